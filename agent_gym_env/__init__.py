@@ -1,0 +1,1 @@
+"""Agent Gym: task-oriented dialogues with tool calls as Gymnasium environments."""

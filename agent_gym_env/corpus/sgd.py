@@ -1,0 +1,174 @@
+"""The file format of the Schema-Guided Dialogue dataset, field for field.
+
+A corpus is a folder (or an archive of one) with ``train``, ``dev`` and ``test`` below it; each holds
+``schema.json``, an array of `Service`, and shards ``dialogues_NNN.json``, arrays of `Dialogue`.
+Optional ``sgd_x/data/v1`` to ``v5`` hold rewritten schemas in the same layout.
+
+Source: https://github.com/google-research-datasets/dstc8-schema-guided-dialogue (README), and
+Lee et al., "SGD-X: A Benchmark for Robust Generalization in Schema-Guided Dialogue Systems", 2022.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+SPLITS = ("train", "dev", "test")
+SCHEMA_VARIANTS = ("v1", "v2", "v3", "v4", "v5")
+DONTCARE = "dontcare"
+"""The value of a slot about which the user has no preference."""
+
+TODAY = "2019-03-01"
+"""The day on which every dialogue takes place: dates such as "tomorrow" are relative to it."""
+
+Act = Literal[
+    # of both speakers
+    "INFORM",
+    "GOODBYE",
+    # of the user
+    "INFORM_INTENT",
+    "NEGATE_INTENT",
+    "AFFIRM_INTENT",
+    "AFFIRM",
+    "NEGATE",
+    "SELECT",
+    "REQUEST_ALTS",
+    "THANK_YOU",
+    # of the system
+    "REQUEST",
+    "CONFIRM",
+    "OFFER",
+    "OFFER_INTENT",
+    "INFORM_COUNT",
+    "NOTIFY_SUCCESS",
+    "NOTIFY_FAILURE",
+    "REQ_MORE",
+]
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Strict: a field that the format does not know is an error, never dropped in silence."""
+
+
+class DialogueAction(_Record):
+    """A dialogue act with its slot and values.
+
+    Attributes:
+        act: the kind.
+        slot: the slot; ``""`` for an act without one, ``"intent"`` or ``"count"`` for some.
+        values: as said in the utterance.
+        canonical_values: as the service wants them (``"today"`` is ``"2019-03-01"``).
+    """
+
+    act: Act
+    slot: str = ""
+    values: list[str] = []
+    canonical_values: list[str] = []
+
+
+class SlotSpan(_Record):
+    """Where an utterance says the value of a slot, in characters."""
+
+    slot: str
+    start: int
+    exclusive_end: int
+
+
+class ServiceCall(_Record):
+    """A call to an intent of the frame's service, with canonical values."""
+
+    method: str
+    parameters: dict[str, str]
+
+
+class DialogueState(_Record):
+    """What the user wants so far of one service.
+
+    Attributes:
+        active_intent: ``"NONE"`` when there is none.
+        requested_slots: attributes that the user asks for in this turn.
+        slot_values: for each slot the spoken variants of its one current value.
+    """
+
+    active_intent: str
+    requested_slots: list[str]
+    slot_values: dict[str, list[str]]
+
+
+class UserFrame(_Record):
+    """The part of a user's turn that belongs to one service."""
+
+    service: str
+    actions: list[DialogueAction]
+    slots: list[SlotSpan]
+    state: DialogueState
+
+
+class SystemFrame(_Record):
+    """The part of a system's turn that belongs to one service.
+
+    The call happens before the utterance, which reports its results.
+    """
+
+    service: str
+    actions: list[DialogueAction]
+    slots: list[SlotSpan]
+    service_call: ServiceCall | None = None
+    service_results: list[dict[str, str]] | None = None
+
+
+class UserTurn(_Record, tag="USER", tag_field="speaker"):
+    """What the user says."""
+
+    utterance: str
+    frames: list[UserFrame]
+
+
+class SystemTurn(_Record, tag="SYSTEM", tag_field="speaker"):
+    """What the system does and says."""
+
+    utterance: str
+    frames: list[SystemFrame]
+
+
+class Dialogue(_Record):
+    """A conversation: user and system alternate, the user begins, the system ends."""
+
+    dialogue_id: str
+    services: list[str]
+    turns: list[UserTurn | SystemTurn]
+
+
+class Slot(_Record):
+    """An attribute of a service."""
+
+    name: str
+    description: str
+    is_categorical: bool
+    possible_values: list[str]
+
+
+class Intent(_Record):
+    """Something a service can do; a tool of the agent.
+
+    Attributes:
+        is_transactional: whether calling it changes the world (a booking, a payment).
+        optional_slots: default value by slot name; ``"dontcare"`` for no preference.
+    """
+
+    name: str
+    description: str
+    is_transactional: bool
+    required_slots: list[str]
+    optional_slots: dict[str, str]
+    result_slots: list[str]
+
+
+class Service(_Record):
+    """An API of the corpus."""
+
+    service_name: str
+    description: str
+    slots: list[Slot]
+    intents: list[Intent]

@@ -1,0 +1,99 @@
+"""Tools as an agent is offered them, made from the intents of a schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.corpus.sgd import DONTCARE, Intent, Service, Slot
+
+
+class ToolSpec(msgspec.Struct, frozen=True):
+    """An intent of a service.
+
+    Attributes:
+        name: ``Service-Intent``: SGD has intents of one name in two services of one dialogue.
+        service: the service's name.
+        intent: the intent's name, understood alone where it is unambiguous.
+        description: what it does.
+        transactional: whether calling it changes the world.
+        arguments: slot by argument name, the required ones first.
+        required: names of the arguments that a call must give.
+        defaults: value by name of each optional argument; ``"dontcare"`` for no preference.
+        result_slots: the slots of a result row.
+    """
+
+    name: str
+    service: str
+    intent: str
+    description: str
+    transactional: bool
+    arguments: dict[str, Slot]
+    required: tuple[str, ...]
+    defaults: dict[str, str]
+    result_slots: tuple[str, ...]
+
+
+def tool_name(service: str, intent: str) -> str:
+    """Name the tool of an intent."""
+    return f"{service}-{intent}"
+
+
+def tool_specs(services: Iterable[Service]) -> dict[str, ToolSpec]:
+    """Make the tools of services, by name, in the order of the schema."""
+    specs = (_tool_spec(service, intent) for service in services for intent in service.intents)
+    return {spec.name: spec for spec in specs}
+
+
+def _tool_spec(service: Service, intent: Intent) -> ToolSpec:
+    slots = {slot.name: slot for slot in service.slots}
+    return ToolSpec(
+        name=tool_name(service.service_name, intent.name),
+        service=service.service_name,
+        intent=intent.name,
+        description=intent.description,
+        transactional=intent.is_transactional,
+        arguments={name: slots[name] for name in (*intent.required_slots, *intent.optional_slots)},
+        required=tuple(intent.required_slots),
+        defaults=intent.optional_slots,
+        result_slots=tuple(intent.result_slots),
+    )
+
+
+def openai_function(spec: ToolSpec) -> dict[str, Any]:
+    """Describe a tool in OpenAI's function format."""
+    return {
+        "type": "function",
+        "function": {
+            "name": spec.name,
+            "description": spec.description,
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    name: _property(slot, spec.defaults.get(name))
+                    for name, slot in spec.arguments.items()
+                },
+                "required": list(spec.required),
+                "additionalProperties": False,
+            },
+        },
+    }
+
+
+def _property(slot: Slot, default: str | None) -> dict[str, Any]:
+    described: dict[str, Any] = {"type": "string", "description": slot.description}
+    if slot.is_categorical:
+        allowed = list(slot.possible_values)
+        described["enum"] = [*allowed, DONTCARE] if default == DONTCARE else allowed
+    if default is not None:
+        described["default"] = default
+    return described
+
+
+def tools_json(specs: Mapping[str, ToolSpec], services: Iterable[str]) -> str:
+    """Write the tools of some services as the JSON array that an observation carries."""
+    wanted = set(services)
+    offered = [openai_function(spec) for spec in specs.values() if spec.service in wanted]
+    return msgspec.json.encode(offered).decode()

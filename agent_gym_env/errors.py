@@ -1,0 +1,122 @@
+"""Every error that this package raises for a failure of the world outside it.
+
+    AgentGymError
+    ├── DataError                    a corpus, journal or file of ours says something it must not
+    │   └── ChecksumError            bytes differ from the ones that were promised
+    ├── StorageError                 the disk cannot give or take what is asked of it
+    │   ├── LockError                another process holds what is asked for
+    │   └── ResumeMismatchError      what lies there was made by another configuration
+    ├── LMError                      a language model did not answer
+    │   ├── TransientLMError         worth trying again
+    │   ├── PermanentLMError         not worth trying again
+    │   ├── DeadlineError            the total time for one completion is over
+    │   └── BudgetExceeded           the run has spent what it may spend
+    ├── JudgeError                   a judge's verdict cannot be read
+    └── MissingDependency            an optional library is not installed (also an ImportError)
+
+An agent's mistakes raise nothing: they are answered inside the world, as a tool result with an error.
+Programmers' mistakes raise Python's own ``TypeError`` and ``ValueError``.
+"""
+
+from __future__ import annotations
+
+
+class AgentGymError(Exception):
+    """Base of all errors of this package."""
+
+
+class DataError(AgentGymError):
+    """A file does not hold what its format promises.
+
+    Attributes:
+        problem: what was found and what was expected.
+        file: the file, as the user named it, with the member's name behind it for an archive.
+        dialogue_id: the dialogue, when the place lies inside one.
+        turn: index of the turn inside the dialogue.
+        pointer: JSON pointer to the place inside the file.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | None = None,
+        dialogue_id: str | None = None,
+        turn: int | None = None,
+        pointer: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.file = file
+        self.dialogue_id = dialogue_id
+        self.turn = turn
+        self.pointer = pointer
+        super().__init__(problem, file, dialogue_id, turn, pointer)
+
+    def __str__(self) -> str:
+        places = (
+            ("file", self.file),
+            ("dialogue", self.dialogue_id),
+            ("turn", self.turn),
+            ("at", self.pointer),
+        )
+        where = ", ".join(f"{name} {value}" for name, value in places if value is not None)
+        return f"{self.problem} ({where})" if where else self.problem
+
+    def __reduce__(self) -> tuple[object, ...]:
+        place = (self.file, self.dialogue_id, self.turn, self.pointer)
+        return _rebuild_data_error, (type(self), self.problem, *place)
+
+
+def _rebuild_data_error(
+    kind: type[DataError],
+    problem: str,
+    file: str | None,
+    dialogue_id: str | None,
+    turn: int | None,
+    pointer: str | None,
+) -> DataError:
+    return kind(problem, file=file, dialogue_id=dialogue_id, turn=turn, pointer=pointer)
+
+
+class ChecksumError(DataError):
+    """Bytes differ from the ones that were promised."""
+
+
+class StorageError(AgentGymError):
+    """The disk cannot give or take what is asked of it."""
+
+
+class LockError(StorageError):
+    """Another process holds what is asked for."""
+
+
+class ResumeMismatchError(StorageError):
+    """What lies there was made by another configuration."""
+
+
+class LMError(AgentGymError):
+    """A language model did not answer."""
+
+
+class TransientLMError(LMError):
+    """The provider failed in a way that may pass."""
+
+
+class PermanentLMError(LMError):
+    """The provider refused; asking again will not help."""
+
+
+class DeadlineError(LMError):
+    """The total time for one completion is over."""
+
+
+class BudgetExceeded(LMError):  # noqa: N818  (part of the public contract under this name)
+    """The run has spent what it may spend."""
+
+
+class JudgeError(AgentGymError):
+    """A judge's verdict cannot be read."""
+
+
+class MissingDependency(AgentGymError, ImportError):  # noqa: N818  (public contract)
+    """An optional library is not installed."""

@@ -1,0 +1,1 @@
+"""What recorded episodes say about a policy."""

@@ -1,0 +1,1 @@
+"""Rewards: how good a closed turn is."""

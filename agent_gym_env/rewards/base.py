@@ -1,0 +1,58 @@
+"""The contract of a reward: from a closed turn to a score and its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from agent_gym_env.corpus.task import Turn
+from agent_gym_env.types import ToolCall
+
+
+class ClosedTurn(msgspec.Struct, frozen=True, gc=False):
+    """What an agent did in one turn, beside what the corpus did.
+
+    Attributes:
+        text: the reply; ``""`` where the turn closed in silence.
+        calls: every call of the turn in order, with full tool names; refused ones included.
+        target: what the corpus did.
+        date: the dialogue's "today", ISO.
+        messages: the conversation up to and including the turn, JSON in OpenAI's chat format.
+        tools: the tools that were on offer, JSON in OpenAI's function format.
+        index: which turn of the agent this is, from 0.
+    """
+
+    text: str
+    calls: tuple[ToolCall, ...]
+    target: Turn
+    date: str
+    messages: str = "[]"
+    tools: str = "[]"
+    index: int = 0
+
+
+class Score(msgspec.Struct, frozen=True, gc=False):
+    """A reward for one turn.
+
+    Attributes:
+        value: in [0, 1]; ``None`` where the reward could not be told, which is no fault of the agent.
+        components: the reward's parts, each in [0, 1]; ``None`` for one that does not apply.
+        reason: why there is no value, or what a judge said.
+    """
+
+    value: float | None
+    components: Mapping[str, float | None]
+    reason: str | None = None
+
+
+class Reward(Protocol):
+    """Scores closed turns. Implementations hold no state of a dialogue."""
+
+    name: str
+    parts: tuple[str, ...]
+    """Names of the components, the same for each turn."""
+
+    def score(self, turn: ClosedTurn) -> Score:
+        """Score a turn."""

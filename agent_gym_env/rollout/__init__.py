@@ -1,0 +1,1 @@
+"""Playing policies in environments, and the record of it."""

@@ -1,0 +1,86 @@
+"""The record of one played dialogue: enough to read, re-score, export and render it alone."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agent_gym_env.corpus.task import Turn
+from agent_gym_env.types import Action
+
+EPISODE_FORMAT = 1
+
+
+class StepRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One call of ``env.step``.
+
+    Attributes:
+        action: what the policy did, as the environment understood it.
+        tool_result: the observation's ``tool_result`` that followed; ``""`` without calls.
+        action_error: the stable code, when the action was repaired or partly refused.
+    """
+
+    action: Action
+    tool_result: str = ""
+    action_error: str | None = None
+
+
+class TurnRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One turn of the agent.
+
+    Attributes:
+        user: the user's words that opened it.
+        steps: at least one.
+        target: what the corpus did.
+        reward: in [0, 1]; ``None`` where it could not be told.
+        components: the reward's parts; ``None`` for one that does not apply.
+        reason: why there is no reward, or what a judge said.
+    """
+
+    user: str
+    steps: tuple[StepRecord, ...]
+    target: Turn
+    reward: float | None = None
+    components: dict[str, float | None] = {}
+    reason: str | None = None
+
+
+class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One dialogue played by one policy.
+
+    Attributes:
+        dialogue_id: unique within its split only.
+        split: the split.
+        corpus: fingerprint of the compiled split that was played.
+        schema_variant: ``v1`` to ``v5``, or ``None`` for the original schema.
+        services: of the dialogue.
+        seen_services: those of them that train has; ``None`` where the corpus has no train.
+        date: the dialogue's "today", ISO.
+        policy: the policy's name.
+        reward: the reward's name.
+        seed: of the episode.
+        tools: what was on offer, JSON in OpenAI's function format.
+        turns: closed turns, in order.
+        terminated: whether the dialogue came to its end.
+        truncated: whether a time limit cut it.
+        error: ``Class: message`` of the exception that ended the policy; a failed episode is a record.
+        duration_s: wall-clock seconds.
+        format: version of this record's shape.
+    """
+
+    dialogue_id: str
+    split: str
+    corpus: str
+    services: tuple[str, ...]
+    date: str
+    policy: str
+    reward: str
+    turns: tuple[TurnRecord, ...]
+    schema_variant: str | None = None
+    seen_services: tuple[str, ...] | None = None
+    seed: int | None = None
+    tools: str = "[]"
+    terminated: bool = False
+    truncated: bool = False
+    error: str | None = None
+    duration_s: float = 0.0
+    format: int = EPISODE_FORMAT

@@ -1,0 +1,1 @@
+"""The services behind an agent's tool calls."""

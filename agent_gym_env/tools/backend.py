@@ -1,0 +1,26 @@
+"""The contract between an environment and the services behind its tools."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from agent_gym_env.corpus.task import Task
+from agent_gym_env.types import ToolCall, ToolResult
+
+
+class ToolBackend(Protocol):
+    """Answers the tool calls of one dialogue at a time."""
+
+    def reset(self, task: Task) -> None:
+        """Begin a dialogue."""
+
+    def next_turn(self) -> None:
+        """Move on to the agent's next turn."""
+
+    def execute(self, call: ToolCall) -> ToolResult:
+        """Answer a call of the current turn.
+
+        Never raises for what an agent asks: a call that is not valid is answered by a result whose
+        ``error`` reads ``"code: what was found, what is expected"``. The result's name is the full
+        name of the tool, or the agent's where there is no such tool.
+        """

@@ -1,0 +1,85 @@
+"""The values that cross the borders between the world, the agent and the records of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+Observation = Mapping[str, str]
+"""What an agent sees: the text leaves ``user``, ``tool_result``, ``messages`` and ``tools``."""
+
+ToolStatus = Literal["success", "failure", "error"]
+"""``failure`` is an answer of the service (nothing found, slot taken); ``error`` a call it refused."""
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call of a tool.
+
+    Attributes:
+        name: ``Service-Intent``, for example ``Restaurants_1-FindRestaurants``.
+        arguments: values by argument name. SGD's are all strings; an agent may send any JSON value.
+    """
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens that one completion took."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a model gave for one action, kept for cost accounts and distillation.
+
+    Attributes:
+        text: the raw completion, before it was parsed.
+        model: the model that wrote it.
+        usage: tokens taken.
+        cost_usd: cost in US dollars, ``None`` where the price is not known.
+        latency_s: wall-clock seconds from request to answer.
+        token_ids: ids of the completion's tokens, when the model told them.
+    """
+
+    text: str
+    model: str = ""
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    latency_s: float | None = None
+    token_ids: tuple[int, ...] | None = None
+
+
+class Action(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent does in one step.
+
+    Text ends the agent's turn; tool calls without text keep it open; both are executed and said.
+
+    Attributes:
+        text: words for the user; ``""`` for none.
+        tool_calls: calls, executed in order before the text is said.
+        completion: where the action came from, when a model wrote it.
+    """
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    completion: Completion | None = None
+
+
+class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a tool answers.
+
+    Attributes:
+        name: the tool that was called, as the agent named it when no such tool exists.
+        status: ``success``, ``failure`` (the service says no) or ``error`` (the call is not valid).
+        results: rows, each a value by slot name; ``None`` with an error.
+        error: what is wrong and what is expected; ``None`` without an error.
+    """
+
+    name: str
+    status: ToolStatus
+    results: Sequence[Mapping[str, str]] | None = None
+    error: str | None = None

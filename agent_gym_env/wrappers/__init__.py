@@ -1,0 +1,1 @@
+"""Gymnasium wrappers for libraries that do not take text."""

@@ -1,0 +1,86 @@
+# Everything runs in a virtual environment that make builds itself: only Python, make and a package
+# index are needed. `make` alone lists the targets.
+
+PYTHON ?= python3
+# The extras that `make test` installs, and those that `make test-all` adds very large libraries to.
+EXTRAS ?= dev
+ALL_EXTRAS ?= dev
+# Processes that run tests.
+JOBS ?= 2
+# `make test GYMNASIUM=1.2.2` tests against that release, in an environment of its own.
+GYMNASIUM ?=
+# More arguments for pytest (`make test ARGS="tests/envs -x"`), the benchmarks or the demo.
+ARGS ?=
+
+VENV := .venv$(if $(GYMNASIUM),-gymnasium-$(GYMNASIUM))
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+PINNED_GYMNASIUM := $(if $(GYMNASIUM),gymnasium==$(GYMNASIUM))
+comma := ,
+# The extras that bring torch: it goes in first, so that its pinned build is the one that stays.
+TORCH_EXTRAS := sb3 train all
+NEEDS_TORCH = $(filter $(TORCH_EXTRAS),$(subst $(comma), ,$(EXTRAS)))
+
+SGD_ARCHIVE := ../shared/sgd/dstc8-schema-guided-dialogue-master.zip
+ifneq ($(wildcard $(SGD_ARCHIVE)),)
+export AGENT_GYM_TEST_SGD ?= $(CURDIR)/$(SGD_ARCHIVE)
+endif
+# Two threads of one small matrix product wait for each other longer than one needs for it.
+export OMP_NUM_THREADS := 1
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help demo install test test-all test-long lint check format bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1:/p' Makefile | awk -F: '{ printf "%-18s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.installed-core ## evaluate the offline policies on the embedded corpus
+	@$(BIN)/agent-gym demo $(ARGS)
+
+install: $(VENV)/.installed-$(EXTRAS) ## make .venv with what the tests need
+
+test: install ## run the tests
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
+
+test-all: ## run the tests with the very large optional libraries installed
+	@$(MAKE) test EXTRAS=$(ALL_EXTRAS)
+
+test-long: install ## run the tests with the long reliability tests at their whole size
+	@AGENT_GYM_LONG=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist load $(ARGS)
+
+lint: install ## run ruff, mypy and import-linter
+	@$(BIN)/python -m ruff check --quiet .
+	@$(BIN)/python -m ruff format --check --quiet . || { echo "not formatted; run: make format" >&2; exit 1; }
+	@$(BIN)/python -m mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+
+check: lint test ## run what continuous integration runs
+
+format: install ## format the code
+	@$(BIN)/python -m ruff check --quiet --fix . ; $(BIN)/python -m ruff format --quiet .
+
+bench: install ## measure every promised speed and size
+	@$(BIN)/python -m benchmarks $(if $(AGENT_GYM_TEST_SGD),--corpus "$(AGENT_GYM_TEST_SGD)") $(ARGS)
+
+clean: ## remove all that make has built
+	@rm -rf .venv .venv-* build dist *.egg-info out .mypy_cache .ruff_cache .pytest_cache \
+		.hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The mark is written last: an environment whose making was interrupted is made again.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; found = sys.version_info[:2]; sys.exit(None if (3, 10) <= found <= (3, 13) else "Python 3.10 to 3.13 is needed, $(PYTHON) is %d.%d; name another one: make PYTHON=python3.12" % found)'
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.installed-core: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo "installing agent-gym-env into $(VENV)"
+	@$(PIP_INSTALL) --editable . $(PINNED_GYMNASIUM)
+	@touch $@
+
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo "installing agent-gym-env[$*] into $(VENV)"
+	@$(if $(NEEDS_TORCH),$(PIP_INSTALL) torch)
+	@$(PIP_INSTALL) --editable ".[$*]" $(PINNED_GYMNASIUM)
+	@touch $(VENV)/.installed-core $@

@@ -1,0 +1,82 @@
+"""What every test stands on: a cache of its own, no network, and real SGD where it is at hand."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+LONG = os.environ.get("AGENT_GYM_LONG") == "1"
+
+# A check that a slow machine decides is no check; in CI the same examples run each time.
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes, unless it was asked for."""
+    if LONG:
+        return
+    skip = pytest.mark.skip(reason="takes minutes: make test-long")
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def agent_gym_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep compiled corpora out of the user's cache; one place for all processes of a run.
+
+    ``AGENT_GYM_TEST_HOME`` names a folder that is kept between runs: SGD compiles only once.
+    """
+    kept = os.environ.get("AGENT_GYM_TEST_HOME")
+    home = Path(kept) if kept else _run_folder(tmp_path_factory) / "agent-gym-home"
+    home.mkdir(parents=True, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENT_GYM_HOME", str(home))
+        yield home
+
+
+def _run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of this run; pytest-xdist gives each worker a folder inside it."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def sgd_path() -> Path:
+    """Real SGD: an archive or a folder in the layout of the dataset's own repository."""
+    named = os.environ.get("AGENT_GYM_TEST_SGD")
+    if not named:
+        pytest.skip("AGENT_GYM_TEST_SGD names no archive or folder with real SGD")
+    path = Path(named)
+    if not path.exists():
+        pytest.skip(f"AGENT_GYM_TEST_SGD names {path}, which does not exist")
+    return path
+
+
+def _refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
+    """Fail a test that connects to another machine, whichever library does it."""
+    if event == "socket.connect" and not _is_local(arguments[1]):
+        pytest.fail(f"a test connected to {arguments[1]}: tests may talk to 127.0.0.1 only")
+
+
+def _is_local(address: object) -> bool:
+    if not isinstance(address, tuple):
+        return True  # a Unix socket's path
+    host = str(address[0])
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+# For the life of the process: an audit hook cannot be taken off again.
+sys.addaudithook(_refuse_network)

@@ -1,0 +1,123 @@
+"""What a user gets who installs the package."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "data" / "sample"
+HEAVY = (
+    "torch",
+    "litellm",
+    "dspy",
+    "ray",
+    "stable_baselines3",
+    "transformers",
+    "pyarrow",
+    "jinja2",
+    "rich",
+)
+
+
+def run_python(code: str, *arguments: str, cwd: Path) -> str:
+    """Run code in a fresh interpreter; its output, stripped."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def pip(command: str, *arguments: str) -> None:
+    """Run pip without network."""
+    offline = ("--quiet", "--disable-pip-version-check", "--no-index", "--no-deps")
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", command, *offline, *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built without network from a copy: nothing that an earlier build left gets in."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("agent_gym_env", "data"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip("wheel", "--no-build-isolation", "--wheel-dir", str(folder), str(folder))
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the wheel was installed."""
+    target = tmp_path_factory.mktemp("installed")
+    pip("install", "--target", str(target), str(wheel))
+    return target
+
+
+def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
+    kinds = (".py", ".tsv", ".html", ".typed")
+    source = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "agent_gym_env").rglob("*")
+        if path.suffix in kinds or path.name == "py.typed"
+    }
+    missing = source - set(zipfile.ZipFile(wheel).namelist())
+    assert not missing, "name their folders under [tool.setuptools] in pyproject.toml"
+
+
+def test_the_wheel_holds_the_embedded_corpus(wheel: Path) -> None:
+    source = {
+        f"agent_gym_env/data/{path.relative_to(SAMPLE.parent).as_posix()}"
+        for path in SAMPLE.rglob("*")
+        if path.is_file()
+    }
+    assert source
+    assert source <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_the_wheel_holds_nothing_beside_the_package(wheel: Path) -> None:
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"agent_gym_env"}
+
+
+def test_the_embedded_corpus_is_found_in_an_installed_wheel(
+    installed: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from agent_gym_env.corpus.sample import sample_path\n"
+        "print(sample_path())"
+    )
+    found = Path(run_python(code, str(installed), cwd=tmp_path))
+    assert found == installed / "agent_gym_env" / "data" / "sample"
+    assert (found / "train" / "schema.json").is_file()
+
+
+def test_the_embedded_corpus_is_found_in_a_checkout(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from agent_gym_env.corpus.sample import sample_path\n"
+        "print(sample_path())"
+    )
+    assert Path(run_python(code, str(ROOT), cwd=tmp_path)) == SAMPLE
+
+
+def test_importing_the_package_loads_no_heavy_library(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import agent_gym_env\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    loaded = set(run_python(code, str(ROOT), cwd=tmp_path).split())
+    assert "agent_gym_env" in loaded
+    assert loaded.isdisjoint(HEAVY)

@@ -1,0 +1,76 @@
+"""The policy that says the same words in every turn: what a reward pays for no agency at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_gym_env.corpus.words import words
+from agent_gym_env.types import Action, Observation
+
+_VOCABULARY = 300
+"""The best words are among the most frequent; the rest need not be tried."""
+
+
+class ConstantPolicy:
+    """Answers every turn with one text and calls no tool.
+
+    Args:
+        text: what it says; ``""`` is silence.
+        name: by default ``"silent"`` for silence, else ``"constant"``.
+    """
+
+    def __init__(
+        self, text: str = "Is there anything else I can help you with?", *, name: str | None = None
+    ) -> None:
+        self.text = text
+        self.name = name or ("constant" if text else "silent")
+
+    def reset(self, *, seed: int | None = None) -> None:
+        """Begin an episode; nothing is drawn."""
+
+    def act(self, observation: Observation) -> Action:
+        """Say the text."""
+        return Action(text=self.text)
+
+
+def best_constant_text(replies: Sequence[str], *, max_words: int = 14) -> str:
+    """Find, greedily, the words that as a set have the highest mean Jaccard similarity to replies.
+
+    The result is no sentence; it is the most that the formula pays for a constant answer.
+
+    Args:
+        replies: recorded replies, best some thousands of the train split.
+        max_words: the most words to take; fewer when one more would lower the mean.
+    """
+    word_sets = [set(words(reply)) for reply in replies]
+    frequency = Counter(word for word_set in word_sets for word in word_set)
+    vocabulary = [word for word, _ in frequency.most_common(_VOCABULARY)]
+    has = np.array(
+        [[word in word_set for word in vocabulary] for word_set in word_sets], np.float32
+    )
+    sizes = np.array([len(word_set) for word_set in word_sets], np.float32)
+    chosen = _grow(has.reshape(len(word_sets), len(vocabulary)), sizes, max_words)
+    return " ".join(vocabulary[index].decode("utf-8", "surrogatepass") for index in chosen)
+
+
+def _grow(has: NDArray[np.float32], sizes: NDArray[np.float32], max_words: int) -> list[int]:
+    """Add the best column of ``has`` (replies x words) while that raises the mean similarity."""
+    chosen: list[int] = []
+    shared = np.zeros(len(sizes), np.float32)
+    best = 0.0
+    while len(chosen) < min(max_words, has.shape[1]):
+        shared_with = has + shared[:, None]
+        union = sizes[:, None] + len(chosen) + 1 - shared_with
+        means = (shared_with / union).mean(axis=0)
+        means[chosen] = 0.0
+        index = int(means.argmax())
+        if means[index] <= best:
+            break
+        best = float(means[index])
+        chosen.append(index)
+        shared += has[:, index]
+    return chosen

@@ -1,0 +1,126 @@
+"""Files that are whole or not there, whatever kills the process, and a lock between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from agent_gym_env.errors import LockError, StorageError
+
+if sys.platform != "win32":
+    import fcntl
+
+_UNFINISHED = ".unfinished"
+_POLL_S = 0.05
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name only when it is complete and on disk.
+
+    Raises:
+        StorageError: the disk does not take it.
+    """
+    with _storage_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's entries on disk, so that a loss of power does not lose the names of files.
+
+    Raises:
+        StorageError: the disk does not take it.
+    """
+    if sys.platform == "win32":  # which cannot open a folder
+        return
+    with _storage_named(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what killed writers left below a folder; call it only while no other one writes."""
+    for leftover in folder.rglob(f".*{_UNFINISHED}"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait_s: float) -> Iterator[bool]:
+    """Hold a lock file, or go on without one where the platform or file system has no locks.
+
+    The lock saves double work; what it guards must be correct without it. The system gives it back
+    when the process ends, however it ends.
+
+    Args:
+        path: the lock file; it stays there, empty.
+        wait_s: how long to wait for another process.
+
+    Yields:
+        Whether the lock is held.
+
+    Raises:
+        LockError: another process held it all the time.
+        StorageError: the lock file cannot be made.
+    """
+    with _storage_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield _lock(descriptor, path, time.monotonic() + wait_s)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path, give_up_at: float) -> bool:
+    while (is_held := _try_to_lock(descriptor)) is None:
+        if time.monotonic() >= give_up_at:
+            raise LockError(
+                f"another process is at work on {path.with_suffix('')}; wait for it to finish"
+            )
+        time.sleep(_POLL_S)
+    return is_held
+
+
+def _try_to_lock(descriptor: int) -> bool | None:
+    """Whether the lock is held now; ``None`` if another process holds it."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _storage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}. Make room there, or name another "
+            "place with the environment variable AGENT_GYM_HOME"
+        ) from error

@@ -98,8 +98,8 @@ class Fetcher:
             except _TransientError as error:
                 if attempt == self._limits.attempts:
                     raise DataError(
-                        f"could not fetch, {attempt} attempts: {error}. Run again later: what has "
-                        "arrived is kept",
+                        f"could not fetch, {attempt} attempts: {error}. Run again later (what has "
+                        "arrived is kept), or install an archive at hand with --from",
                         file=url,
                     ) from error
                 self._pause(attempt, error.pause_s)

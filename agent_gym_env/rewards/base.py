@@ -19,7 +19,8 @@ class ClosedTurn(msgspec.Struct, frozen=True, gc=False):
         calls: every call of the turn in order, with full tool names; refused ones included.
         target: what the corpus did.
         date: the dialogue's "today", ISO.
-        messages: the conversation up to and including the turn, JSON in OpenAI's chat format.
+        log: the conversation up to and including the turn, JSON in OpenAI's chat format, without the
+            closing bracket: most rewards do not read it, and long texts are dear to copy.
         tools: the tools that were on offer, JSON in OpenAI's function format.
         index: which turn of the agent this is, from 0.
     """
@@ -28,9 +29,14 @@ class ClosedTurn(msgspec.Struct, frozen=True, gc=False):
     calls: tuple[ToolCall, ...]
     target: Turn
     date: str
-    messages: str = "[]"
+    log: str = "["
     tools: str = "[]"
     index: int = 0
+
+    @property
+    def messages(self) -> str:
+        """The conversation up to and including the turn, JSON in OpenAI's chat format."""
+        return f"{self.log}]"
 
 
 class Score(msgspec.Struct, frozen=True, gc=False):

@@ -1,0 +1,254 @@
+"""Opening a corpus: its splits, compiled on first use, and the selection of dialogues."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_gym_env.corpus.compiler import WordCounts, compile_split
+from agent_gym_env.corpus.download import sgd_path
+from agent_gym_env.corpus.entities import EntityTable
+from agent_gym_env.corpus.home import home
+from agent_gym_env.corpus.sample import sample_path
+from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS, Service
+from agent_gym_env.corpus.source import Source, open_source
+from agent_gym_env.corpus.store import STORE_FORMAT, Store
+from agent_gym_env.corpus.task import Task
+from agent_gym_env.corpus.tool_specs import ToolSpec, tool_specs
+from agent_gym_env.errors import DataError, StorageError
+
+Seen = Literal["all", "seen", "unseen"]
+_NAMED: dict[str, Callable[[], Path]] = {"sample": sample_path, "sgd": sgd_path}
+
+
+class Corpus:
+    """Dialogues in SGD's file format, wherever they lie.
+
+    Args:
+        source: the files.
+        schema_variant: ``v1`` to ``v5`` to see the dialogues in that schema of SGD-X.
+    """
+
+    def __init__(self, source: Source, schema_variant: str | None = None) -> None:
+        if schema_variant is not None and schema_variant not in SCHEMA_VARIANTS:
+            raise ValueError(
+                f"schema_variant must be one of {SCHEMA_VARIANTS} or None, not {schema_variant!r}"
+            )
+        self.source = source
+        self.schema_variant = schema_variant
+        self._stamp = source.stamp()
+
+    def splits(self) -> tuple[str, ...]:
+        """Name the splits that the corpus has dialogues of."""
+        return tuple(split for split in self.source.splits() if self.source.shards(split))
+
+    def split(self, name: str) -> Split:
+        """Open a split; it is compiled into the cache when it is opened for the first time.
+
+        Raises:
+            ValueError: the name is not ``train``, ``dev`` or ``test``.
+            DataError: the corpus does not have the split, or its files are not in order.
+            StorageError: the cache cannot be written or read.
+        """
+        if name not in SPLITS:
+            raise ValueError(f"split must be one of {SPLITS}, not {name!r}")
+        if name not in self.splits():
+            raise DataError(
+                f"the corpus has no split {name!r}: expected {name}/schema.json and "
+                f"{name}/dialogues_NNN.json; it has {list(self.splits())}",
+                file=self.source.name,
+            )
+        path = self.store_path(name)
+        if not path.exists():
+            self.build(name)
+        try:
+            return _open_split(path)
+        except StorageError:
+            self.build(name)
+            return _open_split(path)
+
+    def build(self, name: str, on_shard: Callable[[int, int], None] | None = None) -> Path:
+        """Compile a split into the cache, whether it is there or not, and give the store's path."""
+        path = self.store_path(name)
+        compile_split(
+            self.source, name, path, schema_variant=self.schema_variant, on_shard=on_shard
+        )
+        return path
+
+    def store_path(self, name: str) -> Path:
+        """Say where the compiled split belongs: its name changes whenever the source does."""
+        state = f"{STORE_FORMAT} {self._stamp} {name} {self.schema_variant}"
+        key = hashlib.sha256(state.encode()).hexdigest()[:24]
+        return home() / "compiled" / f"{name}-{key}.store"
+
+    def weighing_split(self, split: Split) -> Split:
+        """Give the split whose word counts weigh words: train, or the split itself without one."""
+        return self.split("train") if "train" in self.splits() else split
+
+
+class Split:
+    """A compiled split. Opening it costs the same for ten dialogues and for ten million."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        header = store.header
+        self.name = header.split
+        self.schema_variant = header.schema_variant
+        self.fingerprint = header.fingerprint
+        self.services = header.services
+        self.seen_services = (
+            None if header.seen_services is None else frozenset(header.seen_services)
+        )
+        self.turns = header.turns
+        self._dialogues = header.dialogues
+        self._tasks = store.section("tasks")
+        self._offsets = store.section("offsets").cast("Q")
+        self._decode = msgspec.msgpack.Decoder(Task).decode
+
+    def __len__(self) -> int:
+        return self._dialogues
+
+    def __reduce__(self) -> tuple[Callable[[Path], Split], tuple[Path]]:
+        return _open_split, (self._store.path,)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Split:
+        return self
+
+    def task(self, index: int) -> Task:
+        """Read a dialogue by its index, from 0.
+
+        Raises:
+            IndexError: there is no such dialogue.
+            StorageError: the store is damaged.
+        """
+        if not 0 <= index < self._dialogues:
+            raise IndexError(f"dialogue {index} of {self._dialogues}")
+        offsets = self._offsets
+        try:
+            return self._decode(self._tasks[offsets[index] : offsets[index + 1]])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise self._store.damage(f"dialogue {index} cannot be read ({error})") from error
+
+    def index(self, dialogue_id: str) -> int:
+        """Find a dialogue by its id.
+
+        Raises:
+            DataError: the split has no such dialogue.
+        """
+        try:
+            return self._indices[dialogue_id]
+        except KeyError:
+            example = next(iter(self._indices), "none")
+            raise DataError(
+                f"split {self.name!r} has no dialogue {dialogue_id!r}; its ids look like {example!r}",
+                dialogue_id=dialogue_id,
+            ) from None
+
+    def dialogue_ids(self) -> list[str]:
+        """List the ids of all dialogues, in order."""
+        return list(self._indices)
+
+    @functools.cached_property
+    def _indices(self) -> dict[str, int]:
+        ids = msgspec.msgpack.decode(self._store.section("ids"), type=list[str])
+        return {dialogue_id: index for index, dialogue_id in enumerate(ids)}
+
+    @functools.cached_property
+    def schema(self) -> list[Service]:
+        """The services, as the schema describes them."""
+        return msgspec.msgpack.decode(self._store.section("schema"), type=list[Service])
+
+    @functools.cached_property
+    def tools(self) -> dict[str, ToolSpec]:
+        """Every tool of the split's services, by name."""
+        return tool_specs(self.schema)
+
+    @functools.cached_property
+    def word_counts(self) -> WordCounts:
+        """In how many of the split's system utterances each word stands."""
+        return msgspec.msgpack.decode(self._store.section("words"), type=WordCounts)
+
+    @functools.cached_property
+    def entities(self) -> EntityTable:
+        """Every row that a tool of the split has ever given."""
+        return EntityTable(self._store.section("entities"))
+
+    def select(
+        self, services: Iterable[str] | None = None, seen: Seen = "all"
+    ) -> NDArray[np.int64]:
+        """Select dialogues; those whose services all qualify.
+
+        Args:
+            services: names; ``None`` for any.
+            seen: ``"seen"`` for services that the corpus's train split has, ``"unseen"`` for
+                services that it has not. A dialogue with both kinds is only among ``"all"``.
+
+        Returns:
+            Indices in ascending order.
+
+        Raises:
+            ValueError: a name is not known, or nothing qualifies.
+            DataError: ``seen`` is asked of a corpus without a train split.
+        """
+        allowed = self._allowed(services, seen)
+        if allowed == set(self.services):
+            return np.arange(self._dialogues)
+        width = (len(self.services) + 7) // 8
+        mask = sum(1 << bit for bit, name in enumerate(self.services) if name not in allowed)
+        forbidden = np.frombuffer(mask.to_bytes(width, "little"), np.uint8)
+        masks = np.frombuffer(self._store.section("service_masks"), np.uint8).reshape(-1, width)
+        selected = np.flatnonzero(~(masks & forbidden).any(axis=1))
+        if not len(selected):
+            raise ValueError(
+                f"split {self.name!r} has no dialogue whose services are all among {sorted(allowed)}"
+            )
+        return selected
+
+    def _allowed(self, services: Iterable[str] | None, seen: Seen) -> set[str]:
+        if isinstance(services, str):
+            raise ValueError(f"services must be a list of names, not the string {services!r}")
+        allowed = set(self.services if services is None else services)
+        unknown = allowed - set(self.services)
+        if unknown:
+            raise ValueError(
+                f"split {self.name!r} has no services {sorted(unknown)}; it has {list(self.services)}"
+            )
+        if seen == "all":
+            return allowed
+        if seen not in ("seen", "unseen"):
+            raise ValueError(f"seen must be 'all', 'seen' or 'unseen', not {seen!r}")
+        if self.seen_services is None:
+            raise DataError(
+                f"seen={seen!r} is relative to the services of train, but the corpus has no "
+                "train/schema.json"
+            )
+        return allowed & self.seen_services if seen == "seen" else allowed - self.seen_services
+
+
+@functools.lru_cache(maxsize=16)
+def _open_split(path: Path) -> Split:
+    """Open a store once a process: environments share its map and what was decoded of it."""
+    return Split(Store(path))
+
+
+def open_corpus(corpus: str | os.PathLike[str], *, schema_variant: str | None = None) -> Corpus:
+    """Open a corpus.
+
+    Args:
+        corpus: ``"sample"`` (comes with the package), ``"sgd"`` (after ``agent-gym data download``),
+            or the path of a folder or archive in SGD's format.
+        schema_variant: ``v1`` to ``v5`` to see the dialogues in that schema of SGD-X.
+
+    Raises:
+        DataError: there is no corpus.
+    """
+    named = _NAMED.get(os.fspath(corpus))
+    return Corpus(open_source(corpus if named is None else named()), schema_variant)

@@ -1,0 +1,338 @@
+"""Every row that a split's tools have ever answered with, indexed by what may be asked of them.
+
+SGD's services are not part of the dataset; what they know is only seen in recorded results. The rows
+of one tool are merged, and stand in the order in which that tool lists them.
+
+A row is found by the *set* of its ``slot = value`` pairs: each set of slots by which a tool can be
+asked has its own entries, so that a query with several constraints is one look-up, not an
+intersection, and costs the same in a corpus of any size. The key of a set of pairs is the sum of the
+pairs' 64-bit digests; values are digested in their canonical form.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
+from itertools import combinations, islice
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_gym_env.corpus.sgd import TODAY
+from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.corpus.values import canonical
+from agent_gym_env.errors import StorageError
+
+MAX_ROWS = 10
+"""SGD's services never answer with more."""
+
+MAX_INDEXED_OPTIONAL = 4
+"""Each combination of so many optional arguments is indexed; by further ones rows are filtered."""
+
+_LISTS_FOR_ORDER = 64
+_HEADER = struct.Struct("<6Q")  # rows, keys, bits of a bucket's number, entries, bytes of text, of directory
+_DIGEST_BITS = 64
+_DIGEST_MASK = 2**_DIGEST_BITS - 1
+
+_ENCODE_ROW = msgspec.json.Encoder().encode
+_DECODE_ROW = msgspec.json.Decoder(dict[str, str]).decode
+
+_Digests = NDArray[np.uint64]
+_RowNumbers = NDArray[np.uint32]
+
+
+class _ToolEntry(msgspec.Struct, frozen=True, array_like=True):
+    """What the directory says of a tool.
+
+    Attributes:
+        most_rows: the longest recorded answer.
+        indexed: sets of slots by which its rows can be looked up.
+    """
+
+    most_rows: int
+    indexed: frozenset[frozenset[str]]
+
+
+_DIRECTORY = msgspec.msgpack.Decoder(dict[str, _ToolEntry])
+
+
+class EntityTable:
+    """Rows by tool and constraints, read lazily from the bytes that `EntityTableBuilder` wrote."""
+
+    def __init__(self, buffer: memoryview | bytes) -> None:
+        self._buffer = memoryview(buffer)
+        if len(self._buffer) < _HEADER.size:
+            raise _damage("it is too short")
+        rows, keys, self._bits, entries, text, directory = _HEADER.unpack_from(self._buffer)
+        if self._bits > _DIGEST_BITS:
+            raise _damage("its header is not one of this version")
+        sizes = (8 * (rows + 1), 8 * keys, 4 * (2**self._bits + 1), 4 * (keys + 1), 4 * entries)
+        if _HEADER.size + sum(sizes) + text + directory != len(self._buffer):
+            raise _damage("its size is not the one in its header")
+        self._rows = rows
+        parts = _split(self._buffer[_HEADER.size :], (*sizes, text, directory))
+        self._offsets = next(parts).cast("Q")
+        self._keys = next(parts).cast("Q")
+        self._buckets = next(parts).cast("I")
+        self._starts = next(parts).cast("I")
+        self._numbers = next(parts).cast("I")
+        self._text = next(parts)
+        self._directory_bytes = next(parts)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def rows(self, tool: str, filters: Mapping[str, str], limit: int = MAX_ROWS) -> list[bytes]:
+        """Find rows of a tool; among more than may be shown, those recorded most often.
+
+        Args:
+            tool: full name.
+            filters: canonical values by slot, all of which a row must have.
+            limit: most rows to give; never more than the tool's longest recorded answer.
+
+        Returns:
+            JSON objects, in the order in which the tool lists its rows; none for an unknown tool.
+
+        Raises:
+            StorageError: the table is damaged.
+        """
+        entry = self._directory.get(tool)
+        if entry is None:
+            return []
+        slots = frozenset(filters)
+        limit = min(limit, entry.most_rows)
+        try:
+            if slots in entry.indexed:
+                first, end = self._find(_key(tool, filters.items()))
+                numbers: Iterable[int] = self._numbers[first : min(end, first + limit)]
+            else:
+                numbers = islice(self._filter(tool, filters, entry), limit)
+            return [self._row(number) for number in sorted(numbers)]
+        except (IndexError, msgspec.DecodeError) as error:
+            raise _damage(str(error)) from error
+
+    @functools.cached_property
+    def _directory(self) -> dict[str, _ToolEntry]:
+        try:
+            return _DIRECTORY.decode(self._directory_bytes)
+        except msgspec.DecodeError as error:
+            raise _damage(str(error)) from error
+
+    def _filter(self, tool: str, filters: Mapping[str, str], entry: _ToolEntry) -> Iterator[int]:
+        """Narrow down by the largest indexed set of slots, then look at each row."""
+        usable = (slots for slots in entry.indexed if slots <= filters.keys())
+        slots = max(usable, key=lambda slots: (len(slots), sorted(slots)), default=frozenset())
+        first, end = self._find(_key(tool, ((slot, filters[slot]) for slot in slots)))
+        rest = {slot: value for slot, value in filters.items() if slot not in slots}
+        for number in self._numbers[first:end]:
+            row = _DECODE_ROW(self._row(number))
+            if all(slot in row and canonical(row[slot], TODAY) == rest[slot] for slot in rest):
+                yield number
+
+    def _find(self, key: int) -> tuple[int, int]:
+        bucket = key >> (_DIGEST_BITS - self._bits)
+        end = self._buckets[bucket + 1]
+        place = bisect_left(self._keys, key, self._buckets[bucket], end)
+        if place == end or self._keys[place] != key:
+            return 0, 0
+        return self._starts[place], self._starts[place + 1]
+
+    def _row(self, number: int) -> bytes:
+        return bytes(self._text[self._offsets[number] : self._offsets[number + 1]])
+
+
+class EntityTableBuilder:
+    """Gathers rows while dialogues stream by; keeps one copy of each."""
+
+    def __init__(self) -> None:
+        self._recorded: dict[str, _RecordedRows] = {}
+
+    def add(self, tool: str, rows: list[dict[str, str]]) -> None:
+        """Take in one recorded answer of a tool."""
+        recorded = self._recorded.get(tool)
+        if recorded is None:
+            recorded = self._recorded[tool] = _RecordedRows()
+        recorded.add(rows)
+
+    def encode(self, tools: Mapping[str, ToolSpec]) -> bytes:
+        """Write the table.
+
+        Args:
+            tools: by name; every tool that was added among them.
+        """
+        index, texts, directory = _Index(), list[bytes](), dict[str, tuple[int, object]]()
+        for name, recorded in sorted(self._recorded.items()):
+            slot_sets = _slot_sets(tools[name], tools)
+            ranked = recorded.ranked()
+            rows = [_DECODE_ROW(text) for text in ranked]
+            listed = recorded.listed(rows)
+            index.add(name, rows, _inverse(listed, len(texts)), slot_sets)
+            texts += [ranked[place] for place in listed]
+            directory[name] = (recorded.most_rows, slot_sets)
+        return _encode(index, texts, msgspec.msgpack.encode(directory))
+
+
+def join_slots(transaction: ToolSpec, query: ToolSpec) -> tuple[str, ...]:
+    """Name the slots by which a transaction says which row of a query's answer it is about."""
+    return tuple(slot for slot in transaction.required if slot in query.result_slots)
+
+
+class _RecordedRows:
+    """The answers of one tool, merged."""
+
+    def __init__(self) -> None:
+        self.most_rows = 0
+        self._times_seen: dict[bytes, int] = {}
+        self._lists = 0
+        self._ascending: Counter[str] = Counter()
+
+    def add(self, rows: list[dict[str, str]]) -> None:
+        times_seen = self._times_seen
+        for row in rows:
+            text = _ENCODE_ROW(row)
+            times_seen[text] = times_seen.get(text, 0) + 1
+        if len(rows) > self.most_rows:
+            self.most_rows = len(rows)
+        if len(rows) > 1 and self._lists < _LISTS_FOR_ORDER:
+            self._lists += 1
+            self._ascending.update(slot for slot in rows[0] if _is_ascending(slot, rows))
+
+    def ranked(self) -> list[bytes]:
+        """Rows by how often they were recorded, then by when they were first.
+
+        SGD was collected from several states of its services' databases: rows that were seen often
+        belong to the same state, and stand together in recorded answers.
+        """
+        return sorted(self._times_seen, key=self._times_seen.__getitem__, reverse=True)
+
+    def listed(self, rows: list[dict[str, str]]) -> list[int]:
+        """Places of rows in the order of the tool's lists: ascending by one slot, for most tools."""
+        [(slot, count)] = self._ascending.most_common(1) or [("", 0)]
+        if 2 * count < self._lists or not count:
+            return list(range(len(rows)))
+        return sorted(range(len(rows)), key=lambda place: rows[place].get(slot, ""))
+
+
+def _is_ascending(slot: str, rows: list[dict[str, str]]) -> bool:
+    values = [row.get(slot, "") for row in rows]
+    return all(value < following for value, following in zip(values, values[1:]))
+
+
+def _inverse(listed: list[int], offset: int) -> _RowNumbers:
+    numbers = np.empty(len(listed), np.uint32)
+    numbers[listed] = np.arange(offset, offset + len(listed), dtype=np.uint32)
+    return numbers
+
+
+def _slot_sets(spec: ToolSpec, tools: Mapping[str, ToolSpec]) -> list[tuple[str, ...]]:
+    """List the sets of slots by which a tool's rows are asked for, each sorted.
+
+    They are its required arguments with any of its optional ones; what the transactions of its
+    service name of it; and none at all, for every row.
+    """
+    required = [slot for slot in spec.required if slot in spec.result_slots]
+    optional = [slot for slot in spec.defaults if slot in spec.result_slots]
+    some = optional[:MAX_INDEXED_OPTIONAL]
+    asked = {
+        frozenset((*required, *chosen))
+        for count in range(len(some) + 1)
+        for chosen in combinations(some, count)
+    }
+    booked = {
+        frozenset(join_slots(other, spec))
+        for other in tools.values()
+        if other.transactional and other.service == spec.service and not spec.transactional
+    }
+    return sorted(tuple(sorted(slots)) for slots in {frozenset[str]()} | asked | booked)
+
+
+class _Index:
+    """Keys and row numbers, column by column of a tool's rows."""
+
+    def __init__(self) -> None:
+        self._keys: list[_Digests] = [np.empty(0, np.uint64)]
+        self._numbers: list[_RowNumbers] = [np.empty(0, np.uint32)]
+        self._canonical: dict[str, str] = {}
+
+    def add(
+        self,
+        tool: str,
+        rows: list[dict[str, str]],
+        numbers: _RowNumbers,
+        slot_sets: list[tuple[str, ...]],
+    ) -> None:
+        """Index a tool's rows, given in the order of preference."""
+        every = np.full(len(rows), _digest(tool), np.uint64)
+        columns = {slot: self._column(slot, rows) for slot in {s for group in slot_sets for s in group}}
+        for slots in slot_sets:
+            keys, complete = every.copy(), np.ones(len(rows), np.bool_)
+            for slot in slots:
+                digests, present = columns[slot]
+                keys += digests
+                complete &= present
+            self._keys.append(keys[complete])
+            self._numbers.append(numbers[complete])
+
+    def _column(self, slot: str, rows: list[dict[str, str]]) -> tuple[_Digests, NDArray[np.bool_]]:
+        values = [row.get(slot) for row in rows]
+        digests = {value: self._value_digest(slot, value) for value in set(values)}
+        present = np.array([value is not None for value in values], np.bool_)
+        return np.array([digests[value] for value in values], np.uint64), present
+
+    def _value_digest(self, slot: str, value: str | None) -> int:
+        if value is None:
+            return 0
+        known = self._canonical.get(value)
+        if known is None:
+            known = self._canonical[value] = canonical(value, TODAY)
+        return _digest(slot, known)
+
+    def sorted(self) -> tuple[_Digests, _RowNumbers, _RowNumbers]:
+        """Give the keys in ascending order, where the entries of each begin, and the entries."""
+        keys, numbers = np.concatenate(self._keys), np.concatenate(self._numbers)
+        # Stable: the entries of a key stay in the order of preference.
+        order = np.argsort(keys, kind="stable")
+        unique, starts = np.unique(keys[order], return_index=True)
+        return unique, np.append(starts, len(keys)).astype(np.uint32), numbers[order]
+
+
+def _encode(index: _Index, texts: list[bytes], directory: bytes) -> bytes:
+    keys, starts, numbers = index.sorted()
+    bits = max(len(keys) - 1, 1).bit_length()
+    buckets = np.arange(2**bits, dtype=np.uint64) << np.uint64(_DIGEST_BITS - bits)
+    firsts = np.append(np.searchsorted(keys, buckets), len(keys)).astype(np.uint32)
+    offsets = array("Q", [0])
+    for text in texts:
+        offsets.append(offsets[-1] + len(text))
+    header = _HEADER.pack(
+        len(texts), len(keys), bits, len(numbers), offsets[-1], len(directory)
+    )
+    arrays = (offsets.tobytes(), keys.tobytes(), *(a.tobytes() for a in (firsts, starts, numbers)))
+    return b"".join((header, *arrays, *texts, directory))
+
+
+def _key(tool: str, pairs: Iterable[tuple[str, str]]) -> int:
+    return (_digest(tool) + sum(_digest(slot, value) for slot, value in pairs)) & _DIGEST_MASK
+
+
+def _digest(*parts: str) -> int:
+    # A lone surrogate cannot be encoded, but an agent may send one.
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=_DIGEST_BITS // 8).digest(), "little")
+
+
+def _split(buffer: memoryview, sizes: Iterable[int]) -> Iterator[memoryview]:
+    begin = 0
+    for size in sizes:
+        yield buffer[begin : begin + size]
+        begin += size
+
+
+def _damage(problem: str) -> StorageError:
+    return StorageError(f"the entity table of a compiled split is damaged: {problem}")

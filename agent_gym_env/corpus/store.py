@@ -1,0 +1,179 @@
+"""The compiled form of a split: one memory-mapped file, opened in constant time.
+
+Layout: magic, sections, header (MessagePack), then a fixed-size tail that says where the header
+stands and what its checksum is. A file is written under a temporary name and renamed when complete,
+so that a half-written one is never seen; it is never changed in place.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from agent_gym_env.errors import StorageError
+
+STORE_FORMAT = 1
+_MAGIC = b"AGYMSTR1"
+_TAIL = struct.Struct("<QII8s")  # header's offset, size and CRC-32, magic
+
+
+class Section(msgspec.Struct, frozen=True, array_like=True):
+    """A run of bytes in a store."""
+
+    offset: int
+    size: int
+    crc: int
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What a store holds.
+
+    Attributes:
+        format: version of this layout.
+        stamp: state of the source when it was compiled.
+        fingerprint: SHA-256 over the source's bytes, in hexadecimal.
+        split: the split's name.
+        schema_variant: ``v1`` to ``v5``, or ``None`` for the original schema.
+        dialogues: how many.
+        turns: how many of the agent, over all dialogues.
+        services: names, in the order of the schema; bit positions of the service masks.
+        seen_services: those that the corpus's train split has; ``None`` where it has no train.
+        sections: by name.
+    """
+
+    format: int
+    stamp: str
+    fingerprint: str
+    split: str
+    schema_variant: str | None
+    dialogues: int
+    turns: int
+    services: tuple[str, ...]
+    seen_services: tuple[str, ...] | None
+    sections: dict[str, Section] = {}
+
+
+class StoreWriter:
+    """Writes sections one after another, then the header."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sections: dict[str, Section] = {}
+        self._offset = file.write(_MAGIC)
+        self._begin = self._offset
+        self._crc = 0
+
+    def write(self, data: bytes) -> int:
+        """Append to the open section; gives the section's size so far, in bytes."""
+        self._file.write(data)
+        self._crc = zlib.crc32(data, self._crc)
+        self._offset += len(data)
+        return self._offset - self._begin
+
+    def end_section(self, name: str) -> None:
+        """Close the open section under a name; the next one begins at a multiple of 8."""
+        size = self._offset - self._begin
+        self._sections[name] = Section(self._begin, size, self._crc)
+        self._offset += self._file.write(bytes(-self._offset % 8))
+        self._begin, self._crc = self._offset, 0
+
+    def finish(self, header: Header) -> None:
+        """Write the header; the file is complete then."""
+        encoded = msgspec.msgpack.encode(msgspec.structs.replace(header, sections=self._sections))
+        self._file.write(encoded)
+        self._file.write(_TAIL.pack(self._offset, len(encoded), zlib.crc32(encoded), _MAGIC))
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name only when it is complete and on disk.
+
+    Raises:
+        StorageError: the disk does not take it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _cannot_write(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot write {path}: {error.strerror or error}. Make room there, or name another place "
+        "with the environment variable AGENT_GYM_HOME"
+    )
+
+
+class Store:
+    """A compiled split, read through a memory map: processes that read it share the pages."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise StorageError(f"cannot map the compiled split {path}: {error}") from error
+        self.header = self._read_header()
+
+    def _read_header(self) -> Header:
+        size = len(self._map)
+        if size < len(_MAGIC) + _TAIL.size:
+            raise self.damage("it is too short")
+        offset, length, crc, magic = _TAIL.unpack_from(self._map, size - _TAIL.size)
+        if magic != _MAGIC or self._map[: len(_MAGIC)] != _MAGIC:
+            raise self.damage("its magic bytes are not there")
+        encoded = self._map[offset : offset + length]
+        if offset + length + _TAIL.size != size or zlib.crc32(encoded) != crc:
+            raise self.damage("its header does not match its checksum")
+        try:
+            header = msgspec.msgpack.decode(encoded, type=Header)
+        except msgspec.MsgspecError as error:
+            raise self.damage(f"its header is of another format ({error})") from error
+        if header.format != STORE_FORMAT:
+            raise self.damage(f"its format is {header.format}, this version reads {STORE_FORMAT}")
+        return header
+
+    def section(self, name: str) -> memoryview:
+        """Give a section's bytes, without a copy."""
+        section = self.header.sections[name]
+        return memoryview(self._map)[section.offset : section.offset + section.size]
+
+    def verify(self) -> None:
+        """Read everything and compare it with its checksums.
+
+        Raises:
+            StorageError: a byte has changed since it was written.
+        """
+        for name, section in self.header.sections.items():
+            if zlib.crc32(self.section(name)) != section.crc:
+                raise self.damage(f"section {name!r} does not match its checksum")
+
+    def damage(self, problem: str) -> StorageError:
+        """Make the error for a store that cannot be read."""
+        return StorageError(
+            f"the compiled split {self.path} is damaged: {problem}. Delete it; it is compiled anew "
+            "from its source when it is next opened"
+        )

@@ -1,0 +1,218 @@
+"""``SGD-v0``: one recorded dialogue is one episode."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import msgspec
+from gymnasium.error import ResetNeeded
+
+from agent_gym_env.corpus.corpus import Seen, open_corpus
+from agent_gym_env.envs.actions import parse_action
+from agent_gym_env.envs.render import render_ansi, render_html
+from agent_gym_env.envs.replay import Replay, Snapshot, ToolsOffered, World, recorded_action
+from agent_gym_env.envs.spaces import action_space, observation_space
+from agent_gym_env.rewards.base import Reward
+from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.types import Action
+
+
+class SGDEnv(gym.Env[dict[str, str], Any]):
+    """Task-oriented dialogues with tool calls, replayed turn by turn.
+
+    ## Description
+    The agent is the assistant of a recorded dialogue: it reads what the user says, calls the tools of
+    the dialogue's services, and answers. The dialogues are those of Schema-Guided Dialogue (Rastogi et
+    al., 2020) or of any corpus in its file format. The user is a recording: the next recorded words
+    come whatever the agent said, which is honest for imitation, offline reinforcement learning and
+    scoring turn by turn, and is no simulation of a user who reacts.
+
+    ## Action space
+    `Dict` of two texts of up to 64 KiB: ``text``, words for the user, and ``tool_calls``, a JSON list
+    of ``{"name": "Service-Intent", "arguments": {…}}``, each ``""`` for none. `step` also takes the
+    looser forms of `agent_gym_env.envs.actions.parse_action`.
+
+    Text ends the agent's turn; tool calls without text keep it open. Calls are executed before the
+    text is said. Neither closes the turn with an empty reply. What an agent gets wrong is answered in
+    the world, as a tool result with an ``error``.
+
+    ## Observation space
+    `Dict` of four texts: ``user``, the user's latest words (``""`` while the agent's turn is open);
+    ``tool_result``, a JSON array with ``name``, ``status`` and ``results`` or ``error`` for each call
+    just made (``""`` for none); ``messages``, the conversation as a JSON array in OpenAI's chat
+    format; ``tools``, the tools on offer as a JSON array in OpenAI's function format.
+
+    ## Starting state
+    A dialogue drawn uniformly, or the one of ``reset(options={"dialogue_id": …})``; the user has
+    spoken.
+
+    ## Rewards
+    In [0, 1] when a turn closes, 0.0 for a step that leaves it open.
+
+    ## Episode end
+    Terminated after the dialogue's last turn. Never truncated but by `gymnasium.wrappers.TimeLimit`.
+
+    ## Info
+    ``dialogue_id``; ``turn``, how many turns have closed; ``services``; ``date``, the dialogue's
+    "today"; ``reward_components``, ``None`` for a part that does not apply; ``reward_valid``;
+    ``action_error``, a stable code where the action had to be repaired or was partly refused;
+    ``target``, ``None`` until a turn closes and then what the corpus did in it, as a list of
+    assistant messages.
+
+    ## Arguments
+    See `__init__`; all are plain JSON values.
+
+    ## Version history
+    * v0: first version.
+
+    Example:
+        >>> import gymnasium as gym, agent_gym_env
+        >>> env = gym.make("SGD-v0", split="dev")
+        >>> observation, info = env.reset(seed=0)
+        >>> observation, reward, terminated, truncated, info = env.step("Which city, please?")
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "html"], "render_fps": 1}
+
+    def __init__(
+        self,
+        corpus: str | PathLike[str] = "sample",
+        split: str = "train",
+        services: Sequence[str] | None = None,
+        seen: Seen = "all",
+        schema_variant: str | None = None,
+        reward: str | Mapping[str, Any] | Reward = "ground_truth",
+        tools_offered: ToolsOffered = "dialogue",
+        max_tool_calls_per_turn: int = 4,
+        render_mode: str | None = None,
+    ) -> None:
+        """Open a corpus.
+
+        Args:
+            corpus: ``"sample"``, ``"sgd"``, or the path of a folder or archive in SGD's format.
+            split: ``"train"``, ``"dev"`` or ``"test"``.
+            services: play only dialogues all of whose services are among these.
+            seen: ``"seen"`` or ``"unseen"`` to play only dialogues all of whose services the train
+                split has, or has not.
+            schema_variant: ``"v1"`` to ``"v5"`` for the rewritten schemas of SGD-X.
+            reward: a preset's name, a mapping that configures one, or a `Reward`.
+            tools_offered: ``"dialogue"`` or ``"all"``: the tools of the dialogue's services, or of
+                every service of the split.
+            max_tool_calls_per_turn: a turn with more closes.
+            render_mode: ``None``, ``"ansi"`` or ``"html"``.
+
+        Raises:
+            ValueError: an argument is not among its values.
+            DataError: the corpus is not there or not in order.
+        """
+        modes = self.metadata["render_modes"]
+        if render_mode is not None and render_mode not in modes:
+            raise ValueError(f"render_mode must be None or one of {modes}, not {render_mode!r}")
+        opened = open_corpus(corpus, schema_variant=schema_variant)
+        self.split = opened.split(split)
+        self.world = World(
+            self.split,
+            make_reward(reward, self.split, opened),
+            tools_offered=tools_offered,
+            max_tool_calls_per_turn=max_tool_calls_per_turn,
+        )
+        self._selected = memoryview(self.split.select(services, seen))
+        self.corpus = opened
+        self._replay: Replay | None = None
+        self.observation_space = observation_space()
+        self.action_space = action_space()
+        self.render_mode = render_mode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        """Begin a dialogue.
+
+        Args:
+            seed: seeds the generator that draws dialogues.
+            options: ``{"dialogue_id": …}`` to play that dialogue.
+
+        Raises:
+            ValueError: an option is not known.
+            DataError: the split has no such dialogue.
+        """
+        super().reset(seed=seed)
+        self._replay = Replay(self.world, self.split.task(self._choose(options)))
+        return self._replay.begin()
+
+    def _choose(self, options: dict[str, Any] | None) -> int:
+        if not options:
+            # One draw of a float is several times cheaper than one of an integer.
+            return self._selected[int(self.np_random.random() * len(self._selected))]
+        unknown = options.keys() - {"dialogue_id"}
+        if unknown:
+            raise ValueError(f"reset knows the option 'dialogue_id', not {sorted(unknown)}")
+        return self.split.index(options["dialogue_id"])
+
+    def step(self, action: Any) -> tuple[dict[str, str], float, bool, bool, dict[str, Any]]:
+        """Take an action.
+
+        Raises:
+            ResetNeeded: no dialogue is in play.
+            TypeError: the action is none at all.
+            ValueError: it is a mapping without any known key.
+        """
+        replay = self.replay
+        if replay.over:
+            raise ResetNeeded("the dialogue is over: call reset() first")
+        observation, reward, terminated, info = replay.step(parse_action(action))
+        return observation, reward, terminated, False, info
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """Show the conversation so far, as text or as a piece of HTML."""
+        if self.render_mode is None:
+            return None
+        replay = self.replay
+        render = render_ansi if self.render_mode == "ansi" else render_html
+        return render(replay.task.dialogue_id, replay.messages)
+
+    def recorded_action(self) -> Action:
+        """Give what the corpus does in the open turn.
+
+        For teachers and tests only: a policy that is to be evaluated must not see it.
+        """
+        return recorded_action(self.replay.recorded_turn())
+
+    def get_state(self) -> dict[str, Any]:
+        """Take the state of the dialogue and of the generator, as JSON-able values."""
+        random = json.dumps(self.np_random.bit_generator.state)
+        state: dict[str, Any] = msgspec.to_builtins(self.replay.snapshot(random))
+        return state
+
+    def set_state(self, state: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return to a state, of this environment or of another one over the same split.
+
+        Returns:
+            The observation that the state was taken at, and an info in which nothing has closed.
+
+        Raises:
+            ValueError: the value is no such state, or of another version, corpus or split.
+        """
+        try:
+            snapshot = msgspec.convert(dict(state), Snapshot)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"this is no state of SGD-v0: {error}") from error
+        self._replay = Replay.restored(self.world, snapshot)
+        if snapshot.random:
+            self.np_random.bit_generator.state = json.loads(snapshot.random)
+        return self._replay.begin()
+
+    @property
+    def replay(self) -> Replay:
+        """The dialogue in play, with what the corpus did in it: for records, never for a policy.
+
+        Raises:
+            ResetNeeded: none was begun.
+        """
+        if self._replay is None:
+            raise ResetNeeded("no dialogue was begun: call reset() first")
+        return self._replay

@@ -1,0 +1,75 @@
+"""A conversation as a person reads it: in a terminal, or as a piece of HTML."""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+_RESULT_LENGTH = 400
+
+
+class Line(NamedTuple):
+    """Something said or done.
+
+    Attributes:
+        speaker: ``user``, ``agent``, ``call`` or ``result``.
+        text: within one paragraph.
+    """
+
+    speaker: str
+    text: str
+
+
+def lines(messages: str) -> Iterator[Line]:
+    """Read a conversation, JSON in OpenAI's chat format, line by line."""
+    for message in msgspec.json.decode(messages):
+        role, content = message["role"], message.get("content")
+        for call in message.get("tool_calls", ()):
+            yield Line("call", _call(call["function"]))
+        if role == "tool":
+            yield Line("result", _shortened(content))
+        elif content is not None:
+            yield Line("user" if role == "user" else "agent", content)
+
+
+def _call(function: dict[str, Any]) -> str:
+    arguments = msgspec.json.decode(function["arguments"])
+    given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return f"{function['name']}({given})"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _RESULT_LENGTH else f"{text[:_RESULT_LENGTH]}…"
+
+
+def render_ansi(dialogue_id: str, messages: str) -> str:
+    """Render for a terminal; whatever would steer it is made visible instead."""
+    rows = [f"dialogue {dialogue_id}"]
+    rows += [f"{line.speaker:>6} │ {printable(line.text)}" for line in lines(messages)]
+    return "\n".join(rows)
+
+
+def printable(text: str) -> str:
+    """Replace control and direction characters, so that text cannot steer a terminal."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        " " if c in "\n\t" else "\N{REPLACEMENT CHARACTER}" if _steers(c) else c for c in text
+    )
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp")
+
+
+def render_html(dialogue_id: str, messages: str) -> str:
+    """Render as an HTML section; text is escaped."""
+    rows = "".join(
+        f'<p class="{line.speaker}"><b>{line.speaker}</b> {html.escape(line.text)}</p>'
+        for line in lines(messages)
+    )
+    return f'<section class="dialogue"><h2>{html.escape(dialogue_id)}</h2>{rows}</section>'

@@ -1,0 +1,224 @@
+"""Many dialogues at once in one process: batching without a stack of wrappers for each."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from agent_gym_env.envs.dialogue import SGDEnv
+
+Texts = dict[str, tuple[str, ...]]
+Booleans = NDArray[np.bool_]
+Info = dict[str, Any]
+
+
+class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
+    """``SGD-v0`` for many dialogues; the same bytes as that many single environments.
+
+    Observations and actions are dictionaries of tuples, with a text for each dialogue. `step` also
+    takes a sequence of single actions, each in any form that the single environment takes. Infos are
+    merged as Gymnasium's vector environments do: for each key an array, and a mask ``_key`` that says
+    which dialogues have it; arrays of plain numbers and booleans have their dtype, others hold objects.
+
+    Args:
+        num_envs: how many dialogues.
+        autoreset_mode: ``"SameStep"``: a dialogue that ends begins anew in the same step; its last
+            observation and info are in ``final_obs`` and ``final_info``. ``"NextStep"``: it begins
+            anew in the step after, which ignores the action. ``"Disabled"``: it stays at its end until
+            ``reset(options={"reset_mask": …})``, a boolean array of shape ``(num_envs,)``.
+        max_episode_steps: truncates a dialogue after so many steps; ``None`` for no limit.
+        **arguments: of `SGDEnv`.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+        max_episode_steps: int | None = None,
+        **arguments: Any,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise ValueError(f"max_episode_steps must be at least 1, not {max_episode_steps}")
+        env = SGDEnv(**arguments)
+        self.num_envs = num_envs
+        self.envs = [copy.copy(env) for _ in range(num_envs)]
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**env.metadata, "autoreset_mode": self.autoreset_mode}
+        self.render_mode = env.render_mode
+        self.single_observation_space = env.observation_space
+        self.single_action_space = env.action_space
+        self.observation_space = batch_space(env.observation_space, num_envs)
+        self.action_space = batch_space(env.action_space, num_envs)
+        self._max_steps = max_episode_steps
+        self._steps = [0] * num_envs
+        self._ended = [False] * num_envs
+        self._observations: list[dict[str, str]] = [{}] * num_envs
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Texts, Info]:
+        """Begin dialogues.
+
+        Args:
+            seed: an integer seeds dialogue ``i`` with ``seed + i``; a sequence gives one seed each.
+            options: as in `SGDEnv.reset`, and ``reset_mask``: which dialogues begin anew.
+
+        Raises:
+            ValueError: seeds or mask are not one for each dialogue.
+            TypeError: the mask is no boolean array.
+        """
+        seeds = self._seeds(seed)
+        options = dict(options or {})
+        mask = self._checked_mask(options.pop("reset_mask", None))
+        infos: list[Info | None] = [None] * self.num_envs
+        for place in np.flatnonzero(mask).tolist():
+            infos[place] = self._begin(place, seeds[place], options)
+        return self._batched(), _merged(infos)
+
+    def _begin(
+        self, place: int, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> Info:
+        self._observations[place], info = self.envs[place].reset(seed=seed, options=options)
+        self._steps[place] = 0
+        self._ended[place] = False
+        return info
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, (int, np.integer)):
+            return [int(seed) + place for place in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"{len(seed)} seeds for {self.num_envs} dialogues")
+        return seed
+
+    def _checked_mask(self, mask: Booleans | None) -> Booleans:
+        if mask is None:
+            return np.ones(self.num_envs, np.bool_)
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            raise TypeError("reset_mask is a NumPy array of booleans")
+        if mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(
+                f"reset_mask has shape ({self.num_envs},) and at least one True; "
+                f"this one has shape {mask.shape} and {int(mask.sum())} True"
+            )
+        return mask
+
+    def step(
+        self, actions: Any
+    ) -> tuple[Texts, NDArray[np.float64], Booleans, Booleans, Info]:
+        """Take one action in each dialogue.
+
+        Raises:
+            ValueError: there is not one action for each dialogue, or a mode of autoreset other than
+                ``"Disabled"`` was wanted for a dialogue that has ended.
+        """
+        count = self.num_envs
+        rewards = [0.0] * count
+        terminated = [False] * count
+        truncated = [False] * count
+        infos: list[Info | None] = [None] * count
+        final: list[tuple[dict[str, str], Info] | None] = [None] * count
+        same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
+        for place, action in enumerate(self._single_actions(actions)):
+            if self._ended[place]:
+                infos[place] = self._after_the_end(place)
+                continue
+            observation, rewards[place], terminated[place], _, info = self.envs[place].step(action)
+            self._observations[place] = observation
+            self._steps[place] += 1
+            truncated[place] = self._steps[place] == self._max_steps
+            if terminated[place] or truncated[place]:
+                self._ended[place] = True
+                if same_step:
+                    final[place] = observation, info
+                    info = self._begin(place)
+            infos[place] = info
+        merged = _merged(infos)
+        if same_step and any(final):
+            merged.update(_merged_final(final))
+        return self._batched(), np.array(rewards), np.array(terminated), np.array(truncated), merged
+
+    def _after_the_end(self, place: int) -> Info:
+        if self.autoreset_mode is AutoresetMode.DISABLED:
+            raise ValueError(
+                f"dialogue {place} has ended: reset it with options={{'reset_mask': …}} first"
+            )
+        return self._begin(place)
+
+    def _single_actions(self, actions: Any) -> Iterable[Any]:
+        if isinstance(actions, Mapping):
+            try:
+                columns = actions["text"], actions["tool_calls"]
+            except KeyError as error:
+                raise ValueError(
+                    "actions is a mapping with 'text' and 'tool_calls', a text for each dialogue, "
+                    f"or a sequence of actions; {error} is missing"
+                ) from error
+            sizes = [len(column) for column in columns]
+            singles = ({"text": t, "tool_calls": c} for t, c in zip(*columns))
+        else:
+            sizes = [len(actions)]
+            singles = actions
+        if any(size != self.num_envs for size in sizes):
+            raise ValueError(f"{sizes} actions for {self.num_envs} dialogues")
+        return singles
+
+    def _batched(self) -> Texts:
+        observations = self._observations
+        return {leaf: tuple([each[leaf] for each in observations]) for leaf in observations[0]}
+
+    def render(self) -> tuple[str | None, ...]:  # type: ignore[override]
+        """Render every dialogue."""
+        return tuple(env.render() for env in self.envs)
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Call a method, or read an attribute, of the environment of every dialogue."""
+        found = [getattr(env, name) for env in self.envs]
+        return tuple(each(*args, **kwargs) if callable(each) else each for each in found)
+
+
+def _merged(infos: Sequence[Info | None]) -> Info:
+    """Merge infos that all have the same keys; ``None`` for a dialogue without one."""
+    present = [info for info in infos if info is not None]
+    if not present:
+        return {}
+    mask = np.array([info is not None for info in infos])
+    merged: Info = {}
+    for key, example in present[0].items():
+        if isinstance(example, dict):
+            merged[key] = _merged([None if info is None else info[key] for info in infos])
+        else:
+            values = [None if info is None else info[key] for info in infos]
+            merged[key] = _array(values, example)
+        merged[f"_{key}"] = mask.copy()
+    return merged
+
+
+def _array(values: Sequence[Any], example: Any) -> NDArray[Any]:
+    if type(example) in (bool, int) and None not in values:
+        return np.array(values)
+    return np.fromiter(values, dtype=object, count=len(values))
+
+
+def _merged_final(final: Sequence[tuple[dict[str, str], Info] | None]) -> Info:
+    ended = np.array([each is not None for each in final])
+    observations = [None if each is None else each[0] for each in final]
+    return {
+        "final_obs": np.fromiter(observations, dtype=object, count=len(final)),
+        "_final_obs": ended,
+        "final_info": _merged([None if each is None else each[1] for each in final]),
+        "_final_info": ended.copy(),
+    }

@@ -1,0 +1,182 @@
+"""The paired comparison of two policies that played the same dialogues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+import numpy as np
+
+from agent_gym_env.evaluation.evaluate import RESAMPLES, SPLITS, Setting, setting_of, splits_of
+from agent_gym_env.evaluation.metrics import episode_return, turn_facts
+from agent_gym_env.evaluation.statistics import ClusterSums, Difference, paired_difference
+from agent_gym_env.rollout.episode import Episode
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Two policies on the same dialogues, each quantity as the first minus the second.
+
+    Attributes:
+        first: name of the first policy.
+        second: name of the second.
+        setting: where both were played.
+        episodes: how many are paired, by dialogue and seed.
+        unpaired_episodes: those that only one of the two has.
+        unpaired_turns: turns of paired episodes that lack a reward on one side or both.
+        reward: difference in reward per turn; its verdict is the comparison's.
+        mean_return: difference in return.
+        splits: difference in reward per turn in each of `SPLITS`: four more looks at one sample, so
+            now and then one of them differs by chance.
+    """
+
+    first: str
+    second: str
+    setting: Setting
+    episodes: int
+    unpaired_episodes: int
+    unpaired_turns: int
+    reward: Difference
+    mean_return: Difference
+    splits: dict[str, Difference]
+
+
+class _Played(msgspec.Struct, frozen=True, gc=False):
+    """What a comparison keeps of an episode."""
+
+    total: float | None
+    rewards: tuple[float | None, ...]
+    splits: tuple[tuple[str, ...], ...]
+
+
+_Key = tuple[str, int | None]
+
+
+def compare(
+    first: Iterable[Episode],
+    second: Iterable[Episode],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two policies on the episodes that both played.
+
+    Episodes are paired by split, dialogue and seed, turns by their place; what lacks a reward on
+    one side is left out on both.
+
+    Args:
+        first: episodes of the policy that the verdict is on.
+        second: episodes of the policy that it is held against.
+        resamples: of the bootstrap and of the test.
+        seed: of both.
+
+    Raises:
+        ValueError: the settings differ, an episode occurs twice, or none is shared.
+    """
+    policy, setting, mine = _gather(first)
+    other_policy, other_setting, theirs = _gather(second)
+    _check_settings(policy, setting, other_policy, other_setting)
+    shared = mine.keys() & theirs.keys()
+    if not shared:
+        raise ValueError(
+            f"{policy!r} and {other_policy!r} share no episode of equal dialogue and seed: "
+            f"{_first_of(mine)} against {_first_of(theirs)}; play both on the same dialogues "
+            "with the same seed"
+        )
+    pairs = {key: (played, theirs[key]) for key, played in mine.items() if key in shared}
+    sums = _PairedSums()
+    for (dialogue, _), (one, other) in pairs.items():
+        sums.add(dialogue, one, other)
+    differences = {
+        name: sums.difference(name, resamples=resamples, seed=seed)
+        for name in ("reward", "return", *SPLITS)
+    }
+    return Comparison(
+        first=policy,
+        second=other_policy,
+        setting=setting,
+        episodes=len(pairs),
+        unpaired_episodes=len(mine) + len(theirs) - 2 * len(pairs),
+        unpaired_turns=sums.unpaired_turns,
+        reward=differences["reward"],
+        mean_return=differences["return"],
+        splits={name: differences[name] for name in SPLITS},
+    )
+
+
+def _gather(episodes: Iterable[Episode]) -> tuple[str, Setting, Mapping[_Key, _Played]]:
+    played: dict[_Key, _Played] = {}
+    whose: tuple[str, Setting] | None = None
+    for episode in episodes:
+        whose = whose or (episode.policy, setting_of(episode))
+        if whose != (episode.policy, setting_of(episode)):
+            raise ValueError(
+                f"one side of a comparison is one policy in one setting, but {episode.policy!r} in "
+                f"{setting_of(episode)} follows {whose[0]!r} in {whose[1]}"
+            )
+        key = (episode.dialogue_id, episode.seed)
+        if key in played:
+            raise ValueError(
+                f"{episode.policy!r} played dialogue {key[0]!r} twice with seed {key[1]}, so it "
+                "cannot be paired; give each episode once"
+            )
+        played[key] = _kept(episode)
+    if whose is None:
+        raise ValueError("one side of the comparison has no episodes")
+    return *whose, played
+
+
+def _kept(episode: Episode) -> _Played:
+    facts = list(turn_facts(episode))
+    return _Played(
+        total=episode_return(episode),
+        rewards=tuple(turn.reward for turn in facts),
+        splits=tuple(splits_of(turn) for turn in facts),
+    )
+
+
+def _check_settings(policy: str, setting: Setting, other_policy: str, other: Setting) -> None:
+    for name in Setting.__struct_fields__:
+        found, expected = getattr(setting, name), getattr(other, name)
+        if found != expected:
+            raise ValueError(
+                f"the episodes cannot be compared: their {name.replace('_', ' ')} differs, "
+                f"{found!r} for {policy!r} and {expected!r} for {other_policy!r}; "
+                "play both in one setting, or rescore one by the other's reward"
+            )
+
+
+def _first_of(played: Mapping[_Key, _Played]) -> str:
+    dialogue, seed = min(played, key=str)
+    return f"{len(played)} episodes such as {dialogue!r} with seed {seed}"
+
+
+class _PairedSums:
+    """Adds up what two policies earned where both were scored."""
+
+    def __init__(self) -> None:
+        self._first = ClusterSums()
+        self._second = ClusterSums()
+        self.unpaired_turns = 0
+
+    def add(self, dialogue: str, one: _Played, other: _Played) -> None:
+        """Add an episode that both played."""
+        self._add_pair(dialogue, "return", one.total, other.total)
+        self.unpaired_turns += abs(len(one.rewards) - len(other.rewards))
+        for mine, theirs, splits in zip(one.rewards, other.rewards, one.splits, strict=False):
+            self.unpaired_turns += mine is None or theirs is None
+            for name in ("reward", *splits):
+                self._add_pair(dialogue, name, mine, theirs)
+
+    def _add_pair(
+        self, dialogue: str, quantity: str, mine: float | None, theirs: float | None
+    ) -> None:
+        if mine is not None and theirs is not None:
+            self._first.add(dialogue, quantity, mine, 1.0)
+            self._second.add(dialogue, quantity, theirs, 1.0)
+
+    def difference(self, quantity: str, *, resamples: int, seed: int) -> Difference:
+        """Compare the two policies in one quantity."""
+        first, counts = self._first.columns(quantity)
+        second, _ = self._second.columns(quantity)
+        rng = np.random.default_rng(seed)
+        return paired_difference(first, second, counts, resamples=resamples, rng=rng)

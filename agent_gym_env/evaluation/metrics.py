@@ -1,0 +1,129 @@
+"""What one recorded turn says about a policy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from agent_gym_env.corpus.task import RecordedCall
+from agent_gym_env.rewards.overlap import arguments_equal, jaccard
+from agent_gym_env.rollout.episode import Episode, TurnRecord
+from agent_gym_env.types import ToolCall
+
+
+class ToolCounts(msgspec.Struct, frozen=True, gc=False):
+    """How the calls of a turn compare with the one that was due.
+
+    Attributes:
+        due: 1 where a call was due; a corpus records at most one in a turn.
+        made: calls made, refused ones included.
+        matched: 1 where a call of the due tool was made.
+        exact: 1 where one was made with all arguments equal and none besides.
+        arguments_due: arguments of the due call.
+        arguments_made: arguments of the made call of that tool that comes closest.
+        arguments_equal: those of equal name and value in both.
+    """
+
+    due: int = 0
+    made: int = 0
+    matched: int = 0
+    exact: int = 0
+    arguments_due: int = 0
+    arguments_made: int = 0
+    arguments_equal: int = 0
+
+
+class TurnFacts(msgspec.Struct, frozen=True, gc=False):
+    """One turn in numbers.
+
+    Attributes:
+        reward: ``None`` where it could not be told.
+        components: the reward's parts; ``None`` for one that does not apply.
+        service: the service that the recorded turn is about.
+        domain: the service without its number.
+        seen: whether train has the service; ``None`` where the corpus has no train.
+        tools: the calls.
+        response_similarity: of the reply to the recorded one, by their sets of words, whatever the
+            reward is.
+    """
+
+    reward: float | None
+    components: Mapping[str, float | None]
+    service: str
+    domain: str
+    seen: bool | None
+    tools: ToolCounts
+    response_similarity: float
+
+
+def turn_facts(episode: Episode) -> Iterator[TurnFacts]:
+    """Put each turn of an episode into numbers."""
+    for turn in episode.turns:
+        service = turn.target.service
+        yield TurnFacts(
+            reward=turn.reward,
+            components=turn.components,
+            service=service,
+            domain=domain(service),
+            seen=None if episode.seen_services is None else service in episode.seen_services,
+            tools=tool_counts(turn.target.call, made_calls(turn)),
+            response_similarity=jaccard(reply(turn), turn.target.text),
+        )
+
+
+def reply(turn: TurnRecord) -> str:
+    """Return the words that closed a turn; ``""`` where it closed in silence."""
+    return turn.steps[-1].action.text
+
+
+def made_calls(turn: TurnRecord) -> tuple[ToolCall, ...]:
+    """Return every call of a turn, in order."""
+    return tuple(call for step in turn.steps for call in step.action.tool_calls)
+
+
+def domain(service: str) -> str:
+    """Name the domain of a service: ``Hotels`` for ``Hotels_2``."""
+    return re.sub(r"_\d+$", "", service)
+
+
+def episode_return(episode: Episode) -> float | None:
+    """Sum the rewards of an episode.
+
+    Returns:
+        ``None`` where the sum is not known: the episode did not come to its end, or a turn has no
+        reward.
+    """
+    rewards = [turn.reward for turn in episode.turns]
+    scored = [reward for reward in rewards if reward is not None]
+    ended = (episode.terminated or episode.truncated) and episode.error is None
+    return sum(scored) if ended and len(scored) == len(rewards) else None
+
+
+def mean_reward(episode: Episode) -> float | None:
+    """Average the rewards of an episode's scored turns; ``None`` where there are none."""
+    scored = [turn.reward for turn in episode.turns if turn.reward is not None]
+    return sum(scored) / len(scored) if scored else None
+
+
+def tool_counts(due: RecordedCall | None, made: Sequence[ToolCall]) -> ToolCounts:
+    """Compare the calls of a turn with the one that was due."""
+    if due is None:
+        return ToolCounts(made=len(made))
+    candidates = [call.arguments for call in made if call.name == due.name]
+    closest = max(candidates, key=lambda sent: _closeness(due, sent), default={})
+    equal = arguments_equal(due.arguments, closest)
+    return ToolCounts(
+        due=1,
+        made=len(made),
+        matched=int(bool(candidates)),
+        exact=int(bool(candidates) and equal == len(due.arguments) == len(closest)),
+        arguments_due=len(due.arguments),
+        arguments_made=len(closest),
+        arguments_equal=equal,
+    )
+
+
+def _closeness(due: RecordedCall, sent: Mapping[str, object]) -> tuple[int, int]:
+    return arguments_equal(due.arguments, sent), -len(sent)

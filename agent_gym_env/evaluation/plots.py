@@ -1,0 +1,175 @@
+"""Small plots as SVG, to be placed inside a page whose style sheet gives them their colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+_WIDTH = 640
+_LABELS = 168
+_VALUES = 56
+_LINE = 16
+_GAP = 12
+_AXIS = 26
+_TOP = 6
+
+_HISTOGRAM_WIDTH = 300
+_HISTOGRAM_HEIGHT = 130
+
+
+class Interval(NamedTuple):
+    """A value with the ends of its confidence interval, each ``None`` where it is not known."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Row(NamedTuple):
+    """A category, with one interval for each series."""
+
+    label: str
+    intervals: Sequence[Interval]
+
+
+def interval_plot(
+    rows: Sequence[Row],
+    *,
+    series: Sequence[str],
+    bounds: tuple[float, float] = (0.0, 1.0),
+    signed: bool = False,
+) -> str:
+    """Draw a dot with its interval for each category and series.
+
+    Args:
+        rows: from top to bottom.
+        series: names, for the words that appear when the pointer rests on a dot.
+        bounds: of the axis.
+        signed: whether values are differences: written with their sign, against a line at 0.
+    """
+    group = _LINE * len(series) + _GAP
+    bottom = _TOP + group * len(rows)
+    svg = _svg(_WIDTH, bottom + _AXIS)
+    scale = _Scale(bounds, left=_LABELS, right=_WIDTH - _VALUES)
+    _draw_axis(svg, scale, bottom, signed=signed)
+    for index, row in enumerate(rows):
+        top = _TOP + index * group
+        middle = top + group / 2
+        _text(svg, row.label, _LABELS - 14, middle, "label end")
+        for place, interval in enumerate(row.intervals):
+            height = top + _GAP / 2 + _LINE * (place + 0.5)
+            name = f"{series[place]}, {row.label}"
+            _draw_interval(svg, scale, interval, height, f"s{place % 8}", name, signed=signed)
+    return _written(svg)
+
+
+def histogram_plot(counts: Sequence[int], *, series: int, highest_share: float) -> str:
+    """Draw how often values fell into equal bins of [0, 1].
+
+    Args:
+        counts: of each bin.
+        series: number of the series, for its colour.
+        highest_share: share of all values at the plot's top, so that several plots can be compared.
+    """
+    svg = _svg(_HISTOGRAM_WIDTH, _HISTOGRAM_HEIGHT)
+    left, bottom = 10, _HISTOGRAM_HEIGHT - 22
+    width = (_HISTOGRAM_WIDTH - 2 * left) / len(counts)
+    total = sum(counts) or 1
+    for index, count in enumerate(counts):
+        height = (bottom - _TOP) * count / total / (highest_share or 1)
+        place = {"x": left + index * width + 1, "y": bottom - height, "rx": 1.5}
+        bar = _shape(svg, "rect", f"bar s{series % 8}", width=width - 2, height=height, **place)
+        low, high = index / len(counts), (index + 1) / len(counts)
+        _hint(bar, f"{low:.2f} to {high:.2f}: {count} turns, {count / total:.1%}")
+    right = _HISTOGRAM_WIDTH - left
+    _shape(svg, "line", "axis", x1=left, x2=right, y1=bottom, y2=bottom)
+    for value in (0, 0.5, 1):
+        anchor = {0: "start", 0.5: "middle", 1: "end"}[value]
+        _text(svg, f"{value:g}", left + value * (right - left), bottom + 13, f"tick {anchor}")
+    return _written(svg)
+
+
+class _Scale(NamedTuple):
+    bounds: tuple[float, float]
+    left: float
+    right: float
+
+    def __call__(self, value: float) -> float:
+        low, high = self.bounds
+        inside = min(max(value, low), high)
+        return self.left + (inside - low) / (high - low) * (self.right - self.left)
+
+    def ticks(self) -> list[float]:
+        low, high = self.bounds
+        step = _round_step((high - low) / 4)
+        first = math.ceil(low / step - 1e-9)
+        return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _round_step(step: float) -> float:
+    """Round up to 1, 2, 2.5 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(n * power for n in (1, 2, 2.5, 5, 10) if n * power >= step * (1 - 1e-9))
+
+
+def _draw_axis(svg: ElementTree.Element, scale: _Scale, bottom: float, *, signed: bool) -> None:
+    for tick in scale.ticks():
+        x = scale(tick)
+        is_reference = signed and abs(tick) < 1e-12
+        _shape(svg, "line", "zero" if is_reference else "grid", x1=x, x2=x, y1=_TOP, y2=bottom)
+        _text(svg, f"{tick:g}", x, bottom + 14, "tick middle")
+
+
+def _draw_interval(
+    svg: ElementTree.Element,
+    scale: _Scale,
+    interval: Interval,
+    y: float,
+    colour: str,
+    name: str,
+    *,
+    signed: bool,
+) -> None:
+    value, low, high = interval
+    if value is None:
+        _text(svg, "none", _WIDTH - 4, y, "value end")
+        return
+    mark = ElementTree.SubElement(svg, "g", {"class": colour})
+    written = f"{value:+.3f}" if signed else f"{value:.3f}"
+    if low is not None and high is not None:
+        _shape(mark, "line", "whisker", x1=scale(low), x2=scale(high), y1=y, y2=y)
+        name = f"{name}: {written} ({low:.3f} to {high:.3f})"
+    else:
+        name = f"{name}: {written}"
+    _shape(mark, "circle", "dot", cx=scale(value), cy=y, r=4.5)
+    _text(mark, written, _WIDTH - 4, y, "value end")
+    _hint(mark, name)
+
+
+def _svg(width: float, height: float) -> ElementTree.Element:
+    return ElementTree.Element(
+        "svg",
+        {"viewBox": f"0 0 {width:g} {height:g}", "class": "plot", "role": "img"},
+    )
+
+
+def _shape(
+    parent: ElementTree.Element, tag: str, style: str, **numbers: float
+) -> ElementTree.Element:
+    attributes = {name: f"{number:.2f}".rstrip("0").rstrip(".") for name, number in numbers.items()}
+    return ElementTree.SubElement(parent, tag, {"class": style, **attributes})
+
+
+def _text(parent: ElementTree.Element, words: str, x: float, y: float, style: str) -> None:
+    _shape(parent, "text", style, x=x, y=y).text = words
+
+
+def _hint(shape: ElementTree.Element, words: str) -> None:
+    """Give a shape the words that browsers show when the pointer rests on it."""
+    ElementTree.SubElement(shape, "title").text = words
+
+
+def _written(svg: ElementTree.Element) -> str:
+    return ElementTree.tostring(svg, encoding="unicode")

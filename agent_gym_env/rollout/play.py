@@ -1,0 +1,118 @@
+"""Playing one policy through one dialogue, and the record of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import gymnasium as gym
+import msgspec
+
+from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.policies.base import Policy
+from agent_gym_env.rollout.episode import Episode, StepRecord, TurnRecord
+from agent_gym_env.types import Action, Observation
+
+
+def play(
+    env: gym.Env[Any, Any], policy: Policy, *, dialogue_id: str | None = None, seed: int | None = None
+) -> Episode:
+    """Play one dialogue.
+
+    Args:
+        env: ``SGD-v0``, bare or in wrappers that leave its observations and actions alone.
+        policy: what an exception of its ends is the episode, which records it.
+        dialogue_id: the dialogue; ``None`` to draw one.
+        seed: of the draw and of the policy.
+    """
+    begin = time.perf_counter()
+    record = _Record(env)
+    options = None if dialogue_id is None else {"dialogue_id": dialogue_id}
+    observation, _ = env.reset(seed=seed, options=options)
+    record.begin_turn(observation)
+    policy.reset(seed=seed)
+    terminated = truncated = False
+    error = None
+    while not (terminated or truncated or error):
+        try:
+            action = policy.act(observation)
+        except Exception as problem:  # noqa: BLE001  (a failed episode is a record, not a crash)
+            error = f"{type(problem).__name__}: {problem}"
+            break
+        observation, _, terminated, truncated, info = env.step(action)
+        record.step(action, observation, info)
+    return record.episode(
+        policy=policy.name,
+        seed=seed,
+        terminated=terminated,
+        truncated=truncated,
+        error=error,
+        duration_s=time.perf_counter() - begin,
+    )
+
+
+def play_all(
+    env: gym.Env[Any, Any], policy: Policy, dialogue_ids: Iterable[str], *, seed: int | None = None
+) -> Iterator[Episode]:
+    """Play dialogues one after another; each begins with the same seed."""
+    for dialogue_id in dialogue_ids:
+        yield play(env, policy, dialogue_id=dialogue_id, seed=seed)
+
+
+class _Record:
+    """Gathers an episode turn by turn."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        base = env.unwrapped
+        if not isinstance(base, SGDEnv):
+            raise TypeError(f"episodes are recorded of SGD-v0, not of {type(base).__name__}")
+        self._env = base
+        self._turns: list[TurnRecord] = []
+        self._steps: list[StepRecord] = []
+
+    def begin_turn(self, observation: Observation) -> None:
+        self._user = observation["user"]
+        self._tools = observation["tools"]
+        self._target = self._env.replay.recorded_turn()
+        self._steps = []
+
+    def step(self, action: Action, observation: Observation, info: dict[str, Any]) -> None:
+        replay = self._env.replay
+        completion = getattr(action, "completion", None)
+        understood = msgspec.structs.replace(replay.last_action, completion=completion)
+        self._steps.append(
+            StepRecord(understood, observation["tool_result"], info["action_error"])
+        )
+        if replay.score is None:
+            return
+        self._turns.append(
+            TurnRecord(
+                user=self._user,
+                steps=tuple(self._steps),
+                target=self._target,
+                reward=replay.score.value,
+                components=dict(replay.score.components),
+                reason=replay.score.reason,
+            )
+        )
+        if not replay.over:
+            self.begin_turn(observation)
+
+    def episode(self, **outcome: Any) -> Episode:
+        env = self._env
+        task, split = env.replay.task, env.split
+        seen = split.seen_services
+        return Episode(
+            dialogue_id=task.dialogue_id,
+            split=split.name,
+            corpus=split.fingerprint,
+            schema_variant=split.schema_variant,
+            services=task.services,
+            seen_services=None if seen is None else tuple(s for s in task.services if s in seen),
+            date=task.date,
+            reward=env.world.reward.name,
+            tools=self._tools,
+            turns=tuple(self._turns),
+            **outcome,
+        )

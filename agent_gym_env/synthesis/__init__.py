@@ -1,0 +1,1 @@
+"""Writes dialogue corpora from a schema and a table of entities, in SGD's file format."""

@@ -1,0 +1,208 @@
+"""One service as the generator needs it: its signature, its entities and what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from agent_gym_env.corpus.sgd import DONTCARE, TODAY, Intent, Service
+from agent_gym_env.synthesis.entities import ServiceEntry, known_values, slot_kind
+from agent_gym_env.synthesis.surfaces import DAYS_AHEAD, Kind
+from agent_gym_env.synthesis.wording import Wording
+
+MOST_ROWS = 10
+"""A search lists no more rows than this."""
+
+_REFUSED_OF_1000 = {True: 85, False: 45}
+"""Bookings that a service refuses: with a time that it can move, and without."""
+_COUNTER_OFFERS_OF_1000 = 650
+_TIME_SHIFTS = (30, -30, 60, -60, 90)
+_OPENS, _CLOSES = 6 * 60, 23 * 60 + 30
+_HALF_HOURS = tuple(f"{hour:02}:{minute}" for hour in range(9, 21) for minute in ("00", "30"))
+
+Row = dict[str, str]
+
+
+class Answer(NamedTuple):
+    """What a service answers to a booking."""
+
+    succeeded: bool
+    rows: list[Row]
+
+
+class ServiceModel:
+    """A service with its entities; the same question always gets the same answer.
+
+    Attributes:
+        service: its schema.
+        name: its name.
+        wording: how people talk about it.
+        searches: names of intents that look entities up.
+        transactions: names of intents that change the world.
+    """
+
+    def __init__(self, service: Service, entry: ServiceEntry) -> None:
+        self.service = service
+        self.name = service.service_name
+        self.wording = Wording(service, entry)
+        self._entry = entry
+        self._slots = {slot.name: slot for slot in service.slots}
+        self._intents = {intent.name: intent for intent in service.intents}
+        self._attributes = frozenset(entry.rows[0]) if entry.rows else frozenset[str]()
+        self.searches = [name for name, it in self._intents.items() if not it.is_transactional]
+        self.transactions = [name for name, it in self._intents.items() if it.is_transactional]
+
+    def intent(self, name: str) -> Intent:
+        """The schema of an intent."""
+        return self._intents[name]
+
+    def parameters(self, intent: str) -> list[str]:
+        """The slots that an intent takes, in the order of the schema's slots."""
+        signature = self._intents[intent]
+        taken = {*signature.required_slots, *signature.optional_slots}
+        return [slot for slot in self._slots if slot in taken]
+
+    def is_parameter(self, slot: str) -> bool:
+        """Whether some intent takes the slot."""
+        return any(slot in self.parameters(intent) for intent in self._intents)
+
+    def search_before(self, transaction: str) -> str | None:
+        """The search whose chosen row a transaction takes up, if any.
+
+        It is the one that the entities file names, else one that gives a required slot which is
+        an attribute of the entities and nothing that the user would know.
+        """
+        entry = self._entry.intents.get(transaction)
+        if entry and entry.after:
+            return entry.after
+        needed = self._attributes & set(self._intents[transaction].required_slots)
+        for search in self.searches:
+            signature = self._intents[search]
+            found = set(signature.result_slots) - set(self.parameters(search))
+            if needed & found:
+                return search
+        return None
+
+    def kind(self, slot: str) -> Kind:
+        """The kind of a slot's values."""
+        return slot_kind(self._slots[slot], self._entry)
+
+    def concept(self, slot: str) -> str:
+        """What a slot is about, the same for slots of different services that carry over."""
+        entry = self._entry.slots.get(slot)
+        return entry.concept if entry and entry.concept else slot
+
+    def name_slot(self) -> str | None:
+        """The slot that names an entity, if the service has one."""
+        return self._entry.name_slot or None
+
+    def is_categorical(self, slot: str) -> bool:
+        """Whether the schema lists the slot's values."""
+        return self._slots[slot].is_categorical
+
+    def is_attribute(self, slot: str) -> bool:
+        """Whether the entities have this slot."""
+        return slot in self._attributes
+
+    def entities(self) -> list[Row]:
+        """The rows of the entities file."""
+        return self._entry.rows
+
+    def examples(self, slot: str) -> list[str]:
+        """Values that a user may ask for."""
+        stated = self._entry.slots.get(slot)
+        if stated and stated.values:
+            return stated.values
+        return known_values(self._slots[slot], self._entry) or _examples_of(self.kind(slot))
+
+    def search(
+        self, intent: str, parameters: Mapping[str, str], indifferent: Collection[str] = ()
+    ) -> list[Row]:
+        """List the entities that fit, at most `MOST_ROWS`.
+
+        Args:
+            intent: the search.
+            parameters: canonical values by slot.
+            indifferent: slots for which the user takes any value: their defaults do not filter.
+        """
+        wanted = self._with_defaults(intent, parameters, indifferent)
+        fitting = (row for row in self._entry.rows if _fits(row, wanted))
+        rows = [self._result(intent, {**row, **parameters}, row) for row in fitting]
+        return _distinct(rows)[:MOST_ROWS]
+
+    def book(self, intent: str, parameters: Mapping[str, str], chosen: Mapping[str, str]) -> Answer:
+        """Answer a transaction: its row, a row with another time, or nothing."""
+        if not self.refuses(intent, parameters):
+            return Answer(True, [self._result(intent, {**chosen, **parameters}, chosen)])
+        if _share("counter", self.name, intent, parameters) < _COUNTER_OFFERS_OF_1000:
+            slot = self._movable_time(intent, parameters)
+            for other in _other_times(parameters[slot]) if slot else ():
+                moved = {**parameters, slot: other} if slot else {}
+                if not self.refuses(intent, moved):
+                    return Answer(False, [self._result(intent, {**chosen, **moved}, chosen)])
+        return Answer(False, [])
+
+    def refuses(self, intent: str, parameters: Mapping[str, str]) -> bool:
+        """Whether the service cannot carry this transaction out."""
+        movable = self._movable_time(intent, parameters) is not None
+        return _share("refuse", self.name, intent, parameters) < _REFUSED_OF_1000[movable]
+
+    def _movable_time(self, intent: str, parameters: Mapping[str, str]) -> str | None:
+        for slot in self.parameters(intent):
+            if slot in parameters and self.kind(slot) == "time" and not self.is_attribute(slot):
+                return slot
+        return None
+
+    def _with_defaults(
+        self, intent: str, parameters: Mapping[str, str], indifferent: Collection[str]
+    ) -> Row:
+        defaults = self._intents[intent].optional_slots.items()
+        filters = {s: v for s, v in defaults if v != DONTCARE and s not in indifferent}
+        return {**filters, **parameters}
+
+    def _result(self, intent: str, known: Mapping[str, str], entity: Mapping[str, str]) -> Row:
+        signature = self._intents[intent]
+        row = {}
+        for slot in signature.result_slots:
+            default = signature.optional_slots.get(slot, DONTCARE)
+            if slot in known:
+                row[slot] = known[slot]
+            elif default != DONTCARE:
+                row[slot] = default
+            else:
+                about = known if signature.is_transactional else entity
+                options = self.examples(slot)
+                row[slot] = options[_share(slot, self.name, about) % len(options)]
+        return row
+
+
+def _fits(row: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return all(row.get(slot, value) == value for slot, value in wanted.items())
+
+
+def _distinct(rows: list[Row]) -> list[Row]:
+    return list({tuple(sorted(row.items())): row for row in rows}.values())
+
+
+def _share(purpose: str, service: str, *about: object) -> int:
+    """Draw a number below 1000 that depends on nothing but the arguments."""
+    parts = [sorted(it.items()) if isinstance(it, Mapping) else it for it in about]
+    digest = hashlib.blake2b(repr((purpose, service, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % 1000
+
+
+def _other_times(value: str) -> list[str]:
+    now = int(value[:2]) * 60 + int(value[3:])
+    moved = [now + shift for shift in _TIME_SHIFTS]
+    return [f"{time // 60:02}:{time % 60:02}" for time in moved if _OPENS <= time <= _CLOSES]
+
+
+def _examples_of(kind: Kind) -> list[str]:
+    if kind == "date":
+        today = date.fromisoformat(TODAY)
+        return [(today + timedelta(days=ahead)).isoformat() for ahead in range(DAYS_AHEAD)]
+    if kind == "time":
+        return list(_HALF_HOURS)
+    return ["True", "False"] if kind == "boolean" else ["1", "2", "3", "4", "5", "6"]

@@ -1,0 +1,170 @@
+"""Words of the system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+
+from agent_gym_env.corpus.sgd import Act
+from agent_gym_env.synthesis import phrases
+from agent_gym_env.synthesis.clauses import (
+    deed,
+    draw,
+    fragments,
+    listed,
+    other_person,
+    value,
+)
+from agent_gym_env.synthesis.moves import Part
+from agent_gym_env.synthesis.utterance import Phrase, fill, join, sentence
+
+
+def speak(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
+    """Say what the system does in one turn.
+
+    Args:
+        part: the acts.
+        heard: the kinds of acts of the user before.
+        rng: draws the wordings.
+    """
+    acts = part.acts
+    said = _statements(part, rng) if "INFORM" in acts and len(acts) == 1 else []
+    for act, words in _SPEAKERS.items():
+        if act in acts:
+            said += words(part, heard, rng)
+    if "INFORM" in acts and len(acts) > 1:
+        said += _statements(part, rng)
+    return said
+
+
+def _requests(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
+    wording = part.model.wording
+    moves = [move for move in part.moves if move.act == "REQUEST"]
+    questions = [wording.request(move.slot, rng) for move in moves]
+    first, *others = [question.rstrip("?") for question in questions]
+    asked = ", and ".join([first, *(_uncapitalised(other) for other in others)]) + "?"
+    said = [draw(phrases.REQUESTS, rng, [asked])]
+    for move in moves:
+        if move.values:
+            options: list[Phrase] = [
+                [value(part, move.slot, it, wording.said_by_system, rng)] for it in move.values
+            ]
+            said.append(draw(phrases.SUGGESTIONS, rng, listed(options, "or")))
+    return said
+
+
+def _offer(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
+    offered = part.values("OFFER")
+    if "NOTIFY_FAILURE" in part.acts:
+        words = fragments(part, offered, part.model.wording.said_by_system, rng)
+        return [draw(phrases.COUNTER_OFFERS, rng, join(words))]
+    said = [_count(part, rng)] if "INFORM_COUNT" in part.acts else []
+    leads = phrases.NEXT_OFFERS if heard == {"REQUEST_ALTS"} else phrases.OFFERS
+    return [*said, sentence(draw(leads, rng, presentation(part, offered, rng)))]
+
+
+def presentation(part: Part, offered: Mapping[str, str], rng: Random) -> Phrase:
+    """A sentence that says the offered values."""
+    wording = part.model.wording
+    values = {
+        slot: value(part, slot, it, wording.said_by_system, rng) for slot, it in offered.items()
+    }
+    template = wording.offer(part.intent, set(offered), rng)
+    if template is not None:
+        return fill(template, values)
+    clauses = [
+        fill(wording.statement(slot, it, rng), {slot: values[slot]}) for slot, it in offered.items()
+    ]
+    return listed(clauses)
+
+
+def _count(part: Part, rng: Random) -> Phrase:
+    count = int(part.values("INFORM_COUNT")["count"])
+    leads = phrases.COUNT_OF_ONE if count == 1 else phrases.COUNTS
+    return draw(leads, rng, [part.model.wording.counted(count)])
+
+
+def _confirmation(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
+    wording = part.model.wording
+    confirmed = part.values("CONFIRM")
+    what = join(
+        [
+            [other_person(deed(part, part.intent, rng))],
+            *_in_other_person(fragments(part, confirmed, wording.said_by_system, rng)),
+        ]
+    )
+    details = [
+        fill(wording.detail(slot, it), {slot: value(part, slot, it, wording.said_by_system, rng)})
+        for slot, it in confirmed.items()
+        if wording.fragment(slot, it, rng) is None
+    ]
+    if details:
+        what = [*what, ", with ", *listed(details)]
+    return [sentence(draw(phrases.CONFIRMATIONS, rng, what))]
+
+
+def _statements(part: Part, rng: Random) -> list[Phrase]:
+    wording = part.model.wording
+    clauses = [
+        fill(
+            wording.statement(slot, it, rng),
+            {slot: value(part, slot, it, wording.said_by_system, rng)},
+        )
+        for slot, it in part.values("INFORM").items()
+    ]
+    return [draw(phrases.STATEMENTS, rng, listed(clauses))]
+
+
+def _proposal(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
+    intent = part.values("OFFER_INTENT")["intent"]
+    stated = part.model.wording.proposal(intent, rng)
+    if stated is not None and rng.random() < 0.6:
+        return [[stated]]
+    return [draw(phrases.PROPOSALS, rng, [other_person(deed(part, intent, rng))])]
+
+
+def _success(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
+    stated = part.model.wording.success(part.intent, rng)
+    return [sentence([stated]) if stated is not None else draw(phrases.SUCCESSES, rng)]
+
+
+def _failure(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
+    if heard == {"REQUEST_ALTS"}:
+        return [draw(phrases.NOTHING_MORE_FOUND, rng)]
+    stated = part.model.wording.failure(part.intent, rng)
+    if stated is not None:
+        return [sentence([stated])]
+    if part.model.intent(part.intent).is_transactional:
+        return [draw(phrases.FAILURES, rng, [other_person(deed(part, part.intent, rng))])]
+    return [draw(phrases.NOTHING_FOUND, rng)]
+
+
+def _more(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
+    return [draw(phrases.REQ_MORE, rng)]
+
+
+def _goodbye(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
+    return [draw(phrases.GOODBYE, rng)]
+
+
+def _in_other_person(said: list[Phrase]) -> list[Phrase]:
+    return [[other_person(it) if isinstance(it, str) else it for it in phrase] for phrase in said]
+
+
+def _uncapitalised(words: str) -> str:
+    return words if words.startswith("I ") else words[:1].lower() + words[1:]
+
+
+_Speaker = Callable[[Part, frozenset[Act], Random], list[Phrase]]
+
+_SPEAKERS: dict[Act, _Speaker] = {
+    "NOTIFY_SUCCESS": _success,
+    "NOTIFY_FAILURE": _failure,
+    "OFFER": _offer,
+    "REQUEST": _requests,
+    "CONFIRM": _confirmation,
+    "OFFER_INTENT": _proposal,
+    "REQ_MORE": _more,
+    "GOODBYE": _goodbye,
+}
+"""In the order in which a turn says its acts."""

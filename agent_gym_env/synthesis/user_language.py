@@ -1,0 +1,158 @@
+"""Words of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+
+from agent_gym_env.corpus.sgd import DONTCARE, Act
+from agent_gym_env.synthesis import phrases
+from agent_gym_env.synthesis.clauses import deed, draw, fragments, listed, value, wishes
+from agent_gym_env.synthesis.moves import Part
+from agent_gym_env.synthesis.utterance import Phrase, fill, join, sentence
+
+_GREETED = 0.3
+_WHOLE_OPENING = 0.35
+_BARE_VALUE = 0.35
+
+_STOCK: dict[frozenset[Act], list[str]] = {
+    frozenset({"SELECT"}): phrases.SELECT,
+    frozenset({"SELECT", "GOODBYE"}): phrases.SELECT_GOODBYE,
+    frozenset({"THANK_YOU"}): phrases.THANK_YOU,
+    frozenset({"THANK_YOU", "GOODBYE"}): phrases.THANKS_GOODBYE,
+    frozenset({"NEGATE", "THANK_YOU"}): phrases.NO_THANKS,
+    frozenset({"NEGATE"}): phrases.REFUSED_COUNTER_OFFER,
+    frozenset({"NEGATE", "GOODBYE"}): phrases.REFUSED_COUNTER_OFFER_GOODBYE,
+    frozenset({"AFFIRM_INTENT"}): phrases.ACCEPTED_INTENT,
+    frozenset({"NEGATE_INTENT"}): phrases.DECLINED_INTENT,
+    frozenset({"NEGATE_INTENT", "GOODBYE"}): phrases.DECLINED_INTENT_GOODBYE,
+}
+_STOCK_ACTS: frozenset[Act] = frozenset().union(*_STOCK, {"AFFIRM"})
+
+
+def speak(parts: list[Part], heard: Part | None, rng: Random) -> list[Phrase]:
+    """Say what the user does in one turn.
+
+    Args:
+        parts: the acts by service, in the order in which they are said.
+        heard: what the system did before, ``None`` at the start.
+        rng: draws the wordings.
+    """
+    said = [phrase for part in parts for phrase in _part(part, heard, len(parts) > 1, rng)]
+    if heard is None and rng.random() < _GREETED:
+        return [draw(phrases.GREETINGS, rng), *said]
+    return said
+
+
+def _part(part: Part, heard: Part | None, among_others: bool, rng: Random) -> list[Phrase]:
+    acts = part.acts
+    informed = part.values("INFORM")
+    said: list[Phrase] = []
+    if acts >= {"NEGATE", "INFORM"}:
+        said += _corrections(part, informed, rng)
+        informed = {}
+    elif stock := acts & _STOCK_ACTS:
+        said.append(_stock(stock, heard, rng))
+    if "INFORM_INTENT" in acts:
+        said += _opening(part, informed, heard, among_others or bool(said), rng)
+    elif "REQUEST_ALTS" in acts:
+        said += _alternatives(part, informed, rng)
+    elif informed:
+        said += _answers(part, informed, rng)
+    if "REQUEST" in acts:
+        asked = [[part.model.wording.question(slot, rng)] for slot in part.slots("REQUEST")]
+        said.append(draw(phrases.QUESTIONS, rng, listed(asked)))
+    return said
+
+
+def _stock(acts: frozenset[Act], heard: Part | None, rng: Random) -> Phrase:
+    if acts != {"AFFIRM"}:
+        return draw(_STOCK[acts], rng)
+    before = heard.acts if heard else frozenset()
+    if "CONFIRM" in before:
+        return draw(phrases.CONFIRMED, rng)
+    accepted_offer = "NOTIFY_FAILURE" in before
+    return draw(
+        phrases.ACCEPTED_COUNTER_OFFER if accepted_offer else phrases.ACCEPTED_SUGGESTION, rng
+    )
+
+
+def _opening(
+    part: Part, informed: Mapping[str, str], heard: Part | None, follows: bool, rng: Random
+) -> list[Phrase]:
+    wanted, indifferent = _by_preference(informed)
+    saying = part.model.wording.said_by_user
+    completions = fragments(part, wanted, saying, rng) + _carried(part, rng)
+    opening = part.model.wording.opening(part.intent, rng)
+    if opening is not None and rng.random() < _WHOLE_OPENING and heard is None:
+        said = [sentence([opening])]
+        if completions:
+            said.append(sentence(draw(phrases.PREFERENCES, rng, join(completions))))
+    else:
+        leads = _openings(part, heard, follows)
+        what = join([[deed(part, part.intent, rng)], *completions])
+        said = [sentence(draw(leads, rng, what))]
+    said += [
+        sentence(draw(phrases.WISHES, rng, wish)) for wish in wishes(part, wanted, saying, rng)
+    ]
+    return said + _indifference(part, indifferent, rng)
+
+
+def _openings(part: Part, heard: Part | None, follows: bool) -> list[str]:
+    if heard is None:
+        return phrases.OPENINGS
+    if follows and heard.model.name == part.model.name:
+        return phrases.FOLLOW_UP_OPENINGS
+    return phrases.NEXT_OPENINGS
+
+
+def _carried(part: Part, rng: Random) -> list[Phrase]:
+    words = [part.model.wording.again(slot, rng) for slot in part.carried]
+    return [[said] for said in words if said]
+
+
+def _answers(part: Part, informed: Mapping[str, str], rng: Random) -> list[Phrase]:
+    wanted, indifferent = _by_preference(informed)
+    saying = part.model.wording.said_by_user
+    said: list[Phrase] = []
+    bare = len(wanted) == 1 and rng.random() < _BARE_VALUE
+    for slot, canonical in wanted.items() if bare else ():
+        if part.model.kind(slot) != "boolean":
+            word = value(part, slot, canonical, saying, rng)
+            said.append(sentence(draw(phrases.ANSWERS, rng, fill("{it}", {"it": word}))))
+    if not said and wanted:
+        completions = fragments(part, wanted, saying, rng)
+        if completions:
+            said.append(sentence(draw(phrases.ANSWERS, rng, join(completions))))
+        for wish in wishes(part, wanted, saying, rng):
+            said.append(sentence(draw(phrases.WISHES, rng, wish)))
+    return said + _indifference(part, indifferent, rng)
+
+
+def _alternatives(part: Part, informed: Mapping[str, str], rng: Random) -> list[Phrase]:
+    wanted, indifferent = _by_preference(informed)
+    if not wanted:
+        return [draw(phrases.ALTERNATIVES, rng), *_indifference(part, indifferent, rng)]
+    saying = part.model.wording.said_by_user
+    said: list[Phrase] = []
+    if completions := fragments(part, wanted, saying, rng):
+        said.append(sentence(draw(phrases.CHANGES, rng, join(completions))))
+    if other := wishes(part, wanted, saying, rng):
+        said.append(sentence(draw(phrases.CHANGE_WISHES, rng, listed(other))))
+    return said + _indifference(part, indifferent, rng)
+
+
+def _corrections(part: Part, informed: Mapping[str, str], rng: Random) -> list[Phrase]:
+    saying = part.model.wording.said_by_user
+    said = fragments(part, informed, saying, rng) + wishes(part, informed, saying, rng)
+    return [sentence(draw(phrases.CORRECTIONS, rng, join(said)))]
+
+
+def _indifference(part: Part, slots: list[str], rng: Random) -> list[Phrase]:
+    return [sentence(draw([part.model.wording.indifference(slot)], rng)) for slot in slots]
+
+
+def _by_preference(informed: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Part values that the user wants from slots about which the user has no preference."""
+    wanted = {slot: it for slot, it in informed.items() if it != DONTCARE}
+    return wanted, [slot for slot, it in informed.items() if it == DONTCARE]

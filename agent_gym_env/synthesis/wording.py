@@ -1,0 +1,199 @@
+"""What people call the parts of one service: its entities file's words, or ones made from names."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from agent_gym_env.corpus.sgd import Intent, Service
+from agent_gym_env.synthesis import templates
+from agent_gym_env.synthesis.entities import (
+    IntentEntry,
+    ServiceEntry,
+    SlotEntry,
+    Wordings,
+    slot_kind,
+)
+from agent_gym_env.synthesis.surfaces import Kind, Surface, formal, pick, spoken
+
+_CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_LONGEST_VERB_PHRASE = 9
+_INFORM_BY_KIND: dict[Kind, list[str]] = {"date": ["on {}"], "time": ["at {}"]}
+
+
+class Wording:
+    """Templates for the slots and intents of one service; the holes bear the slots' names."""
+
+    def __init__(self, service: Service, entry: ServiceEntry) -> None:
+        self._entry = entry
+        self._kinds = {slot.name: slot_kind(slot, entry) for slot in service.slots}
+        self._categorical = {slot.name for slot in service.slots if slot.is_categorical}
+        self._intents = {intent.name: intent for intent in service.intents}
+
+    def label(self, slot: str) -> str:
+        """The slot as a noun phrase."""
+        return self._slot(slot).label or " ".join(_CAMEL.findall(slot)).lower()
+
+    def counted(self, count: int) -> str:
+        """The number and noun of some entities."""
+        noun = self._entry.noun
+        return f"{count} {noun if count == 1 else self._entry.plural or f'{noun}s'}"
+
+    def fragment(self, slot: str, value: str, rng: Random) -> str | None:
+        """Words that complete a wish by a value, such as "for {party_size} people"."""
+        stated = _for_value(self._slot(slot).inform, value)
+        options = stated or _INFORM_BY_KIND.get(self._kinds[slot], [])
+        return _named(templates.choose(rng.choice(options), rng), slot) if options else None
+
+    def wish(self, slot: str, value: str) -> str:
+        """A clause that wants a value, for a slot without a fragment."""
+        if self._kinds[slot] == "boolean":
+            return _Flag.of(slot, self.label(slot)).wish(value == "True")
+        return f"the {self.label(slot)} should be {{{slot}}}"
+
+    def detail(self, slot: str, value: str) -> str:
+        """A value in a list of values, for a slot without a fragment."""
+        if self._kinds[slot] == "boolean":
+            return f"{self.label(slot)}: {'yes' if value == 'True' else 'no'}"
+        return f"{self.label(slot)} {{{slot}}}"
+
+    def indifference(self, slot: str) -> str:
+        """A clause by which the user has no preference."""
+        options = ["I don't mind about the", "I have no preference for the", "it can be any"]
+        return f"[{'|'.join(options)}] {self.label(slot)}"
+
+    def request(self, slot: str, rng: Random) -> str:
+        """A question with which the system asks for a value."""
+        label = self.label(slot)
+        made = [f"What {label} would you like?", f"What {label} should I use?"]
+        if self._kinds[slot] == "boolean":
+            made = [f"{_Flag.of(slot, label).question()}?"]
+        return templates.choose(rng.choice(self._slot(slot).request or made), rng)
+
+    def question(self, slot: str, rng: Random) -> str:
+        """A question, without its mark, with which the user asks for an attribute."""
+        label = self.label(slot)
+        made = [f"what is the {label}", f"what's the {label}"]
+        if self._kinds[slot] == "boolean":
+            made = [_Flag.of(slot, label).question()]
+        return templates.choose(rng.choice(self._slot(slot).ask or made), rng)
+
+    def statement(self, slot: str, value: str, rng: Random) -> str:
+        """A clause with which the system says an attribute."""
+        label = self.label(slot)
+        made = [f"the {label} is {{}}"]
+        if self._kinds[slot] == "boolean":
+            made = [_Flag.of(slot, label).statement(value == "True")]
+        options = _for_value(self._slot(slot).tell, value) or made
+        return _named(templates.choose(rng.choice(options), rng), slot)
+
+    def again(self, slot: str, rng: Random) -> str | None:
+        """Words for a value that carries over from another service, if there are any."""
+        options = self._slot(slot).again
+        return templates.choose(rng.choice(options), rng) if options else None
+
+    def deed(self, intent: str, rng: Random) -> str:
+        """What an intent does, in the user's words after "I'd like to"."""
+        options = self._intent(intent).do or [_verb_phrase(self._intents[intent])]
+        return templates.choose(rng.choice(options), rng)
+
+    def opening(self, intent: str, rng: Random) -> str | None:
+        """A whole sentence by which the user asks for an intent, if there is one."""
+        return _drawn(self._intent(intent).open, rng)
+
+    def offer(self, intent: str, slots: set[str], rng: Random) -> str | None:
+        """A sentence that presents a row and says the given slots, if there is one."""
+        options = self._intent(intent).offer
+        return _drawn([text for text in options if slots <= templates.holes(text)], rng)
+
+    def proposal(self, intent: str, rng: Random) -> str | None:
+        """A question that proposes an intent, if there is one."""
+        return _drawn(self._intent(intent).offer_intent, rng)
+
+    def success(self, intent: str, rng: Random) -> str | None:
+        """A sentence that reports a success, if there is one."""
+        return _drawn(self._intent(intent).success, rng)
+
+    def failure(self, intent: str, rng: Random) -> str | None:
+        """A sentence that reports a failure, if there is one."""
+        return _drawn(self._intent(intent).failure, rng)
+
+    def said_by_user(self, slot: str, value: str, rng: Random) -> Surface:
+        """One way in which the user says a value."""
+        others = [Surface(alias) for alias in self._slot(slot).spoken.get(value, [])]
+        return pick(spoken(self._kinds[slot], value) + others, rng)
+
+    def said_by_system(self, slot: str, value: str, rng: Random) -> Surface:
+        """One way in which the system says a value."""
+        return pick(formal(self._kinds[slot], value), rng)
+
+    def _slot(self, slot: str) -> SlotEntry:
+        return self._entry.slots.get(slot) or SlotEntry()
+
+    def _intent(self, intent: str) -> IntentEntry:
+        return self._entry.intents.get(intent) or IntentEntry()
+
+
+class _Flag:
+    """Clauses about a yes-or-no slot, made from its name (``has_garden``, ``pets_allowed``)."""
+
+    def __init__(self, subject: str, verb: str, rest: str) -> None:
+        self._subject, self._verb, self._rest = subject, verb, rest
+
+    @classmethod
+    def of(cls, slot: str, label: str) -> _Flag:
+        first, _, rest = slot.replace("_", " ").partition(" ")
+        if first in ("is", "has") and rest:
+            return cls("it", first, rest)
+        before, _, last = slot.replace("_", " ").rpartition(" ")
+        if before and last in ("allowed", "available", "included", "accepted", "provided"):
+            return cls(before, "are" if before.endswith("s") else "is", last)
+        if first.endswith("s") and rest:
+            return cls("it", first, rest)
+        return cls("there", "is", label)
+
+    def question(self) -> str:
+        if self._verb in ("is", "are"):
+            return f"{self._verb} {self._subject} {self._rest}"
+        return f"does {self._subject} {self._plain_verb()} {self._rest}"
+
+    def statement(self, holds: bool) -> str:
+        if holds:
+            return f"{self._subject} {self._verb} {self._rest}"
+        if self._verb in ("is", "are"):
+            no = "no" if self._subject == "there" else "not"
+            return f"{self._subject} {self._verb} {no} {self._rest}"
+        return f"{self._subject} does not {self._plain_verb()} {self._rest}"
+
+    def wish(self, holds: bool) -> str:
+        need = "should" if holds else "need not"
+        return f"{self._subject} {need} {self._plain_verb()} {self._rest}"
+
+    def _plain_verb(self) -> str:
+        irregular = {"is": "be", "are": "be", "has": "have"}
+        return irregular.get(self._verb, self._verb.removesuffix("s"))
+
+
+def _for_value(wordings: Wordings, value: str) -> list[str]:
+    if isinstance(wordings, dict):
+        return wordings.get(value) or wordings.get("*", [])
+    return wordings
+
+
+def _named(wording: str, slot: str) -> str:
+    return wording.replace("{}", f"{{{slot}}}")
+
+
+def _drawn(options: list[str], rng: Random) -> str | None:
+    return templates.choose(rng.choice(options), rng) if options else None
+
+
+def _verb_phrase(intent: Intent) -> str:
+    """Read the description as a verb phrase where it begins like the name, else the name."""
+    words = _CAMEL.findall(intent.name)
+    described = intent.description.rstrip(".").split()
+    begins_alike = bool(described) and described[0].lower() == words[0].lower()
+    if begins_alike and len(described) <= _LONGEST_VERB_PHRASE:
+        words = [described[0].lower(), *described[1:]]
+        return " ".join(words)
+    return " ".join(words).lower()

@@ -1,0 +1,1 @@
+"""Measures every promised speed and size: ``python -m benchmarks``."""

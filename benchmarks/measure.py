@@ -1,0 +1,77 @@
+"""CPU time and memory of a piece of work, here or in an interpreter of its own."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one piece of work took in an interpreter of its own.
+
+    Attributes:
+        cpu_s: processor seconds of the process, over all its threads.
+        before_mb: resident memory before the work, in megabytes of 1,000,000 bytes.
+        peak_mb: the most that was resident until the work ended.
+    """
+
+    cpu_s: float
+    before_mb: float
+    peak_mb: float
+
+    @property
+    def added_mb(self) -> float:
+        """Memory that the work needed on top of what was there."""
+        return self.peak_mb - self.before_mb
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Processor seconds of one run."""
+    gc.collect()
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def least_cpu_seconds(repeats: int, *works: Callable[[], object]) -> list[float]:
+    """The least processor seconds of each work; they take turns, so a slow spell hits all alike."""
+    rounds = [[cpu_seconds(work) for work in works] for _ in range(repeats)]
+    return [min(column) for column in zip(*rounds, strict=True)]
+
+
+def read(work: Callable[[], object]) -> Reading:
+    """Take a reading of this process; meant for one that does nothing else."""
+    before_mb = _resident_mb("VmRSS")
+    cpu_s = cpu_seconds(work)
+    return Reading(cpu_s, before_mb, _resident_mb("VmHWM"))
+
+
+def _resident_mb(field: str) -> float:
+    """Read Linux's own account: `resource` reports a parent's peak for a forked child."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise OSError(f"/proc/self/status has no {field}: memory is measured on Linux only")
+
+
+def read_in_fresh_interpreter(work: str, *arguments: str, home: Path) -> Reading:
+    """Take a reading of a work of `benchmarks.probe`, with compiled corpora under ``home``."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.probe", work, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "AGENT_GYM_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return Reading(**json.loads(done.stdout))

@@ -29,6 +29,7 @@ MAX_TAR_BYTES = 8 * 2**30
 """A tar is walked from end to end to know its members, so its whole length has a limit."""
 
 _MAX_TAR_HEADER_BYTES = 64 * 2**10
+_MAX_TAR_PADDING_BYTES = 2**20
 _ZIP_ENCRYPTED = 0x1
 
 # What the standard library raises on damaged bytes, found by mutating archives.
@@ -108,9 +109,7 @@ class _Folder:
     def children(self, folder: str) -> tuple[str, ...]:
         try:
             return tuple(sorted(os.listdir(os.path.join(self.name, folder))))
-        except FileNotFoundError:
-            return ()
-        except NotADirectoryError:
+        except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:
             raise DataError(
@@ -255,6 +254,8 @@ class _Tar:
         with _damage_named(_TAR_DAMAGE, "tar archive", name):
             self._tar = tarfile.TarFile(fileobj=self._stream, mode="r")  # type: ignore[arg-type]
             self._walk()
+            if gzipped:
+                self._check_end()
         self._stream.limit = MAX_FILE_BYTES
 
     def children(self, folder: str) -> tuple[str, ...]:
@@ -282,6 +283,14 @@ class _Tar:
         self._tar.close()
         self._stream.close()
         self._file.close()
+
+    def _check_end(self) -> None:
+        """Read to the end, where gzip keeps the checksum of all that comes before."""
+        padding = 0
+        while chunk := self._stream.read(_MAX_TAR_HEADER_BYTES):
+            padding += len(chunk)
+            if padding > _MAX_TAR_PADDING_BYTES:
+                raise tarfile.ReadError("it goes on after its end")
 
     def _walk(self) -> None:
         total = 0

@@ -70,8 +70,7 @@ class SchemaVariant:
             old.service_name: _names(old, new, file, f"/{index}")
             for index, (old, new) in enumerate(zip(original, variant, strict=True))
         }
-        self.service_names = {old: names.service for old, names in self._names.items()}
-        _check_one_to_one(
+        self.service_names = _one_to_one(
             [service.service_name for service in original],
             [service.service_name for service in variant],
             "service",
@@ -163,6 +162,13 @@ def _renamed_keys(values: Mapping[str, _V], new_names: dict[str, str]) -> dict[s
 def _names(old: Service, new: Service, file: str | None, at: str) -> _Names:
     _check_same(len(old.slots), len(new.slots), "number of slots", file, f"{at}/slots")
     _check_same(len(old.intents), len(new.intents), "number of intents", file, f"{at}/intents")
+    old_slots, new_slots = [s.name for s in old.slots], [s.name for s in new.slots]
+    old_intents, new_intents = [i.name for i in old.intents], [i.name for i in new.intents]
+    names = _Names(
+        new.service_name,
+        _one_to_one(old_slots, new_slots, "slot", file, f"{at}/slots"),
+        _one_to_one(old_intents, new_intents, "intent", file, f"{at}/intents"),
+    )
     for index, (old_slot, new_slot) in enumerate(zip(old.slots, new.slots, strict=True)):
         pointer = f"{at}/slots/{index}"
         _check_same(_slot_shape(old_slot), _slot_shape(new_slot), "values", file, pointer)
@@ -170,13 +176,7 @@ def _names(old: Service, new: Service, file: str | None, at: str) -> _Names:
         pointer = f"{at}/intents/{index}"
         old_shape, new_shape = _intent_shape(old_intent, old), _intent_shape(new_intent, new)
         _check_same(old_shape, new_shape, "signature", file, pointer)
-    old_slots, new_slots = [s.name for s in old.slots], [s.name for s in new.slots]
-    old_intents, new_intents = [i.name for i in old.intents], [i.name for i in new.intents]
-    return _Names(
-        new.service_name,
-        _check_one_to_one(old_slots, new_slots, "slot", file, f"{at}/slots"),
-        _check_one_to_one(old_intents, new_intents, "intent", file, f"{at}/intents"),
-    )
+    return names
 
 
 def _slot_shape(slot: Slot) -> object:
@@ -205,7 +205,7 @@ def _check_same(old: object, new: object, what: str, file: str | None, at: str) 
         )
 
 
-def _check_one_to_one(
+def _one_to_one(
     old_names: list[str], new_names: list[str], what: str, file: str | None, at: str
 ) -> dict[str, str]:
     """The map from old to new, if no name comes twice: two slots must not fall into one key."""

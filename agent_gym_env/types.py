@@ -75,11 +75,17 @@ class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         name: the tool that was called, as the agent named it when no such tool exists.
         status: ``success``, ``failure`` (the service says no) or ``error`` (the call is not valid).
-        results: rows, each a value by slot name; ``None`` with an error.
+        results: rows, each a value by slot name, or the JSON array of them; ``None`` with an error.
         error: what is wrong and what is expected; ``None`` without an error.
     """
 
     name: str
     status: ToolStatus
-    results: Sequence[Mapping[str, str]] | None = None
+    results: Sequence[Mapping[str, str]] | msgspec.Raw | None = None
     error: str | None = None
+
+    def rows(self) -> list[Mapping[str, str]]:
+        """Give the results, read where they are JSON; none with an error."""
+        if isinstance(self.results, msgspec.Raw):
+            return msgspec.json.decode(self.results, type=list[Mapping[str, str]])
+        return list(self.results or ())

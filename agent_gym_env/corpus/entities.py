@@ -1,12 +1,12 @@
 """Every row that a split's tools have ever answered with, indexed by what may be asked of them.
 
-SGD's services are not part of the dataset; what they know is only seen in recorded results. The rows
-of one tool are merged, and stand in the order in which that tool lists them.
+SGD's services are not part of the dataset; what they know is only seen in recorded results. The
+rows of one tool are merged, and stand in the order in which that tool lists them.
 
 A row is found by the *set* of its ``slot = value`` pairs: each set of slots by which a tool can be
 asked has its own entries, so that a query with several constraints is one look-up, not an
-intersection, and costs the same in a corpus of any size. The key of a set of pairs is the sum of the
-pairs' 64-bit digests; values are digested in their canonical form.
+intersection, and costs the same in a corpus of any size. The key of a set of pairs is the sum of
+the pairs' 64-bit digests; values are digested in their canonical form.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
-from itertools import combinations, islice
+from itertools import combinations, islice, pairwise
 
 import msgspec
 import numpy as np
@@ -36,9 +36,11 @@ MAX_INDEXED_OPTIONAL = 4
 """Each combination of so many optional arguments is indexed; by further ones rows are filtered."""
 
 _LISTS_FOR_ORDER = 64
-_HEADER = struct.Struct("<6Q")  # rows, keys, bits of a bucket's number, entries, bytes of text, of directory
+_HEADER = struct.Struct(
+    "<6Q"
+)  # rows, keys, bits of a bucket's number, entries, bytes of text, of directory
 _DIGEST_BITS = 64
-_DIGEST_MASK = 2**_DIGEST_BITS - 1
+_DIGEST_MASK: int = 2**_DIGEST_BITS - 1
 
 _ENCODE_ROW = msgspec.json.Encoder().encode
 _DECODE_ROW = msgspec.json.Decoder(dict[str, str]).decode
@@ -75,7 +77,7 @@ class EntityTable:
         sizes = (8 * (rows + 1), 8 * keys, 4 * (2**self._bits + 1), 4 * (keys + 1), 4 * entries)
         if _HEADER.size + sum(sizes) + text + directory != len(self._buffer):
             raise _damage("its size is not the one in its header")
-        self._rows = rows
+        self._rows: int = rows
         parts = _split(self._buffer[_HEADER.size :], (*sizes, text, directory))
         self._offsets = next(parts).cast("Q")
         self._keys = next(parts).cast("Q")
@@ -212,16 +214,14 @@ class _RecordedRows:
         return sorted(self._times_seen, key=self._times_seen.__getitem__, reverse=True)
 
     def listed(self, rows: list[dict[str, str]]) -> list[int]:
-        """Places of rows in the order of the tool's lists: ascending by one slot, for most tools."""
-        [(slot, count)] = self._ascending.most_common(1) or [("", 0)]
-        if 2 * count < self._lists or not count:
-            return list(range(len(rows)))
+        """Give the rows' places in the order in which the tool lists them: by a slot, for most."""
+        [(slot, _)] = self._ascending.most_common(1) or [("", 0)]
         return sorted(range(len(rows)), key=lambda place: rows[place].get(slot, ""))
 
 
 def _is_ascending(slot: str, rows: list[dict[str, str]]) -> bool:
     values = [row.get(slot, "") for row in rows]
-    return all(value < following for value, following in zip(values, values[1:]))
+    return all(value < following for value, following in pairwise(values))
 
 
 def _inverse(listed: list[int], offset: int) -> _RowNumbers:
@@ -269,7 +269,9 @@ class _Index:
     ) -> None:
         """Index a tool's rows, given in the order of preference."""
         every = np.full(len(rows), _digest(tool), np.uint64)
-        columns = {slot: self._column(slot, rows) for slot in {s for group in slot_sets for s in group}}
+        columns = {
+            slot: self._column(slot, rows) for slot in {s for group in slot_sets for s in group}
+        }
         for slots in slot_sets:
             keys, complete = every.copy(), np.ones(len(rows), np.bool_)
             for slot in slots:
@@ -310,9 +312,7 @@ def _encode(index: _Index, texts: list[bytes], directory: bytes) -> bytes:
     offsets = array("Q", [0])
     for text in texts:
         offsets.append(offsets[-1] + len(text))
-    header = _HEADER.pack(
-        len(texts), len(keys), bits, len(numbers), offsets[-1], len(directory)
-    )
+    header = _HEADER.pack(len(texts), len(keys), bits, len(numbers), offsets[-1], len(directory))
     arrays = (offsets.tobytes(), keys.tobytes(), *(a.tobytes() for a in (firsts, starts, numbers)))
     return b"".join((header, *arrays, *texts, directory))
 

@@ -1,0 +1,129 @@
+"""Whether a call names a tool on offer, and gives it arguments that its schema allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from itertools import islice
+from typing import Any
+
+from agent_gym_env.corpus.sgd import DONTCARE, TODAY
+from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.corpus.values import canonical
+
+_MAX_EXCERPT_CHARS = 60
+_MAX_LISTED = 12
+
+
+class ToolCatalogue:
+    """The tools that an agent may call, by full name ``Service-Intent`` or, where clear, by intent.
+
+    A problem is told as ``"code: what was found, what is expected"``, short whatever was sent. The
+    codes are ``unknown_tool``, ``ambiguous_tool``, ``missing_argument``, ``unknown_argument`` and
+    ``invalid_value``.
+
+    Args:
+        tools: those on offer, by full name.
+    """
+
+    def __init__(self, tools: Mapping[str, ToolSpec]) -> None:
+        self.tools = tools
+        self._by_intent: dict[str, list[str]] = {}
+        for spec in tools.values():
+            self._by_intent.setdefault(spec.intent, []).append(spec.name)
+        self._required = {name: frozenset(spec.required) for name, spec in tools.items()}
+        self._choices = {name: _choices(spec) for name, spec in tools.items()}
+
+    def resolve(self, name: str) -> ToolSpec | str:
+        """Find the tool that a name means, or say what is wrong with the name."""
+        spec = self.tools.get(name)
+        if spec is not None:
+            return spec
+        candidates = self._by_intent.get(name, [])
+        if len(candidates) == 1:
+            return self.tools[candidates[0]]
+        if candidates:
+            return (
+                f"ambiguous_tool: {_excerpt(name)} may be any of {_listing(candidates)}; "
+                "give the full name"
+            )
+        return f"unknown_tool: there is no tool {_excerpt(name)}; {self._suggestion(name)}"
+
+    def problem(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> str | None:
+        """Say what is wrong with the arguments of a call; ``None`` if nothing is."""
+        if not self._required[spec.name] <= arguments.keys():
+            return _missing_argument(spec, arguments)
+        choices = self._choices[spec.name]
+        for name, value in arguments.items():
+            if name not in choices:
+                return _unknown_argument(spec, name)
+            allowed = choices[name]
+            # What the schema writes needs no second look.
+            if type(value) is str and (value in allowed if allowed else value != DONTCARE):
+                continue
+            problem = _value_problem(spec, name, value)
+            if problem is not None:
+                return problem
+        return None
+
+    def _suggestion(self, name: str) -> str:
+        if not self.tools:
+            return "no tool is on offer"
+        close = get_close_matches(name, self.tools) if len(self.tools) > _MAX_LISTED else []
+        return f"did you mean {_listing(close)}?" if close else f"on offer: {_listing(self.tools)}"
+
+
+def _choices(spec: ToolSpec) -> dict[str, frozenset[str]]:
+    """List the values that each argument may have, as the schema writes them; none for any."""
+    return {
+        name: frozenset((*slot.possible_values, *_optional_values(spec, name)))
+        if slot.is_categorical
+        else frozenset()
+        for name, slot in spec.arguments.items()
+    }
+
+
+def _optional_values(spec: ToolSpec, name: str) -> tuple[str, ...]:
+    return (spec.defaults[name], DONTCARE) if name in spec.defaults else ()
+
+
+def _missing_argument(spec: ToolSpec, arguments: Mapping[str, Any]) -> str:
+    missing = _listing(name for name in spec.required if name not in arguments)
+    return f"missing_argument: {spec.name} was called without {missing}, which it requires"
+
+
+def _unknown_argument(spec: ToolSpec, name: str) -> str:
+    takes = _listing(spec.arguments) or "none"
+    return f"unknown_argument: {spec.name} has no argument {_excerpt(name)}; it takes {takes}"
+
+
+def _value_problem(spec: ToolSpec, name: str, value: object) -> str | None:
+    if not isinstance(value, (str, int, float)):
+        found, expected = _json_type(value), "a text, a number or a boolean"
+        return f"invalid_value: {name} is {found}; expected {expected}"
+    key = canonical(value, TODAY)
+    if name in spec.required and key == DONTCARE:
+        return f"invalid_value: {name} is required, {DONTCARE!r} is for optional arguments only"
+    slot = spec.arguments[name]
+    allowed = [*slot.possible_values, *_optional_values(spec, name)]
+    if not slot.is_categorical or any(key == canonical(choice, TODAY) for choice in allowed):
+        return None
+    expected = _listing(dict.fromkeys(allowed))
+    return f"invalid_value: {name} is {_excerpt(str(value))}; expected one of {expected}"
+
+
+def _json_type(value: object) -> str:
+    return "null" if value is None else "a list" if isinstance(value, list) else "an object"
+
+
+def _excerpt(text: str) -> str:
+    """Quote what an agent wrote: short, on one line, in characters that every terminal takes."""
+    quoted = ascii(text[:_MAX_EXCERPT_CHARS])
+    return quoted if len(text) <= _MAX_EXCERPT_CHARS else f"{quoted}..."
+
+
+def _listing(names: Iterable[str]) -> str:
+    remaining = iter(names)
+    listed = ", ".join(islice(remaining, _MAX_LISTED))
+    more = sum(1 for _ in remaining)
+    return f"{listed} and {more} more" if more else listed

@@ -31,7 +31,7 @@ _MENTION = re.compile(rf"(?<!\w){_BEGIN}(?<!\d[-.,:/])(?:{_KINDS})(?!\w)(?![-.,:
 
 _BOOLEANS = {"true": "true", "yes": "true", "false": "false", "no": "false"}
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
-_ASCII_SEPARATORS = {code: None for code in range(128) if not chr(code).isalnum()}
+_ASCII_SEPARATORS = bytes(code for code in range(128) if not chr(code).isalnum())
 _AROUND = " \t\r\n.,;!?'\""
 
 
@@ -122,9 +122,10 @@ def _read(text: str, today: str) -> str | None:
 
 def _squash(text: str) -> str:
     """Leave out punctuation and spacing, and the zeros that begin a number (a phone's, say)."""
-    squashed = text.translate(_ASCII_SEPARATORS)
-    if not squashed.isascii():
-        squashed = "".join(filter(_is_content, squashed))
+    if text.isascii():
+        squashed = text.encode().translate(None, _ASCII_SEPARATORS).decode()
+    else:
+        squashed = "".join(filter(_is_content, text))
     if squashed.isdigit():
         squashed = squashed.lstrip("0") or "0"
     return squashed or text

@@ -16,12 +16,12 @@ def tool_accuracy(
 ) -> float:
     """Score the calls of a turn, in [0, 1].
 
-    The corpus makes one call a turn at most, so that the best one-to-one matching is the best of the
-    calls made, divided by their number.
+    The corpus makes one call a turn at most, so that the best one-to-one matching is the best of
+    the calls made; it is divided by their number.
     """
     if expected is None or not made:
         return 1.0 if expected is None and not made else 0.0
-    best = max(_call_accuracy(expected, call, agreement) for call in made)
+    best = max([_call_accuracy(expected, call, agreement) for call in made])
     return best / len(made)
 
 

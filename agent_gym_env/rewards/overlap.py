@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from agent_gym_env.corpus.task import RecordedCall
 from agent_gym_env.corpus.values import value_text
 from agent_gym_env.corpus.words import words
@@ -18,7 +17,7 @@ class GroundTruthReward:
     """
 
     name = "ground_truth"
-    parts = ("response_similarity", "tool_accuracy")
+    parts: tuple[str, ...] = ("response_similarity", "tool_accuracy")
 
     def score(self, turn: ClosedTurn) -> Score:
         """Score a turn; both parts always apply."""

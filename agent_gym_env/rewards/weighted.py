@@ -1,4 +1,4 @@
-"""The balanced reward: words weighed by how much they say, slot values, and tool calls where due."""
+"""The balanced reward: weighed words, slot values, and tool calls where one is due or made."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from functools import partial
 from math import fsum, log
 
-from agent_gym_env.corpus.sgd import DONTCARE
+from agent_gym_env.corpus.arguments import is_form, stated_arguments
 from agent_gym_env.corpus.task import RecordedCall
 from agent_gym_env.corpus.tool_specs import ToolSpec
-from agent_gym_env.corpus.values import canonical
 from agent_gym_env.corpus.words import words
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rewards.calls import tool_accuracy
@@ -21,46 +20,52 @@ class BalancedReward:
     """The mean of the parts that apply to the turn.
 
     ``response_similarity`` always applies; ``slot_values`` where the annotation marks values in the
-    recorded reply; ``tool_accuracy`` where a call is due or made. Silence scores 0, the recorded turn
-    exactly 1.
+    recorded reply; ``tool_accuracy`` where a call is due or made. Silence scores 0, and what the
+    corpus did exactly 1.
 
     Args:
-        documents: how many utterances the word counts are over.
-        frequency: in how many of them each word stands; words as `words` lists them, decoded.
+        documents: how many utterances the words were counted in.
+        frequency: in how many of them each word stands.
         tools: tools by name, for the defaults of their optional arguments.
     """
 
     name = "balanced"
-    parts = ("response_similarity", "slot_values", "tool_accuracy")
+    parts: tuple[str, ...] = ("response_similarity", "slot_values", "tool_accuracy")
 
     def __init__(
         self, documents: int, frequency: Mapping[str, int], tools: Mapping[str, ToolSpec]
     ) -> None:
-        self._weights = _Weights(documents, frequency)
+        self.weights = WordWeights(documents, frequency)
         self._tools = tools
 
     def score(self, turn: ClosedTurn) -> Score:
         """Score a turn; a part that does not apply to it is ``None``."""
-        target = turn.target
-        said = words(turn.text)
-        similarity = self._similarity(said, words(target.text))
-        values = accuracy = None
-        if target.values:
-            values = spoken_share(target.values, turn.text, said, turn.date)
-        if target.call is not None or turn.calls:
+        similarity, values = self._score_text(turn)
+        accuracy = None
+        if turn.calls or turn.target.call is not None:
             agreement = partial(self._agreement, today=turn.date)
-            accuracy = tool_accuracy(target.call, turn.calls, agreement)
+            accuracy = tool_accuracy(turn.target.call, turn.calls, agreement)
         applied = [part for part in (similarity, values, accuracy) if part is not None]
         return Score(
             sum(applied) / len(applied),
             {"response_similarity": similarity, "slot_values": values, "tool_accuracy": accuracy},
         )
 
+    def _score_text(self, turn: ClosedTurn) -> tuple[float, float | None]:
+        text, target = turn.text, turn.target
+        if text == target.text:
+            return 1.0, 1.0 if target.values else None
+        said = words(text)
+        similarity = self._similarity(said, words(target.text))
+        if not target.values:
+            return similarity, None
+        return similarity, spoken_share(target.values, text, said, turn.date)
+
     def _similarity(self, said: list[bytes], expected: list[bytes]) -> float:
         """Compare two bags of words: the weight of their common words over that of all words."""
         if said == expected:
             return 1.0
-        weigh = self._weights.__getitem__
+        weigh = self.weights.__getitem__
         # Exact sums: bags that are equal but for the order of words give exactly 1.
         common = fsum(map(weigh, _common(said, expected)))
         everything = fsum(map(weigh, said)) + fsum(map(weigh, expected)) - common
@@ -69,14 +74,14 @@ class BalancedReward:
     def _agreement(self, expected: RecordedCall, call: ToolCall, today: str) -> float:
         if call.arguments == expected.arguments:
             return 1.0
-        optional = self._defaults(expected.name)
-        due = _given(expected.arguments, optional, today)
-        made = _given(call.arguments, optional, today)
+        defaults = self._defaults(expected.name)
+        due = stated_arguments(expected.arguments, defaults, today)
+        made = stated_arguments(call.arguments, defaults, today)
         names = due.keys() | made.keys()
         if not names:
             return 1.0
         equal = sum(
-            _is_form(made[name], due[name], expected.forms.get(name, ()), today)
+            is_form(made[name], expected.arguments[name], expected.forms.get(name, ()), today)
             for name in due.keys() & made.keys()
         )
         return equal / len(names)
@@ -86,10 +91,12 @@ class BalancedReward:
         return spec.defaults if spec else {}
 
 
-class _Weights(dict[bytes, float]):
+class WordWeights(dict[bytes, float]):
     """``ln((1 + n) / (1 + df)) + 1`` by word; a word of no document weighs most."""
 
     def __init__(self, documents: int, frequency: Mapping[str, int]) -> None:
+        if max(frequency.values(), default=0) > documents:
+            raise ValueError(f"a word stands in more than the {documents} utterances there are")
         super().__init__(
             (word.encode(), log((1 + documents) / (1 + count)) + 1)
             for word, count in frequency.items()
@@ -112,21 +119,3 @@ def _common(said: list[bytes], expected: list[bytes]) -> list[bytes]:
             left[word] = count - 1
             common.append(word)
     return common
-
-
-def _given(
-    arguments: Mapping[str, object], defaults: Mapping[str, str], today: str
-) -> dict[str, object]:
-    """Leave out the optional arguments whose value says no more than their absence."""
-    return {
-        name: value
-        for name, value in arguments.items()
-        if name not in defaults or not _is_form(value, defaults[name], (DONTCARE,), today)
-    }
-
-
-def _is_form(value: object, expected: object, forms: tuple[str, ...], today: str) -> bool:
-    if value == expected:
-        return True
-    key = canonical(value, today)
-    return key == canonical(expected, today) or any(key == canonical(form, today) for form in forms)

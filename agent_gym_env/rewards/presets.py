@@ -1,0 +1,78 @@
+"""Rewards by name, for configurations that are plain JSON."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from agent_gym_env.rewards.overlap import GroundTruthReward
+from agent_gym_env.rewards.weighted import BalancedReward
+
+if TYPE_CHECKING:
+    from agent_gym_env.corpus.corpus import Corpus, Split
+    from agent_gym_env.rewards.base import Reward
+
+
+def _ground_truth(split: Split, corpus: Corpus) -> Reward:
+    return GroundTruthReward()
+
+
+def _balanced(split: Split, corpus: Corpus) -> Reward:
+    counts = corpus.weighing_split(split).word_counts
+    return BalancedReward(counts.documents, counts.frequency, split.tools)
+
+
+# A preset's options are the keyword-only parameters of its function.
+_PRESETS: dict[str, Callable[..., Reward]] = {
+    "ground_truth": _ground_truth,
+    "balanced": _balanced,
+}
+
+
+def make_reward(config: str | Mapping[str, Any] | Reward, split: Split, corpus: Corpus) -> Reward:
+    """Make a reward for a split.
+
+    Args:
+        config: a preset's name, ``{"name": ..., **options}``, or a reward, which is given back.
+        split: the split that will be scored.
+        corpus: the split's corpus.
+
+    Raises:
+        ValueError: the name or an option is not known.
+        TypeError: the object is no reward.
+    """
+    if isinstance(config, str):
+        config = {"name": config}
+    if not isinstance(config, Mapping):
+        return _checked(config)
+    options = dict(config)
+    build = _preset(options.pop("name", None))
+    known = _options(build)
+    unknown = options.keys() - known
+    if unknown:
+        raise ValueError(
+            f"reward {config['name']!r} has no options {sorted(unknown)}; it has {sorted(known)}"
+        )
+    return build(split, corpus, **options)
+
+
+def _checked(reward: Reward) -> Reward:
+    if not callable(getattr(reward, "score", None)):
+        raise TypeError(
+            "reward must be a preset's name, a mapping with one, or an object with a method "
+            f"score(turn), not {type(reward).__name__}"
+        )
+    return reward
+
+
+def _preset(name: object) -> Callable[..., Reward]:
+    build = _PRESETS.get(name) if isinstance(name, str) else None
+    if build is None:
+        raise ValueError(f"reward must be one of {sorted(_PRESETS)}, not {name!r}")
+    return build
+
+
+def _options(build: Callable[..., Reward]) -> set[str]:
+    parameters = inspect.signature(build).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}

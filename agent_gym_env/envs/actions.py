@@ -45,18 +45,11 @@ class RefusedCall(NamedTuple):
     error: str
 
 
-class ParsedAction(NamedTuple):
-    """An action, understood.
+ParsedAction = tuple[str, Sequence["ToolCall | RefusedCall"], "str | None"]
+"""Text within its limit; calls to be executed in order; the stable code of what had to be repaired.
 
-    Attributes:
-        text: within its limit, Unicode.
-        calls: to be executed in order.
-        error: stable code of the first thing that had to be repaired, or ``None``.
-    """
-
-    text: str
-    calls: Sequence[ToolCall | RefusedCall]
-    error: str | None
+A plain tuple: one is made at every step.
+"""
 
 
 def parse_action(action: Any) -> ParsedAction:
@@ -75,7 +68,7 @@ def parse_action(action: Any) -> ParsedAction:
     if type(action) is dict:  # the common case, before the slow check for any mapping
         text, calls = action.get("text"), action.get("tool_calls")
         if type(text) is str and type(calls) is str:
-            return parse_leaves(text, calls)
+            return _parse_leaves(text, calls)
     if isinstance(action, Mapping):
         return _parse_mapping(action)
     if isinstance(action, str):
@@ -90,11 +83,11 @@ def parse_action(action: Any) -> ParsedAction:
     )
 
 
-def parse_leaves(text: str, tool_calls: str) -> ParsedAction:
+def _parse_leaves(text: str, tool_calls: str) -> ParsedAction:
     """Understand a member of the action space, given by its two texts."""
     if not tool_calls:
         if len(text) <= MAX_TEXT_LENGTH and text.isascii():
-            return ParsedAction(text, (), None)
+            return text, (), None
         return _assemble(text, ())
     return _assemble(text, _calls_from_json(tool_calls))
 
@@ -156,7 +149,7 @@ def _parse_messages(messages: Sequence[Any]) -> ParsedAction:
 
 def _parse_completion(completion: str) -> ParsedAction:
     if "<tool_call>" not in completion:
-        return parse_leaves(completion, "")
+        return _parse_leaves(completion, "")
     if len(completion) > 2 * MAX_TEXT_LENGTH:
         completion = completion[: 2 * MAX_TEXT_LENGTH]
     calls = [_call_from_json(body) for body in _HERMES_CALL.findall(completion)]
@@ -174,7 +167,7 @@ def _assemble(text: str, calls: Iterable[ToolCall | RefusedCall]) -> ParsedActio
         beyond = f"too_many_tool_calls: {len(calls)} calls in one action, at most {MAX_TOOL_CALLS}"
         calls[MAX_TOOL_CALLS:] = [RefusedCall(MALFORMED, beyond)]
     # A str subclass such as numpy's must not travel on into episodes.
-    return ParsedAction(str(text), calls, error)
+    return str(text), calls, error
 
 
 def _without_surrogates(text: str) -> str:

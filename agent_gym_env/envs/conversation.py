@@ -20,29 +20,28 @@ class Conversation:
     """What has been said and done in one dialogue, and in its open turn.
 
     Attributes:
+        backend: the services behind the tools.
         log: the messages so far in OpenAI's chat format, a JSON array without its closing bracket.
+        latest: the messages of a turn that has just closed, which are not in the log yet: it is long
+            and dear to copy, and the user's next words follow at once.
         calls: of the open turn, with full tool names, refused ones included.
         made: the calls of the last action, likewise.
         executed: how many calls the dialogue has seen; they number the calls' ids.
         error: stable code of the first thing that was wrong with the last action, or ``None``.
     """
 
-    __slots__ = ("_max_calls", "backend", "calls", "error", "executed", "log", "made")
+    __slots__ = ("_max_calls", "backend", "calls", "error", "executed", "latest", "log", "made")
 
-    def __init__(self, backend: ToolBackend, max_tool_calls_per_turn: int) -> None:
-        self.backend = backend
+    def __init__(self, backend: ToolBackend, max_tool_calls_per_turn: int, user: str) -> None:
+        """Begin with the user's first words."""
         self._max_calls = max_tool_calls_per_turn
-        self.log = "["
+        self.backend = backend
+        self.log = f'[{{"role":"user","content":{_encode(user).decode()}}}'
+        self.latest = ""
         self.calls: list[ToolCall] = []
         self.made: list[ToolCall] = []
         self.executed = 0
         self.error: str | None = None
-
-    def hear(self, user: str) -> None:
-        """Open the agent's next turn with the user's words."""
-        comma = "," if len(self.log) > 1 else ""
-        self.log = f'{self.log}{comma}{{"role":"user","content":{_encode(user).decode()}}}'
-        self.calls = []
 
     def act(self, action: ParsedAction) -> tuple[bool, str]:
         """Execute an action.
@@ -51,16 +50,33 @@ class Conversation:
             Whether it closes the turn, and the results of its calls: a JSON array, ``""`` for none.
         """
         text, calls, self.error = action
-        results, self.made = "", []
+        results, exchange = "", ""
+        self.made = []
         if calls:
-            results = self._execute(calls)
+            results, exchange = self._execute(calls)
             if not text and len(self.calls) <= self._max_calls:
+                self.log += exchange
                 return False, results
-        self.log = f'{self.log},{{"role":"assistant","content":{_encode(text).decode()}}}'
+        self.latest = f'{exchange},{{"role":"assistant","content":{_encode(text).decode()}}}'
         return True, results
 
-    def _execute(self, calls: Sequence[ToolCall | RefusedCall]) -> str:
-        requests, answers, results, self.made = [], [], [], []
+    def hear(self, user: str) -> None:
+        """Open the agent's next turn with the user's words."""
+        self.log = (
+            f'{self.log}{self.latest},{{"role":"user","content":{_encode(user).decode()}}}'
+        )
+        self.latest = ""
+        self.calls = []
+
+    def end(self) -> None:
+        """Close the conversation with the agent's last words."""
+        self.log += self.latest
+        self.latest = ""
+        self.calls = []
+
+    def _execute(self, calls: Sequence[ToolCall | RefusedCall]) -> tuple[str, str]:
+        """Answer calls: their results as a JSON array, and the messages that this makes."""
+        requests, answers, results = [], [], []
         for call in calls:
             result = self._answer(call)
             call_id = f"call_{self.executed}"
@@ -75,11 +91,8 @@ class Conversation:
             answers.append(
                 f',{{"role":"tool","tool_call_id":"{call_id}","content":{_encode(encoded).decode()}}}'
             )
-        self.log = (
-            f'{self.log},{{"role":"assistant","content":null,"tool_calls":[{",".join(requests)}]}}'
-            f"{''.join(answers)}"
-        )
-        return f"[{','.join(results)}]"
+        request = f',{{"role":"assistant","content":null,"tool_calls":[{",".join(requests)}]}}'
+        return f"[{','.join(results)}]", request + "".join(answers)
 
     def _answer(self, call: ToolCall | RefusedCall) -> ToolResult:
         if len(self.calls) >= self._max_calls:

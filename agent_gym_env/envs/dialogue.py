@@ -120,7 +120,7 @@ class SGDEnv(gym.Env[dict[str, str], Any]):
             tools_offered=tools_offered,
             max_tool_calls_per_turn=max_tool_calls_per_turn,
         )
-        self._selected = memoryview(self.split.select(services, seen))
+        self.selected = memoryview(self.split.select(services, seen))
         self.corpus = opened
         self._replay: Replay | None = None
         self.observation_space = observation_space()
@@ -147,7 +147,7 @@ class SGDEnv(gym.Env[dict[str, str], Any]):
     def _choose(self, options: dict[str, Any] | None) -> int:
         if not options:
             # One draw of a float is several times cheaper than one of an integer.
-            return self._selected[int(self.np_random.random() * len(self._selected))]
+            return self.selected[int(self.np_random.random() * len(self.selected))]
         unknown = options.keys() - {"dialogue_id"}
         if unknown:
             raise ValueError(f"reset knows the option 'dialogue_id', not {sorted(unknown)}")

@@ -86,7 +86,7 @@ class World:
         """Begin a conversation about a dialogue."""
         backend = self._backend(offer.catalogue)
         backend.reset(task)
-        return Conversation(backend, self.max_tool_calls_per_turn)
+        return Conversation(backend, self.max_tool_calls_per_turn, task.turns[0].user)
 
 
 class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -150,7 +150,6 @@ class Replay:
         self._conversation = world.converse(task, self._offer)
         self._user = task.turns[0].user
         self._tool_result = ""
-        self._conversation.hear(self._user)
 
     def begin(self) -> tuple[dict[str, str], dict[str, Any]]:
         """Give the observation and info of the dialogue as it stands, with nothing closed."""
@@ -164,7 +163,7 @@ class Replay:
         """
         conversation = self._conversation
         closes, self._tool_result = conversation.act(action)
-        self._text = action.text
+        self._text = action[0]
         if not closes:
             self.score = None
             self._user = ""
@@ -172,8 +171,8 @@ class Replay:
         target = self._turns[self.turn]
         self.score = score = self._world.reward.score(
             ClosedTurn(
-                action.text, tuple(conversation.calls), target, self.task.date,
-                conversation.log, self._offer.json, self.turn,
+                action[0], tuple(conversation.calls), target, self.task.date,
+                conversation.log, conversation.latest, self._offer.json, self.turn,
             )
         )  # fmt: skip
         self._open_next_turn()
@@ -186,6 +185,7 @@ class Replay:
         if self.turn == len(self._turns):
             self.over = True
             self._user = ""
+            self._conversation.end()
             return
         self._conversation.backend.next_turn()
         self._user = self._turns[self.turn].user

@@ -19,8 +19,10 @@ class ClosedTurn(msgspec.Struct, frozen=True, gc=False):
         calls: every call of the turn in order, with full tool names; refused ones included.
         target: what the corpus did.
         date: the dialogue's "today", ISO.
-        log: the conversation up to and including the turn, JSON in OpenAI's chat format, without the
-            closing bracket: most rewards do not read it, and long texts are dear to copy.
+        log: the conversation before the agent's last step, a JSON array in OpenAI's chat format
+            without its closing bracket.
+        latest: the messages of that step, to be put behind the log: most rewards read neither, and
+            long texts are dear to copy.
         tools: the tools that were on offer, JSON in OpenAI's function format.
         index: which turn of the agent this is, from 0.
     """
@@ -30,13 +32,14 @@ class ClosedTurn(msgspec.Struct, frozen=True, gc=False):
     target: Turn
     date: str
     log: str = "["
+    latest: str = ""
     tools: str = "[]"
     index: int = 0
 
     @property
     def messages(self) -> str:
         """The conversation up to and including the turn, JSON in OpenAI's chat format."""
-        return f"{self.log}]"
+        return f"{self.log}{self.latest}]"
 
 
 class Score(msgspec.Struct, frozen=True, gc=False):

@@ -1,0 +1,119 @@
+"""The one place that knows every class: from plain configuration to environment, policy and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.policies.base import Policy
+from agent_gym_env.policies.constant import ConstantPolicy
+from agent_gym_env.policies.oracle import OraclePolicy
+from agent_gym_env.policies.retrieval import RetrievalPolicy
+from agent_gym_env.policies.uniform import UniformPolicy
+from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.play import play_all
+
+Env = gym.Env[Any, Any]
+
+
+def make_env(*, max_episode_steps: int | None = None, **arguments: Any) -> Env:
+    """Make ``SGD-v0`` through `gymnasium.make`.
+
+    Args:
+        max_episode_steps: truncates episodes; ``None`` for no limit.
+        **arguments: as in `SGDEnv`; ``reward`` may be an object with the `Reward` protocol too.
+    """
+    return gym.make("agent_gym_env:SGD-v0", max_episode_steps=max_episode_steps, **arguments)
+
+
+def _retrieval(env: Env, **options: Any) -> Policy:
+    corpus = _bare(env).corpus
+    return RetrievalPolicy(corpus.split("train"), **options)
+
+
+_POLICIES: dict[str, Callable[..., Policy]] = {
+    "oracle": lambda env: OraclePolicy(env),
+    "silent": lambda env: ConstantPolicy(""),
+    "constant": lambda env, **options: ConstantPolicy(**options),
+    "uniform": lambda env, **options: UniformPolicy(**options),
+    "retrieval": _retrieval,
+}
+
+POLICY_NAMES = tuple(_POLICIES)
+
+
+def make_policy(config: str | Mapping[str, Any] | Policy, env: Env) -> Policy:
+    """Make a policy for an environment.
+
+    Args:
+        config: a name of `POLICY_NAMES`, ``{"name": …, **options}`` with the options of the policy's
+            class, or a policy, which is given back.
+        env: the environment that will be played: the retrieval policy learns from the train split of
+            its corpus, and the oracle asks it for what was recorded.
+
+    Raises:
+        ValueError: the name is not known.
+        TypeError: the policy's class does not take an option.
+    """
+    if isinstance(config, str):
+        config = {"name": config}
+    if not isinstance(config, Mapping):
+        return config
+    options = dict(config)
+    build = _POLICIES.get(options.pop("name", ""))
+    if build is None:
+        raise ValueError(f"policy must be one of {POLICY_NAMES}, not {config.get('name')!r}")
+    return build(env, **options)
+
+
+def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
+    """Choose dialogues of an environment's selection, without repetition and in corpus order.
+
+    Args:
+        env: ``SGD-v0``.
+        episodes: how many; all where there are not so many, or for ``None``.
+        seed: of the draw: the same for every policy, so that they can be compared in pairs.
+    """
+    bare = _bare(env)
+    ids = bare.split.dialogue_ids()
+    selected = np.asarray(bare.selected)
+    if episodes is not None and episodes < len(selected):
+        drawn = np.random.default_rng(seed).choice(selected, episodes, replace=False)
+        selected = np.sort(drawn)
+    return [ids[index] for index in selected]
+
+
+def rollout(
+    policy: str | Mapping[str, Any] | Policy,
+    *,
+    episodes: int | None = None,
+    seed: int = 0,
+    on_begin: Callable[[int], None] | None = None,
+    **arguments: Any,
+) -> Iterator[Episode]:
+    """Play a policy.
+
+    Args:
+        policy: as in `make_policy`.
+        episodes: how many dialogues; ``None`` for all.
+        seed: of the choice of dialogues, and of each episode.
+        on_begin: called with the number of episodes before the first is played.
+        **arguments: as in `make_env`.
+    """
+    env = make_env(**arguments)
+    dialogue_ids = choose_dialogues(env, episodes, seed)
+    player = make_policy(policy, env)
+    if on_begin is not None:
+        on_begin(len(dialogue_ids))
+    yield from play_all(env, player, dialogue_ids, seed=seed)
+
+
+def _bare(env: Env) -> SGDEnv:
+    bare = env.unwrapped
+    if not isinstance(bare, SGDEnv):
+        raise TypeError(f"expected SGD-v0, not {type(bare).__name__}")
+    return bare

@@ -1,0 +1,54 @@
+"""Episodes in a file: one JSON line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from agent_gym_env.corpus.store import written_whole
+from agent_gym_env.errors import DataError
+from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Episode).decode
+
+
+def write_episodes(path: Path, episodes: Iterable[Episode]) -> Iterator[Episode]:
+    """Write episodes as they pass; the file appears when the last one has passed.
+
+    Raises:
+        StorageError: the disk does not take it.
+    """
+    with written_whole(path) as file:
+        for episode in episodes:
+            file.write(_encode(episode) + b"\n")
+            yield episode
+
+
+def read_episodes(path: Path) -> Iterator[Episode]:
+    """Read episodes one at a time.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no episode of this version's format.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield _episode(line, f"{path}:{number}")
+    except OSError as error:
+        raise DataError(f"cannot read episodes: {error.strerror}", file=str(path)) from error
+
+
+def _episode(line: bytes, place: str) -> Episode:
+    try:
+        episode = _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"this line is no episode: {error}", file=place) from error
+    if episode.format != EPISODE_FORMAT:
+        raise DataError(
+            f"the episode's format is {episode.format}; this version reads {EPISODE_FORMAT}",
+            file=place,
+        )
+    return episode

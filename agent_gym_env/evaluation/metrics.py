@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from agent_gym_env.corpus.task import RecordedCall
-from agent_gym_env.rewards.overlap import arguments_equal, jaccard
+from agent_gym_env.corpus.values import same_value
+from agent_gym_env.rewards.overlap import jaccard
 from agent_gym_env.rollout.episode import Episode, TurnRecord
 from agent_gym_env.types import ToolCall
 
@@ -68,7 +70,7 @@ def turn_facts(episode: Episode) -> Iterator[TurnFacts]:
             service=service,
             domain=domain(service),
             seen=None if episode.seen_services is None else service in episode.seen_services,
-            tools=tool_counts(turn.target.call, made_calls(turn)),
+            tools=tool_counts(turn.target.call, made_calls(turn), episode.date),
             response_similarity=jaccard(reply(turn), turn.target.text),
         )
 
@@ -107,23 +109,33 @@ def mean_reward(episode: Episode) -> float | None:
     return sum(scored) / len(scored) if scored else None
 
 
-def tool_counts(due: RecordedCall | None, made: Sequence[ToolCall]) -> ToolCounts:
-    """Compare the calls of a turn with the one that was due."""
+def tool_counts(due: RecordedCall | None, made: Sequence[ToolCall], today: str) -> ToolCounts:
+    """Compare the calls of a turn with the one that was due.
+
+    Args:
+        due: the recorded call.
+        made: the agent's calls.
+        today: the dialogue's date, ISO: values are compared as tools compare them, by what they
+            mean and not by how they are written.
+    """
     if due is None:
         return ToolCounts(made=len(made))
-    candidates = [call.arguments for call in made if call.name == due.name]
-    closest = max(candidates, key=lambda sent: _closeness(due, sent), default={})
-    equal = arguments_equal(due.arguments, closest)
+    candidates = [
+        (_equal_arguments(due.arguments, call.arguments, today), -len(call.arguments))
+        for call in made
+        if call.name == due.name
+    ]
+    equal, fewest = max(candidates, default=(0, 0))
     return ToolCounts(
         due=1,
         made=len(made),
         matched=int(bool(candidates)),
-        exact=int(bool(candidates) and equal == len(due.arguments) == len(closest)),
+        exact=int(bool(candidates) and equal == len(due.arguments) == -fewest),
         arguments_due=len(due.arguments),
-        arguments_made=len(closest),
+        arguments_made=-fewest,
         arguments_equal=equal,
     )
 
 
-def _closeness(due: RecordedCall, sent: Mapping[str, object]) -> tuple[int, int]:
-    return arguments_equal(due.arguments, sent), -len(sent)
+def _equal_arguments(due: Mapping[str, str], sent: Mapping[str, Any], today: str) -> int:
+    return sum(name in sent and same_value(sent[name], due[name], today) for name in due)

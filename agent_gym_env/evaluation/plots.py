@@ -53,6 +53,8 @@ def interval_plot(
     bottom = _TOP + group * len(rows)
     svg = _svg(_WIDTH, bottom + _AXIS)
     scale = _Scale(bounds, left=_LABELS, right=_WIDTH - _VALUES)
+    for index in range(0, len(rows), 2):
+        _shape(svg, "rect", "band", x=0, y=_TOP + index * group, width=_WIDTH, height=group, rx=4)
     _draw_axis(svg, scale, bottom, signed=signed)
     for index, row in enumerate(rows):
         top = _TOP + index * group

@@ -8,28 +8,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import jinja2
-import msgspec
-import numpy as np
-from markupsafe import Markup
-from msgspec import structs
 
 from agent_gym_env.evaluation import table
 from agent_gym_env.evaluation.compare import Comparison
 from agent_gym_env.evaluation.evaluate import Evaluation
-from agent_gym_env.evaluation.metrics import mean_reward
 from agent_gym_env.evaluation.plots import Interval, Row, histogram_plot, interval_plot
+from agent_gym_env.evaluation.showcase import showcase
 from agent_gym_env.evaluation.statistics import Estimate
 from agent_gym_env.rollout.episode import Episode
-
-MAX_TEXT_CHARS = 4_000
-MAX_DATA_BYTES = 1_500_000
 
 Evaluated = tuple[Evaluation, Sequence[Episode]]
 
@@ -55,7 +46,7 @@ def write_report(
         evaluations: of each policy, with the episodes that may be shown.
         comparisons: of pairs of them.
         max_episodes: how many episodes to embed: the same dialogues for each policy, spread evenly
-            from the worst to the best. Fewer where they would take more than `MAX_DATA_BYTES`.
+            from the worst to the best. Fewer where they would make the page larger than 2 MB.
 
     Returns:
         The path.
@@ -78,7 +69,6 @@ def render_report(
     summaries = [evaluation for evaluation, _ in evaluations]
     groups = [episodes for _, episodes in evaluations]
     names = _series_names(summaries)
-    data, embedded = _embed(choose_episodes(groups, max_episodes), names)
     style, script = _asset("report.css"), _asset("report.js")
     return _template().render(
         names=names,
@@ -87,40 +77,13 @@ def render_report(
         plots=_plots(summaries, names),
         histograms=_histograms(summaries),
         comparison_plots=[_comparison_plot(comparison) for comparison in comparisons],
-        style=Markup(style),
-        script=Markup(script),
+        style=style,
+        script=script,
         style_hash=_csp_hash(style),
         script_hash=_csp_hash(script),
-        data=data,
-        embedded=embedded,
+        showcase=showcase(groups, names, max_episodes),
         played=sum(map(len, groups)),
     )
-
-
-def choose_episodes(groups: Sequence[Sequence[Episode]], limit: int) -> list[tuple[int, Episode]]:
-    """Choose episodes to look at: of the same dialogues in each group, from the worst to the best.
-
-    Args:
-        groups: the episodes of each policy.
-        limit: how many to choose in all; at least one of each group is.
-
-    Returns:
-        The number of its group beside each episode, worst dialogue first.
-    """
-    by_dialogue: dict[tuple[str, int | None], list[tuple[int, Episode]]] = defaultdict(list)
-    for number, episodes in enumerate(groups):
-        for episode in episodes:
-            by_dialogue[episode.dialogue_id, episode.seed].append((number, episode))
-    ranked = sorted(by_dialogue.values(), key=_worst_first)
-    wanted = min(max(limit // len(groups), 1), len(ranked))
-    places = np.linspace(0, len(ranked) - 1, wanted).round().astype(int)
-    return [chosen for place in places for chosen in ranked[place]]
-
-
-def _worst_first(played: list[tuple[int, Episode]]) -> tuple[float, str]:
-    rewards = [mean_reward(episode) for _, episode in played]
-    known = [reward for reward in rewards if reward is not None]
-    return (sum(known) / len(known) if known else -1.0), played[0][1].dialogue_id
 
 
 def _series_names(evaluations: Sequence[Evaluation]) -> list[str]:
@@ -134,50 +97,7 @@ def _series_names(evaluations: Sequence[Evaluation]) -> list[str]:
     ]
 
 
-def _embed(chosen: Iterable[tuple[int, Episode]], names: Sequence[str]) -> tuple[Markup, int]:
-    """Write episodes as JSON that can stand inside a script element, and count them."""
-    written: list[dict[str, Any]] = []
-    room = MAX_DATA_BYTES
-    for number, episode in chosen:
-        encoded = msgspec.json.encode(_clip(msgspec.to_builtins(_without_bulk(episode))))
-        if len(encoded) <= room:
-            room -= len(encoded)
-            written.append({"policy": number, "episode": msgspec.Raw(encoded)})
-    data = msgspec.json.encode({"policies": names, "shown": written}).decode()
-    for character in "<>&":
-        data = data.replace(character, f"\\u{ord(character):04x}")
-    return Markup(data), len(written)
-
-
-def _without_bulk(episode: Episode) -> Episode:
-    """Leave out what the page does not show: the tools on offer, and raw completions."""
-    turns = tuple(
-        structs.replace(
-            turn,
-            steps=tuple(
-                structs.replace(step, action=structs.replace(step.action, completion=None))
-                for step in turn.steps
-            ),
-        )
-        for turn in episode.turns
-    )
-    return structs.replace(episode, tools="[]", turns=turns)
-
-
-def _clip(value: Any) -> Any:
-    """Shorten every string inside a JSON value, and make each one encodable."""
-    if isinstance(value, str):
-        clipped = value.encode("utf-8", "replace").decode()
-        left_out = len(clipped) - MAX_TEXT_CHARS
-        return clipped if left_out <= 0 else f"{clipped[:MAX_TEXT_CHARS]} … ({left_out} more)"
-    if isinstance(value, dict):
-        return {_clip(key): _clip(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clip(item) for item in value]
-    return value
-
-
-def _plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[tuple[str, Markup]]:
+def _plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[tuple[str, str]]:
     """Draw the plots that show every policy, each with its title."""
     titled = {
         "Reward per turn": [_turn_rewards(evaluation) for evaluation in evaluations],
@@ -186,14 +106,13 @@ def _plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[tupl
         "Tool calls": [_tools(evaluation) for evaluation in evaluations],
     }
     return [
-        (title, Markup(interval_plot(_rows(columns), series=names)))
-        for title, columns in titled.items()
+        (title, interval_plot(_rows(columns), series=names)) for title, columns in titled.items()
     ]
 
 
 def _turn_rewards(evaluation: Evaluation) -> dict[str, Estimate]:
     splits = {_SPLIT_NAMES[name]: estimate for name, estimate in evaluation.splits.items()}
-    return {"all turns": evaluation.reward, **splits, "call and no call": evaluation.macro_reward}
+    return {"all turns": evaluation.reward, **splits, "macro": evaluation.macro_reward}
 
 
 def _parts(evaluation: Evaluation) -> dict[str, Estimate]:
@@ -212,7 +131,7 @@ def _tools(evaluation: Evaluation) -> dict[str, Estimate]:
 
 
 def _rows(columns: Sequence[Mapping[str, Estimate]]) -> list[Row]:
-    """Lay the estimates of several policies side by side; a row that none of them has is left out."""
+    """Lay the estimates of several policies side by side, without rows that none of them has."""
     labels = list(dict.fromkeys(label for column in columns for label in column))
     return [
         Row(label, [_interval(column.get(label, Estimate())) for column in columns])
@@ -225,15 +144,15 @@ def _interval(estimate: Estimate) -> Interval:
     return Interval(estimate.mean, estimate.low, estimate.high)
 
 
-def _histograms(evaluations: Sequence[Evaluation]) -> list[Markup]:
+def _histograms(evaluations: Sequence[Evaluation]) -> list[str]:
     highest = max(max(each.histogram) / (sum(each.histogram) or 1) for each in evaluations)
     return [
-        Markup(histogram_plot(evaluation.histogram, series=number, highest_share=highest))
+        histogram_plot(evaluation.histogram, series=number, highest_share=highest)
         for number, evaluation in enumerate(evaluations)
     ]
 
 
-def _comparison_plot(comparison: Comparison) -> Markup:
+def _comparison_plot(comparison: Comparison) -> str:
     differences = {"all turns": comparison.reward} | {
         _SPLIT_NAMES[name]: difference for name, difference in comparison.splits.items()
     }
@@ -245,7 +164,7 @@ def _comparison_plot(comparison: Comparison) -> Markup:
     ends = [abs(end) for row in rows for end in row.intervals[0] if end is not None]
     reach = max([*ends, 0.01]) * 1.1
     pair = f"{comparison.first} minus {comparison.second}"
-    return Markup(interval_plot(rows, series=[pair], bounds=(-reach, reach), signed=True))
+    return interval_plot(rows, series=[pair], bounds=(-reach, reach), signed=True)
 
 
 def _asset(name: str) -> str:

@@ -8,7 +8,7 @@ from agent_gym_env.evaluation.compare import Comparison
 from agent_gym_env.evaluation.evaluate import Evaluation
 from agent_gym_env.evaluation.statistics import Difference, Estimate
 
-NOTHING = "–"
+NOTHING = "-"
 """Stands where there is no number: nothing applies, or nothing is known."""
 
 HEADER = (

@@ -1,0 +1,245 @@
+"use strict";
+// Everything shown here may have been written by a model: it reaches the page through textContent only.
+(() => {
+  const { policies, shown } = JSON.parse(document.getElementById("data").textContent);
+  const entries = shown.map(({ policy, episode }) => entryOf(policy, episode));
+  const byId = (id) => document.getElementById(id);
+  const controls = { search: byId("search"), policy: byId("policy"), kind: byId("kind"), order: byId("order") };
+  let listed = [];
+  let current = null;
+
+  function make(tag, className, ...children) {
+    const element = document.createElement(tag);
+    if (className) element.className = className;
+    for (const child of children) {
+      if (child instanceof Node) element.append(child);
+      else if (child !== null && child !== undefined) element.append(document.createTextNode(String(child)));
+    }
+    return element;
+  }
+
+  function button(label, pressed, action) {
+    const element = make("button", "", label);
+    element.type = "button";
+    if (pressed !== null) element.setAttribute("aria-pressed", String(pressed));
+    element.addEventListener("click", action);
+    return element;
+  }
+
+  // The trace format writes a turn's target, and the call in it, as arrays.
+  function targetOf(turn) {
+    const [, text, service, call] = turn.target;
+    if (!call) return { text, service, call: null };
+    const [name, args, status] = call;
+    return { text, service, call: { name, arguments: args, status } };
+  }
+
+  function callsOf(turn) {
+    return turn.steps.flatMap((step) => step.action.tool_calls ?? []);
+  }
+
+  function entryOf(policy, episode) {
+    const turns = episode.turns.map((turn) => {
+      const target = targetOf(turn);
+      const calls = callsOf(turn);
+      return {
+        ...turn, target, calls,
+        reward: turn.reward ?? null,
+        components: turn.components ?? {},
+        reply: turn.steps[turn.steps.length - 1].action.text ?? "",
+      };
+    });
+    const scored = turns.map((turn) => turn.reward).filter((reward) => reward !== null);
+    const total = scored.reduce((sum, reward) => sum + reward, 0);
+    const words = [episode.dialogue_id, ...episode.services, ...turns.flatMap((turn) => [turn.user, turn.reply])];
+    return {
+      policy, episode, turns, total,
+      mean: scored.length ? total / scored.length : null,
+      words: words.join("\n").toLowerCase(),
+    };
+  }
+
+  const kinds = {
+    all: () => true,
+    missed: ({ turns }) => turns.some(({ target, calls }) => target.call && !calls.some((call) => call.name === target.call.name)),
+    spurious: ({ turns }) => turns.some(({ target, calls }) => calls.length && !target.call),
+    unseen: ({ episode }) => Boolean(episode.seen_services) && episode.services.some((service) => !episode.seen_services.includes(service)),
+    refused: ({ turns }) => turns.some((turn) => turn.steps.some((step) => step.action_error)),
+    unscored: ({ turns }) => turns.some((turn) => turn.reward === null),
+    failed: ({ episode }) => Boolean(episode.error),
+  };
+
+  const rank = ({ mean }) => mean ?? -1;
+  const orders = {
+    worst: (a, b) => rank(a) - rank(b),
+    best: (a, b) => rank(b) - rank(a),
+    dialogue: (a, b) => a.episode.dialogue_id.localeCompare(b.episode.dialogue_id) || a.policy - b.policy,
+  };
+
+  function tint(element, reward) {
+    if (reward === null) {
+      element.classList.add("unscored");
+      return element;
+    }
+    const [from, to, share] = reward < 0.5 ? ["--low", "--mid", reward * 2] : ["--mid", "--high", reward * 2 - 1];
+    element.style.setProperty("--tone", `color-mix(in oklab, var(${from}), var(${to}) ${Math.round(share * 100)}%)`);
+    return element;
+  }
+
+  const written = (value, digits = 2) => (value === null ? "none" : value.toFixed(digits));
+
+  function showList() {
+    const sought = controls.search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    listed = entries
+      .filter((entry) => controls.policy.value === "" || entry.policy === Number(controls.policy.value))
+      .filter(kinds[controls.kind.value])
+      .filter((entry) => sought.every((word) => entry.words.includes(word)))
+      .sort(orders[controls.order.value]);
+    byId("found").textContent = listed.length === 1 ? "1 episode" : `${listed.length} episodes`;
+    byId("list").replaceChildren(...listed.map(itemOf));
+  }
+
+  function itemOf(entry) {
+    const { episode, turns, mean, policy } = entry;
+    const name = make("span", "", make("span", `dot s${policy % 8}`), episode.dialogue_id);
+    const cells = make("div", "cells", ...turns.map((turn) => tint(make("span", "cell"), turn.reward)));
+    const item = make("button", "item",
+      make("div", "top", name, make("span", "", episode.error ? "failed" : written(mean, 3))),
+      cells, make("div", "about", [...(policies.length > 1 ? [policies[policy]] : []), ...episode.services].join(", ")));
+    item.type = "button";
+    item.setAttribute("aria-current", String(entry === current));
+    item.addEventListener("click", () => open(entry));
+    return item;
+  }
+
+  function open(entry) {
+    current = entry;
+    showList();
+    const { episode, turns } = entry;
+    const panel = byId("episode");
+    panel.replaceChildren(headOf(entry), switchOf(entry));
+    if (episode.error) panel.append(make("p", "failure", `The policy failed: ${episode.error}`));
+    panel.append(...turns.map(turnOf));
+  }
+
+  function headOf({ policy, episode, total, mean }) {
+    const seen = episode.seen_services;
+    const services = episode.services.map((service) => {
+      const unseen = seen && !seen.includes(service);
+      return make("span", unseen ? "tag unseen" : "tag", unseen ? `${service}, unseen` : service);
+    });
+    const step = (label, offset) => {
+      const neighbour = listed[listed.indexOf(current) + offset];
+      const element = button(label, null, () => open(neighbour));
+      element.disabled = !current || !listed.includes(current) || !neighbour;
+      return element;
+    };
+    return make("header", "",
+      make("h3", "", make("span", `dot s${policy % 8}`), episode.dialogue_id), ...services,
+      make("span", "tag", `return ${written(total)}`), make("span", "tag", `${written(mean, 3)} per turn`),
+      episode.truncated ? make("span", "tag bad", "cut short") : null,
+      make("div", "step", step("previous", -1), step("next", 1)));
+  }
+
+  function switchOf(entry) {
+    const same = entries.filter(({ episode }) => episode.dialogue_id === entry.episode.dialogue_id && episode.seed === entry.episode.seed);
+    if (policies.length < 2) return make("div");
+    return make("div", "switch", ...same.map((other) => button(`${policies[other.policy]} ${written(other.mean, 3)}`, other === entry, () => open(other))));
+  }
+
+  function turnOf(turn, index) {
+    const { target, calls, reply } = turn;
+    const agent = make("div", "side", make("h4", "", "agent"), ...turn.steps.flatMap((step) => stepOf(step, target)));
+    if (target.call && !calls.length) agent.append(make("div", "call absent", "no call"));
+    agent.append(said(reply, target.text));
+    const recorded = make("div", "side recorded", make("h4", "", "recorded"));
+    if (target.call) recorded.append(callOf(target.call, null, null));
+    recorded.append(said(target.text, reply));
+    return make("article", "turn",
+      make("div", "rail", tint(make("span", "score", turn.reward === null ? "none" : written(turn.reward)), turn.reward), make("span", "", index + 1)),
+      make("div", "", make("p", "said user", turn.user), make("div", "sides", agent, recorded), partsOf(turn)));
+  }
+
+  function said(text, other) {
+    if (!text) return make("p", "said silence", "says nothing");
+    const split = (words) => words.split(/([\p{L}\p{N}_]+)/u);
+    const common = new Set(split(other.toLowerCase()).filter((_, place) => place % 2));
+    const pieces = split(text).map((piece, place) => (place % 2 && common.has(piece.toLowerCase()) ? make("span", "shared", piece) : piece));
+    return make("p", "said", ...pieces);
+  }
+
+  function stepOf(step, target) {
+    const calls = step.action.tool_calls ?? [];
+    const results = parsed(step.tool_result);
+    const cards = calls.map((call, place) => callOf(call, target, Array.isArray(results) ? results[place] : step.tool_result));
+    if (step.action_error) cards.push(make("div", "call", make("span", "mark bad", step.action_error), "repaired or refused"));
+    return cards;
+  }
+
+  function callOf(call, target, result) {
+    const due = target?.call ?? null;
+    const card = make("div", "call");
+    if (target) {
+      const matches = due !== null && due.name === call.name;
+      card.append(make("span", matches ? "mark good" : "mark bad", matches ? "due" : due ? "another tool" : "not due"));
+    } else if (call.status) {
+      card.append(make("span", "mark", call.status));
+    }
+    const compared = due && due.name === call.name ? due.arguments : null;
+    card.append(make("b", "", call.name), argumentsOf(call.arguments ?? {}, compared));
+    if (result) card.append(resultOf(result));
+    return card;
+  }
+
+  function argumentsOf(made, due) {
+    const list = make("dl", "arguments");
+    const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+    for (const [name, value] of Object.entries(made)) {
+      const equal = due && Object.hasOwn(due, name) && plain(value).trim().toLowerCase() === plain(due[name]).trim().toLowerCase();
+      list.append(make("dt", "", name), make("dd", due ? (equal ? "equal" : "differs") : "", plain(value)));
+    }
+    for (const name of Object.keys(due ?? {}).filter((each) => !Object.hasOwn(made, each))) {
+      list.append(make("dt", "", name), make("dd", "differs", "missing"));
+    }
+    return list;
+  }
+
+  function resultOf(result) {
+    if (typeof result === "string") return make("details", "", make("summary", "", "result"), make("pre", "", result));
+    const rows = result.results ?? [];
+    const label = result.error ? `error: ${result.error}` : `${result.status}, ${rows.length === 1 ? "1 row" : `${rows.length} rows`}`;
+    return rows.length
+      ? make("details", "", make("summary", "", label), make("pre", "", JSON.stringify(rows, null, 1)))
+      : make("div", "outcome", label);
+  }
+
+  function parsed(text) {
+    try {
+      return JSON.parse(text);
+    } catch {
+      return null; // none, or clipped
+    }
+  }
+
+  function partsOf(turn) {
+    const parts = Object.entries(turn.components).map(([name, value]) => {
+      const label = name.replaceAll("_", " ");
+      if (value === null) return make("span", "", `${label}: does not apply`);
+      const bar = tint(make("i"), value);
+      bar.style.setProperty("--filled", value);
+      return make("span", "", label, make("span", "meter", bar), make("b", "", written(value)));
+    });
+    if (turn.reason) parts.push(make("span", "", turn.reason));
+    return make("p", "parts", ...parts);
+  }
+
+  policies.forEach((name, number) => {
+    const option = make("option", "", name);
+    option.value = String(number);
+    controls.policy.append(option);
+  });
+  controls.policy.hidden = policies.length < 2;
+  for (const control of Object.values(controls)) control.addEventListener("input", showList);
+  showList();
+  if (listed.length) open(listed[0]);
+})();

@@ -1,0 +1,49 @@
+"""Recorded episodes scored anew by another reward, as it would have scored them in play."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import structs
+
+from agent_gym_env.evaluation.metrics import made_calls, reply
+from agent_gym_env.rewards.base import ClosedTurn, Reward
+from agent_gym_env.rollout.episode import Episode, TurnRecord
+from agent_gym_env.rollout.transcript import transcript
+
+
+def rescore(episode: Episode, reward: Reward) -> Episode:
+    """Score an episode by a reward, in place of the one that it was played with.
+
+    Raises:
+        DataError: the record is not in order.
+    """
+    closed = zip(episode.turns, closed_turns(episode), strict=True)
+    turns = tuple(_rescored(record, turn, reward) for record, turn in closed)
+    return structs.replace(episode, reward=reward.name, turns=turns)
+
+
+def closed_turns(episode: Episode) -> Iterator[ClosedTurn]:
+    """Yield each turn of an episode as a reward was given it.
+
+    Raises:
+        DataError: the record is not in order.
+    """
+    conversation = zip(episode.turns, transcript(episode), strict=True)
+    for index, (turn, messages) in enumerate(conversation):
+        yield ClosedTurn(
+            text=reply(turn),
+            calls=made_calls(turn),
+            target=turn.target,
+            date=episode.date,
+            log=messages.log,
+            latest=messages.latest,
+            tools=episode.tools,
+            index=index,
+        )
+
+
+def _rescored(record: TurnRecord, turn: ClosedTurn, reward: Reward) -> TurnRecord:
+    score = reward.score(turn)
+    components = dict(score.components)
+    return structs.replace(record, reward=score.value, components=components, reason=score.reason)

@@ -1,0 +1,110 @@
+"""The episodes that a report shows, chosen and written as JSON for inside its page."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import structs
+
+from agent_gym_env.evaluation.metrics import mean_reward
+from agent_gym_env.rollout.episode import Episode
+
+MAX_TEXT_CHARS = 4_000
+MAX_DATA_BYTES = 1_500_000
+
+
+class Showcase(NamedTuple):
+    """Episodes inside a page.
+
+    Attributes:
+        json: ``{"policies": [name], "shown": [{"policy": number, "episode": episode}]}``, without a
+            character that could end the script element around it.
+        episodes: how many there are.
+    """
+
+    json: str
+    episodes: int
+
+
+def showcase(groups: Sequence[Sequence[Episode]], policies: Sequence[str], limit: int) -> Showcase:
+    """Show some of the episodes of each policy.
+
+    Args:
+        groups: the episodes of each policy.
+        policies: their names.
+        limit: how many episodes to show at most. Strings are clipped at `MAX_TEXT_CHARS`; an
+            episode that would go beyond `MAX_DATA_BYTES` for all together is left out.
+    """
+    shown: list[dict[str, Any]] = []
+    room = MAX_DATA_BYTES
+    for number, episode in choose_episodes(groups, limit):
+        written = _escape(msgspec.json.encode(_clip(msgspec.to_builtins(_without_bulk(episode)))))
+        if len(written) <= room:
+            room -= len(written)
+            shown.append({"policy": number, "episode": msgspec.Raw(written)})
+    names = _escape(msgspec.json.encode(policies))
+    data = msgspec.json.encode({"policies": msgspec.Raw(names), "shown": shown})
+    return Showcase(data.decode(), len(shown))
+
+
+def choose_episodes(groups: Sequence[Sequence[Episode]], limit: int) -> list[tuple[int, Episode]]:
+    """Choose episodes to look at: of the same dialogues in each group, from the worst to the best.
+
+    Args:
+        groups: the episodes of each policy.
+        limit: how many to choose in all; but one dialogue is always chosen.
+
+    Returns:
+        The number of its group beside each episode, worst dialogue first.
+    """
+    by_dialogue: dict[tuple[str, int | None], list[tuple[int, Episode]]] = defaultdict(list)
+    for number, episodes in enumerate(groups):
+        for episode in episodes:
+            by_dialogue[episode.dialogue_id, episode.seed].append((number, episode))
+    ranked = sorted(by_dialogue.values(), key=_worst_first)
+    wanted = min(max(limit // len(groups), 1), len(ranked))
+    places = np.linspace(0, len(ranked) - 1, wanted).round().astype(int)
+    return [chosen for place in places for chosen in ranked[place]]
+
+
+def _worst_first(played: list[tuple[int, Episode]]) -> tuple[float, str]:
+    rewards = [mean_reward(episode) for _, episode in played]
+    known = [reward for reward in rewards if reward is not None]
+    return (sum(known) / len(known) if known else -1.0), played[0][1].dialogue_id
+
+
+def _escape(json: bytes) -> bytes:
+    """Write what could open or end an element as JSON's escapes; it only occurs in strings."""
+    return json.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")
+
+
+def _without_bulk(episode: Episode) -> Episode:
+    """Leave out what the page does not show: the tools on offer, and raw completions."""
+    turns = tuple(
+        structs.replace(
+            turn,
+            steps=tuple(
+                structs.replace(step, action=structs.replace(step.action, completion=None))
+                for step in turn.steps
+            ),
+        )
+        for turn in episode.turns
+    )
+    return structs.replace(episode, tools="[]", turns=turns)
+
+
+def _clip(value: Any) -> Any:
+    """Shorten every string inside a JSON value, and make each one encodable."""
+    if isinstance(value, str):
+        clipped = value.encode("utf-8", "replace").decode()
+        left_out = len(clipped) - MAX_TEXT_CHARS
+        return clipped if left_out <= 0 else f"{clipped[:MAX_TEXT_CHARS]} … ({left_out} more)"
+    if isinstance(value, dict):
+        return {_clip(key): _clip(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clip(item) for item in value]
+    return value

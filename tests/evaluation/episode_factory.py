@@ -1,0 +1,72 @@
+"""Recorded turns and episodes for tests, with only what a test cares about spelt out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.corpus.task import RecordedCall, Turn
+from agent_gym_env.rollout.episode import Episode, StepRecord, TurnRecord
+from agent_gym_env.types import Action, ToolCall
+
+FIND = "Hotels_1-FindHotel"
+BOOK = "Hotels_1-BookHotel"
+
+
+def due(name: str = FIND, **arguments: str) -> RecordedCall:
+    return RecordedCall(name, arguments, "success", "[]")
+
+
+def call(tool: str = FIND, **arguments: Any) -> ToolCall:
+    return ToolCall(tool, arguments)
+
+
+def turn(
+    reward: float | None = 1.0,
+    *,
+    due: RecordedCall | None = None,
+    made: Sequence[ToolCall] = (),
+    says: str = "Done.",
+    recorded: str = "Done.",
+    user: str = "A room, please.",
+    service: str = "Hotels_1",
+    components: dict[str, float | None] | None = None,
+    reason: str | None = None,
+    action_error: str | None = None,
+) -> TurnRecord:
+    """A turn whose calls are made in a step of their own, before the reply."""
+    results = [{"name": each.name, "status": "success", "results": []} for each in made]
+    calls = StepRecord(Action(tool_calls=tuple(made)), msgspec.json.encode(results).decode())
+    closing = StepRecord(Action(text=says), action_error=action_error)
+    return TurnRecord(
+        user=user,
+        steps=(calls, closing) if made else (closing,),
+        target=Turn(user, recorded, service, due),
+        reward=reward,
+        components=components or {},
+        reason=reason,
+    )
+
+
+def episode(*turns: TurnRecord, dialogue_id: str = "1_00000", **fields: Any) -> Episode:
+    """An episode that came to its end, unless told otherwise."""
+    defaults: dict[str, Any] = {
+        "split": "test",
+        "corpus": "c0ffee",
+        "services": tuple(dict.fromkeys(turn.target.service for turn in turns)),
+        "date": "2019-03-01",
+        "policy": "agent",
+        "reward": "ground_truth",
+        "terminated": True,
+    }
+    return Episode(dialogue_id=dialogue_id, turns=turns, **{**defaults, **fields})
+
+
+def episodes(*rewards: Sequence[float | None], **fields: Any) -> list[Episode]:
+    """An episode for each sequence of rewards, with dialogue ids in order."""
+    return [
+        episode(*map(turn, given), dialogue_id=f"1_{number:05d}", **fields)
+        for number, given in enumerate(rewards)
+    ]

@@ -26,8 +26,13 @@ def stated_arguments(
 
 
 def is_form(value: object, expected: str, forms: Iterable[str], today: str) -> bool:
-    """Whether a value is the expected one, or one of the forms in which people say it."""
+    """Whether a value is the expected one, or one of the forms in which people say it.
+
+    A list or an object is none, whatever it holds.
+    """
     if value == expected:
         return True
+    if not isinstance(value, (str, int, float)):
+        return False
     key = canonical(value, today)
     return key == canonical(expected, today) or any(key == canonical(form, today) for form in forms)

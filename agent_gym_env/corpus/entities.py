@@ -116,14 +116,14 @@ class EntityTable:
             else:
                 numbers = islice(self._filter(tool, filters, entry), limit)
             return [self._row(number) for number in sorted(numbers)]
-        except (IndexError, msgspec.DecodeError) as error:
+        except (IndexError, ValueError, msgspec.DecodeError) as error:
             raise _damage(str(error)) from error
 
     @functools.cached_property
     def _directory(self) -> dict[str, _ToolEntry]:
         try:
             return _DIRECTORY.decode(self._directory_bytes)
-        except msgspec.DecodeError as error:
+        except (ValueError, msgspec.DecodeError) as error:
             raise _damage(str(error)) from error
 
     def _filter(self, tool: str, filters: Mapping[str, str], entry: _ToolEntry) -> Iterator[int]:
@@ -322,8 +322,7 @@ def _key(tool: str, pairs: Iterable[tuple[str, str]]) -> int:
 
 
 def _digest(*parts: str) -> int:
-    # A lone surrogate cannot be encoded, but an agent may send one.
-    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    text = "\0".join(parts).encode()
     return int.from_bytes(blake2b(text, digest_size=_DIGEST_BITS // 8).digest(), "little")
 
 

@@ -43,7 +43,9 @@ class Database:
         """
         given = _with_defaults(spec, arguments)
         keys = {slot: canonical(value, today) for slot, value in given.items()}
-        keys = {slot: key for slot, key in keys.items() if key != DONTCARE}
+        keys = {
+            slot: key for slot, key in keys.items() if key != DONTCARE or slot not in spec.defaults
+        }
         rows = [self._booked(spec, given, keys)] if spec.transactional else self._found(spec, keys)
         results = msgspec.Raw(b"[" + b",".join(rows) + b"]")
         return ToolResult(spec.name, "success" if rows else "failure", results)

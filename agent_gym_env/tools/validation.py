@@ -9,10 +9,11 @@ from typing import Any
 
 from agent_gym_env.corpus.sgd import DONTCARE, TODAY
 from agent_gym_env.corpus.tool_specs import ToolSpec
-from agent_gym_env.corpus.values import canonical
+from agent_gym_env.corpus.values import canonical, value_text
 
 _MAX_EXCERPT_CHARS = 60
 _MAX_LISTED = 12
+_MAX_NAME_CHARS = 100
 
 
 class ToolCatalogue:
@@ -69,8 +70,11 @@ class ToolCatalogue:
     def _suggestion(self, name: str) -> str:
         if not self.tools:
             return "no tool is on offer"
-        close = get_close_matches(name, self.tools) if len(self.tools) > _MAX_LISTED else []
-        return f"did you mean {_listing(close)}?" if close else f"on offer: {_listing(self.tools)}"
+        offered = f"on offer: {_listing(self.tools)}"
+        if len(self.tools) <= _MAX_LISTED:
+            return offered
+        close = get_close_matches(name[:_MAX_NAME_CHARS], [*self.tools, *self._by_intent])
+        return f"did you mean {_listing(close)}?" if close else offered
 
 
 def _choices(spec: ToolSpec) -> dict[str, frozenset[str]]:
@@ -109,7 +113,7 @@ def _value_problem(spec: ToolSpec, name: str, value: object) -> str | None:
     if not slot.is_categorical or any(key == canonical(choice, TODAY) for choice in allowed):
         return None
     expected = _listing(dict.fromkeys(allowed))
-    return f"invalid_value: {name} is {_excerpt(str(value))}; expected one of {expected}"
+    return f"invalid_value: {name} is {_excerpt(value_text(value))}; expected one of {expected}"
 
 
 def _json_type(value: object) -> str:

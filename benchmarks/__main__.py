@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from agent_gym_env.corpus.sample import sample_path
-from agent_gym_env.corpus.source import open_source
+from agent_gym_env.corpus.corpus import open_corpus
 from benchmarks.rows import ROWS, SPLIT, Bench, Row
 
 
@@ -22,9 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--corpus",
-        type=Path,
-        default=sample_path(),
-        help="folder or archive in SGD's format; the promises are about SGD (default: the sample)",
+        default="sample",
+        help="sample, sgd, or a folder or archive in SGD's format; the promises are about SGD",
     )
     parser.add_argument("--only", nargs="+", choices=ROWS, help="measure these only")
     parser.add_argument("--repeats", type=int, default=5, help="the least of so many counts")
@@ -39,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(row.holds for row in rows) else 1
 
 
-def _measure(corpus: Path, folder: Path, repeats: int, only: Sequence[str] | None) -> list[Row]:
+def _measure(corpus: str, folder: Path, repeats: int, only: Sequence[str] | None) -> list[Row]:
     home = folder / "home"
     os.environ["AGENT_GYM_HOME"] = str(home)
     bench = Bench(_shards_only(corpus, folder / "corpus"), home, folder, repeats)
@@ -51,19 +49,19 @@ def _measure(corpus: Path, folder: Path, repeats: int, only: Sequence[str] | Non
     return rows
 
 
-def _shards_only(corpus: Path, target: Path) -> Path:
+def _shards_only(corpus: str, target: Path) -> Path:
     """A folder with the one split that is measured: neither side pays for an archive."""
     (target / SPLIT).mkdir(parents=True)
-    with open_source(corpus) as source:
+    with open_corpus(corpus).source as source:
         for member in (f"{SPLIT}/schema.json", *source.shards(SPLIT)):
             (target / member).write_bytes(source.read(member))
     return target
 
 
-def _table(rows: Sequence[Row], corpus: Path) -> str:
+def _table(rows: Sequence[Row], corpus: str) -> str:
     width = max(len(row.what) for row in rows)
     lines = [
-        f"corpus {corpus.name}, Python {platform.python_version()}, {platform.machine()}",
+        f"corpus {Path(corpus).name}, Python {platform.python_version()}, {platform.machine()}",
         f"{'what':{width}}  {'measured':>12}  {'hold':>10}",
     ]
     for row in rows:

@@ -21,8 +21,9 @@ from benchmarks.measure import Reading, least_cpu_seconds, read_in_fresh_interpr
 from benchmarks.workload import Script, Scriptwriter, batches, play, play_batches
 
 SPLIT = "train"
-DIALOGUES = 300
+DIALOGUES = 1000
 NAIVE_DIALOGUES = 20
+NAIVE_ROUNDS = 50
 GROWTH = 100
 NUM_ENVS = 64
 VECTOR_STEPS = 100
@@ -218,11 +219,13 @@ def stepping_against_naive(bench: Bench) -> Iterator[Row]:
     """
     scripts = Scriptwriter(bench.split(), seed=SEED).scripts(NAIVE_DIALOGUES)
     env = bench.make()
-    env_s = least_cpu_seconds(bench.repeats, partial(play, env, scripts))[0]
     naive = gym.make(NAIVE, corpus=str(bench.corpus), split=SPLIT)
     gc.freeze()
-    naive_s = least_cpu_seconds(2, partial(play, naive, scripts))[0]
+    naive_s, rounds_s = least_cpu_seconds(
+        3, partial(play, naive, scripts), partial(play, env, scripts * NAIVE_ROUNDS)
+    )
     gc.unfreeze()
+    env_s = rounds_s / NAIVE_ROUNDS
     steps = _steps(scripts)
     yield Row(
         "steps/s, ground_truth / the naive design",

@@ -25,6 +25,8 @@ _MONTHS = [
 _MONTH_NUMBERS = {name[:3]: number for number, name in enumerate(_MONTHS, 1)}
 _WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _OFFSETS = {"yesterday": -1, "today": 0, "tonight": 0, "tomorrow": 1, "day after tomorrow": 2}
+WORDS = frozenset((*_WEEKDAYS, "yesterday", "today", "tonight", "tomorrow"))
+"""Each date that is said without a digit has one of these words."""
 
 _MONTH = f"(?P<month>{any_of(_MONTHS)}|(?:jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\\b\\.?)"
 _DAY = "(?P<day>[0-3]?[0-9])"

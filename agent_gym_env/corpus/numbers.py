@@ -28,6 +28,9 @@ _SMALL = {
     **{name: 10 * number for number, name in enumerate(_TENS, 2)},
 }
 
+WORDS = frozenset(_SMALL)
+"""Each number that is said without a digit has one of these words."""
+
 _CURRENCY = "(?:[$\u20ac\u00a3]\\s?)?"
 _UNIT = "(?: (?:dollars?|bucks?|usd))?"
 _BELOW_100 = f"(?:{any_of(_TENS)}(?:[\\s-]{any_of(_ONES)})?|{any_of(_TEENS)}|{any_of(_ONES)})"

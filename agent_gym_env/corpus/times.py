@@ -24,6 +24,9 @@ _HOURS = [
 _HOUR_NUMBERS = {name: number for number, name in enumerate(_HOURS, 1)}
 _SHIFTS = {"half past": 30, "quarter past": 15, "quarter to": -15}
 _NAMED = {"noon": "12:00", "midday": "12:00", "midnight": "00:00"}
+WORDS = frozenset((*_HOURS, *_NAMED))
+"""Each time of day that is said without a digit has one of these words."""
+
 _HALF_DAY = 12 * 60
 
 _HOUR = f"(?P<hour>[0-2]?[0-9]|{any_of(_HOURS)})"

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from agent_gym_env.corpus import dates, numbers, times
 from agent_gym_env.corpus.surface import either, read_first
+from agent_gym_env.corpus.words import words
 
 Kind = Literal["date", "time", "number"]
 
@@ -25,6 +26,8 @@ MAX_MENTIONS = 256
 _RULES = {"date": dates.RULES, "time": times.RULES, "number": numbers.RULES}
 _KINDS = "|".join(f"(?P<{kind}>{either(rules)})" for kind, rules in _RULES.items())
 _VALUE = re.compile(_KINDS)
+_DIGIT = re.compile("[0-9]")
+_SPOKEN = frozenset(word.encode() for word in dates.WORDS | times.WORDS | numbers.WORDS)
 # Rules out most places of a text at a glance: nothing that is searched for begins otherwise.
 _BEGIN = r"(?=[0-9adefhjlmnoqstwyz]|-[$\u20ac\u00a30-9]|[$\u20ac\u00a3]\s?[0-9])"
 _MENTION = re.compile(rf"(?<!\w){_BEGIN}(?<!\d[-.,:/])(?:{_KINDS})(?!\w)(?![-.,:/]\d)")
@@ -81,6 +84,8 @@ def find_values(text: str, today: str) -> list[FoundValue]:
     """
     # Lower case that keeps every character's place, which str.lower() does not.
     lower = text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
+    if not _DIGIT.search(lower) and _SPOKEN.isdisjoint(words(lower)):
+        return []
     return list(islice(_mentions(lower, date.fromisoformat(today)), MAX_MENTIONS))
 
 

@@ -12,7 +12,9 @@ from agent_gym_env.corpus.words import words
 _MAX_CHARS = 8192
 """Values are looked for no further; the longest recorded reply of SGD has 453 characters."""
 
-_BOOLEANS = ("true", "false")
+_NO_VALUE = ("", "true", "false")
+"""A boolean's canonical form says nothing of its slot: "true" alone is no value."""
+
 _MIN_SPACED_DIGITS = 7
 """A phone number may be written in groups, but "7:30" does not say 730."""
 
@@ -28,6 +30,8 @@ def spoken_share(
         said: its words.
         today: the day on which it is said, ISO.
     """
+    if not said:
+        return 0.0
     if len(text) > _MAX_CHARS:
         text = text[:_MAX_CHARS]
         said = words(text)
@@ -51,13 +55,13 @@ class _Reply:
         """Whether the reply says a value: its words, a form of it, or the same date or number."""
         if b" %b " % b" ".join(words(value.text)) in self._spaced:
             return True
-        keys = self._keys(value)
-        return any(map(self._spells, keys)) or any(map(self._mentions_key, keys))
+        return any(self._says_form(form) for form in (value.text, *value.forms))
 
-    def _keys(self, value: SpokenValue) -> list[str]:
-        keys = [canonical(form, self._today) for form in (value.text, *value.forms)]
-        # A boolean's canonical form says nothing of its slot: "true" alone is no value.
-        return [key for key in dict.fromkeys(keys) if key not in _BOOLEANS]
+    def _says_form(self, form: str) -> bool:
+        key = canonical(form, self._today)
+        if key in _NO_VALUE:
+            return False
+        return self._spells(key) or self._mentions_key(key)
 
     def _spells(self, key: str) -> bool:
         """Whether a run of whole words is the key, whatever stands between the words."""

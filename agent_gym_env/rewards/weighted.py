@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from functools import partial
 from math import fsum, log
 
@@ -68,8 +69,7 @@ class BalancedReward:
         weigh = self.weights.__getitem__
         # Exact sums: bags that are equal but for the order of words give exactly 1.
         common = fsum(map(weigh, _common(said, expected)))
-        everything = fsum(map(weigh, said)) + fsum(map(weigh, expected)) - common
-        return common / everything
+        return common / (fsum(map(weigh, said)) + fsum(map(weigh, expected)) - common)
 
     def _agreement(self, expected: RecordedCall, call: ToolCall, today: str) -> float:
         if call.arguments == expected.arguments:
@@ -92,30 +92,33 @@ class BalancedReward:
 
 
 class WordWeights(dict[bytes, float]):
-    """``ln((1 + n) / (1 + df)) + 1`` by word; a word of no document weighs most."""
+    """``ln((1 + n) / (1 + df)) + 1`` by word; a word that stands nowhere weighs most."""
 
     def __init__(self, documents: int, frequency: Mapping[str, int]) -> None:
         if max(frequency.values(), default=0) > documents:
             raise ValueError(f"a word stands in more than the {documents} utterances there are")
         super().__init__(
-            (word.encode(), log((1 + documents) / (1 + count)) + 1)
-            for word, count in frequency.items()
+            (word.encode(), _weight(documents, count)) for word, count in frequency.items()
         )
-        self._unknown = log(1 + documents) + 1
+        self._unknown = _weight(documents, 0)
 
     def __missing__(self, word: bytes) -> float:
         return self._unknown
 
 
-def _common(said: list[bytes], expected: list[bytes]) -> list[bytes]:
-    """List the words that two bags share, each as often as the bag that has it less often."""
-    left: dict[bytes, int] = {}
-    for word in expected:
-        left[word] = left.get(word, 0) + 1
+def _weight(documents: int, count: int) -> float:
+    return log((1 + documents) / (1 + count)) + 1
+
+
+def _common(said: list[bytes], expected: list[bytes]) -> Collection[bytes]:
+    """Give the words that two bags share, each as often as the bag that has it less often."""
+    said_once, expected_once = set(said), set(expected)
+    if len(said_once) == len(said) or len(expected_once) == len(expected):
+        return said_once & expected_once
+    left = Counter(expected)
     common = []
     for word in said:
-        count = left.get(word)
-        if count:
-            left[word] = count - 1
+        if left[word]:
+            left[word] -= 1
             common.append(word)
     return common

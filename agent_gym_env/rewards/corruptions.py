@@ -1,0 +1,235 @@
+"""Replies that deserve little: the ways to game a reward, for auditing one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Task, Turn
+from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
+from agent_gym_env.corpus.values import same_value
+from agent_gym_env.corpus.words import words
+from agent_gym_env.types import ToolCall
+
+_GOODBYE = "Thank you for calling, goodbye."
+_CONSTANT = "I can do that for you. Is there something else that you would like me to find?"
+_STOP_WORDS = "the a to you is for in at and of"
+_OTHER_VALUE = "something else"
+_OTHER_VALUE_TRIES = 20
+_LONG_CHARS = 2**20
+_BAG_CANDIDATES = 150
+_BAG_MAX_WORDS = 40
+
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|can|could|will|would|do|does|did|should|may)\b", re.I
+)
+_DECODE_ROWS = msgspec.json.Decoder(list[dict[str, str]]).decode
+
+
+class Reply(NamedTuple):
+    """What a corrupted agent does in one turn."""
+
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+
+
+Corruption = Callable[[Task, int, np.random.Generator], Reply]
+"""From a dialogue, the index of a turn and a source of chance to a reply."""
+
+
+def corruptions(
+    tasks: Sequence[Task], tools: Mapping[str, ToolSpec], weigh: Callable[[bytes], float]
+) -> dict[str, Corruption]:
+    """Make every corruption, by name.
+
+    Those that end in "with its call" make the recorded call beside the text; of the others only the
+    ones that are named for calls make any.
+
+    Args:
+        tasks: dialogues that the corruptions may know: wrong values and frequent words are theirs.
+        tools: tools by name, of the same split.
+        weigh: the weight of a word in the reward under audit, 1 for each if it weighs none.
+    """
+    replies = [turn.text for task in tasks for turn in task.turns]
+    wrong_values = _wrong_values(tasks)
+    texts = {
+        "target shuffled": _target_shuffled,
+        "target three times": _target_three_times,
+        "target negated": _target_negated,
+        "target with wrong values": wrong_values,
+        "values of the target": _values_of_target,
+        "values and stop words": _values_and_stop_words,
+        "values of the results": _values_of_results,
+    }
+    return {
+        "silence": _constant(""),
+        "goodbye": _constant(_GOODBYE),
+        "constant": _constant(_CONSTANT),
+        "best constant bag": _constant(best_constant_bag(replies, weigh)),
+        "echo of the user": _echo_user,
+        "echo of the conversation": _echo_conversation,
+        "echo of the schema": _echo_schema(tools),
+        "1 MB of text": _constant(_long_text(replies)),
+        "first tool each turn": _first_tool(tools),
+        "every tool each turn": _every_tool(tools),
+        "right tool without arguments": _right_tool,
+        **texts,
+        **{f"{name}, with its call": _with_call(corrupt) for name, corrupt in texts.items()},
+    }
+
+
+def best_constant_bag(texts: Sequence[str], weigh: Callable[[bytes], float]) -> str:
+    """Find, greedily, the set of words that earns most when it is the reply to everything.
+
+    Args:
+        texts: recorded replies.
+        weigh: weight of a word.
+    """
+    bags = [set(words(text)) for text in texts]
+    candidates = _most_frequent(bags, _BAG_CANDIDATES)
+    has = np.array([[word in bag for word in candidates] for bag in bags], dtype=np.float32)
+    weights = np.array([weigh(word) for word in candidates])
+    target_weight = np.array([sum(map(weigh, words(text))) for text in texts])
+    common, size, best, chosen = np.zeros(len(bags)), 0.0, 0.0, list[int]()
+    while len(chosen) < min(_BAG_MAX_WORDS, len(candidates)):
+        shared = common[:, None] + has * weights
+        scores = (shared / (target_weight[:, None] + size + weights - shared)).mean(axis=0)
+        scores[chosen] = 0
+        pick = int(scores.argmax())
+        if scores[pick] <= best:
+            break
+        common, size, best = shared[:, pick], size + weights[pick], scores[pick]
+        chosen.append(pick)
+    return " ".join(candidates[pick].decode() for pick in chosen)
+
+
+def _most_frequent(bags: Iterable[Iterable[bytes]], count: int | None = None) -> list[bytes]:
+    frequency: dict[bytes, int] = {}
+    for bag in bags:
+        for word in bag:
+            frequency[word] = frequency.get(word, 0) + 1
+    return sorted(frequency, key=lambda word: (-frequency[word], word))[:count]
+
+
+def _long_text(texts: Iterable[str]) -> str:
+    """Write every word there is, the frequent ones first, over and over."""
+    vocabulary = b" ".join(_most_frequent(map(words, texts))).decode() or "word"
+    return (f"{vocabulary} " * (_LONG_CHARS // len(vocabulary) + 1))[:_LONG_CHARS]
+
+
+def _constant(text: str) -> Corruption:
+    return lambda task, index, rng: Reply(text)
+
+
+def _echo_user(task: Task, index: int, rng: np.random.Generator) -> Reply:
+    return Reply(task.turns[index].user)
+
+
+def _echo_conversation(task: Task, index: int, rng: np.random.Generator) -> Reply:
+    said = [text for turn in task.turns[:index] for text in (turn.user, turn.text)]
+    return Reply(" ".join([*said, task.turns[index].user]))
+
+
+def _echo_schema(tools: Mapping[str, ToolSpec]) -> Corruption:
+    return lambda task, index, rng: Reply(tools_json(tools, task.services))
+
+
+def _every_tool(tools: Mapping[str, ToolSpec]) -> Corruption:
+    return lambda task, index, rng: Reply(calls=_calls_of(task, tools))
+
+
+def _first_tool(tools: Mapping[str, ToolSpec]) -> Corruption:
+    return lambda task, index, rng: Reply(calls=_calls_of(task, tools)[:1])
+
+
+def _calls_of(task: Task, tools: Mapping[str, ToolSpec]) -> tuple[ToolCall, ...]:
+    return tuple(ToolCall(spec.name) for spec in tools.values() if spec.service in task.services)
+
+
+def _right_tool(task: Task, index: int, rng: np.random.Generator) -> Reply:
+    call = task.turns[index].call
+    return Reply(calls=() if call is None else (ToolCall(call.name),))
+
+
+def _target_shuffled(task: Task, index: int, rng: np.random.Generator) -> Reply:
+    shuffled = rng.permutation(np.array(task.turns[index].text.split(), dtype=object))
+    return Reply(" ".join(shuffled))
+
+
+def _target_three_times(task: Task, index: int, rng: np.random.Generator) -> Reply:
+    return Reply(" ".join([task.turns[index].text] * 3))
+
+
+def _target_negated(task: Task, index: int, rng: np.random.Generator) -> Reply:
+    text = task.turns[index].text
+    negated, count = _VERB.subn(r"\g<0> not", text, count=1)
+    return Reply(negated if count else f"not {text}")
+
+
+def _values_of_target(task: Task, index: int, rng: np.random.Generator) -> Reply:
+    return Reply(" ".join(value.text for value in task.turns[index].values))
+
+
+def _values_and_stop_words(task: Task, index: int, rng: np.random.Generator) -> Reply:
+    return Reply(f"{_values_of_target(task, index, rng).text} {_STOP_WORDS}")
+
+
+def _values_of_results(task: Task, index: int, rng: np.random.Generator) -> Reply:
+    """Say every value of the latest results."""
+    results = [turn.call.results for turn in task.turns[: index + 1] if turn.call is not None]
+    rows = _DECODE_ROWS(results[-1]) if results else []
+    return Reply(" ".join(value for row in rows for value in row.values()))
+
+
+def _wrong_values(tasks: Iterable[Task]) -> Corruption:
+    """Say the target with another value of the same slot wherever it says one."""
+    known: dict[tuple[str, str], dict[str, None]] = {}
+    for task in tasks:
+        for turn in task.turns:
+            for value in turn.values:
+                known.setdefault((turn.service, value.slot), {})[value.text] = None
+    lists = {slot: list(texts) for slot, texts in known.items()}
+
+    def corrupt(task: Task, index: int, rng: np.random.Generator) -> Reply:
+        turn = task.turns[index]
+        pieces, rest = [], turn.text
+        for value in sorted(turn.values, key=lambda value: _place(value, turn.text)):
+            at = _place(value, rest)
+            others = lists.get((turn.service, value.slot), [])
+            pieces += [rest[:at], _other_value(value, others, task.date, rng)]
+            rest = rest[at + len(value.text) :]
+        return Reply("".join([*pieces, rest]))
+
+    return corrupt
+
+
+def _place(value: SpokenValue, text: str) -> int:
+    """Find where a text says a value as whole words; its end where it does not."""
+    found = re.search(rf"(?<!\w){re.escape(value.text)}(?!\w)", text)
+    return found.start() if found else len(text)
+
+
+def _other_value(
+    value: SpokenValue, others: Sequence[str], today: str, rng: np.random.Generator
+) -> str:
+    for choice in rng.permutation(len(others))[:_OTHER_VALUE_TRIES]:
+        other = others[int(choice)]
+        if not same_value(other, value.text, today):
+            return other
+    return _OTHER_VALUE
+
+
+def _with_call(corrupt: Corruption) -> Corruption:
+    def corrupt_text(task: Task, index: int, rng: np.random.Generator) -> Reply:
+        return Reply(corrupt(task, index, rng).text, _recorded_calls(task.turns[index]))
+
+    return corrupt_text
+
+
+def _recorded_calls(turn: Turn) -> tuple[ToolCall, ...]:
+    call: RecordedCall | None = turn.call
+    return () if call is None else (ToolCall(call.name, dict(call.arguments)),)

@@ -116,7 +116,7 @@ def read_schema(path: Path) -> list[Service]:
     Raises:
         DataError: the file cannot be read as one.
     """
-    services = _decode(path, msgspec.json.Decoder(list[Service]))
+    services = decode(path, list[Service])
     for index, service in enumerate(services):
         for pointer, problem in _schema_problems(service):
             raise DataError(problem, file=str(path), pointer=f"/{index}{pointer}")
@@ -129,13 +129,30 @@ def read_entities(path: Path, services: Sequence[Service]) -> dict[str, ServiceE
     Raises:
         DataError: the file cannot be read as one, or does not fit the services.
     """
-    entries = _decode(path, msgspec.json.Decoder(Entities)).services
+    entries = decode(path, Entities).services
     for service in services:
         entry = entries.get(service.service_name, ServiceEntry())
         for pointer, problem in _entry_problems(service, entry):
             place = f"/services/{service.service_name}{pointer}"
             raise DataError(problem, file=str(path), pointer=place)
     return {name.service_name: entries.get(name.service_name, ServiceEntry()) for name in services}
+
+
+def decode(path: Path, shape: type[_Decoded]) -> _Decoded:
+    """Read a JSON file of a given shape, strictly.
+
+    Raises:
+        DataError: the file cannot be read, or has another shape.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=shape)
+    except OSError as error:
+        raise DataError(f"cannot read the file: {error.strerror}", file=str(path)) from error
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at `$")
+        raise DataError(problem, file=str(path), pointer=_pointer(place.rstrip("`"))) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"not JSON: {error}", file=str(path)) from error
 
 
 def known_values(slot: Slot, entry: ServiceEntry) -> list[str]:
@@ -155,18 +172,6 @@ def slot_kind(slot: Slot, entry: ServiceEntry) -> Kind:
         last = slot.name.rsplit("_", 1)[-1]
         return _KINDS_BY_LAST_WORD.get(last, "text")
     return found
-
-
-def _decode(path: Path, decoder: msgspec.json.Decoder[_Decoded]) -> _Decoded:
-    try:
-        return decoder.decode(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read the file: {error.strerror}", file=str(path)) from error
-    except msgspec.ValidationError as error:
-        problem, _, place = str(error).partition(" - at `$")
-        raise DataError(problem, file=str(path), pointer=_pointer(place.rstrip("`"))) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"not JSON: {error}", file=str(path)) from error
 
 
 def _pointer(place: str) -> str | None:
@@ -275,7 +280,7 @@ def _intent_problems(service: Service, entry: ServiceEntry) -> _Problems:
 def _wording_problems(place: str, wording: str, allowed: set[str]) -> _Problems:
     if problem := templates.check(wording):
         yield place, f"{problem}: {wording!r}"
-    elif unknown := templates.holes(wording) - allowed:
+    elif unknown := templates.slots(wording) - allowed:
         expected = _list(allowed - {""}) or ("only {}" if allowed else "no hole")
         yield place, f"unknown hole {_list(unknown)} in {wording!r}; expected {expected}"
 

@@ -93,6 +93,11 @@ SELECT = [
     "[I like|I'll take|I'll go with|Let's go with|I'm happy with] [that one|that|this one|it][|, thanks].",
     "[Great|Perfect|Good|Nice|Excellent|Okay|Wonderful|Lovely], [that works|that'll do|that's the one|I'll take it|that works for me|I like it].",
 ]
+# instead of SELECT where there is nothing to choose, such as a forecast
+ACKNOWLEDGED = [
+    "[Good to know|That's good to know|That's what I wanted to know|That's helpful|That helps|Very helpful][.|, thanks.|, thank you.|!]",
+    "[Okay|Great|Alright|I see|Good|Perfect], [that's good to know|that helps|that's what I needed|noted|good to know][.|, thanks.|, thank you.]",
+]
 SELECT_GOODBYE = [
     "[That's great|That sounds good|That works|Perfect|Good to know|I like it], [that's all I need|that's everything|nothing else for now|I'm all set]. "
     "[Bye|Goodbye|See you|Talk soon|Bye for now][.|!]",

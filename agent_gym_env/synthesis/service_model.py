@@ -68,31 +68,59 @@ class ServiceModel:
         """Whether some intent takes the slot."""
         return any(slot in self.parameters(intent) for intent in self._intents)
 
-    def search_before(self, transaction: str) -> str | None:
-        """The search whose chosen row a transaction takes up, if any.
+    def search_before(self, intent: str) -> str | None:
+        """The search whose chosen row an intent takes up, if any.
 
-        It is the one that the entities file names, else one that gives a required slot which is
-        an attribute of the entities and nothing that the user would know.
+        It is the one that the entities file names, else, for a transaction, the first that gives
+        a slot it requires which the user does not give to the search.
         """
-        entry = self._entry.intents.get(transaction)
+        entry = self._entry.intents.get(intent)
         if entry and entry.after:
             return entry.after
-        needed = self._attributes & set(self._intents[transaction].required_slots)
-        for search in self.searches:
-            signature = self._intents[search]
-            found = set(signature.result_slots) - set(self.parameters(search))
-            if needed & found:
-                return search
-        return None
+        if not self._intents[intent].is_transactional:
+            return None
+        gives = (it for it in self.searches if self.row_gives(it, intent))
+        return next(gives, None)
+
+    def intents_after(self, search: str) -> list[str]:
+        """The intents that take up the chosen row of a search."""
+        return [intent for intent in self._intents if self.search_before(intent) == search]
+
+    def row_gives(self, search: str, intent: str) -> list[str]:
+        """The required slots of an intent that only the chosen row of a search gives."""
+        found = self._attributes & set(self._intents[search].result_slots)
+        asked = set(self._intents[search].required_slots)
+        needed = self._intents[intent].required_slots
+        return [slot for slot in needed if slot in found and slot not in asked]
 
     def kind(self, slot: str) -> Kind:
         """The kind of a slot's values."""
         return slot_kind(self._slots[slot], self._entry)
 
-    def concept(self, slot: str) -> str:
-        """What a slot is about, the same for slots of different services that carry over."""
+    def concept(self, slot: str) -> str | None:
+        """What a slot is about, if values of it may carry over between services.
+
+        Slots of one concept do. It is what the entities file says, else the slot's name where its
+        values are free words or dates: numbers and times of one name seldom mean the same.
+        """
         entry = self._entry.slots.get(slot)
-        return entry.concept if entry and entry.concept else slot
+        if entry and entry.concept:
+            return entry.concept
+        is_free = not self.is_categorical(slot) and self.kind(slot) in ("text", "date")
+        return slot if is_free else None
+
+    def concepts(self) -> set[str]:
+        """What its slots are about, as far as values of them may carry over."""
+        found = {self.concept(slot) for slot in self._slots}
+        return {concept for concept in found if concept is not None}
+
+    def takes(self, slot: str, value: str) -> bool:
+        """Whether a slot may have a value that comes from another service."""
+        return value in self.examples(slot) if self.is_bound(slot) else True
+
+    def is_bound(self, slot: str) -> bool:
+        """Whether a slot has only values that the schema or the entities list."""
+        return self.is_categorical(slot) or self.is_attribute(slot)
 
     def name_slot(self) -> str | None:
         """The slot that names an entity, if the service has one."""

@@ -12,7 +12,7 @@ _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _HOLE = re.compile(r"\{(\w*)\}")
 
 
-def holes(template: str) -> set[str]:
+def slots(template: str) -> set[str]:
     """Return the names of the values that a template may mention."""
     return set(_HOLE.findall(template))
 

@@ -127,21 +127,26 @@ class Transcript:
         self._turns.append(SystemTurn(utterance, [frame]))
         self._heard = part
 
+    def settled(self, model: ServiceModel) -> dict[str, str]:
+        """Canonical values, or ``dontcare``, that the user has settled so far; ends the user's turn."""
+        self._write_user_turn()
+        return dict(self.memory(model).values)
+
     def dialogue(self, dialogue_id: str) -> Dialogue:
         """The dialogue as far as it is written."""
         services = [frame.service for turn in self._turns for frame in turn.frames]
         return Dialogue(dialogue_id, list(dict.fromkeys(services)), self._turns)
 
     def _write_user_turn(self) -> None:
+        if not self._pending:
+            return
         parts, self._pending = self._pending, []
         self._acts_heard = frozenset(act for part in parts for act in part.acts)
         utterance, mentions = spell(user_language.speak(parts, self._heard, self._rng))
         frames = [self._user_frame(part, utterance, mentions) for part in parts]
         self._turns.append(UserTurn(utterance, frames))
 
-    def _user_frame(
-        self, part: Part, utterance: str, mentions: Sequence[Mention]
-    ) -> UserFrame:
+    def _user_frame(self, part: Part, utterance: str, mentions: Sequence[Mention]) -> UserFrame:
         actions = _actions(part, _words(part, utterance, mentions))
         self._update(part, actions)
         spoken = self.memory(part.model).spoken

@@ -52,7 +52,7 @@ def _part(part: Part, heard: Part | None, among_others: bool, rng: Random) -> li
         said += _corrections(part, informed, rng)
         informed = {}
     elif stock := acts & _STOCK_ACTS:
-        said.append(_stock(stock, heard, rng))
+        said.append(_stock(part, stock, heard, rng))
     if "INFORM_INTENT" in acts:
         said += _opening(part, informed, heard, among_others or bool(said), rng)
     elif "REQUEST_ALTS" in acts:
@@ -60,12 +60,16 @@ def _part(part: Part, heard: Part | None, among_others: bool, rng: Random) -> li
     elif informed:
         said += _answers(part, informed, rng)
     if "REQUEST" in acts:
-        asked = [[part.model.wording.question(slot, rng)] for slot in part.slots("REQUEST")]
+        asked: list[Phrase] = [
+            [part.model.wording.question(slot, rng)] for slot in part.slots("REQUEST")
+        ]
         said.append(draw(phrases.QUESTIONS, rng, listed(asked)))
     return said
 
 
-def _stock(acts: frozenset[Act], heard: Part | None, rng: Random) -> Phrase:
+def _stock(part: Part, acts: frozenset[Act], heard: Part | None, rng: Random) -> Phrase:
+    if acts == {"SELECT"} and part.model.name_slot() is None:
+        return draw(phrases.ACKNOWLEDGED, rng)
     if acts != {"AFFIRM"}:
         return draw(_STOCK[acts], rng)
     before = heard.acts if heard else frozenset()
@@ -124,8 +128,8 @@ def _answers(part: Part, informed: Mapping[str, str], rng: Random) -> list[Phras
         completions = fragments(part, wanted, saying, rng)
         if completions:
             said.append(sentence(draw(phrases.ANSWERS, rng, join(completions))))
-        for wish in wishes(part, wanted, saying, rng):
-            said.append(sentence(draw(phrases.WISHES, rng, wish)))
+        other = wishes(part, wanted, saying, rng)
+        said += [sentence(draw(phrases.WISHES, rng, wish)) for wish in other]
     return said + _indifference(part, indifferent, rng)
 
 

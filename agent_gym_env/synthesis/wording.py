@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from random import Random
 
 from agent_gym_env.corpus.sgd import Intent, Service
@@ -101,10 +102,17 @@ class Wording:
         """A whole sentence by which the user asks for an intent, if there is one."""
         return _drawn(self._intent(intent).open, rng)
 
-    def offer(self, intent: str, slots: set[str], rng: Random) -> str | None:
-        """A sentence that presents a row and says the given slots, if there is one."""
+    def offered_slots(self, intent: str, needed: Collection[str], rng: Random) -> list[str]:
+        """Draw the slots by which a row is presented: those of a sentence, or the needed ones."""
+        offers = [templates.slots(text) for text in self._intent(intent).offer]
+        fitting = [slots for slots in offers if slots.issuperset(needed)]
+        drawn = rng.choice(fitting) if fitting else set(needed) or self._telling(intent)
+        return [slot for slot in self._kinds if slot in drawn]
+
+    def offer(self, intent: str, slots: Collection[str], rng: Random) -> str | None:
+        """A sentence that presents a row by just these slots, if there is one."""
         options = self._intent(intent).offer
-        return _drawn([text for text in options if slots <= templates.holes(text)], rng)
+        return _drawn([text for text in options if templates.slots(text) == set(slots)], rng)
 
     def proposal(self, intent: str, rng: Random) -> str | None:
         """A question that proposes an intent, if there is one."""
@@ -126,6 +134,15 @@ class Wording:
     def said_by_system(self, slot: str, value: str, rng: Random) -> Surface:
         """One way in which the system says a value."""
         return pick(formal(self._kinds[slot], value), rng)
+
+    def _telling(self, intent: str) -> set[str]:
+        """The name of an entity, else the first things that the user does not know already."""
+        signature = self._intents[intent]
+        if self._entry.name_slot in signature.result_slots:
+            return {self._entry.name_slot}
+        known = {*signature.required_slots, *signature.optional_slots}
+        new = [slot for slot in signature.result_slots if slot not in known]
+        return set((new or signature.result_slots)[:2])
 
     def _slot(self, slot: str) -> SlotEntry:
         return self._entry.slots.get(slot) or SlotEntry()

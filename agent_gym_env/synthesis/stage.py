@@ -1,0 +1,83 @@
+"""What all scenes of one dialogue share: its transcript, its randomness and its speakers' habits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from agent_gym_env.corpus.sgd import DONTCARE
+from agent_gym_env.synthesis.habits import Habits
+from agent_gym_env.synthesis.moves import about, each
+from agent_gym_env.synthesis.service_model import Row, ServiceModel
+from agent_gym_env.synthesis.transcript import Carried, Transcript
+
+
+class Stage:
+    """The stage of one dialogue.
+
+    Attributes:
+        script: the turns so far.
+        rng: draws everything.
+        habits: how often what happens.
+    """
+
+    def __init__(self, rng: Random, habits: Habits) -> None:
+        self.script = Transcript(rng)
+        self.rng = rng
+        self.habits = habits
+        self._known: dict[str, Carried] = {}
+
+    def happens(self, share: float) -> bool:
+        """Draw whether something happens."""
+        return self.rng.random() < share
+
+    def remember(self, model: ServiceModel) -> None:
+        """Keep values of a service that others may take over."""
+        memory = self.script.memory(model)
+        for slot, value in memory.values.items():
+            concept = model.concept(slot)
+            if concept is not None and value != DONTCARE:
+                self._known[concept] = Carried(value, memory.spoken[slot])
+
+    def carried(self, model: ServiceModel, intent: str) -> dict[str, Carried]:
+        """Values of other services that slots of an intent may take over."""
+        known = {
+            slot: self._known.get(model.concept(slot) or "") for slot in model.parameters(intent)
+        }
+        return {
+            slot: value
+            for slot, value in known.items()
+            if value is not None and model.takes(slot, value.canonical)
+        }
+
+    def parameters(self, model: ServiceModel, intent: str) -> dict[str, str]:
+        """What a call of an intent sends now: settled values, and a booking's concrete defaults."""
+        settled = self.script.settled(model)
+        signature = model.intent(intent)
+        sent = {}
+        for slot in model.parameters(intent):
+            value = settled.get(slot)
+            if value is None and signature.is_transactional:
+                value = signature.optional_slots.get(slot)
+            if value is not None and value != DONTCARE:
+                sent[slot] = value
+        return sent
+
+    def unknown_attributes(
+        self, model: ServiceModel, row: Row, said: Sequence[str] = ()
+    ) -> list[str]:
+        """Draw one or two attributes of a row that the user may want to ask for."""
+        settled = self.script.settled(model)
+        slots = [slot for slot in row if slot not in said and slot not in settled]
+        wanted = 2 if self.happens(self.habits.second_question) else 1
+        return self.rng.sample(slots, min(wanted, len(slots)))
+
+    def question(
+        self, model: ServiceModel, intent: str, row: Row, said: Sequence[str] = ()
+    ) -> bool:
+        """Let the user ask for attributes of a row and the system tell them, if there are any."""
+        asked = self.unknown_attributes(model, row, said)
+        if asked:
+            self.script.user(model, intent, *about("REQUEST", asked))
+            self.script.system(model, intent, *each("INFORM", {slot: row[slot] for slot in asked}))
+        return bool(asked)

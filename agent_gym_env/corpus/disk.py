@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import sys
 import tempfile
@@ -58,9 +59,15 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Delete what killed writers left below a folder; call it only while no other one writes."""
-    for leftover in folder.rglob(f".*{_UNFINISHED}"):
+def remove_unfinished(folder: Path, name: str | None = None) -> None:
+    """Delete what killed writers left; call it only while no other one writes there.
+
+    Args:
+        folder: it and all folders below it.
+        name: of the file that was being written; any if not given.
+    """
+    pattern = "*" if name is None else f"{glob.escape(name)}.*"
+    for leftover in folder.rglob(f".{pattern}{_UNFINISHED}"):
         with contextlib.suppress(OSError):
             leftover.unlink()
 

@@ -7,11 +7,14 @@ appears whole or not at all. Whatever stops a run, the next one fetches only wha
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.pool import ThreadPool
+from concurrent.futures import Future, as_completed
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -34,6 +37,9 @@ ARCHIVE_LIMITS = FetchLimits(max_bytes=256 * 2**20)
 
 OnFile = Callable[[str, int, int], None]
 """Called with a file's path, the number of files that are there, and the number of all."""
+
+_PATIENCE_S = 0.5
+"""How long to wait for threads that were told to stop, so that they leave nothing unfinished."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -263,18 +269,40 @@ def _as_they_come(
 ) -> Iterator[_R]:
     """Results of the work on each item, until the deadline or the first failure.
 
-    The pool's threads are daemons and nobody waits for them: one that a server holds up beyond the
-    deadline delays neither the caller nor the end of the process.
+    A thread that a server holds up is left to itself: the caller would wait for it beyond the
+    deadline, and the process at its end, with the standard library's pools.
     """
-    with ThreadPool(max(1, min(threads, len(items)))) as pool:
-        results = pool.imap_unordered(work, items)
-        try:
-            for _ in items:
-                yield results.next(timeout=fetcher.remaining_s())
-        except multiprocessing.TimeoutError as error:
-            raise fetcher.deadline_error() from error
-        finally:
-            fetcher.stop()
+    tasks: SimpleQueue[tuple[Future[_R], _T]] = SimpleQueue()
+    futures: list[Future[_R]] = []
+    for item in items:
+        futures.append(Future())
+        tasks.put((futures[-1], item))
+    crew = [
+        Thread(target=_work_off, args=(tasks, work), daemon=True)
+        for _ in range(min(threads, len(items)))
+    ]
+    for thread in crew:
+        thread.start()
+    try:
+        for future in as_completed(futures, timeout=fetcher.remaining_s()):
+            yield future.result()
+    except FutureTimeoutError as error:
+        raise fetcher.deadline_error() from error
+    finally:
+        fetcher.stop()
+        leave_at = time.monotonic() + _PATIENCE_S
+        for thread in crew:
+            thread.join(max(0.0, leave_at - time.monotonic()))
+
+
+def _work_off(tasks: SimpleQueue[tuple[Future[_R], _T]], work: Callable[[_T], _R]) -> None:
+    with contextlib.suppress(Empty):
+        while True:
+            future, item = tasks.get_nowait()
+            try:
+                future.set_result(work(item))
+            except BaseException as error:  # noqa: BLE001  (raised where the result is asked for)
+                future.set_exception(error)
 
 
 def _take_all(container: Container, installation: _Installation) -> None:

@@ -136,6 +136,8 @@ class Fetcher:
             raise _broken(error.reason, url) from error
         except (OSError, http.client.HTTPException) as error:
             raise _broken(error, url) from error
+        except ValueError as error:
+            raise DataError(f"redirected to what is no URL: {error}", file=url) from error
 
     def _body(self, response: http.client.HTTPResponse, url: str) -> bytes:
         if response.status != http.client.OK:
@@ -172,7 +174,7 @@ class Fetcher:
     def _pause(self, attempt: int, asked_s: float) -> None:
         """Full jitter: many clients that failed together do not come back together."""
         longest_s = self._limits.backoff_s * 2 ** (attempt - 1)
-        pause_s = min(max(random.uniform(0, longest_s), asked_s), self._limits.max_pause_s)
+        pause_s = min(asked_s + random.uniform(0, longest_s), self._limits.max_pause_s)
         if pause_s >= self.remaining_s():
             raise self.deadline_error()
         self._stopped.wait(pause_s)
@@ -223,11 +225,13 @@ class _GuardedRedirects(urllib.request.HTTPRedirectHandler):
 def _opener(base: SplitResult) -> urllib.request.OpenerDirector:
     """An opener that knows http and https only: no file, no ftp, no data."""
     proxies: dict[str, str] | None = {} if _is_loopback(base.hostname) else None
+    # One context for all connections: to read the certificates takes longer than to fetch a file.
+    context = ssl.create_default_context() if base.scheme == "https" else None
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(proxies),
         urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        urllib.request.HTTPSHandler(context=context),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.UnknownHandler(),

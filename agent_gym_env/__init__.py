@@ -1,6 +1,7 @@
 """Agent Gym: task-oriented dialogues with tool calls as Gymnasium environments.
 
-Importing this package registers ``SGD-v0``; ``gym.make("agent_gym_env:SGD-v0")`` imports it by itself.
+Importing this package registers ``SGD-v0``; ``gym.make("agent_gym_env:SGD-v0")`` imports it by
+itself.
 """
 
 from agent_gym_env.envs.registration import register_environments

@@ -1,4 +1,4 @@
-"""The one place that knows every class: from plain configuration to environment, policy and runs."""
+"""The one place that knows every class: from plain configuration to environment and policy."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.oracle import OraclePolicy
 from agent_gym_env.policies.retrieval import RetrievalPolicy
 from agent_gym_env.policies.uniform import UniformPolicy
+from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.play import play_all
 
@@ -36,10 +37,10 @@ def _retrieval(env: Env, **options: Any) -> Policy:
 
 
 _POLICIES: dict[str, Callable[..., Policy]] = {
-    "oracle": lambda env: OraclePolicy(env),
-    "silent": lambda env: ConstantPolicy(""),
-    "constant": lambda env, **options: ConstantPolicy(**options),
-    "uniform": lambda env, **options: UniformPolicy(**options),
+    "oracle": OraclePolicy,
+    "silent": lambda _: ConstantPolicy(""),
+    "constant": lambda _, **options: ConstantPolicy(**options),
+    "uniform": lambda _, **options: UniformPolicy(**options),
     "retrieval": _retrieval,
 }
 
@@ -50,10 +51,10 @@ def make_policy(config: str | Mapping[str, Any] | Policy, env: Env) -> Policy:
     """Make a policy for an environment.
 
     Args:
-        config: a name of `POLICY_NAMES`, ``{"name": …, **options}`` with the options of the policy's
-            class, or a policy, which is given back.
-        env: the environment that will be played: the retrieval policy learns from the train split of
-            its corpus, and the oracle asks it for what was recorded.
+        config: a name of `POLICY_NAMES`, ``{"name": …, **options}`` with the options of the
+            policy's class, or a policy, which is given back.
+        env: the environment that will be played: the retrieval policy learns from the train split
+            of its corpus, and the oracle asks it for what was recorded.
 
     Raises:
         ValueError: the name is not known.
@@ -68,6 +69,16 @@ def make_policy(config: str | Mapping[str, Any] | Policy, env: Env) -> Policy:
     if build is None:
         raise ValueError(f"policy must be one of {POLICY_NAMES}, not {config.get('name')!r}")
     return build(env, **options)
+
+
+def reward_of(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> Reward:
+    """Make the reward that an environment of these arguments would score with.
+
+    Args:
+        config: as ``reward`` in `SGDEnv`.
+        **arguments: as in `make_env`.
+    """
+    return _bare(make_env(reward=config, **arguments)).world.reward
 
 
 def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:

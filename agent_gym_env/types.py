@@ -11,7 +11,7 @@ Observation = Mapping[str, str]
 """What an agent sees: the text leaves ``user``, ``tool_result``, ``messages`` and ``tools``."""
 
 ToolStatus = Literal["success", "failure", "error"]
-"""``failure`` is an answer of the service (nothing found, slot taken); ``error`` a call it refused."""
+"""``failure``: the service says no (nothing found, slot taken); ``error``: it refuses the call."""
 
 
 class ToolCall(msgspec.Struct, frozen=True):

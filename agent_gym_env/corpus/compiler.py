@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.corpus.entities import EntityTableBuilder
 from agent_gym_env.corpus.schema_variants import SchemaVariant
 from agent_gym_env.corpus.sgd import (
@@ -24,7 +25,7 @@ from agent_gym_env.corpus.sgd import (
     UserTurn,
 )
 from agent_gym_env.corpus.source import Source, schema_member
-from agent_gym_env.corpus.store import STORE_FORMAT, Header, StoreWriter, written_whole
+from agent_gym_env.corpus.store import STORE_FORMAT, Header, StoreWriter
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_name, tool_specs
 from agent_gym_env.corpus.words import words
@@ -40,7 +41,7 @@ _ENCODE_JSON = msgspec.json.Encoder().encode
 
 
 class WordCounts(msgspec.Struct, frozen=True):
-    """Over the system's utterances of a split: how many there are, and in how many a word stands."""
+    """In how many of a split's system utterances each word stands, and how many there are."""
 
     documents: int
     frequency: dict[str, int]
@@ -72,7 +73,9 @@ def compile_split(
     services, variant = _schema(source, split, schema_variant, digest.update)
     shards = source.shards(split)
     if not shards:
-        raise DataError(f"split {split!r} has no shards {split}/dialogues_NNN.json", file=source.name)
+        raise DataError(
+            f"split {split!r} has no shards {split}/dialogues_NNN.json", file=source.name
+        )
     compiler = _SplitCompiler(services)
     with written_whole(path) as file:
         writer = StoreWriter(file)
@@ -100,6 +103,15 @@ def compile_split(
                 seen_services=_train_services(source, schema_variant),
             )
         )
+
+
+def source_fingerprint(source: Source, split: str, schema_variant: str | None = None) -> str:
+    """Compute the fingerprint that a store of these files carries, from all their bytes."""
+    digest = hashlib.sha256()
+    _schema(source, split, schema_variant, digest.update)
+    for shard in source.shards(split):
+        digest.update(source.read(shard))
+    return digest.hexdigest()
 
 
 def read_schema(source: Source, split: str, schema_variant: str | None = None) -> list[Service]:
@@ -267,7 +279,7 @@ def _task(located: _Located, tools: Mapping[str, ToolSpec]) -> Task:
     dialogue = located.dialogue
     if not dialogue.turns or len(dialogue.turns) % 2:
         raise located.error(
-            f"a dialogue needs an even number of turns, two at least; this one has {len(dialogue.turns)}"
+            f"a dialogue has an even number of turns, two at least, not {len(dialogue.turns)}"
         )
     forms = _spoken_forms(dialogue)
     return Task(
@@ -291,7 +303,7 @@ def _spoken_forms(dialogue: Dialogue) -> _Forms:
             for action in frame.actions:
                 if action.values == action.canonical_values:
                     continue
-                for value, canonical in zip(action.values, action.canonical_values):
+                for value, canonical in zip(action.values, action.canonical_values, strict=False):
                     if value != canonical:
                         key = (frame.service, action.slot, canonical)
                         forms.setdefault(key, {})[value] = None
@@ -328,7 +340,7 @@ def _call(
 ) -> RecordedCall | None:
     call, results = frame.service_call, frame.service_results
     if call is None or results is None:
-        if call is not results:
+        if call is not None or results is not None:
             raise located.error("service_call and service_results come together", number)
         return None
     spec = tools.get(tool_name(frame.service, call.method))
@@ -350,7 +362,7 @@ def _call(
 def _argument_forms(
     user: UserTurn, service: str, arguments: dict[str, str], forms: _Forms
 ) -> dict[str, tuple[str, ...]]:
-    """Collect how the dialogue says each argument: in the user's state, and wherever it is marked."""
+    """Collect how the dialogue says each argument: in the user's state, and where it is marked."""
     states = [frame.state.slot_values for frame in user.frames if frame.service == service]
     state = states[0] if states else {}
     found = {}
@@ -369,8 +381,8 @@ def _values(
     for span in frame.slots:
         if not 0 <= span.start < span.exclusive_end <= len(utterance):
             raise located.error(
-                f"the span of slot {span.slot!r}, {span.start} to {span.exclusive_end}, lies outside "
-                f"its utterance of {len(utterance)} characters",
+                f"the span of slot {span.slot!r}, {span.start} to {span.exclusive_end}, lies "
+                f"outside its utterance of {len(utterance)} characters",
                 number,
             )
         text = utterance[span.start : span.exclusive_end]
@@ -391,7 +403,7 @@ def _value_forms(frame: SystemFrame, slot: str, text: str, forms: _Forms) -> tup
 def _canonical_value(actions: Iterable[DialogueAction], slot: str, text: str) -> str | None:
     for action in actions:
         if action.slot == slot:
-            for value, canonical in zip(action.values, action.canonical_values):
+            for value, canonical in zip(action.values, action.canonical_values, strict=False):
                 if value == text:
                     return canonical
     return None

@@ -5,27 +5,29 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from agent_gym_env.corpus.compiler import WordCounts, compile_split
-from agent_gym_env.corpus.download import sgd_path
+from agent_gym_env.corpus.compiler import WordCounts, compile_split, source_fingerprint
+from agent_gym_env.corpus.disk import locked, remove_unfinished
 from agent_gym_env.corpus.entities import EntityTable
-from agent_gym_env.corpus.home import home
+from agent_gym_env.corpus.home import home, sgd_path
 from agent_gym_env.corpus.sample import sample_path
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS, Service
 from agent_gym_env.corpus.source import Source, open_source
 from agent_gym_env.corpus.store import STORE_FORMAT, Store
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_specs
-from agent_gym_env.errors import DataError, StorageError
+from agent_gym_env.errors import ChecksumError, DataError, StorageError
 
 Seen = Literal["all", "seen", "unseen"]
+_BUILD_WAIT_S = 3600.0
+"""How long to wait for another process that compiles the same split."""
+
 _NAMED: dict[str, Callable[[], Path]] = {"sample": sample_path, "sgd": sgd_path}
 
 
@@ -68,26 +70,60 @@ class Corpus:
             )
         path = self.store_path(name)
         if not path.exists():
-            self.build(name)
+            self._compile(name, only_if_missing=True)
         try:
             return _open_split(path)
         except StorageError:
-            self.build(name)
+            self._compile(name)
             return _open_split(path)
 
     def build(self, name: str, on_shard: Callable[[int, int], None] | None = None) -> Path:
-        """Compile a split into the cache, whether it is there or not, and give the store's path."""
+        """Compile a split into the cache, whether it is there or not, and give the store's path.
+
+        Args:
+            name: the split.
+            on_shard: called with the number of shards done and the number of all.
+        """
+        return self._compile(name, on_shard=on_shard)
+
+    def _compile(
+        self,
+        name: str,
+        *,
+        only_if_missing: bool = False,
+        on_shard: Callable[[int, int], None] | None = None,
+    ) -> Path:
         path = self.store_path(name)
-        compile_split(
-            self.source, name, path, schema_variant=self.schema_variant, on_shard=on_shard
-        )
+        with locked(path.with_suffix(".lock"), wait_s=_BUILD_WAIT_S) as is_alone:
+            if is_alone:
+                remove_unfinished(path.parent, path.name)
+            if not (only_if_missing and path.exists()):
+                compile_split(
+                    self.source, name, path, schema_variant=self.schema_variant, on_shard=on_shard
+                )
         return path
+
+    def verify(self, name: str) -> None:
+        """Check a split byte by byte: its files against the fingerprint, its store's checksums.
+
+        Raises:
+            ChecksumError: the files are not those that were compiled.
+            StorageError: a byte of the store has changed.
+        """
+        split = self.split(name)
+        split.verify()
+        if source_fingerprint(self.source, name, self.schema_variant) != split.fingerprint:
+            raise ChecksumError(
+                f"the files of split {name!r} have changed since it was compiled, without a change "
+                "of their size or time; compile it anew: agent-gym data build",
+                file=self.source.name,
+            )
 
     def store_path(self, name: str) -> Path:
         """Say where the compiled split belongs: its name changes whenever the source does."""
         state = f"{STORE_FORMAT} {self._stamp} {name} {self.schema_variant}"
         key = hashlib.sha256(state.encode()).hexdigest()[:24]
-        return home() / "compiled" / f"{name}-{key}.store"
+        return home() / "compiled" / key / f"{name}.store"
 
     def weighing_split(self, split: Split) -> Split:
         """Give the split whose word counts weigh words: train, or the split itself without one."""
@@ -122,6 +158,14 @@ class Split:
     def __deepcopy__(self, memo: dict[int, object]) -> Split:
         return self
 
+    def verify(self) -> None:
+        """Compare every byte of the store with its checksums.
+
+        Raises:
+            StorageError: one has changed.
+        """
+        self._store.verify()
+
     def task(self, index: int) -> Task:
         """Read a dialogue by its index, from 0.
 
@@ -148,7 +192,7 @@ class Split:
         except KeyError:
             example = next(iter(self._indices), "none")
             raise DataError(
-                f"split {self.name!r} has no dialogue {dialogue_id!r}; its ids look like {example!r}",
+                f"split {self.name!r} has no dialogue {dialogue_id!r}; one of it is {example!r}",
                 dialogue_id=dialogue_id,
             ) from None
 
@@ -181,9 +225,7 @@ class Split:
         """Every row that a tool of the split has ever given."""
         return EntityTable(self._store.section("entities"))
 
-    def select(
-        self, services: Iterable[str] | None = None, seen: Seen = "all"
-    ) -> NDArray[np.int64]:
+    def select(self, services: Iterable[str] | None = None, seen: Seen = "all") -> Sequence[int]:
         """Select dialogues; those whose services all qualify.
 
         Args:
@@ -200,7 +242,7 @@ class Split:
         """
         allowed = self._allowed(services, seen)
         if allowed == set(self.services):
-            return np.arange(self._dialogues)
+            return range(self._dialogues)
         width = (len(self.services) + 7) // 8
         mask = sum(1 << bit for bit, name in enumerate(self.services) if name not in allowed)
         forbidden = np.frombuffer(mask.to_bytes(width, "little"), np.uint8)
@@ -208,9 +250,9 @@ class Split:
         selected = np.flatnonzero(~(masks & forbidden).any(axis=1))
         if not len(selected):
             raise ValueError(
-                f"split {self.name!r} has no dialogue whose services are all among {sorted(allowed)}"
+                f"split {self.name!r} has no dialogue with services of {sorted(allowed)} only"
             )
-        return selected
+        return [int(index) for index in selected]
 
     def _allowed(self, services: Iterable[str] | None, seen: Seen) -> set[str]:
         if isinstance(services, str):
@@ -219,7 +261,8 @@ class Split:
         unknown = allowed - set(self.services)
         if unknown:
             raise ValueError(
-                f"split {self.name!r} has no services {sorted(unknown)}; it has {list(self.services)}"
+                f"split {self.name!r} has no services {sorted(unknown)}; it has "
+                f"{list(self.services)}"
             )
         if seen == "all":
             return allowed
@@ -243,8 +286,8 @@ def open_corpus(corpus: str | os.PathLike[str], *, schema_variant: str | None = 
     """Open a corpus.
 
     Args:
-        corpus: ``"sample"`` (comes with the package), ``"sgd"`` (after ``agent-gym data download``),
-            or the path of a folder or archive in SGD's format.
+        corpus: ``"sample"`` (comes with the package), ``"sgd"`` (after ``agent-gym data
+            download``), or the path of a folder or archive in SGD's format.
         schema_variant: ``v1`` to ``v5`` to see the dialogues in that schema of SGD-X.
 
     Raises:

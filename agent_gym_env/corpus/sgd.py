@@ -1,8 +1,8 @@
 """The file format of the Schema-Guided Dialogue dataset, field for field.
 
-A corpus is a folder (or an archive of one) with ``train``, ``dev`` and ``test`` below it; each holds
-``schema.json``, an array of `Service`, and shards ``dialogues_NNN.json``, arrays of `Dialogue`.
-Optional ``sgd_x/data/v1`` to ``v5`` hold rewritten schemas in the same layout.
+A corpus is a folder (or an archive of one) with ``train``, ``dev`` and ``test`` below it; each
+holds ``schema.json``, an array of `Service`, and shards ``dialogues_NNN.json``, arrays of
+`Dialogue`. Optional ``sgd_x/data/v1`` to ``v5`` hold rewritten schemas in the same layout.
 
 Source: https://github.com/google-research-datasets/dstc8-schema-guided-dialogue (README), and
 Lee et al., "SGD-X: A Benchmark for Robust Generalization in Schema-Guided Dialogue Systems", 2022.
@@ -51,7 +51,7 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False)
     """Strict: a field that the format does not know is an error, never dropped in silence."""
 
 
-class DialogueAction(_Record):
+class DialogueAction(_Record, frozen=True):
     """A dialogue act with its slot and values.
 
     Attributes:
@@ -67,7 +67,7 @@ class DialogueAction(_Record):
     canonical_values: list[str] = []
 
 
-class SlotSpan(_Record):
+class SlotSpan(_Record, frozen=True):
     """Where an utterance says the value of a slot, in characters."""
 
     slot: str
@@ -75,14 +75,14 @@ class SlotSpan(_Record):
     exclusive_end: int
 
 
-class ServiceCall(_Record):
+class ServiceCall(_Record, frozen=True):
     """A call to an intent of the frame's service, with canonical values."""
 
     method: str
     parameters: dict[str, str]
 
 
-class DialogueState(_Record):
+class DialogueState(_Record, frozen=True):
     """What the user wants so far of one service.
 
     Attributes:
@@ -96,7 +96,7 @@ class DialogueState(_Record):
     slot_values: dict[str, list[str]]
 
 
-class UserFrame(_Record):
+class UserFrame(_Record, frozen=True):
     """The part of a user's turn that belongs to one service."""
 
     service: str
@@ -105,7 +105,7 @@ class UserFrame(_Record):
     state: DialogueState
 
 
-class SystemFrame(_Record):
+class SystemFrame(_Record, frozen=True):
     """The part of a system's turn that belongs to one service.
 
     The call happens before the utterance, which reports its results.
@@ -118,21 +118,21 @@ class SystemFrame(_Record):
     service_results: list[dict[str, str]] | None = None
 
 
-class UserTurn(_Record, tag="USER", tag_field="speaker"):
+class UserTurn(_Record, frozen=True, tag="USER", tag_field="speaker"):
     """What the user says."""
 
     utterance: str
     frames: list[UserFrame]
 
 
-class SystemTurn(_Record, tag="SYSTEM", tag_field="speaker"):
+class SystemTurn(_Record, frozen=True, tag="SYSTEM", tag_field="speaker"):
     """What the system does and says."""
 
     utterance: str
     frames: list[SystemFrame]
 
 
-class Dialogue(_Record):
+class Dialogue(_Record, frozen=True):
     """A conversation: user and system alternate, the user begins, the system ends."""
 
     dialogue_id: str
@@ -140,7 +140,7 @@ class Dialogue(_Record):
     turns: list[UserTurn | SystemTurn]
 
 
-class Slot(_Record):
+class Slot(_Record, frozen=True):
     """An attribute of a service."""
 
     name: str
@@ -149,7 +149,7 @@ class Slot(_Record):
     possible_values: list[str]
 
 
-class Intent(_Record):
+class Intent(_Record, frozen=True):
     """Something a service can do; a tool of the agent.
 
     Attributes:
@@ -165,7 +165,7 @@ class Intent(_Record):
     result_slots: list[str]
 
 
-class Service(_Record):
+class Service(_Record, frozen=True):
     """An API of the corpus."""
 
     service_name: str

@@ -1,19 +1,14 @@
 """The compiled form of a split: one memory-mapped file, opened in constant time.
 
 Layout: magic, sections, header (MessagePack), then a fixed-size tail that says where the header
-stands and what its checksum is. A file is written under a temporary name and renamed when complete,
-so that a half-written one is never seen; it is never changed in place.
+stands and what its checksum is. A store is never changed in place: readers have it mapped.
 """
 
 from __future__ import annotations
 
 import mmap
-import os
 import struct
-import tempfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -91,39 +86,6 @@ class StoreWriter:
         encoded = msgspec.msgpack.encode(msgspec.structs.replace(header, sections=self._sections))
         self._file.write(encoded)
         self._file.write(_TAIL.pack(self._offset, len(encoded), zlib.crc32(encoded), _MAGIC))
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears under its name only when it is complete and on disk.
-
-    Raises:
-        StorageError: the disk does not take it.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise _cannot_write(path, error) from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _cannot_write(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"cannot write {path}: {error.strerror or error}. Make room there, or name another place "
-        "with the environment variable AGENT_GYM_HOME"
-    )
 
 
 class Store:

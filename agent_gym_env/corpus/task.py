@@ -15,13 +15,14 @@ class _Compiled(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Written as an array: the order of the fields is part of the store's format."""
 
 
-class SpokenValue(_Compiled):
+class SpokenValue(_Compiled, frozen=True):
     """A slot value that the recorded reply says.
 
     Attributes:
         slot: the slot.
         text: the value as the utterance has it.
-        forms: other forms of the same value in the dialogue's annotation, the canonical one included.
+        forms: other forms of the same value in the dialogue's annotation, the canonical one
+            included.
     """
 
     slot: str
@@ -29,7 +30,7 @@ class SpokenValue(_Compiled):
     forms: tuple[str, ...] = ()
 
 
-class RecordedCall(_Compiled):
+class RecordedCall(_Compiled, frozen=True):
     """The call that the corpus made in a turn.
 
     Attributes:
@@ -47,7 +48,7 @@ class RecordedCall(_Compiled):
     forms: dict[str, tuple[str, ...]] = {}
 
 
-class Turn(_Compiled):
+class Turn(_Compiled, frozen=True):
     """One turn of the agent: what it answers to, and what the corpus did.
 
     Attributes:
@@ -65,7 +66,7 @@ class Turn(_Compiled):
     values: tuple[SpokenValue, ...] = ()
 
 
-class Task(_Compiled):
+class Task(_Compiled, frozen=True):
     """One dialogue.
 
     Attributes:

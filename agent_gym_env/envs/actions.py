@@ -1,7 +1,7 @@
 """From whatever an agent sends to the one form that the environment acts on.
 
-What an agent gets wrong is repaired, or marked for a refusal inside the world. Only what is no action
-at all (a number, a mapping without any known key) raises: that is a programmer's mistake.
+What an agent gets wrong is repaired, or marked for a refusal inside the world. Only what is no
+action at all (a number, a mapping without any known key) raises: that is a programmer's mistake.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ def parse_action(action: Any) -> ParsedAction:
     if type(action) is dict:  # the common case, before the slow check for any mapping
         text, calls = action.get("text"), action.get("tool_calls")
         if type(text) is str and type(calls) is str:
+            if not calls and len(text) <= MAX_TEXT_LENGTH and text.isascii():
+                return text, (), None
             return _parse_leaves(text, calls)
     if isinstance(action, Mapping):
         return _parse_mapping(action)
@@ -85,11 +87,7 @@ def parse_action(action: Any) -> ParsedAction:
 
 def _parse_leaves(text: str, tool_calls: str) -> ParsedAction:
     """Understand a member of the action space, given by its two texts."""
-    if not tool_calls:
-        if len(text) <= MAX_TEXT_LENGTH and text.isascii():
-            return text, (), None
-        return _assemble(text, ())
-    return _assemble(text, _calls_from_json(tool_calls))
+    return _assemble(text, _calls_from_json(tool_calls) if tool_calls else ())
 
 
 def _parse_mapping(action: Mapping[str, Any]) -> ParsedAction:
@@ -112,9 +110,7 @@ def _calls_of_mapping(action: Mapping[str, Any]) -> Iterable[ToolCall | RefusedC
         return () if one is None else (_call_from_python(one),)
     if isinstance(calls, (list, tuple)):
         return map(_call_from_python, calls)
-    raise TypeError(
-        f"'tool_calls' is a JSON text or a list of calls, not {type(calls).__name__}"
-    )
+    raise TypeError(f"'tool_calls' is a JSON text or a list of calls, not {type(calls).__name__}")
 
 
 def _text_of(value: Any) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agent_gym_env.envs.actions import ParsedAction, RefusedCall
+from agent_gym_env.envs.actions import RefusedCall
 from agent_gym_env.tools.backend import ToolBackend
 from agent_gym_env.types import ToolCall, ToolResult
 
@@ -22,89 +22,76 @@ class Conversation:
     Attributes:
         backend: the services behind the tools.
         log: the messages so far in OpenAI's chat format, a JSON array without its closing bracket.
-        latest: the messages of a turn that has just closed, which are not in the log yet: it is long
-            and dear to copy, and the user's next words follow at once.
         calls: of the open turn, with full tool names, refused ones included.
-        made: the calls of the last action, likewise.
+        made: the calls of the last action that made any, likewise.
         executed: how many calls the dialogue has seen; they number the calls' ids.
-        error: stable code of the first thing that was wrong with the last action, or ``None``.
     """
 
-    __slots__ = ("_max_calls", "backend", "calls", "error", "executed", "latest", "log", "made")
+    __slots__ = ("_max_calls", "backend", "calls", "executed", "log", "made")
 
     def __init__(self, backend: ToolBackend, max_tool_calls_per_turn: int, user: str) -> None:
         """Begin with the user's first words."""
         self._max_calls = max_tool_calls_per_turn
         self.backend = backend
         self.log = f'[{{"role":"user","content":{_encode(user).decode()}}}'
-        self.latest = ""
-        self.calls: list[ToolCall] = []
-        self.made: list[ToolCall] = []
+        self.calls: tuple[ToolCall, ...] = ()
+        self.made: tuple[ToolCall, ...] = ()
         self.executed = 0
-        self.error: str | None = None
 
-    def act(self, action: ParsedAction) -> tuple[bool, str]:
-        """Execute an action.
+    def is_open(self) -> bool:
+        """Tell whether the agent may go on calling tools in this turn."""
+        return len(self.calls) <= self._max_calls
+
+    def execute(self, calls: Sequence[ToolCall | RefusedCall]) -> tuple[str, str | None]:
+        """Answer calls.
 
         Returns:
-            Whether it closes the turn, and the results of its calls: a JSON array, ``""`` for none.
+            Their results as a JSON array, and the stable code of the first that was refused.
         """
-        text, calls, self.error = action
-        results, exchange = "", ""
-        self.made = []
-        if calls:
-            results, exchange = self._execute(calls)
-            if not text and len(self.calls) <= self._max_calls:
-                self.log += exchange
-                return False, results
-        self.latest = f'{exchange},{{"role":"assistant","content":{_encode(text).decode()}}}'
-        return True, results
-
-    def hear(self, user: str) -> None:
-        """Open the agent's next turn with the user's words."""
-        self.log = (
-            f'{self.log}{self.latest},{{"role":"user","content":{_encode(user).decode()}}}'
-        )
-        self.latest = ""
-        self.calls = []
-
-    def end(self) -> None:
-        """Close the conversation with the agent's last words."""
-        self.log += self.latest
-        self.latest = ""
-        self.calls = []
-
-    def _execute(self, calls: Sequence[ToolCall | RefusedCall]) -> tuple[str, str]:
-        """Answer calls: their results as a JSON array, and the messages that this makes."""
-        requests, answers, results = [], [], []
+        requests: list[str] = []
+        answers: list[str] = []
+        results: list[str] = []
+        made: list[ToolCall] = []
+        refused = None
         for call in calls:
-            result = self._answer(call)
+            result = self._answer(call, len(self.calls) + len(made))
+            if result.error is not None and refused is None:
+                refused = result.error.partition(":")[0]
+            named = ToolCall(result.name, call.arguments if isinstance(call, ToolCall) else {})
+            content = _encode(result).decode()
             call_id = f"call_{self.executed}"
             self.executed += 1
-            arguments = call.arguments if isinstance(call, ToolCall) else {}
-            made = ToolCall(result.name, arguments)
-            self.calls.append(made)
-            self.made.append(made)
-            encoded = _encode(result).decode()
-            results.append(encoded)
-            requests.append(tool_call_message(call_id, made))
-            answers.append(
-                f',{{"role":"tool","tool_call_id":"{call_id}","content":{_encode(encoded).decode()}}}'
-            )
-        request = f',{{"role":"assistant","content":null,"tool_calls":[{",".join(requests)}]}}'
-        return f"[{','.join(results)}]", request + "".join(answers)
+            made.append(named)
+            results.append(content)
+            requests.append(tool_call_message(call_id, named))
+            answers.append(tool_message(call_id, content))
+        self.made = tuple(made)
+        self.calls += self.made
+        self.log += calls_message(requests, answers)
+        return f"[{','.join(results)}]", refused
 
-    def _answer(self, call: ToolCall | RefusedCall) -> ToolResult:
-        if len(self.calls) >= self._max_calls:
-            problem = f"tool_call_limit: at most {self._max_calls} calls in one turn"
-            result = ToolResult(call.name, "error", error=problem)
-        elif isinstance(call, RefusedCall):
-            result = ToolResult(call.name, "error", error=call.error)
+    def close(self, text: str, user: str | None) -> None:
+        """Close the agent's turn with its words, and open the next one with the user's, if any."""
+        reply = reply_message(text)
+        if user is None:
+            self.log += reply
         else:
-            result = self.backend.execute(call)
-        if result.error is not None and self.error is None:
-            self.error = result.error.partition(":")[0]
-        return result
+            # One string, not two: the log is long and dear to copy.
+            self.log = f'{self.log}{reply},{{"role":"user","content":{_encode(user).decode()}}}'
+        self.calls = ()
+
+    def _answer(self, call: ToolCall | RefusedCall, before: int) -> ToolResult:
+        if before >= self._max_calls:
+            problem = f"tool_call_limit: at most {self._max_calls} calls in one turn"
+            return ToolResult(call.name, "error", error=problem)
+        if isinstance(call, RefusedCall):
+            return ToolResult(call.name, "error", error=call.error)
+        return self.backend.execute(call)
+
+
+def reply_message(text: str) -> str:
+    """Write the agent's words as a message, with the comma before it."""
+    return f',{{"role":"assistant","content":{_encode(text).decode()}}}'
 
 
 def tool_call_message(call_id: str, call: ToolCall) -> str:
@@ -114,3 +101,14 @@ def tool_call_message(call_id: str, call: ToolCall) -> str:
         f'{{"id":"{call_id}","type":"function",'
         f'"function":{{"name":{_encode(call.name).decode()},"arguments":{arguments}}}}}'
     )
+
+
+def tool_message(call_id: str, content: str) -> str:
+    """Write a call's result as a message, with the comma before it."""
+    return f',{{"role":"tool","tool_call_id":"{call_id}","content":{_encode(content).decode()}}}'
+
+
+def calls_message(requests: Sequence[str], answers: Sequence[str]) -> str:
+    """Write the message that makes calls and those that answer them, each with its comma."""
+    request = f',{{"role":"assistant","content":null,"tool_calls":[{",".join(requests)}]}}'
+    return request + "".join(answers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import msgspec
@@ -25,26 +25,26 @@ class SGDEnv(gym.Env[dict[str, str], Any]):
     """Task-oriented dialogues with tool calls, replayed turn by turn.
 
     ## Description
-    The agent is the assistant of a recorded dialogue: it reads what the user says, calls the tools of
-    the dialogue's services, and answers. The dialogues are those of Schema-Guided Dialogue (Rastogi et
-    al., 2020) or of any corpus in its file format. The user is a recording: the next recorded words
-    come whatever the agent said, which is honest for imitation, offline reinforcement learning and
-    scoring turn by turn, and is no simulation of a user who reacts.
+    The agent is the assistant of a recorded dialogue: it reads what the user says, calls the tools
+    of the dialogue's services, and answers. The dialogues are those of Schema-Guided Dialogue
+    (Rastogi et al., 2020) or of any corpus in its file format. The user is a recording: the next
+    recorded words come whatever the agent said, which is honest for imitation, offline
+    reinforcement learning and scoring turn by turn, and is no simulation of a user who reacts.
 
     ## Action space
-    `Dict` of two texts of up to 64 KiB: ``text``, words for the user, and ``tool_calls``, a JSON list
-    of ``{"name": "Service-Intent", "arguments": {…}}``, each ``""`` for none. `step` also takes the
-    looser forms of `agent_gym_env.envs.actions.parse_action`.
+    `Dict` of two texts of up to 64 KiB: ``text``, words for the user, and ``tool_calls``, a JSON
+    list of ``{"name": "Service-Intent", "arguments": {…}}``, each ``""`` for none. `step` also
+    takes the looser forms of `agent_gym_env.envs.actions.parse_action`.
 
     Text ends the agent's turn; tool calls without text keep it open. Calls are executed before the
-    text is said. Neither closes the turn with an empty reply. What an agent gets wrong is answered in
-    the world, as a tool result with an ``error``.
+    text is said. Neither closes the turn with an empty reply. What an agent gets wrong is answered
+    in the world, as a tool result with an ``error``.
 
     ## Observation space
     `Dict` of four texts: ``user``, the user's latest words (``""`` while the agent's turn is open);
-    ``tool_result``, a JSON array with ``name``, ``status`` and ``results`` or ``error`` for each call
-    just made (``""`` for none); ``messages``, the conversation as a JSON array in OpenAI's chat
-    format; ``tools``, the tools on offer as a JSON array in OpenAI's function format.
+    ``tool_result``, a JSON array with ``name``, ``status`` and ``results`` or ``error`` for each
+    call just made (``""`` for none); ``messages``, the conversation as a JSON array in OpenAI's
+    chat format; ``tools``, the tools on offer as a JSON array in OpenAI's function format.
 
     ## Starting state
     A dialogue drawn uniformly, or the one of ``reset(options={"dialogue_id": …})``; the user has
@@ -54,7 +54,8 @@ class SGDEnv(gym.Env[dict[str, str], Any]):
     In [0, 1] when a turn closes, 0.0 for a step that leaves it open.
 
     ## Episode end
-    Terminated after the dialogue's last turn. Never truncated but by `gymnasium.wrappers.TimeLimit`.
+    Terminated after the dialogue's last turn. Never truncated but by
+    `gymnasium.wrappers.TimeLimit`.
 
     ## Info
     ``dialogue_id``; ``turn``, how many turns have closed; ``services``; ``date``, the dialogue's
@@ -76,7 +77,10 @@ class SGDEnv(gym.Env[dict[str, str], Any]):
         >>> observation, reward, terminated, truncated, info = env.step("Which city, please?")
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "html"], "render_fps": 1}
+    metadata: dict[str, Any] = {  # noqa: RUF012  (as Gymnasium declares it)
+        "render_modes": ["ansi", "html"],
+        "render_fps": 1,
+    }
 
     def __init__(
         self,
@@ -120,7 +124,7 @@ class SGDEnv(gym.Env[dict[str, str], Any]):
             tools_offered=tools_offered,
             max_tool_calls_per_turn=max_tool_calls_per_turn,
         )
-        self.selected = memoryview(self.split.select(services, seen))
+        self.selected = self.split.select(services, seen)
         self.corpus = opened
         self._replay: Replay | None = None
         self.observation_space = observation_space()
@@ -161,13 +165,13 @@ class SGDEnv(gym.Env[dict[str, str], Any]):
             TypeError: the action is none at all.
             ValueError: it is a mapping without any known key.
         """
-        replay = self.replay
-        if replay.over:
-            raise ResetNeeded("the dialogue is over: call reset() first")
+        replay = self._replay
+        if replay is None or replay.over:
+            raise ResetNeeded("no dialogue is in play: call reset() first")
         observation, reward, terminated, info = replay.step(parse_action(action))
         return observation, reward, terminated, False, info
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """Show the conversation so far, as text or as a piece of HTML."""
         if self.render_mode is None:
             return None

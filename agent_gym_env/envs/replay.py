@@ -1,8 +1,8 @@
 """Recorded dialogues played turn by turn: the dynamics of ``SGD-v0``, without Gymnasium.
 
 The replay is teacher-forced: the next recorded user turn comes whatever the agent said. That is
-honest for imitation, offline reinforcement learning and scoring turn by turn; it is no simulation of
-a user who reacts.
+honest for imitation, offline reinforcement learning and scoring turn by turn; it is no simulation
+of a user who reacts.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class World:
     Args:
         split: where the dialogues come from.
         reward: scores closed turns.
-        tools_offered: ``"dialogue"`` for the tools of the dialogue's services, ``"all"`` for those of
-            every service of the split.
+        tools_offered: ``"dialogue"`` for the tools of the dialogue's services, ``"all"`` for those
+            of every service of the split.
         max_tool_calls_per_turn: a turn with more closes.
         backend: makes the services behind the tools on offer; by default the recorded ones.
     """
@@ -133,88 +133,103 @@ class Replay:
     """
 
     __slots__ = (
-        "_conversation", "_no_parts", "_offer", "_text", "_tool_result", "_turns", "_user",
-        "_world", "over", "score", "task", "turn",
+        "_conversation", "_last_action", "_offer", "_reward", "_tool_result", "_turns",
+        "_user", "_world", "over", "score", "task", "turn",
     )  # fmt: skip
 
     def __init__(self, world: World, task: Task) -> None:
         self._world = world
+        self._reward = world.reward
         self._offer = world.offer(task)
-        self._no_parts = dict.fromkeys(world.reward.parts)
         self._turns = task.turns
+        self._conversation = world.converse(task, self._offer)
+        self._user = task.turns[0].user
+        self._tool_result = ""
+        self._last_action: ParsedAction = ("", (), None)
         self.task = task
         self.turn = 0
         self.over = False
         self.score: Score | None = None
-        self._text = ""
-        self._conversation = world.converse(task, self._offer)
-        self._user = task.turns[0].user
-        self._tool_result = ""
 
     def begin(self) -> tuple[dict[str, str], dict[str, Any]]:
         """Give the observation and info of the dialogue as it stands, with nothing closed."""
-        return self._observation(), self._info(None, self._no_parts.copy(), True)
+        return self._observation(), self._open_info(None)
 
     def step(self, action: ParsedAction) -> tuple[dict[str, str], float, bool, dict[str, Any]]:
-        """Take an action.
+        """Take an action. One straight story, since every microsecond of it counts.
 
         Returns:
             Observation, reward, whether the dialogue is over, and info.
         """
+        self._last_action = action
+        text, calls, error = action
         conversation = self._conversation
-        closes, self._tool_result = conversation.act(action)
-        self._text = action[0]
-        if not closes:
-            self.score = None
-            self._user = ""
-            return self._observation(), 0.0, False, self._info(None, self._no_parts.copy(), True)
-        target = self._turns[self.turn]
-        self.score = score = self._world.reward.score(
-            ClosedTurn(
-                action[0], tuple(conversation.calls), target, self.task.date,
-                conversation.log, conversation.latest, self._offer.json, self.turn,
-            )
-        )  # fmt: skip
-        self._open_next_turn()
-        value = score.value
-        info = self._info(_target_messages(target), dict(score.components), value is not None)
-        return self._observation(), 0.0 if value is None else value, self.over, info
+        results = ""
+        if calls:
+            results, refused = conversation.execute(calls)
+            error = error or refused
+            if not text and conversation.is_open():
+                self._user, self._tool_result, self.score = "", results, None
+                return self._observation(), 0.0, False, self._open_info(error)
 
-    def _open_next_turn(self) -> None:
-        self.turn += 1
-        if self.turn == len(self._turns):
-            self.over = True
-            self._user = ""
-            self._conversation.end()
-            return
-        self._conversation.backend.next_turn()
-        self._user = self._turns[self.turn].user
-        self._conversation.hear(self._user)
+        task, turn = self.task, self.turn
+        target = self._turns[turn]
+        self.score = score = self._reward.score(
+            ClosedTurn(
+                text,
+                conversation.calls,
+                target,
+                task.date,
+                conversation.log,
+                self._offer.json,
+                turn,
+            )
+        )
+        self.turn = turn = turn + 1
+        self.over = over = turn == len(self._turns)
+        user = None if over else self._turns[turn].user
+        conversation.close(text, user)
+        conversation.backend.next_turn()
+        self._user, self._tool_result = user or "", results
+
+        value = score.value
+        observation = {
+            "user": self._user,
+            "tool_result": results,
+            "messages": f"{conversation.log}]",
+            "tools": self._offer.json,
+        }
+        info = {
+            "dialogue_id": task.dialogue_id,
+            "turn": turn,
+            "services": list(task.services),
+            "date": task.date,
+            "reward_components": score.components,
+            "reward_valid": value is not None,
+            "action_error": error,
+            "target": target_messages(target),
+        }
+        return observation, 0.0 if value is None else value, over, info
 
     def _observation(self) -> dict[str, str]:
         return {
             "user": self._user,
             "tool_result": self._tool_result,
-            "messages": f"{self._conversation.log}]",
+            "messages": self.messages,
             "tools": self._offer.json,
         }
 
-    def _info(
-        self,
-        target: list[dict[str, Any]] | None,
-        components: dict[str, float | None],
-        valid: bool,
-    ) -> dict[str, Any]:
-        task = self.task
+    def _open_info(self, error: str | None) -> dict[str, Any]:
+        """Make the info of a step that closes no turn."""
         return {
-            "dialogue_id": task.dialogue_id,
+            "dialogue_id": self.task.dialogue_id,
             "turn": self.turn,
-            "services": list(task.services),
-            "date": task.date,
-            "reward_components": components,
-            "reward_valid": valid,
-            "action_error": self._conversation.error,
-            "target": target,
+            "services": list(self.task.services),
+            "date": self.task.date,
+            "reward_components": dict.fromkeys(self._reward.parts),
+            "reward_valid": True,
+            "action_error": error,
+            "target": None,
         }
 
     @property
@@ -224,8 +239,9 @@ class Replay:
 
     @property
     def last_action(self) -> Action:
-        """The last action as it was understood: text within its limit, tools by their full names."""
-        return Action(self._text, tuple(self._conversation.made))
+        """The last action as it was understood: text within its limit, tools by full names."""
+        text, calls, _ = self._last_action
+        return Action(text, self._conversation.made if calls else ())
 
     def recorded_turn(self) -> Turn:
         """Give what the corpus did in the open turn."""
@@ -261,7 +277,7 @@ class Replay:
         found = (snapshot.version, snapshot.corpus, snapshot.split)
         if found != expected:
             raise ValueError(
-                f"the state is of (version, corpus, split) {found}; this environment's is {expected}"
+                f"the state is of (version, corpus, split) {found}, this environment of {expected}"
             )
         replay = cls(world, split.task(split.index(snapshot.dialogue_id)))
         replay._restore(snapshot)
@@ -277,7 +293,7 @@ class Replay:
         for _ in range(snapshot.turn):
             conversation.backend.next_turn()
         conversation.log = snapshot.log
-        conversation.calls = list(snapshot.calls)
+        conversation.calls = tuple(snapshot.calls)
         conversation.executed = snapshot.executed
         self.turn = snapshot.turn
         self.over = snapshot.turn == len(self._turns)
@@ -292,7 +308,7 @@ def recorded_action(turn: Turn) -> Action:
     return Action(turn.text, calls)
 
 
-def _target_messages(turn: Turn) -> list[dict[str, Any]]:
+def target_messages(turn: Turn) -> list[dict[str, Any]]:
     """Give what the corpus did as assistant messages in OpenAI's format.
 
     A list, since Gymnasium's vector environments cannot merge infos of which some are ``None`` and

@@ -22,8 +22,9 @@ _SAMPLE_CHARSET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 class FreeText(spaces.Text):
     """Any Unicode string up to a length, the empty one included.
 
-    Gymnasium's own `Text` holds a table of its characters, which for all of Unicode takes seconds to
-    build and megabytes to pickle. Lone surrogates are no Unicode text: no UTF-8 file can hold them.
+    Gymnasium's own `Text` holds a table of its characters, which for all of Unicode takes seconds
+    to build and megabytes to pickle. Lone surrogates are no Unicode text: no UTF-8 file can hold
+    them.
 
     Args:
         max_length: in characters, inclusive.
@@ -78,11 +79,13 @@ def is_unicode(text: str) -> bool:
 def _refuse_shared_memory(space: FreeText, n: int = 1, ctx: Any = None) -> NoReturn:
     """Refuse what would go wrong in silence: Gymnasium's shared memory blanks texts.
 
-    Source: `AsyncVectorEnv` reads a Text buffer once, when it is constructed (Gymnasium 1.0 to 1.4).
+    Source: `AsyncVectorEnv` reads a Text buffer once, when it is constructed (Gymnasium 1.0 to
+        1.4).
     """
     raise CustomSpaceError(
-        f"{space} cannot be shared between processes: pass shared_memory=False to AsyncVectorEnv, or "
-        "vector_kwargs={'shared_memory': False} to gym.make_vec, or use gym.make_vec's default"
+        f"{space} cannot be shared between processes: pass shared_memory=False to "
+        "AsyncVectorEnv, or vector_kwargs={'shared_memory': False} to gym.make_vec, or use "
+        "gym.make_vec's default"
     )
 
 

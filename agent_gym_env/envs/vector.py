@@ -22,16 +22,17 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
     """``SGD-v0`` for many dialogues; the same bytes as that many single environments.
 
     Observations and actions are dictionaries of tuples, with a text for each dialogue. `step` also
-    takes a sequence of single actions, each in any form that the single environment takes. Infos are
-    merged as Gymnasium's vector environments do: for each key an array, and a mask ``_key`` that says
-    which dialogues have it; arrays of plain numbers and booleans have their dtype, others hold objects.
+    takes a sequence of single actions, each in any form that the single environment takes. Infos
+    are merged as Gymnasium's vector environments do: for each key an array, and a mask ``_key``
+    that says which dialogues have it; arrays of plain numbers and booleans have their dtype,
+    others hold objects.
 
     Args:
         num_envs: how many dialogues.
         autoreset_mode: ``"SameStep"``: a dialogue that ends begins anew in the same step; its last
             observation and info are in ``final_obs`` and ``final_info``. ``"NextStep"``: it begins
-            anew in the step after, which ignores the action. ``"Disabled"``: it stays at its end until
-            ``reset(options={"reset_mask": …})``, a boolean array of shape ``(num_envs,)``.
+            anew in the step after, which ignores the action. ``"Disabled"``: it stays at its end
+            until ``reset(options={"reset_mask": …})``, a boolean array of shape ``(num_envs,)``.
         max_episode_steps: truncates a dialogue after so many steps; ``None`` for no limit.
         **arguments: of `SGDEnv`.
     """
@@ -116,9 +117,7 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
             )
         return mask
 
-    def step(
-        self, actions: Any
-    ) -> tuple[Texts, NDArray[np.float64], Booleans, Booleans, Info]:
+    def step(self, actions: Any) -> tuple[Texts, NDArray[np.float64], Booleans, Booleans, Info]:
         """Take one action in each dialogue.
 
         Raises:
@@ -168,7 +167,7 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
                     f"or a sequence of actions; {error} is missing"
                 ) from error
             sizes = [len(column) for column in columns]
-            singles = ({"text": t, "tool_calls": c} for t, c in zip(*columns))
+            singles = ({"text": t, "tool_calls": c} for t, c in zip(*columns, strict=True))
         else:
             sizes = [len(actions)]
             singles = actions

@@ -37,7 +37,6 @@ def closed_turns(episode: Episode) -> Iterator[ClosedTurn]:
             target=turn.target,
             date=episode.date,
             log=messages.log,
-            latest=messages.latest,
             tools=episode.tools,
             index=index,
         )

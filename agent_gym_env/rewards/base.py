@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -19,10 +18,9 @@ class ClosedTurn(msgspec.Struct, frozen=True, gc=False):
         calls: every call of the turn in order, with full tool names; refused ones included.
         target: what the corpus did.
         date: the dialogue's "today", ISO.
-        log: the conversation before the agent's last step, a JSON array in OpenAI's chat format
-            without its closing bracket.
-        latest: the messages of that step, to be put behind the log: most rewards read neither, and
-            long texts are dear to copy.
+        log: the conversation up to the reply, which is not in it: a JSON array in OpenAI's chat
+            format without its closing bracket. Most rewards do not read it, and long texts are dear
+            to copy.
         tools: the tools that were on offer, JSON in OpenAI's function format.
         index: which turn of the agent this is, from 0.
     """
@@ -32,27 +30,29 @@ class ClosedTurn(msgspec.Struct, frozen=True, gc=False):
     target: Turn
     date: str
     log: str = "["
-    latest: str = ""
     tools: str = "[]"
     index: int = 0
 
     @property
     def messages(self) -> str:
-        """The conversation up to and including the turn, JSON in OpenAI's chat format."""
-        return f"{self.log}{self.latest}]"
+        """The conversation with the reply at its end, JSON in OpenAI's chat format."""
+        reply = msgspec.json.encode({"role": "assistant", "content": self.text}).decode()
+        return f"{self.log},{reply}]"
 
 
 class Score(msgspec.Struct, frozen=True, gc=False):
     """A reward for one turn.
 
     Attributes:
-        value: in [0, 1]; ``None`` where the reward could not be told, which is no fault of the agent.
-        components: the reward's parts, each in [0, 1]; ``None`` for one that does not apply.
+        value: in [0, 1]; ``None`` where the reward could not be told, which is no fault of the
+            agent.
+        components: the reward's parts, each in [0, 1]; ``None`` for one that does not apply. Made
+            for this score alone: it is handed on in ``info``.
         reason: why there is no value, or what a judge said.
     """
 
     value: float | None
-    components: Mapping[str, float | None]
+    components: dict[str, float | None]
     reason: str | None = None
 
 

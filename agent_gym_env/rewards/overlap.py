@@ -23,7 +23,10 @@ class GroundTruthReward:
         """Score a turn; both parts always apply."""
         target = turn.target
         similarity = jaccard(turn.text, target.text)
-        accuracy = tool_accuracy(target.call, turn.calls, _agreement)
+        if target.call is None and not turn.calls:
+            accuracy = 1.0  # most turns: not worth a function call
+        else:
+            accuracy = tool_accuracy(target.call, turn.calls, _agreement)
         return Score(
             (similarity + accuracy) / 2,
             {"response_similarity": similarity, "tool_accuracy": accuracy},

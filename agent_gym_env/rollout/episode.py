@@ -62,7 +62,8 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
         turns: closed turns, in order.
         terminated: whether the dialogue came to its end.
         truncated: whether a time limit cut it.
-        error: ``Class: message`` of the exception that ended the policy; a failed episode is a record.
+        error: ``Class: message`` of the exception that ended the policy; a failed episode is a
+            record.
         duration_s: wall-clock seconds.
         format: version of this record's shape.
     """

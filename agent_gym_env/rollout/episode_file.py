@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.corpus.store import written_whole
+from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode
 

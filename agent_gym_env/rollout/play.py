@@ -16,7 +16,11 @@ from agent_gym_env.types import Action, Observation
 
 
 def play(
-    env: gym.Env[Any, Any], policy: Policy, *, dialogue_id: str | None = None, seed: int | None = None
+    env: gym.Env[Any, Any],
+    policy: Policy,
+    *,
+    dialogue_id: str | None = None,
+    seed: int | None = None,
 ) -> Episode:
     """Play one dialogue.
 
@@ -81,9 +85,7 @@ class _Record:
         replay = self._env.replay
         completion = getattr(action, "completion", None)
         understood = msgspec.structs.replace(replay.last_action, completion=completion)
-        self._steps.append(
-            StepRecord(understood, observation["tool_result"], info["action_error"])
-        )
+        self._steps.append(StepRecord(understood, observation["tool_result"], info["action_error"]))
         if replay.score is None:
             return
         self._turns.append(

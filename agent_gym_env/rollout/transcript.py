@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from agent_gym_env.envs.conversation import tool_call_message
+from agent_gym_env.envs.conversation import (
+    calls_message,
+    reply_message,
+    tool_call_message,
+    tool_message,
+)
 from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.episode import Episode, StepRecord
 
@@ -16,15 +21,15 @@ _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class TurnMessages(NamedTuple):
-    """Messages around the close of a turn, in OpenAI's chat format.
+    """Messages at the close of a turn, in OpenAI's chat format.
 
     Attributes:
-        log: before the agent's last step, a JSON array without its closing bracket.
-        latest: of that step, to be put behind the log.
+        log: before the agent's reply, a JSON array without its closing bracket.
+        reply: the reply, to be put behind the log.
     """
 
     log: str
-    latest: str
+    reply: str
 
 
 def transcript(episode: Episode) -> Iterator[TurnMessages]:
@@ -37,11 +42,9 @@ def transcript(episode: Episode) -> Iterator[TurnMessages]:
     for number, turn in enumerate(episode.turns):
         log += f'{separator}{{"role":"user","content":{_encode(turn.user).decode()}}}'
         separator = ","
-        latest = ""
         for step in turn.steps:
-            log += latest
             try:
-                latest = _exchange(step, executed)
+                log += _exchange(step, executed)
             except (ValueError, msgspec.DecodeError) as problem:
                 raise DataError(
                     f"the tool results do not answer the calls: {problem}",
@@ -49,22 +52,19 @@ def transcript(episode: Episode) -> Iterator[TurnMessages]:
                     turn=number,
                 ) from problem
             executed += len(step.action.tool_calls)
-        text = _encode(turn.steps[-1].action.text).decode()
-        latest += f',{{"role":"assistant","content":{text}}}'
-        yield TurnMessages(log, latest)
-        log += latest
+        reply = reply_message(turn.steps[-1].action.text)
+        yield TurnMessages(log, reply)
+        log += reply
 
 
 def _exchange(step: StepRecord, executed: int) -> str:
-    """Write the message with a step's calls, and one with each result; ``""`` without calls."""
+    """Write the messages of a step's calls and their results; ``""`` without calls."""
     calls = step.action.tool_calls
     if not calls:
         return ""
-    requests, answers = [], []
-    results = _decode_array(step.tool_result)
-    for place, (call, result) in enumerate(zip(calls, results, strict=True), start=executed):
-        requests.append(tool_call_message(f"call_{place}", call))
-        content = _encode(bytes(result).decode()).decode()
-        answers.append(f',{{"role":"tool","tool_call_id":"call_{place}","content":{content}}}')
-    request = f',{{"role":"assistant","content":null,"tool_calls":[{",".join(requests)}]}}'
-    return request + "".join(answers)
+    contents = [bytes(result).decode() for result in _decode_array(step.tool_result)]
+    ids = [f"call_{number}" for number in range(executed, executed + len(calls))]
+    requests = [tool_call_message(*each) for each in zip(ids, calls, strict=True)]
+    return calls_message(
+        requests, [tool_message(*each) for each in zip(ids, contents, strict=True)]
+    )

@@ -1,0 +1,78 @@
+"""Arguments that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from agent_gym_env.assembly import POLICY_NAMES
+from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS
+
+Subparsers = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def add_world(parser: argparse.ArgumentParser, *, split: str) -> None:
+    """Add the arguments that choose the dialogues and how they are played."""
+    add_corpus(parser)
+    parser.add_argument("--split", choices=SPLITS, default=split, help="default: %(default)s")
+    parser.add_argument("--services", nargs="+", metavar="NAME", help="only dialogues of these")
+    parser.add_argument("--seen", choices=("all", "seen", "unseen"), default="all",
+                        help="only services that train has, or has not")  # fmt: skip
+    add_variant(parser)
+    parser.add_argument("--tools-offered", choices=("dialogue", "all"), default="dialogue")
+
+
+def add_corpus(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names a corpus."""
+    parser.add_argument(
+        "--corpus", default="sample", metavar="CORPUS",
+        help="'sample' (the default), 'sgd' (after `agent-gym data download`), or the path of a "
+        "folder or archive in SGD's format",
+    )  # fmt: skip
+
+
+def add_variant(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that chooses a schema variant of SGD-X."""
+    parser.add_argument("--schema-variant", choices=SCHEMA_VARIANTS, help="of SGD-X")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the argument for output that machines read."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def world_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Collect what `add_world` added, as arguments of ``SGD-v0``."""
+    names = ("corpus", "split", "services", "seen", "schema_variant", "tools_offered")
+    return {name: getattr(options, name) for name in names}
+
+
+def policy_config(text: str) -> dict[str, Any]:
+    """Read a policy: a name, or a JSON object with a name and options.
+
+    Raises:
+        argparse.ArgumentTypeError: it is neither.
+    """
+    return _config(text, f"one of {', '.join(POLICY_NAMES)}")
+
+
+def reward_config(text: str) -> dict[str, Any]:
+    """Read a reward: a preset's name, or a JSON object with a name and options.
+
+    Raises:
+        argparse.ArgumentTypeError: it is neither.
+    """
+    return _config(text, "ground_truth or balanced")
+
+
+def _config(text: str, names: str) -> dict[str, Any]:
+    if not text.lstrip().startswith("{"):
+        return {"name": text}
+    try:
+        config = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(config.get("name"), str):
+        raise argparse.ArgumentTypeError(f'the object needs "name": {names}')
+    return dict(config)

@@ -1,0 +1,157 @@
+"""``agent-gym evaluate``, ``compare``, ``rescore`` and ``report``: what recorded episodes say."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from agent_gym_env.assembly import rollout
+from agent_gym_env.cli.arguments import (
+    Subparsers,
+    add_corpus,
+    add_json,
+    add_variant,
+    add_world,
+    policy_config,
+    reward_config,
+    world_arguments,
+)
+from agent_gym_env.cli.console import print_json, print_table, tracked
+from agent_gym_env.corpus.corpus import open_corpus
+from agent_gym_env.evaluation.compare import compare
+from agent_gym_env.evaluation.evaluate import Evaluation, summarize
+from agent_gym_env.evaluation.report import write_report
+from agent_gym_env.evaluation.rescore import rescore
+from agent_gym_env.evaluation.table import COMPARISON_HEADER, HEADER, comparison_rows, rows
+from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
+
+
+def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
+    """Add the commands of this module."""
+    evaluate = commands.add_parser("evaluate", help="play policies and say what they earn")
+    add_world(evaluate, split="dev")
+    evaluate.add_argument(
+        "--policy",
+        type=policy_config,
+        action="append",
+        required=True,
+        help="a name, or a JSON object with options; may be repeated",
+    )
+    evaluate.add_argument(
+        "--reward",
+        type=reward_config,
+        action="append",
+        help="ground_truth or balanced (the default); may be repeated: the first is played, the "
+        "others score the same episodes",
+    )
+    evaluate.add_argument("--episodes", type=int, metavar="N", help="default: all dialogues")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--out", type=Path, metavar="DIR",
+                          help="keep the episodes, and write report.html, there")  # fmt: skip
+    add_json(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+    comparison = commands.add_parser("compare", help="compare two policies, dialogue by dialogue")
+    comparison.add_argument("first", type=Path, help="episodes.jsonl of one policy")
+    comparison.add_argument("second", type=Path, help="episodes.jsonl of another")
+    add_json(comparison)
+    comparison.set_defaults(run=_compare)
+
+    rescoring = commands.add_parser("rescore", help="score recorded episodes by another reward")
+    rescoring.add_argument("episodes", type=Path, help="episodes.jsonl")
+    rescoring.add_argument("--reward", type=reward_config, required=True)
+    rescoring.add_argument("--out", type=Path, required=True, help="the file to write")
+    add_corpus(rescoring)
+    add_variant(rescoring)
+    add_json(rescoring)
+    rescoring.set_defaults(run=_rescore)
+
+    report = commands.add_parser("report", help="write an HTML page about recorded episodes")
+    report.add_argument("episodes", type=Path, nargs="+", help="episodes.jsonl, one per policy")
+    report.add_argument("--out", type=Path, default=Path("report.html"))
+    report.set_defaults(run=_report)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    rewards = options.reward or [{"name": "balanced"}]
+    world = world_arguments(options)
+    by_reward: list[list[tuple[Evaluation, list[Episode]]]] = [[] for _ in rewards]
+    for policy in options.policy:
+        play = partial(
+            rollout,
+            policy,
+            episodes=options.episodes,
+            seed=options.seed,
+            reward=rewards[0],
+            **world,
+        )
+        played = tracked(policy["name"], play)
+        if options.out is not None:
+            played = write_episodes(options.out / f"{policy['name']}.jsonl", played)
+        episodes = list(played)
+        by_reward[0].append((summarize(episodes), episodes))
+        for number, config in enumerate(rewards[1:], start=1):
+            reward = reward_of(config, **world)
+            rescored = [rescore(episode, reward) for episode in episodes]
+            by_reward[number].append((summarize(rescored), rescored))
+    if options.json:
+        print_json([evaluation for group in by_reward for evaluation, _ in group])
+    for group in by_reward:
+        evaluations = [evaluation for evaluation, _ in group]
+        if not options.json:
+            _print_evaluations(evaluations)
+        if options.out is not None:
+            name = f"report-{evaluations[0].setting.reward}.html"
+            write_report(options.out / name, group)
+
+
+def _print_evaluations(evaluations: list[Evaluation]) -> None:
+    setting, counts = evaluations[0].setting, evaluations[0].counts
+    title = f"reward {setting.reward!r}, split {setting.split!r}, {counts.episodes} dialogues"
+    print_table(HEADER, rows(evaluations), title)
+    for evaluation in evaluations:
+        counts = evaluation.counts
+        if counts.unscored_turns or counts.failed_episodes:
+            print(
+                f"{evaluation.policy}: {counts.unscored_turns} turns without a reward are left "
+                f"out; failed episodes: {counts.failed_episodes or 'none'}"
+            )
+
+
+def _compare(options: argparse.Namespace) -> None:
+    comparison = compare(read_episodes(options.first), read_episodes(options.second))
+    if options.json:
+        print_json(comparison)
+    else:
+        print_table(COMPARISON_HEADER, comparison_rows([comparison]))
+
+
+def _rescore(options: argparse.Namespace) -> None:
+    first = next(read_episodes(options.episodes), None)
+    if first is None:
+        raise ValueError(f"{options.episodes} holds no episodes")
+    corpus = open_corpus(options.corpus, schema_variant=options.schema_variant)
+    split = corpus.split(first.split)
+    if split.fingerprint != first.corpus:
+        raise ValueError(
+            f"{options.episodes} was played on another corpus, or on another state of it, than "
+            f"split {split.name!r} of {corpus.source.name}"
+        )
+    reward = make_reward(options.reward, split, corpus)
+    rescored = (rescore(episode, reward) for episode in read_episodes(options.episodes))
+    evaluation = summarize(write_episodes(options.out, rescored))
+    if options.json:
+        print_json(evaluation)
+    else:
+        _print_evaluations([evaluation])
+
+
+def _report(options: argparse.Namespace) -> None:
+    evaluated = []
+    for path in options.episodes:
+        episodes = list(read_episodes(path))
+        evaluated.append((summarize(episodes), episodes))
+    print(write_report(options.out, evaluated))

@@ -1,0 +1,49 @@
+"""Entry point of ``agent-gym``.
+
+Exit codes: 0 done; 1 the job failed; 2 the command line is wrong; 3 stopped, and can be resumed;
+4 a corpus or file is not in order; 5 the disk does not give or take what is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import agent_gym_env
+from agent_gym_env.cli import data, evaluate, play, synthesize, trust
+from agent_gym_env.errors import AgentGymError, DataError, StorageError
+
+FAILED, USAGE, STOPPED, DATA, STORAGE = 1, 2, 3, 4, 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and give its exit code."""
+    parser = argparse.ArgumentParser(prog="agent-gym", description=agent_gym_env.__doc__)
+    parser.add_argument("--version", action="version", version=agent_gym_env.__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (play, evaluate, trust, data, synthesize):
+        module.add_commands(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except DataError as error:
+        return _failed(error, DATA)
+    except StorageError as error:
+        return _failed(error, STORAGE)
+    except AgentGymError as error:
+        return _failed(error, FAILED)
+    except (ValueError, TypeError) as error:
+        return _failed(error, USAGE)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does; there is nobody left to tell.
+        sys.stderr.close()
+        return 0
+
+
+def _failed(error: Exception, code: int) -> int:
+    print(f"agent-gym: {error}", file=sys.stderr)
+    return code

@@ -1,0 +1,32 @@
+"""``agent-gym synthesize``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from agent_gym_env.cli.arguments import Subparsers, add_json
+from agent_gym_env.cli.console import print_json
+from agent_gym_env.synthesis.corpus_writer import synthesize_corpus
+
+
+def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
+    """Add the command of this module."""
+    parser = commands.add_parser("synthesize", help="write dialogues for a schema of your own")
+    parser.add_argument("--schema", type=Path, required=True, help="services, as SGD's schema.json")
+    parser.add_argument("--entities", type=Path, required=True, help="see docs/synthesis.md")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("-n", "--dialogues", type=int, default=300, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0)
+    add_json(parser)
+    parser.set_defaults(run=_synthesize)
+
+
+def _synthesize(options: argparse.Namespace) -> None:
+    summary = synthesize_corpus(
+        options.schema, options.entities, options.out, options.dialogues, options.seed
+    )
+    if options.json:
+        print_json(summary)
+    else:
+        print(f"{options.out}: {summary}")

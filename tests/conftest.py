@@ -12,6 +12,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.corpora import write_tiny_corpus
+
 LONG = os.environ.get("AGENT_GYM_LONG") == "1"
 
 # A check that a slow machine decides is no check; in CI the same examples run each time.
@@ -60,6 +62,12 @@ def sgd_path() -> Path:
     if not path.exists():
         pytest.skip(f"AGENT_GYM_TEST_SGD names {path}, which does not exist")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our own three splits of a few dialogues; see `tests.corpora`."""
+    return write_tiny_corpus(tmp_path_factory.mktemp("tiny") / "corpus")
 
 
 def _refuse_network(event: str, arguments: tuple[Any, ...]) -> None:

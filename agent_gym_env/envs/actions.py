@@ -194,7 +194,8 @@ def _value_from_json(text: str) -> Any:
             f"tool_calls_too_long: {len(text)} characters, at most {MAX_TEXT_LENGTH}",
         )
     try:
-        return _decode(text)
+        # A subclass such as numpy's would be read as the bytes behind it.
+        return _decode(str(text))
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ValueError) as error:
         return _malformed(f"this is not JSON ({_reason(error)}); {_EXPECTED_CALL}")
 

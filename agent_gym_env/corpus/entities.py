@@ -18,7 +18,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
-from itertools import combinations, islice, pairwise
+from itertools import combinations, islice
 
 import msgspec
 import numpy as np
@@ -47,6 +47,7 @@ _DECODE_ROW = msgspec.json.Decoder(dict[str, str]).decode
 
 _Digests = NDArray[np.uint64]
 _RowNumbers = NDArray[np.uint32]
+_Flags = NDArray[np.bool_]
 
 
 class _ToolEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -74,7 +75,8 @@ class EntityTable:
         rows, keys, self._bits, entries, text, directory = _HEADER.unpack_from(self._buffer)
         if self._bits > _DIGEST_BITS:
             raise _damage("its header is not one of this version")
-        sizes = (8 * (rows + 1), 8 * keys, 4 * (2**self._bits + 1), 4 * (keys + 1), 4 * entries)
+        counts_of_numbers = (2**self._bits + 1, keys + 1, keys, entries)
+        sizes = (8 * (rows + 1), 8 * keys, *(4 * count for count in counts_of_numbers))
         if _HEADER.size + sum(sizes) + text + directory != len(self._buffer):
             raise _damage("its size is not the one in its header")
         self._rows: int = rows
@@ -83,6 +85,7 @@ class EntityTable:
         self._keys = next(parts).cast("Q")
         self._buckets = next(parts).cast("I")
         self._starts = next(parts).cast("I")
+        self._distinct_ends = next(parts).cast("I")
         self._numbers = next(parts).cast("I")
         self._text = next(parts)
         self._directory_bytes = next(parts)
@@ -90,13 +93,21 @@ class EntityTable:
     def __len__(self) -> int:
         return self._rows
 
-    def rows(self, tool: str, filters: Mapping[str, str], limit: int = MAX_ROWS) -> list[bytes]:
+    def rows(
+        self,
+        tool: str,
+        filters: Mapping[str, str],
+        limit: int = MAX_ROWS,
+        *,
+        distinct: bool = True,
+    ) -> list[bytes]:
         """Find rows of a tool; among more than may be shown, those recorded most often.
 
         Args:
             tool: full name.
             filters: canonical values by slot, all of which a row must have.
             limit: most rows to give; never more than the tool's longest recorded answer.
+            distinct: show an entity once, where every recorded answer of the tool does.
 
         Returns:
             JSON objects, in the order in which the tool lists its rows; none for an unknown tool.
@@ -111,8 +122,9 @@ class EntityTable:
         limit = min(limit, entry.most_rows)
         try:
             if slots in entry.indexed:
-                first, end = self._find(_key(tool, filters.items()))
-                numbers: Iterable[int] = self._numbers[first : min(end, first + limit)]
+                first, distinct_end, end = self._find(_key(tool, filters.items()))
+                end = min(distinct_end if distinct else end, first + limit)
+                numbers: Iterable[int] = self._numbers[first:end]
             else:
                 numbers = islice(self._filter(tool, filters, entry), limit)
             return [self._row(number) for number in sorted(numbers)]
@@ -130,20 +142,21 @@ class EntityTable:
         """Narrow down by the largest indexed set of slots, then look at each row."""
         usable = (slots for slots in entry.indexed if slots <= filters.keys())
         slots = max(usable, key=lambda slots: (len(slots), sorted(slots)), default=frozenset())
-        first, end = self._find(_key(tool, ((slot, filters[slot]) for slot in slots)))
+        first, _, end = self._find(_key(tool, ((slot, filters[slot]) for slot in slots)))
         rest = {slot: value for slot, value in filters.items() if slot not in slots}
         for number in self._numbers[first:end]:
             row = _DECODE_ROW(self._row(number))
             if all(slot in row and canonical(row[slot], TODAY) == rest[slot] for slot in rest):
                 yield number
 
-    def _find(self, key: int) -> tuple[int, int]:
+    def _find(self, key: int) -> tuple[int, int, int]:
+        """Say where a key's entries begin, where the distinct ones end, and where all end."""
         bucket = key >> (_DIGEST_BITS - self._bits)
         end = self._buckets[bucket + 1]
         place = bisect_left(self._keys, key, self._buckets[bucket], end)
         if place == end or self._keys[place] != key:
-            return 0, 0
-        return self._starts[place], self._starts[place + 1]
+            return 0, 0, 0
+        return self._starts[place], self._distinct_ends[place], self._starts[place + 1]
 
     def _row(self, number: int) -> bytes:
         return bytes(self._text[self._offsets[number] : self._offsets[number + 1]])
@@ -174,7 +187,8 @@ class EntityTableBuilder:
             ranked = recorded.ranked()
             rows = [_DECODE_ROW(text) for text in ranked]
             listed = recorded.listed(rows)
-            index.add(name, rows, _inverse(listed, len(texts)), slot_sets)
+            numbers = _inverse(listed, len(texts))
+            index.add(name, rows, numbers, slot_sets, recorded.identifying_slot())
             texts += [ranked[place] for place in listed]
             directory[name] = (recorded.most_rows, slot_sets)
         return _encode(index, texts, msgspec.msgpack.encode(directory))
@@ -192,6 +206,7 @@ class _RecordedRows:
         self.most_rows = 0
         self._times_seen: dict[bytes, int] = {}
         self._lists = 0
+        self._distinct: Counter[str] = Counter()
         self._ascending: Counter[str] = Counter()
 
     def add(self, rows: list[dict[str, str]]) -> None:
@@ -202,8 +217,15 @@ class _RecordedRows:
         if len(rows) > self.most_rows:
             self.most_rows = len(rows)
         if len(rows) > 1 and self._lists < _LISTS_FOR_ORDER:
-            self._lists += 1
-            self._ascending.update(slot for slot in rows[0] if _is_ascending(slot, rows))
+            self._look_at_order(rows)
+
+    def _look_at_order(self, rows: list[dict[str, str]]) -> None:
+        self._lists += 1
+        for slot in rows[0]:
+            values = [row.get(slot, "") for row in rows]
+            if len(set(values)) == len(values):
+                self._distinct[slot] += 1
+                self._ascending[slot] += values == sorted(values)
 
     def ranked(self) -> list[bytes]:
         """Rows by how often they were recorded, then by when they were first.
@@ -215,13 +237,17 @@ class _RecordedRows:
 
     def listed(self, rows: list[dict[str, str]]) -> list[int]:
         """Give the rows' places in the order in which the tool lists them: by a slot, for most."""
-        [(slot, _)] = self._ascending.most_common(1) or [("", 0)]
+        slot = self._ordering_slot()
         return sorted(range(len(rows)), key=lambda place: rows[place].get(slot, ""))
 
+    def identifying_slot(self) -> str | None:
+        """Name the slot that orders the lists, if none of them has a value of it twice."""
+        slot = self._ordering_slot()
+        return slot if self._lists and self._distinct[slot] == self._lists else None
 
-def _is_ascending(slot: str, rows: list[dict[str, str]]) -> bool:
-    values = [row.get(slot, "") for row in rows]
-    return all(value < following for value, following in pairwise(values))
+    def _ordering_slot(self) -> str:
+        [(slot, _)] = self._ascending.most_common(1) or [("", 0)]
+        return slot
 
 
 def _inverse(listed: list[int], offset: int) -> _RowNumbers:
@@ -258,6 +284,7 @@ class _Index:
     def __init__(self) -> None:
         self._keys: list[_Digests] = [np.empty(0, np.uint64)]
         self._numbers: list[_RowNumbers] = [np.empty(0, np.uint32)]
+        self._distinct: list[_Flags] = [np.empty(0, np.bool_)]
         self._canonical: dict[str, str] = {}
 
     def add(
@@ -266,12 +293,15 @@ class _Index:
         rows: list[dict[str, str]],
         numbers: _RowNumbers,
         slot_sets: list[tuple[str, ...]],
+        identifying_slot: str | None,
     ) -> None:
-        """Index a tool's rows, given in the order of preference."""
+        """Index a tool's rows, given in the order of preference.
+
+        Of rows with one key that name the same entity, an answer shows the first.
+        """
         every = np.full(len(rows), _digest(tool), np.uint64)
-        columns = {
-            slot: self._column(slot, rows) for slot in {s for group in slot_sets for s in group}
-        }
+        columns = {slot: self._column(slot, rows) for slot in set[str]().union(*slot_sets)}
+        entities = None if identifying_slot is None else self._column(identifying_slot, rows)[0]
         for slots in slot_sets:
             keys, complete = every.copy(), np.ones(len(rows), np.bool_)
             for slot in slots:
@@ -280,8 +310,13 @@ class _Index:
                 complete &= present
             self._keys.append(keys[complete])
             self._numbers.append(numbers[complete])
+            self._distinct.append(
+                np.ones(len(keys), np.bool_)[complete]
+                if entities is None
+                else _first_occurrences((keys ^ entities)[complete])
+            )
 
-    def _column(self, slot: str, rows: list[dict[str, str]]) -> tuple[_Digests, NDArray[np.bool_]]:
+    def _column(self, slot: str, rows: list[dict[str, str]]) -> tuple[_Digests, _Flags]:
         values = [row.get(slot) for row in rows]
         digests = {value: self._value_digest(slot, value) for value in set(values)}
         present = np.array([value is not None for value in values], np.bool_)
@@ -295,17 +330,32 @@ class _Index:
             known = self._canonical[value] = canonical(value, TODAY)
         return _digest(slot, known)
 
-    def sorted(self) -> tuple[_Digests, _RowNumbers, _RowNumbers]:
-        """Give the keys in ascending order, where the entries of each begin, and the entries."""
+    def sorted(self) -> tuple[_Digests, _RowNumbers, _RowNumbers, _RowNumbers]:
+        """Sort the entries by key.
+
+        Returns:
+            The keys; where the entries of each begin, and the last ends; where the distinct ones of
+            each end; and the entries.
+        """
         keys, numbers = np.concatenate(self._keys), np.concatenate(self._numbers)
+        distinct = np.concatenate(self._distinct)
         # Stable: the entries of a key stay in the order of preference.
-        order = np.argsort(keys, kind="stable")
+        order = np.lexsort((~distinct, keys))
         unique, starts = np.unique(keys[order], return_index=True)
-        return unique, np.append(starts, len(keys)).astype(np.uint32), numbers[order]
+        distinct_before = np.append(0, np.cumsum(distinct[order]))
+        ends = np.append(starts, len(keys))
+        distinct_ends = starts + np.diff(distinct_before[ends])
+        return unique, ends.astype(np.uint32), distinct_ends.astype(np.uint32), numbers[order]
+
+
+def _first_occurrences(digests: _Digests) -> _Flags:
+    first = np.zeros(len(digests), np.bool_)
+    first[np.unique(digests, return_index=True)[1]] = True
+    return first
 
 
 def _encode(index: _Index, texts: list[bytes], directory: bytes) -> bytes:
-    keys, starts, numbers = index.sorted()
+    keys, starts, distinct_ends, numbers = index.sorted()
     bits = max(len(keys) - 1, 1).bit_length()
     buckets = np.arange(2**bits, dtype=np.uint64) << np.uint64(_DIGEST_BITS - bits)
     firsts = np.append(np.searchsorted(keys, buckets), len(keys)).astype(np.uint32)
@@ -313,8 +363,9 @@ def _encode(index: _Index, texts: list[bytes], directory: bytes) -> bytes:
     for text in texts:
         offsets.append(offsets[-1] + len(text))
     header = _HEADER.pack(len(texts), len(keys), bits, len(numbers), offsets[-1], len(directory))
-    arrays = (offsets.tobytes(), keys.tobytes(), *(a.tobytes() for a in (firsts, starts, numbers)))
-    return b"".join((header, *arrays, *texts, directory))
+    arrays = (keys, firsts, starts, distinct_ends, numbers)
+    tables = (offsets.tobytes(), *(array_.tobytes() for array_ in arrays))
+    return b"".join((header, *tables, *texts, directory))
 
 
 def _key(tool: str, pairs: Iterable[tuple[str, str]]) -> int:

@@ -81,7 +81,8 @@ class Database:
     def _matching_rows(self, spec: ToolSpec, keys: Mapping[str, str]) -> Iterator[dict[str, str]]:
         """Find the entity of a transaction in what each query of its service has answered."""
         for query, slots in self._queries(spec):
-            rows = self._entities.rows(query.name, {slot: keys[slot] for slot in slots})
+            same = {slot: keys[slot] for slot in slots}
+            rows = self._entities.rows(query.name, same, distinct=False)
             if rows:
                 yield max(map(_DECODE_ROW, rows), key=lambda row: _agreement(row, keys))
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.entities import EntityTable
 from agent_gym_env.tools.database import Database
 from agent_gym_env.types import ToolResult
+from benchmarks.tool_answers import measure
 from tests.corpus.cafes import BOOK, FIND, TOOLS, Row, cafe, entities
 
 TODAY = "2019-03-01"
@@ -86,8 +89,9 @@ def test_a_transactions_row_is_filled_from_its_entity() -> None:
 
 def test_of_several_rows_of_an_entity_the_one_that_fits_the_arguments_best_is_taken() -> None:
     two, four = cafe("Ada", size="2", phone="2"), cafe("Ada", size="4", phone="4")
-    table = entities((FIND, [two, four]))
+    table = entities((FIND, [two, cafe("Bo")]), (FIND, [four, cafe("Bo")]))
     assert rows(table, BOOK, name="Ada", city="Lund", time="9:00", size="4")[0]["phone"] == "4"
+    assert rows(table, BOOK, name="Ada", city="Lund", time="9:00", size="2")[0]["phone"] == "2"
 
 
 def test_a_transaction_is_written_as_the_service_writes() -> None:
@@ -121,3 +125,13 @@ def test_any_scalar_of_a_required_argument_is_answered(value: object) -> None:
     table = entities((FIND, [ADA]), (BOOK, [{"name": "Ada", "city": "Lund", "time": "19:30"}]))
     assert rows(table, city=value) == []
     assert answer(table, BOOK, name="Ada", city="Lund", time=value).status == "success"
+
+
+def test_sgds_own_calls_are_mostly_answered_as_sgd_did(sgd_path: Path) -> None:
+    corpus = open_corpus(sgd_path)
+    with corpus.source:
+        queries, bookings = measure(corpus.split("dev"))
+    assert queries.share(queries.not_empty) >= 0.99
+    assert queries.share(queries.same_first) >= 0.92
+    assert queries.share(queries.same_set) >= 0.85
+    assert bookings.share(bookings.same_list) >= 0.94

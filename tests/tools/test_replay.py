@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.task import RecordedCall, Task, Turn
 from agent_gym_env.tools.replay import ReplayBackend
 from agent_gym_env.tools.validation import ToolCatalogue
@@ -142,3 +144,19 @@ def test_results_are_written_into_json_as_they_are() -> None:
     for tool_call in (ToolCall(FIND, {"city": "Lund"}), ToolCall(FIND, {"city": "Malmo"})):
         result = replay.execute(tool_call)
         assert msgspec.json.decode(msgspec.json.encode(result))["results"] == rows(result)
+
+
+def test_every_recorded_call_of_sgd_is_answered_as_recorded(sgd_path: Path) -> None:
+    corpus = open_corpus(sgd_path)
+    with corpus.source:
+        split = corpus.split("dev")
+    replay = ReplayBackend(ToolCatalogue(split.tools), split.entities)
+    for index in range(len(split)):
+        task = split.task(index)
+        replay.reset(task)
+        for turn in task.turns:
+            if turn.call is not None:
+                result = replay.execute(ToolCall(turn.call.name, dict(turn.call.arguments)))
+                assert result.status == turn.call.status
+                assert rows(result) == msgspec.json.decode(turn.call.results)
+            replay.next_turn()

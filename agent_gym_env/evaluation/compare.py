@@ -171,8 +171,8 @@ class _PairedSums:
         self, dialogue: str, quantity: str, mine: float | None, theirs: float | None
     ) -> None:
         if mine is not None and theirs is not None:
-            self._first.add(dialogue, quantity, mine, 1.0)
-            self._second.add(dialogue, quantity, theirs, 1.0)
+            self._first.add(dialogue, quantity, mine)
+            self._second.add(dialogue, quantity, theirs)
 
     def difference(self, quantity: str, *, resamples: int, seed: int) -> Difference:
         """Compare the two policies in one quantity."""

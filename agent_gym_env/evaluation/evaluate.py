@@ -143,7 +143,6 @@ class _Tally:
         self._episodes = 0
         self._turns = 0
         self._sums = ClusterSums()
-        self._left_out: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._action_errors: Counter[str] = Counter()
         self._histogram = [0] * HISTOGRAM_BINS
@@ -157,7 +156,7 @@ class _Tally:
             self._failed[episode.error.partition(":")[0]] += 1
         steps = (step for turn in episode.turns for step in turn.steps)
         self._action_errors.update(step.action_error for step in steps if step.action_error)
-        self._add_value(episode.dialogue_id, "return", episode_return(episode))
+        self._sums.add(episode.dialogue_id, "return", episode_return(episode))
         for facts in turn_facts(episode):
             self._add_turn(episode.dialogue_id, facts)
 
@@ -173,18 +172,11 @@ class _Tally:
 
     def _add_turn(self, dialogue: str, facts: TurnFacts) -> None:
         for quantity, value in _means(facts):
-            self._add_value(dialogue, quantity, value)
+            self._sums.add(dialogue, quantity, value)
         for quantity, above, below in _ratios(facts.tools):
-            self._sums.add(dialogue, quantity, above, below)
+            self._sums.add_ratio(dialogue, quantity, above, below)
         if facts.reward is not None:
             self._histogram[min(int(facts.reward * HISTOGRAM_BINS), HISTOGRAM_BINS - 1)] += 1
-
-    def _add_value(self, dialogue: str, quantity: str, value: float | None) -> None:
-        if value is None:
-            self._left_out[quantity] += 1
-            self._sums.add(dialogue, quantity, 0.0, 0.0)
-        else:
-            self._sums.add(dialogue, quantity, value, 1.0)
 
     def evaluation(self, *, resamples: int, seed: int) -> Evaluation:
         """Estimate everything from what was added."""
@@ -212,16 +204,14 @@ class _Tally:
             episodes=self._episodes,
             dialogues=len(self._sums),
             turns=self._turns,
-            unscored_turns=self._left_out["reward"],
+            unscored_turns=self._sums.left_out("reward"),
             failed_episodes=dict(self._failed),
             action_errors=dict(self._action_errors),
         )
 
     def _estimates(self, resamples: int, seed: int) -> defaultdict[str, Estimate]:
         bootstrap = Bootstrap(self._sums, resamples=resamples, seed=seed)
-        estimates = defaultdict(Estimate)
-        for name in self._sums.quantities():
-            estimates[name] = bootstrap.estimate(name, left_out=self._left_out[name])
+        estimates = defaultdict(Estimate, bootstrap.estimates())
         estimates["macro"] = bootstrap.estimate("with_due_call", "without_due_call")
         return estimates
 

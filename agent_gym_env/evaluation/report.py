@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 import jinja2
 
+from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.evaluation import table
 from agent_gym_env.evaluation.compare import Comparison
 from agent_gym_env.evaluation.evaluate import Evaluation
@@ -22,7 +23,7 @@ from agent_gym_env.evaluation.showcase import showcase
 from agent_gym_env.evaluation.statistics import Estimate
 from agent_gym_env.rollout.episode import Episode
 
-Evaluated = tuple[Evaluation, Sequence[Episode]]
+Evaluated = tuple[Evaluation, Iterable[Episode]]
 
 _SPLIT_NAMES = {
     "with_due_call": "call due",
@@ -43,17 +44,23 @@ def write_report(
 
     Args:
         path: of the file; replaced when it exists.
-        evaluations: of each policy, with the episodes that may be shown.
+        evaluations: of each policy, with the episodes that may be shown; they are gone through
+            twice, and few are held at once.
         comparisons: of pairs of them.
         max_episodes: how many episodes to embed: the same dialogues for each policy, spread evenly
             from the worst to the best. Fewer where they would make the page larger than 2 MB.
 
     Returns:
         The path.
+
+    Raises:
+        ValueError: there is no evaluation.
+        StorageError: the disk does not take the page.
     """
     page = render_report(evaluations, comparisons, max_episodes=max_episodes)
     path = Path(path)
-    path.write_text(page, encoding="utf-8")
+    with written_whole(path) as file:
+        file.write(page.encode())
     return path
 
 
@@ -82,7 +89,7 @@ def render_report(
         style_hash=_csp_hash(style),
         script_hash=_csp_hash(script),
         showcase=showcase(groups, names, max_episodes),
-        played=sum(map(len, groups)),
+        played=sum(evaluation.counts.episodes for evaluation in summaries),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +15,8 @@ from agent_gym_env.rollout.episode import Episode
 
 MAX_TEXT_CHARS = 4_000
 MAX_DATA_BYTES = 1_500_000
+
+_Key = tuple[str, int | None]
 
 
 class Showcase(NamedTuple):
@@ -30,11 +32,11 @@ class Showcase(NamedTuple):
     episodes: int
 
 
-def showcase(groups: Sequence[Sequence[Episode]], policies: Sequence[str], limit: int) -> Showcase:
+def showcase(groups: Sequence[Iterable[Episode]], policies: Sequence[str], limit: int) -> Showcase:
     """Show some of the episodes of each policy.
 
     Args:
-        groups: the episodes of each policy.
+        groups: the episodes of each policy; gone through twice.
         policies: their names.
         limit: how many episodes to show at most. Strings are clipped at `MAX_TEXT_CHARS`; an
             episode that would go beyond `MAX_DATA_BYTES` for all together is left out.
@@ -42,7 +44,7 @@ def showcase(groups: Sequence[Sequence[Episode]], policies: Sequence[str], limit
     shown: list[dict[str, Any]] = []
     room = MAX_DATA_BYTES
     for number, episode in choose_episodes(groups, limit):
-        written = _escape(msgspec.json.encode(_clip(msgspec.to_builtins(_without_bulk(episode)))))
+        written = _escape(msgspec.json.encode(_shown(episode)))
         if len(written) <= room:
             room -= len(written)
             shown.append({"policy": number, "episode": msgspec.Raw(written)})
@@ -51,50 +53,54 @@ def showcase(groups: Sequence[Sequence[Episode]], policies: Sequence[str], limit
     return Showcase(data.decode(), len(shown))
 
 
-def choose_episodes(groups: Sequence[Sequence[Episode]], limit: int) -> list[tuple[int, Episode]]:
+def choose_episodes(groups: Sequence[Iterable[Episode]], limit: int) -> list[tuple[int, Episode]]:
     """Choose episodes to look at: of the same dialogues in each group, from the worst to the best.
 
     Args:
-        groups: the episodes of each policy.
+        groups: the episodes of each policy; gone through twice, so that few are held at once.
         limit: how many to choose in all; but one dialogue is always chosen.
 
     Returns:
         The number of its group beside each episode, worst dialogue first.
     """
-    by_dialogue: dict[tuple[str, int | None], list[tuple[int, Episode]]] = defaultdict(list)
-    for number, episodes in enumerate(groups):
+    rewards: dict[_Key, list[float | None]] = defaultdict(list)
+    for episodes in groups:
         for episode in episodes:
-            by_dialogue[episode.dialogue_id, episode.seed].append((number, episode))
-    ranked = sorted(by_dialogue.values(), key=_worst_first)
+            rewards[_key(episode)].append(mean_reward(episode))
+    ranked = sorted(rewards, key=lambda key: (_mean_or_worst(rewards[key]), str(key)))
     wanted = min(max(limit // len(groups), 1), len(ranked))
     places = np.linspace(0, len(ranked) - 1, wanted).round().astype(int)
-    return [chosen for place in places for chosen in ranked[place]]
+    chosen = {ranked[place]: rank for rank, place in enumerate(places)}
+    found = [
+        (number, episode)
+        for number, episodes in enumerate(groups)
+        for episode in episodes
+        if _key(episode) in chosen
+    ]
+    return sorted(found, key=lambda pair: chosen[_key(pair[1])])
 
 
-def _worst_first(played: list[tuple[int, Episode]]) -> tuple[float, str]:
-    rewards = [mean_reward(episode) for _, episode in played]
+def _key(episode: Episode) -> _Key:
+    return episode.dialogue_id, episode.seed
+
+
+def _mean_or_worst(rewards: Iterable[float | None]) -> float:
     known = [reward for reward in rewards if reward is not None]
-    return (sum(known) / len(known) if known else -1.0), played[0][1].dialogue_id
+    return sum(known) / len(known) if known else -1.0
+
+
+def _shown(episode: Episode) -> Any:
+    """Take what a page shows: all but the tools on offer and raw completions, clipped."""
+    plain = msgspec.to_builtins(structs.replace(episode, tools="[]"))
+    for turn in plain["turns"]:
+        for step in turn["steps"]:
+            step["action"].pop("completion", None)
+    return _clip(plain)
 
 
 def _escape(json: bytes) -> bytes:
     """Write what could open or end an element as JSON's escapes; it only occurs in strings."""
     return json.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")
-
-
-def _without_bulk(episode: Episode) -> Episode:
-    """Leave out what the page does not show: the tools on offer, and raw completions."""
-    turns = tuple(
-        structs.replace(
-            turn,
-            steps=tuple(
-                structs.replace(step, action=structs.replace(step.action, completion=None))
-                for step in turn.steps
-            ),
-        )
-        for turn in episode.turns
-    )
-    return structs.replace(episode, tools="[]", turns=turns)
 
 
 def _clip(value: Any) -> Any:

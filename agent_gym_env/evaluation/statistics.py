@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Hashable, Iterator
 from statistics import NormalDist
 from typing import Literal
@@ -80,14 +81,23 @@ class ClusterSums:
     def __init__(self) -> None:
         self._clusters: dict[Hashable, int] = {}
         self._sums: dict[str, tuple[array[float], array[float]]] = {}
+        self._left_out: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._clusters)
 
-    def add(
-        self, cluster: Hashable, quantity: str, numerator: float, denominator: float = 1.0
+    def add(self, cluster: Hashable, quantity: str, value: float | None) -> None:
+        """Add a value to a mean; ``None`` is left out of it, and counted."""
+        if value is None:
+            self._left_out[quantity] += 1
+            self.add_ratio(cluster, quantity, 0.0, 0.0)
+        else:
+            self.add_ratio(cluster, quantity, value, 1.0)
+
+    def add_ratio(
+        self, cluster: Hashable, quantity: str, numerator: float, denominator: float
     ) -> None:
-        """Add to the two sums of a quantity in a cluster."""
+        """Add to the two sums of a ratio."""
         row = self._clusters.setdefault(cluster, len(self._clusters))
         sums = self._sums.setdefault(quantity, (array("d"), array("d")))
         for column, value in zip(sums, (numerator, denominator), strict=True):
@@ -97,6 +107,10 @@ class ClusterSums:
     def quantities(self) -> list[str]:
         """Name the quantities, in the order in which they first came."""
         return list(self._sums)
+
+    def left_out(self, quantity: str) -> int:
+        """Say how many values of a quantity were ``None``."""
+        return self._left_out[quantity]
 
     def columns(self, quantity: str) -> tuple[Floats, Floats]:
         """Return a quantity's numerators and denominators, each of shape (clusters,)."""
@@ -119,6 +133,7 @@ class Bootstrap:
     """
 
     def __init__(self, sums: ClusterSums, *, resamples: int, seed: int) -> None:
+        self._sums = sums
         self._columns = {name: sums.columns(name) for name in sums.quantities()}
         sides = zip(*self._columns.values(), strict=True)
         numerators, denominators = (np.stack(side, axis=1) for side in sides)
@@ -126,13 +141,13 @@ class Bootstrap:
         ratios = resample_ratios(numerators, denominators, resamples=resamples, rng=rng)
         self._resampled = dict(zip(self._columns, ratios.T, strict=True))
 
-    def estimate(self, *quantities: str, left_out: int = 0) -> Estimate:
-        """Estimate a ratio, or the plain mean of several ratios.
+    def estimates(self) -> dict[str, Estimate]:
+        """Estimate every ratio."""
+        return {name: self.estimate(name) for name in self._columns}
 
-        Args:
-            quantities: if one of them has no values there is nothing to estimate.
-            left_out: passed on to the estimate.
-        """
+    def estimate(self, *quantities: str) -> Estimate:
+        """Estimate a ratio, or the plain mean of several ratios, which needs all of them."""
+        left_out = sum(map(self._sums.left_out, quantities))
         columns = [self._columns[name] for name in quantities if name in self._columns]
         if len(columns) < len(quantities) or not all(below.any() for _, below in columns):
             return Estimate(left_out=left_out)

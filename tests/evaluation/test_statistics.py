@@ -30,7 +30,7 @@ def test_a_cluster_without_a_quantity_has_sums_of_zero() -> None:
     sums.add("a", "reward", 0.5)
     sums.add("b", "reward", 1.0)
     sums.add("b", "reward", 0.25)
-    sums.add("b", "recall", 1.0, 2.0)
+    sums.add_ratio("b", "recall", 1.0, 2.0)
     sums.add("c", "reward", 1.0)
     numerators, denominators = sums.columns("recall")
     assert numerators.tolist() == [0.0, 1.0, 0.0]
@@ -65,9 +65,16 @@ def test_resampling_does_not_depend_on_how_many_draws_fit_in_memory(
 def test_one_dialogue_has_a_mean_and_no_interval() -> None:
     sums = ClusterSums()
     sums.add("a", "reward", 0.5)
-    estimate = Bootstrap(sums, resamples=10, seed=0).estimate("reward", left_out=3)
+    estimate = Bootstrap(sums, resamples=10, seed=0).estimate("reward")
     assert (estimate.mean, estimate.low, estimate.high) == (0.5, None, None)
-    assert (estimate.count, estimate.left_out) == (1, 3)
+
+
+def test_what_is_not_known_is_left_out_and_counted() -> None:
+    sums = ClusterSums()
+    for value in (0.5, None, 1.0, None, None):
+        sums.add("a", "reward", value)
+    estimate = Bootstrap(sums, resamples=10, seed=0).estimate("reward")
+    assert (estimate.mean, estimate.count, estimate.left_out) == (0.75, 2, 3)
 
 
 def test_a_mean_per_turn_weighs_dialogues_by_their_turns() -> None:
@@ -82,16 +89,16 @@ def test_a_mean_per_turn_weighs_dialogues_by_their_turns() -> None:
 
 def test_a_mean_of_two_ratios_weighs_them_equally() -> None:
     sums = ClusterSums()
-    sums.add("a", "due", 0.2, 1.0)
-    sums.add("a", "not due", 0.6, 1.0)
-    sums.add("b", "not due", 1.8, 3.0)
+    sums.add("a", "due", 0.2)
+    sums.add("a", "not due", 0.6)
+    sums.add_ratio("b", "not due", 1.8, 3.0)
     estimate = Bootstrap(sums, resamples=100, seed=0).estimate("due", "not due")
     assert estimate.mean == pytest.approx((0.2 + 0.6) / 2)
 
 
 def test_a_mean_with_a_ratio_that_nothing_adds_to_is_not_known() -> None:
     sums = ClusterSums()
-    sums.add("a", "due", 0.2, 1.0)
+    sums.add("a", "due", 0.2)
     bootstrap = Bootstrap(sums, resamples=10, seed=0)
     assert bootstrap.estimate("due", "not due").mean is None
     assert bootstrap.estimate("not due").count == 0
@@ -240,7 +247,7 @@ def test_an_interval_lies_between_the_lowest_and_the_highest_dialogue(
 ) -> None:
     sums = ClusterSums()
     for number, (mean, turns) in enumerate(dialogues):
-        sums.add(number, "reward", mean * turns, turns)
+        sums.add_ratio(number, "reward", mean * turns, turns)
     estimate = Bootstrap(sums, resamples=50, seed=seed).estimate("reward")
     lowest, highest = min(dialogues)[0], max(dialogues)[0]
     assert estimate.low is not None

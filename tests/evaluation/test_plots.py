@@ -1,0 +1,66 @@
+from xml.etree import ElementTree
+
+import pytest
+
+from agent_gym_env.evaluation.plots import Interval, Row, histogram_plot, interval_plot
+
+HOSTILE = "<script>alert(1)</script> & \"'"
+
+
+def marks(svg: str, style: str) -> list[ElementTree.Element]:
+    return [each for each in ElementTree.fromstring(svg).iter() if each.get("class") == style]
+
+
+def x_of(tick: str, svg: str) -> float:
+    return next(float(each.get("x", "")) for each in marks(svg, "tick middle") if each.text == tick)
+
+
+def test_a_dot_stands_at_its_value_and_the_line_spans_its_interval() -> None:
+    svg = interval_plot([Row("all", [Interval(0.5, 0.25, 0.75)])], series=["agent"])
+    (dot,), (line,) = marks(svg, "dot"), marks(svg, "whisker")
+    assert float(dot.get("cx", "")) == x_of("0.5", svg)
+    assert float(line.get("x1", "")) == x_of("0.25", svg)
+    assert float(line.get("x2", "")) == x_of("0.75", svg)
+
+
+def test_every_series_of_every_row_is_drawn_in_its_own_colour() -> None:
+    rows = [Row(label, [Interval(0.1, None, None), Interval(0.9, None, None)]) for label in "ab"]
+    svg = interval_plot(rows, series=["one", "two"])
+    assert len(marks(svg, "s0")) == len(marks(svg, "s1")) == 2
+
+
+def test_a_value_that_is_not_known_is_said_and_not_drawn() -> None:
+    svg = interval_plot([Row("seen", [Interval(None, None, None)])], series=["agent"])
+    assert not marks(svg, "dot")
+    assert [each.text for each in marks(svg, "value end")] == ["none"]
+
+
+def test_a_difference_is_written_with_its_sign_against_a_line_at_zero() -> None:
+    row = Row("all", [Interval(0.05, 0.01, 0.09)])
+    svg = interval_plot([row], series=["new"], bounds=(-0.1, 0.1), signed=True)
+    assert [each.text for each in marks(svg, "value end")] == ["+0.050"]
+    (zero,) = marks(svg, "zero")
+    assert float(zero.get("x1", "")) == x_of("0", svg)
+
+
+@pytest.mark.parametrize("reach", [0.013, 0.1, 0.47, 1.0])
+def test_an_axis_has_three_to_nine_round_ticks(reach: float) -> None:
+    svg = interval_plot([], series=["new"], bounds=(-reach, reach), signed=True)
+    ticks = [float(each.text or "") for each in marks(svg, "tick middle")]
+    assert 3 <= len(ticks) <= 9
+    assert 0 in ticks
+    assert all(abs(tick) <= reach for tick in ticks)
+
+
+def test_the_tallest_bar_of_the_highest_share_fills_the_plot() -> None:
+    svg = histogram_plot([0, 3, 1], series=0, highest_share=0.75)
+    empty, full, third = (float(each.get("height", "")) for each in marks(svg, "bar s0"))
+    assert empty == 0
+    assert full == pytest.approx(3 * third, abs=0.02)
+    assert full == pytest.approx(102)
+
+
+def test_names_that_look_like_markup_stay_text() -> None:
+    svg = interval_plot([Row(HOSTILE, [Interval(0.5, 0.4, 0.6)])], series=[HOSTILE])
+    assert "<script" not in svg
+    assert HOSTILE in [each.text for each in marks(svg, "label end")]

@@ -21,7 +21,7 @@ from agent_gym_env.rewards.presets import make_reward
 from agent_gym_env.types import Action
 
 
-class SGDEnv(gym.Env[dict[str, str], Any]):
+class SGDEnv(gym.Env[dict[str, Any], Any]):
     """Task-oriented dialogues with tool calls, replayed turn by turn.
 
     ## Description
@@ -205,10 +205,17 @@ class SGDEnv(gym.Env[dict[str, str], Any]):
             snapshot = msgspec.convert(dict(state), Snapshot)
         except msgspec.ValidationError as error:
             raise ValueError(f"this is no state of SGD-v0: {error}") from error
-        self._replay = Replay.restored(self.world, snapshot)
+        replay = Replay.restored(self.world, snapshot)
         if snapshot.random:
-            self.np_random.bit_generator.state = json.loads(snapshot.random)
-        return self._replay.begin()
+            self._restore_generator(snapshot.random)
+        self._replay = replay
+        return replay.begin()
+
+    def _restore_generator(self, state: str) -> None:
+        try:
+            self.np_random.bit_generator.state = json.loads(state)
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+            raise ValueError(f"this is no state of SGD-v0: its generator: {error}") from error
 
     @property
     def replay(self) -> Replay:

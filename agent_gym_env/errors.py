@@ -14,8 +14,8 @@
     ├── JudgeError                   a judge's verdict cannot be read
     └── MissingDependency            an optional library is not installed (also an ImportError)
 
-An agent's mistakes raise nothing: they are answered inside the world, as a tool result with an error.
-Programmers' mistakes raise Python's own ``TypeError`` and ``ValueError``.
+An agent's mistakes raise nothing: they are answered inside the world, as a tool result with an
+error. Programmers' mistakes raise Python's own ``TypeError`` and ``ValueError``.
 """
 
 from __future__ import annotations

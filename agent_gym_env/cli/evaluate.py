@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from agent_gym_env.assembly import rollout
+from agent_gym_env.assembly import reward_of, rollout
 from agent_gym_env.cli.arguments import (
     Subparsers,
     add_corpus,

@@ -206,7 +206,8 @@ class _Named(msgspec.Struct):
 
 def _dialogues(data: bytes, file: str, variant: SchemaVariant | None) -> Iterator[_Located]:
     """Read a shard dialogue by dialogue: what dies young costs the garbage collector nothing."""
-    for number, raw in enumerate(_decode(_SHARD, data, _Place(file))):
+    shard: list[msgspec.Raw] = _decode(_SHARD, data, _Place(file))
+    for number, raw in enumerate(shard):
         at = _Place(file, f"/{number}")
         try:
             dialogue = _DIALOGUE.decode(raw)

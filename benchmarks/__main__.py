@@ -66,7 +66,8 @@ def _table(rows: Sequence[Row], corpus: str) -> str:
     ]
     for row in rows:
         figure = f"{row.measured:,.3g}" if row.measured < 1000 else f"{row.measured:,.0f}"
-        bound = f"{'>=' if row.at_least else '<='} {row.hold:g} {row.unit}"
+        sign = ">=" if row.at_least else "<="
+        bound = "of SGD" if row.hold is None else f"{sign} {row.hold:g} {row.unit}"
         verdict = "" if row.holds else "BROKEN"
         line = (
             f"{row.what:{width}}  {figure:>9} {row.unit:2}  {bound:>10}  {verdict:6}  {row.detail}"

@@ -25,6 +25,7 @@ DIALOGUES = 1000
 NAIVE_DIALOGUES = 20
 NAIVE_ROUNDS = 50
 GROWTH = 100
+SGD_DIALOGUES = 10_000
 NUM_ENVS = 64
 VECTOR_STEPS = 100
 SEED = 0
@@ -38,7 +39,7 @@ class Row:
         what: what is measured, and against what.
         measured: in ``unit``.
         unit: ``"x"`` for a ratio of CPU times or sizes, ``"ms"`` or ``"MB"``.
-        hold: the bound.
+        hold: the bound; ``None`` where it is promised of SGD and this is a smaller corpus.
         at_least: whether the bound is the least or the most.
         detail: the figures behind the ratio.
     """
@@ -46,13 +47,15 @@ class Row:
     what: str
     measured: float
     unit: str
-    hold: float
+    hold: float | None
     at_least: bool
     detail: str
 
     @property
     def holds(self) -> bool:
-        """Whether the promise is kept."""
+        """Whether the promise is kept, if one is made."""
+        if self.hold is None:
+            return True
         return self.measured >= self.hold if self.at_least else self.measured <= self.hold
 
 
@@ -80,6 +83,10 @@ class Bench:
         """The environment under test, as a user gets it."""
         return gym.make("SGD-v0", corpus=str(self.corpus), split=SPLIT, **arguments)
 
+    def of_sgd(self, hold: float) -> float | None:
+        """A bound that grows with the corpus: promised of one about as large as SGD's train."""
+        return hold if len(self.split()) >= SGD_DIALOGUES else None
+
     def readings(self, work: str, *arguments: str, repeats: int) -> list[Reading]:
         """Readings of a work in as many fresh interpreters."""
         return [read_in_fresh_interpreter(work, *arguments, home=self.home) for _ in range(repeats)]
@@ -106,7 +113,7 @@ def compiling_and_opening(bench: Bench) -> Iterator[Row]:
         "json.load of the shards / opening the split and first reset, CPU",
         json_s / open_s,
         "x",
-        400,
+        bench.of_sgd(400),
         True,
         f"{json_s:.2f} s / {1e3 * open_s:.2f} ms",
     )
@@ -115,7 +122,7 @@ def compiling_and_opening(bench: Bench) -> Iterator[Row]:
         "compiling a split / json.load of the shards, CPU",
         compile_s / json_s,
         "x",
-        0.8,
+        bench.of_sgd(0.8),
         False,
         f"{compile_s:.2f} s / {json_s:.2f} s",
     )
@@ -123,7 +130,7 @@ def compiling_and_opening(bench: Bench) -> Iterator[Row]:
         "compiling a split / json.load of the shards, peak memory",
         compile_mb / json_mb,
         "x",
-        0.2,
+        bench.of_sgd(0.2),
         False,
         f"{compile_mb:.0f} MB / {json_mb:.0f} MB",
     )
@@ -231,7 +238,7 @@ def stepping_against_naive(bench: Bench) -> Iterator[Row]:
         "steps/s, ground_truth / the naive design",
         naive_s / env_s,
         "x",
-        100,
+        bench.of_sgd(100),
         True,
         f"{steps / env_s:,.0f} / {steps / naive_s:,.0f} steps/s",
     )

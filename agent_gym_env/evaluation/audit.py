@@ -23,8 +23,7 @@ from agent_gym_env.rollout.episode import Episode
 MAX_TEXT_CHARS = 64 * 1024
 """An environment cuts a longer text, so a reward never sees one."""
 
-_REWARD = ""
-"""Stands for the reward itself among its parts, which have names."""
+_COMPONENT = "component/"
 
 
 class AuditScore(msgspec.Struct, frozen=True):
@@ -32,10 +31,12 @@ class AuditScore(msgspec.Struct, frozen=True):
 
     Attributes:
         reward: per turn.
+        with_values: the same over the turns whose recorded reply says slot values.
         components: mean of each part of the reward, over the turns where it applies.
     """
 
     reward: Estimate
+    with_values: Estimate
     components: dict[str, Estimate]
 
 
@@ -161,8 +162,14 @@ def _score(reward: Reward, turns: Iterator[tuple[str, ClosedTurn]], seed: int) -
     sums = ClusterSums()
     for dialogue, turn in turns:
         score = reward.score(turn)
-        sums.add(dialogue, _REWARD, score.value)
+        sums.add(dialogue, "reward", score.value)
+        if turn.target.values:
+            sums.add(dialogue, "with_values", score.value)
         for part, value in score.components.items():
-            sums.add(dialogue, part, value)
-    estimates = Bootstrap(sums, resamples=RESAMPLES, seed=seed).estimates()
-    return AuditScore(reward=estimates.pop(_REWARD), components=estimates)
+            sums.add(dialogue, _COMPONENT + part, value)
+    bootstrap = Bootstrap(sums, resamples=RESAMPLES, seed=seed)
+    return AuditScore(
+        reward=bootstrap.estimate("reward"),
+        with_values=bootstrap.estimate("with_values"),
+        components=bootstrap.estimates(_COMPONENT),
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -183,19 +183,19 @@ class _Tally:
         if self._played is None:
             raise ValueError("there are no episodes to evaluate")
         policy, setting = self._played
-        estimates = self._estimates(resamples, seed)
+        bootstrap = Bootstrap(self._sums, resamples=resamples, seed=seed)
         return Evaluation(
             policy=policy,
             setting=setting,
             counts=self._totals(),
-            mean_return=estimates["return"],
-            reward=estimates["reward"],
-            macro_reward=estimates["macro"],
-            splits={name: estimates[name] for name in SPLITS},
-            domains=_group(estimates, _DOMAIN),
-            components=_group(estimates, _COMPONENT),
-            tools=ToolMetrics(*(estimates[name] for name in ToolMetrics.__struct_fields__)),
-            response_similarity=estimates["response_similarity"],
+            mean_return=bootstrap.estimate("return"),
+            reward=bootstrap.estimate("reward"),
+            macro_reward=bootstrap.estimate("with_due_call", "without_due_call"),
+            splits={name: bootstrap.estimate(name) for name in SPLITS},
+            domains=dict(sorted(bootstrap.estimates(_DOMAIN).items())),
+            components=bootstrap.estimates(_COMPONENT),
+            tools=ToolMetrics(*map(bootstrap.estimate, ToolMetrics.__struct_fields__)),
+            response_similarity=bootstrap.estimate("response_similarity"),
             histogram=tuple(self._histogram),
         )
 
@@ -208,12 +208,6 @@ class _Tally:
             failed_episodes=dict(self._failed),
             action_errors=dict(self._action_errors),
         )
-
-    def _estimates(self, resamples: int, seed: int) -> defaultdict[str, Estimate]:
-        bootstrap = Bootstrap(self._sums, resamples=resamples, seed=seed)
-        estimates = defaultdict(Estimate, bootstrap.estimates())
-        estimates["macro"] = bootstrap.estimate("with_due_call", "without_due_call")
-        return estimates
 
 
 def _means(facts: TurnFacts) -> Iterator[tuple[str, float | None]]:
@@ -243,8 +237,3 @@ def splits_of(facts: TurnFacts) -> tuple[str, ...]:
     if facts.seen is None:
         return (by_call,)
     return by_call, "seen" if facts.seen else "unseen"
-
-
-def _group(estimates: Mapping[str, Estimate], prefix: str) -> dict[str, Estimate]:
-    names = sorted(name for name in estimates if name.startswith(prefix))
-    return {name.removeprefix(prefix): estimates[name] for name in names}

@@ -141,9 +141,13 @@ class Bootstrap:
         ratios = resample_ratios(numerators, denominators, resamples=resamples, rng=rng)
         self._resampled = dict(zip(self._columns, ratios.T, strict=True))
 
-    def estimates(self) -> dict[str, Estimate]:
-        """Estimate every ratio."""
-        return {name: self.estimate(name) for name in self._columns}
+    def estimates(self, prefix: str = "") -> dict[str, Estimate]:
+        """Estimate every ratio whose name begins so, by what follows in its name."""
+        return {
+            name.removeprefix(prefix): self.estimate(name)
+            for name in self._columns
+            if name.startswith(prefix)
+        }
 
     def estimate(self, *quantities: str) -> Estimate:
         """Estimate a ratio, or the plain mean of several ratios, which needs all of them."""

@@ -1,12 +1,14 @@
-"""Evaluations and comparisons as rows of words, for a table in a terminal or on a page."""
+"""The findings of this folder as rows of words, for a table in a terminal or on a page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from agent_gym_env.evaluation.audit import Audit
 from agent_gym_env.evaluation.compare import Comparison
 from agent_gym_env.evaluation.evaluate import Evaluation
 from agent_gym_env.evaluation.statistics import Difference, Estimate
+from agent_gym_env.evaluation.verify import Verification
 
 NOTHING = "-"
 """Stands where there is no number: nothing applies, or nothing is known."""
@@ -38,6 +40,8 @@ COMPARISON_HEADER = (
     "first is",
 )
 
+VERIFICATION_HEADER = ("dialogue", "turn", "reward", "value", "reason")
+
 
 def rows(evaluations: Iterable[Evaluation]) -> list[tuple[str, ...]]:
     """Write a row under `HEADER` for each evaluation."""
@@ -47,6 +51,38 @@ def rows(evaluations: Iterable[Evaluation]) -> list[tuple[str, ...]]:
 def comparison_rows(comparisons: Iterable[Comparison]) -> list[tuple[str, ...]]:
     """Write a row under `COMPARISON_HEADER` for each comparison."""
     return [_comparison_row(comparison) for comparison in comparisons]
+
+
+def audit_header(audit: Audit) -> tuple[str, ...]:
+    """Name the columns of an audit's table."""
+    return ("answer", *(title for reward in audit.rewards for title in (reward, "95 % interval")))
+
+
+def audit_rows(audit: Audit) -> list[tuple[str, ...]]:
+    """Write a row under `audit_header` for each way to answer."""
+    return [
+        (
+            row.name,
+            *(
+                cell
+                for reward in audit.rewards
+                for cell in _with_interval(row.scores[reward].reward)
+            ),
+        )
+        for row in audit.rows
+    ]
+
+
+def verification_rows(verification: Verification) -> list[tuple[str, ...]]:
+    """Write a row under `VERIFICATION_HEADER` for each turn that earns less than 1."""
+    return [
+        (turn.dialogue_id, str(turn.turn), turn.reward, number(turn.value), turn.reason)
+        for turn in verification.short
+    ]
+
+
+def _with_interval(estimate: Estimate) -> tuple[str, str]:
+    return number(estimate.mean), interval(estimate)
 
 
 def _row(evaluation: Evaluation) -> tuple[str, ...]:
@@ -62,8 +98,7 @@ def _row(evaluation: Evaluation) -> tuple[str, ...]:
     return (
         evaluation.policy,
         number(evaluation.mean_return.mean, digits=2),
-        number(evaluation.reward.mean),
-        interval(evaluation.reward),
+        *_with_interval(evaluation.reward),
         *(number(estimate.mean) for estimate in (*per_turn, *calls)),
     )
 

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from math import log
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent_gym_env.corpus.corpus import Corpus, open_corpus
+from agent_gym_env.corpus.sgd import (
+    Dialogue,
+    DialogueState,
+    SystemFrame,
+    SystemTurn,
+    UserFrame,
+    UserTurn,
+)
+from agent_gym_env.rewards.overlap import GroundTruthReward
+from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.weighted import BalancedReward
+from tests.corpus.cafes import CAFES
+
+
+def dialogue(number: int, reply: str) -> Dialogue:
+    state = DialogueState("NONE", [], {})
+    user = UserTurn("hello", [UserFrame(CAFES.service_name, [], [], state)])
+    system = SystemTurn(reply, [SystemFrame(CAFES.service_name, [], [])])
+    return Dialogue(f"1_{number:05}", [CAFES.service_name], [user, system])
+
+
+def write_split(folder: Path, *replies: str) -> None:
+    folder.mkdir(parents=True)
+    dialogues = [dialogue(number, reply) for number, reply in enumerate(replies)]
+    (folder / "schema.json").write_bytes(msgspec.json.encode([CAFES]))
+    (folder / "dialogues_001.json").write_bytes(msgspec.json.encode(dialogues))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    write_split(tmp_path / "train", "good morning", "good day", "good night")
+    write_split(tmp_path / "dev", "hi")
+    return open_corpus(tmp_path)
+
+
+def test_a_preset_is_made_by_name(corpus: Corpus) -> None:
+    split = corpus.split("dev")
+    assert isinstance(make_reward("ground_truth", split, corpus), GroundTruthReward)
+    assert isinstance(make_reward({"name": "balanced"}, split, corpus), BalancedReward)
+
+
+def test_words_weigh_what_they_do_in_train(corpus: Corpus) -> None:
+    reward = make_reward("balanced", corpus.split("dev"), corpus)
+    assert isinstance(reward, BalancedReward)
+    assert reward.weights[b"good"] == 1
+    assert reward.weights[b"day"] == pytest.approx(log(4 / 2) + 1)
+    assert reward.weights[b"hi"] == pytest.approx(log(4) + 1)
+
+
+def test_without_train_words_weigh_what_they_do_in_the_split(tmp_path: Path) -> None:
+    write_split(tmp_path / "dev", "hi", "hi there")
+    corpus = open_corpus(tmp_path)
+    reward = make_reward("balanced", corpus.split("dev"), corpus)
+    assert isinstance(reward, BalancedReward)
+    assert reward.weights[b"hi"] == 1
+
+
+def test_a_reward_is_given_back_as_it_is(corpus: Corpus) -> None:
+    reward = GroundTruthReward()
+    assert make_reward(reward, corpus.split("dev"), corpus) is reward
+
+
+@pytest.mark.parametrize("config", ["blanced", {"name": "blanced"}, {"Name": "balanced"}, {}])
+def test_an_unknown_name_is_answered_with_the_known_ones(corpus: Corpus, config: object) -> None:
+    with pytest.raises(ValueError, match=r"one of .*'balanced'.*'ground_truth'"):
+        make_reward(config, corpus.split("dev"), corpus)  # type: ignore[arg-type]
+
+
+def test_an_unknown_option_is_answered_with_the_known_ones(corpus: Corpus) -> None:
+    with pytest.raises(ValueError, match=r"no options \['weight'\]; it has \[\]"):
+        make_reward({"name": "balanced", "weight": 1}, corpus.split("dev"), corpus)
+
+
+def test_an_object_without_a_score_is_refused(corpus: Corpus) -> None:
+    with pytest.raises(TypeError, match="not int"):
+        make_reward(42, corpus.split("dev"), corpus)  # type: ignore[arg-type]

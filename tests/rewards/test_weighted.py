@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import time
+from math import log
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Turn
+from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.rewards.base import ClosedTurn, Score
+from agent_gym_env.rewards.weighted import BalancedReward, WordWeights
+from agent_gym_env.types import ToolCall
+
+TODAY = "2019-03-01"
+TOOL = ToolSpec(
+    name="Trains_1-FindTrains",
+    service="Trains_1",
+    intent="FindTrains",
+    description="Find trains",
+    transactional=False,
+    arguments={},
+    required=("to", "date"),
+    defaults={"class": "Economy", "adults": "1", "pets": "dontcare"},
+    result_slots=(),
+)
+# Of 7 utterances "the" stands in all: weight 1. "train" stands in 3: ln(8 / 4) + 1.
+REWARD = BalancedReward(7, {"the": 7, "train": 3}, {TOOL.name: TOOL})
+TRAIN = log(2) + 1
+UNKNOWN = log(8) + 1
+
+
+def scored(text: str, *calls: ToolCall, target: Turn) -> Score:
+    return REWARD.score(ClosedTurn(text, calls, target, TODAY))
+
+
+def reply(text: str, *values: SpokenValue, due: RecordedCall | None = None) -> Turn:
+    return Turn("", text, "Trains_1", due, values)
+
+
+def recorded(arguments: dict[str, str], **forms: tuple[str, ...]) -> RecordedCall:
+    return RecordedCall(TOOL.name, arguments, "success", "[]", forms)
+
+
+def accuracy(due: RecordedCall, **made: object) -> float | None:
+    target = reply("The train leaves.", due=due)
+    return scored("", ToolCall(TOOL.name, made), target=target).components["tool_accuracy"]
+
+
+def similarity(text: str, target: str) -> float:
+    value = scored(text, target=reply(target)).components["response_similarity"]
+    assert value is not None
+    return value
+
+
+def test_a_word_weighs_less_the_more_utterances_have_it() -> None:
+    weights = WordWeights(7, {"the": 7, "train": 3})
+    assert (weights[b"the"], weights[b"train"], weights[b"zeppelin"]) == (1, TRAIN, UNKNOWN)
+
+
+def test_counts_beyond_the_number_of_utterances_are_refused() -> None:
+    with pytest.raises(ValueError, match="more than the 7 utterances"):
+        WordWeights(7, {"the": 8})
+
+
+def test_similarity_weighs_words() -> None:
+    # Common: the. All: the, train, bus.
+    assert similarity("the train", "The bus!") == pytest.approx(1 / (1 + TRAIN + UNKNOWN))
+
+
+def test_similarity_counts_how_often_a_word_is_said() -> None:
+    assert similarity("the the the", "the") == pytest.approx(1 / 3)
+    assert similarity("the the train", "the train train") == pytest.approx(
+        (1 + TRAIN) / (2 + 2 * TRAIN)
+    )
+
+
+@given(st.lists(st.sampled_from(["the", "train", "bus", "to", "Oslo"])))
+def test_the_order_of_words_does_not_count_at_all(said: list[str]) -> None:
+    shuffled = sorted(said, key=str.swapcase, reverse=True)
+    assert similarity(" ".join(said), " ".join(shuffled)) == 1.0
+
+
+@given(st.text(), st.text())
+def test_similarity_is_a_share(text: str, other: str) -> None:
+    assert 0 <= similarity(text, other) <= 1
+
+
+def test_texts_without_words_are_alike() -> None:
+    assert similarity("", "") == similarity("?", "!") == 1
+
+
+def test_parts_that_do_not_apply_are_left_out_of_the_mean() -> None:
+    score = scored("the", target=reply("the train"))
+    assert score.components == {
+        "response_similarity": pytest.approx(1 / (1 + TRAIN)),
+        "slot_values": None,
+        "tool_accuracy": None,
+    }
+    assert score.value == score.components["response_similarity"]
+
+
+def test_every_part_that_applies_counts_the_same() -> None:
+    target = reply("the Oslo train", SpokenValue("to", "Oslo"), due=recorded({"to": "Oslo"}))
+    score = scored("Oslo", ToolCall(TOOL.name, {}), target=target)
+    parts = {
+        "response_similarity": pytest.approx(UNKNOWN / (1 + UNKNOWN + TRAIN)),
+        "slot_values": 1.0,
+        "tool_accuracy": 0.5,
+    }
+    assert score.components == parts
+    assert score.value == pytest.approx((UNKNOWN / (1 + UNKNOWN + TRAIN) + 1 + 0.5) / 3)
+
+
+def test_silence_scores_zero() -> None:
+    target = reply("the Oslo train", SpokenValue("to", "Oslo"), due=recorded({"to": "Oslo"}))
+    assert scored("", target=target).value == 0
+
+
+def test_the_recorded_turn_scores_exactly_one() -> None:
+    due = recorded({"to": "Oslo", "class": "Economy"})
+    target = reply("Osloward, 3/10!", SpokenValue("to", "Oslo"), due=due)  # a span inside a word
+    assert scored(target.text, ToolCall(TOOL.name, due.arguments), target=target).value == 1.0
+
+
+def test_a_spurious_call_scores_zero_on_tools() -> None:
+    score = scored("the train", ToolCall(TOOL.name), target=reply("the train"))
+    assert score.components["tool_accuracy"] == 0
+    assert score.value == 0.5
+
+
+def test_a_missing_call_scores_zero_on_tools() -> None:
+    target = reply("the train", due=recorded({"to": "Oslo"}))
+    assert scored("the train", target=target).value == 0.5
+
+
+def test_a_call_beside_the_right_one_halves_it() -> None:
+    due = recorded({"to": "Oslo"})
+    right = ToolCall(TOOL.name, {"to": "Oslo"})
+    score = scored("", right, ToolCall("A-B"), target=reply("the", due=due))
+    assert score.components["tool_accuracy"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "date", ["2019-03-04", "next Monday", "March 4th", "4th of march", "3/4/2019"]
+)
+def test_an_argument_is_equal_in_any_form_of_its_value(date: str) -> None:
+    assert accuracy(recorded({"date": "2019-03-04"}), date=date) == 1
+
+
+def test_an_argument_is_equal_in_the_words_of_the_dialogue() -> None:
+    due = recorded({"to": "Los Angeles", "date": "2019-03-04"}, to=("LA",))
+    assert accuracy(due, to="l.a.", date="2019-03-04") == 1
+    assert accuracy(due, to="San Diego", date="2019-03-04") == 0.75
+
+
+@pytest.mark.parametrize("pets", [True, "true", "Yes"])
+def test_a_boolean_is_equal_however_it_is_written(pets: object) -> None:
+    assert accuracy(recorded({"pets": "True"}), pets=pets) == 1
+
+
+@pytest.mark.parametrize("adults", [2, 2.0, "2", "two", "02"])
+def test_a_number_is_equal_however_it_is_written(adults: object) -> None:
+    assert accuracy(recorded({"adults": "2"}), adults=adults) == 1
+
+
+@pytest.mark.parametrize(
+    ("due", "made"),
+    [
+        ({}, {"class": "economy", "adults": 1, "pets": "dontcare"}),
+        ({"class": "Economy", "adults": "1"}, {}),
+        ({"class": "Economy"}, {"class": "dontcare"}),
+        ({"class": "Economy", "adults": "1"}, {"adults": "one"}),
+    ],
+)
+def test_an_optional_argument_at_its_default_equals_its_absence(
+    due: dict[str, str], made: dict[str, object]
+) -> None:
+    assert accuracy(recorded({"to": "Oslo", **due}), to="Oslo", **made) == 1
+
+
+def test_arguments_that_say_nothing_are_not_counted() -> None:
+    # Names that count: to, class, pets; equal: to.
+    due = recorded({"to": "Oslo", "class": "Business", "adults": "1"})
+    assert accuracy(due, to="Oslo", pets="True") == pytest.approx(0.5 + 0.5 / 3)
+
+
+def test_a_required_argument_counts_whatever_its_value() -> None:
+    assert accuracy(recorded({"to": "dontcare"})) == 0.5
+
+
+@pytest.mark.parametrize(
+    "unit", ["a ", "1 ", "\u00e9", "word", "\ud800", "\u0130 ", " ", "train oslo ", "monday,", "x"]
+)
+def test_a_text_at_the_limit_is_scored_in_bounded_time(unit: str) -> None:
+    text = (unit * 65536)[:65536]
+    values = tuple(SpokenValue(slot, slot, ("2019-03-04", "x", "2")) for slot in "abcdefgh")
+    begin = time.process_time()
+    score = scored(text, target=reply("The train to Oslo", *values))
+    assert time.process_time() - begin < 0.5
+    assert score.value is not None
+    assert 0 <= score.value <= 1
+
+
+@given(
+    text=st.text(),
+    target=st.text(),
+    value=st.text(min_size=1),
+    forms=st.lists(st.text(), max_size=3),
+    made=st.dictionaries(
+        st.sampled_from(["to", "class", "x"]), st.none() | st.text() | st.floats()
+    ),
+)
+def test_any_turn_has_a_score(
+    text: str, target: str, value: str, forms: list[str], made: dict[str, object]
+) -> None:
+    turn = reply(target, SpokenValue("to", value, tuple(forms)), due=recorded({"to": value}))
+    score = scored(text, ToolCall(TOOL.name, made), target=turn)
+    assert score.value is not None
+    assert 0 <= score.value <= 1
+    assert scored(target, ToolCall(TOOL.name, {"to": value}), target=turn).value == 1.0

@@ -48,13 +48,13 @@ def _shortened(text: str) -> str:
 
 def render_ansi(dialogue_id: str, messages: str) -> str:
     """Render for a terminal; whatever would steer it is made visible instead."""
-    rows = [f"dialogue {dialogue_id}"]
+    rows = [f"dialogue {printable(dialogue_id)}"]
     rows += [f"{line.speaker:>6} │ {printable(line.text)}" for line in lines(messages)]
     return "\n".join(rows)
 
 
 def printable(text: str) -> str:
-    """Replace control and direction characters, so that text cannot steer a terminal."""
+    """Replace control and direction characters, so that text cannot steer what shows it."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -67,9 +67,10 @@ def _steers(character: str) -> bool:
 
 
 def render_html(dialogue_id: str, messages: str) -> str:
-    """Render as an HTML section; text is escaped."""
+    """Render as an HTML section; text is escaped, and cannot reorder what stands around it."""
     rows = "".join(
-        f'<p class="{line.speaker}"><b>{line.speaker}</b> {html.escape(line.text)}</p>'
+        f'<p class="{line.speaker}"><b>{line.speaker}</b> {html.escape(printable(line.text))}</p>'
         for line in lines(messages)
     )
-    return f'<section class="dialogue"><h2>{html.escape(dialogue_id)}</h2>{rows}</section>'
+    title = html.escape(printable(dialogue_id))
+    return f'<section class="dialogue"><h2>{title}</h2>{rows}</section>'

@@ -121,41 +121,44 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
         """Take one action in each dialogue.
 
         Raises:
-            ValueError: there is not one action for each dialogue, or a mode of autoreset other than
-                ``"Disabled"`` was wanted for a dialogue that has ended.
+            ValueError: there is not one action for each dialogue, or one that has ended was not
+                reset where the mode is ``"Disabled"``.
+            TypeError: an action is none at all.
         """
-        count = self.num_envs
-        rewards = [0.0] * count
-        terminated = [False] * count
-        truncated = [False] * count
-        infos: list[Info | None] = [None] * count
-        final: list[tuple[dict[str, str], Info] | None] = [None] * count
+        if self.autoreset_mode is AutoresetMode.DISABLED:
+            self._check_none_ended()
+        # Everything that can raise comes first: a batch is taken whole or not at all.
+        parsed = [parse_action(action) for action in self._single_actions(actions)]
+        if self.autoreset_mode is AutoresetMode.DISABLED and any(self._ended):
+            ended = [place for place, has_ended in enumerate(self._ended) if has_ended]
+            raise ValueError(
+                f"dialogues {ended} have ended: reset them with options={{'reset_mask': …}} first"
+            )
+        rewards = [0.0] * self.num_envs
+        terminated = [False] * self.num_envs
+        truncated = [False] * self.num_envs
+        infos: list[Info] = []
+        final: list[tuple[dict[str, str], Info] | None] = [None] * self.num_envs
         same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
-        for place, action in enumerate(self._single_actions(actions)):
+        for place, action in enumerate(parsed):
             if self._ended[place]:
-                infos[place] = self._after_the_end(place)
+                infos.append(self._begin(place))
                 continue
-            observation, rewards[place], terminated[place], _, info = self.envs[place].step(action)
+            observation, reward, over, info = self.envs[place].replay.step(action)
+            rewards[place], terminated[place] = reward, over
             self._observations[place] = observation
-            self._steps[place] += 1
-            truncated[place] = self._steps[place] == self._max_steps
-            if terminated[place] or truncated[place]:
+            self._steps[place] = steps = self._steps[place] + 1
+            truncated[place] = cut = steps == self._max_steps
+            if over or cut:
                 self._ended[place] = True
                 if same_step:
                     final[place] = observation, info
                     info = self._begin(place)
-            infos[place] = info
+            infos.append(info)
         merged = _merged(infos)
         if same_step and any(final):
             merged.update(_merged_final(final))
         return self._batched(), np.array(rewards), np.array(terminated), np.array(truncated), merged
-
-    def _after_the_end(self, place: int) -> Info:
-        if self.autoreset_mode is AutoresetMode.DISABLED:
-            raise ValueError(
-                f"dialogue {place} has ended: reset it with options={{'reset_mask': …}} first"
-            )
-        return self._begin(place)
 
     def _single_actions(self, actions: Any) -> Iterable[Any]:
         if isinstance(actions, Mapping):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Sequence
 from statistics import NormalDist
 from typing import Literal
 
@@ -80,7 +80,8 @@ class ClusterSums:
 
     def __init__(self) -> None:
         self._clusters: dict[Hashable, int] = {}
-        self._sums: dict[str, tuple[array[float], array[float]]] = {}
+        self._sums: defaultdict[str, tuple[array[float], array[float]]]
+        self._sums = defaultdict(lambda: (array("d"), array("d")))
         self._left_out: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -99,10 +100,13 @@ class ClusterSums:
     ) -> None:
         """Add to the two sums of a ratio."""
         row = self._clusters.setdefault(cluster, len(self._clusters))
-        sums = self._sums.setdefault(quantity, (array("d"), array("d")))
-        for column, value in zip(sums, (numerator, denominator), strict=True):
-            column.extend([0.0] * (row + 1 - len(column)))
-            column[row] += value
+        above, below = self._sums[quantity]
+        if len(above) <= row:
+            missing = [0.0] * (row + 1 - len(above))
+            above.extend(missing)
+            below.extend(missing)
+        above[row] += numerator
+        below[row] += denominator
 
     def quantities(self) -> list[str]:
         """Name the quantities, in the order in which they first came."""
@@ -114,10 +118,10 @@ class ClusterSums:
 
     def columns(self, quantity: str) -> tuple[Floats, Floats]:
         """Return a quantity's numerators and denominators, each of shape (clusters,)."""
-        numerators, denominators = self._sums.get(quantity, (array("d"), array("d")))
-        return self._padded(numerators), self._padded(denominators)
+        above, below = self._sums.get(quantity, ((), ()))
+        return self._padded(above), self._padded(below)
 
-    def _padded(self, column: array[float]) -> Floats:
+    def _padded(self, column: Sequence[float]) -> Floats:
         padded = np.zeros(len(self))
         padded[: len(column)] = column
         return padded

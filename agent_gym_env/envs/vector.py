@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.dialogue import SGDEnv
 
 Texts = dict[str, tuple[str, ...]]
@@ -125,8 +126,6 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
                 reset where the mode is ``"Disabled"``.
             TypeError: an action is none at all.
         """
-        if self.autoreset_mode is AutoresetMode.DISABLED:
-            self._check_none_ended()
         # Everything that can raise comes first: a batch is taken whole or not at all.
         parsed = [parse_action(action) for action in self._single_actions(actions)]
         if self.autoreset_mode is AutoresetMode.DISABLED and any(self._ended):
@@ -179,8 +178,9 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
         return singles
 
     def _batched(self) -> Texts:
-        observations = self._observations
-        return {leaf: tuple([each[leaf] for each in observations]) for leaf in observations[0]}
+        leaves = self._observations[0]
+        columns = zip(*[observation.values() for observation in self._observations], strict=True)
+        return dict(zip(leaves, columns, strict=True))
 
     def render(self) -> tuple[str | None, ...]:  # type: ignore[override]
         """Render every dialogue."""
@@ -193,18 +193,16 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
 
 
 def _merged(infos: Sequence[Info | None]) -> Info:
-    """Merge infos that all have the same keys; ``None`` for a dialogue without one."""
-    present = [info for info in infos if info is not None]
-    if not present:
+    """Merge infos that have the same keys in the same order; ``None`` for one that is absent."""
+    example = next((info for info in infos if info is not None), None)
+    if example is None:
         return {}
     mask = np.array([info is not None for info in infos])
+    absent = dict.fromkeys(example)
+    columns = zip(*[(absent if info is None else info).values() for info in infos], strict=True)
     merged: Info = {}
-    for key, example in present[0].items():
-        if isinstance(example, dict):
-            merged[key] = _merged([None if info is None else info[key] for info in infos])
-        else:
-            values = [None if info is None else info[key] for info in infos]
-            merged[key] = _array(values, example)
+    for (key, value), column in zip(example.items(), columns, strict=True):
+        merged[key] = _merged(column) if isinstance(value, dict) else _array(column, value)
         merged[f"_{key}"] = mask.copy()
     return merged
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -37,9 +36,6 @@ ARCHIVE_LIMITS = FetchLimits(max_bytes=256 * 2**20)
 
 OnFile = Callable[[str, int, int], None]
 """Called with a file's path, the number of files that are there, and the number of all."""
-
-_PATIENCE_S = 0.5
-"""How long to wait for threads that were told to stop, so that they leave nothing unfinished."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -206,51 +202,56 @@ def verify_download(
 
 
 class _Installation:
-    """A folder on its way to holding the blobs."""
+    """A folder on its way to holding the blobs; nothing is written to it once it is closed."""
 
     def __init__(self, folder: Path, blobs: Sequence[Blob], on_file: OnFile | None) -> None:
         self.folder = folder
-        self._blobs = blobs
+        self.blobs = blobs
         self._on_file = on_file
         self._present = verify_download(folder, blobs).intact
         self._installed: list[str] = []
+        self._writing = Lock()
+        self._is_closed = False
         there = set(self._present)
         self.wanted = [blob for blob in blobs if blob.path not in there]
 
-    @property
-    def blobs(self) -> Sequence[Blob]:
-        """All files of the dataset."""
-        return self._blobs
-
     def store(self, blob: Blob, content: bytes, origin: str) -> None:
-        """Check a file and write it; for any thread."""
+        """Check a file and write it; for any thread, also one that comes too late."""
         found = git_blob_sha1(content)
         if found != blob.sha1:
             raise ChecksumError(
                 f"expected the content with git hash {blob.sha1}, found {found}", file=origin
             )
-        with written_whole(self.folder / blob.path) as file:
-            file.write(content)
+        with self._writing:
+            if self._is_closed:
+                return
+            with written_whole(self.folder / blob.path) as file:
+                file.write(content)
 
     def note(self, blob: Blob) -> None:
         """Count a file that was stored; for the thread that called."""
         self._installed.append(blob.path)
         if self._on_file is not None:
             done = len(self._present) + len(self._installed)
-            self._on_file(blob.path, done, len(self._blobs))
+            self._on_file(blob.path, done, len(self.blobs))
 
     def finish(self) -> DownloadReport:
         """Make it last, then say that it is there."""
         there = {*self._present, *self._installed}
-        missing = tuple(blob.path for blob in self._blobs if blob.path not in there)
-        for parent in {(self.folder / path).parent for path in self._installed}:
-            sync_folder(parent)
+        missing = tuple(blob.path for blob in self.blobs if blob.path not in there)
+        for parent, _, _ in os.walk(self.folder):
+            sync_folder(Path(parent))
         with written_whole(self.folder / RECORD_NAME) as file:
             file.write(msgspec.json.encode(_Record(SGD_COMMIT, missing)))
         sync_folder(self.folder)
         return DownloadReport(
             str(self.folder), tuple(sorted(self._installed)), self._present, missing
         )
+
+    def close(self) -> None:
+        """Let the write that is going on end, and refuse others."""
+        with self._writing:
+            self._is_closed = True
 
 
 @contextlib.contextmanager
@@ -261,7 +262,9 @@ def _installation(
     with locked(folder.with_name(f"{folder.name}.lock"), wait_s=wait_s) as is_alone:
         if is_alone:
             remove_unfinished(folder)
-        yield _Installation(folder, sgd_blobs() if blobs is None else blobs, on_file)
+        installation = _Installation(folder, sgd_blobs() if blobs is None else blobs, on_file)
+        with contextlib.closing(installation):
+            yield installation
 
 
 def _as_they_come(
@@ -277,12 +280,8 @@ def _as_they_come(
     for item in items:
         futures.append(Future())
         tasks.put((futures[-1], item))
-    crew = [
-        Thread(target=_work_off, args=(tasks, work), daemon=True)
-        for _ in range(min(threads, len(items)))
-    ]
-    for thread in crew:
-        thread.start()
+    for _ in range(min(threads, len(items))):
+        Thread(target=_work_off, args=(tasks, work), daemon=True).start()
     try:
         for future in as_completed(futures, timeout=fetcher.remaining_s()):
             yield future.result()
@@ -290,9 +289,6 @@ def _as_they_come(
         raise fetcher.deadline_error() from error
     finally:
         fetcher.stop()
-        leave_at = time.monotonic() + _PATIENCE_S
-        for thread in crew:
-            thread.join(max(0.0, leave_at - time.monotonic()))
 
 
 def _work_off(tasks: SimpleQueue[tuple[Future[_R], _T]], work: Callable[[_T], _R]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from agent_gym_env.synthesis.moves import Move, each, intent_move
 from agent_gym_env.synthesis.service_model import ServiceModel
 from agent_gym_env.synthesis.stage import Stage
 from agent_gym_env.synthesis.transcript import Carried
 from agent_gym_env.synthesis.wishes import Wishes
+
+
+_FEW = 3
+"""The question itself may list so many values: examples would repeat it."""
 
 
 class Asking:
@@ -77,8 +81,9 @@ class Asking:
 
     def _request(self, slot: str, alone: bool) -> Move:
         values = self._model.examples(slot)
-        if alone and self._is_listed(slot) and self._stage.happens(self._stage.habits.examples):
-            return Move("REQUEST", slot, tuple(self._stage.rng.sample(values, min(2, len(values)))))
+        habit = self._stage.habits.examples
+        if alone and self._is_listed(slot) and len(values) > _FEW and self._stage.happens(habit):
+            return Move("REQUEST", slot, tuple(self._stage.rng.sample(values, 2)))
         return Move("REQUEST", slot)
 
     def _is_listed(self, slot: str) -> bool:

@@ -70,6 +70,7 @@ class IntentEntry(_Entry, frozen=True):
         do: what it does as the user would say it after "I'd like to", such as ``"book a table"``.
         open: whole sentences with which the user opens instead.
         offer: sentences that present a row, with its slots as holes.
+        select: sentences with which the user takes a row, where "I'll take it" is out of place.
         offer_intent: questions with which the system proposes the intent.
         success: sentences that report a success.
         failure: sentences that report a failure or an empty result.
@@ -79,6 +80,7 @@ class IntentEntry(_Entry, frozen=True):
     do: list[str] = []
     open: list[str] = []
     offer: list[str] = []
+    select: list[str] = []
     offer_intent: list[str] = []
     success: list[str] = []
     failure: list[str] = []
@@ -269,7 +271,7 @@ def _intent_problems(service: Service, entry: ServiceEntry) -> _Problems:
             continue
         if intent_entry.after and intent_entry.after not in intents:
             yield f"{place}/after", f"{intent_entry.after!r} is not an intent of the service"
-        for field in ("do", "open", "offer_intent", "success", "failure"):
+        for field in ("do", "open", "select", "offer_intent", "success", "failure"):
             for index, wording in enumerate(getattr(intent_entry, field)):
                 yield from _wording_problems(f"{place}/{field}/{index}", wording, set())
         for index, wording in enumerate(intent_entry.offer):

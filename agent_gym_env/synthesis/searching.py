@@ -59,10 +59,14 @@ class Searching:
             self._report_nothing(parameters)
             return
         moves = self._offer()
-        habits = self._stage.habits
-        if self._stage.happens(habits.count if len(self._rows) > 1 else habits.count_of_one):
+        if self._stage.happens(self._count_habit()):
             moves.append(Move("INFORM_COUNT", "count", (str(len(self._rows)),)))
         self._system(*moves, call=parameters, results=self._rows)
+
+    def _count_habit(self) -> float:
+        if len(self._rows) > 1:
+            return self._stage.habits.count
+        return self._stage.habits.count_of_one if self._model.name_slot() else 0.0
 
     def _show_next(self) -> None:
         self._user(Move("REQUEST_ALTS"))
@@ -78,24 +82,23 @@ class Searching:
 
     def _change(self) -> bool:
         """Let the user want something else, and look it up; whether there is something else."""
-        other = another_search(self._model, self._intent, self._wishes, self._stage.rng)
-        if other is not None:
-            self._ask_again(Move("REQUEST_ALTS"), *other)
-        return other is not None
+        return self._ask_again(Move("REQUEST_ALTS"))
 
     def _retry(self) -> bool:
         """After a failure, perhaps let the user ask for something else."""
-        if not self._stage.happens(self._stage.habits.retry):
-            return False
-        other = another_search(self._model, self._intent, self._wishes, self._stage.rng)
-        if other is not None:
-            self._ask_again(intent_move("INFORM_INTENT", self._intent), *other)
-        return other is not None
+        wants_to = self._stage.happens(self._stage.habits.retry)
+        return wants_to and self._ask_again(intent_move("INFORM_INTENT", self._intent))
 
-    def _ask_again(self, asking: Move, slot: str, value: str) -> None:
+    def _ask_again(self, asking: Move) -> bool:
+        shown = self._rows[0] if self._rows else None
+        other = another_search(self._model, self._intent, self._wishes, shown, self._stage.rng)
+        if other is None:
+            return False
+        slot, value = other
         self._wishes[slot] = value
         self._user(asking, Move("INFORM", slot, (value,)))
         self._look_up()
+        return True
 
     def _offer(self) -> list[Move]:
         """Present the first row by a sentence's slots, with all that the next intent takes up."""

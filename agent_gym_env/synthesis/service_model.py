@@ -15,7 +15,7 @@ from agent_gym_env.synthesis.wording import Wording
 MOST_ROWS = 10
 """A search lists no more rows than this."""
 
-_REFUSED_OF_1000 = {True: 85, False: 45}
+_REFUSED_OF_1000 = {True: 150, False: 60}
 """Bookings that a service refuses: with a time that it can move, and without."""
 _COUNTER_OFFERS_OF_1000 = 650
 _TIME_SHIFTS = (30, -30, 60, -60, 90)
@@ -133,6 +133,10 @@ class ServiceModel:
     def is_attribute(self, slot: str) -> bool:
         """Whether the entities have this slot."""
         return slot in self._attributes
+
+    def is_unknown(self, slot: str) -> bool:
+        """Whether only the service can tell the slot's value: no intent takes it from the user."""
+        return self.is_attribute(slot) or not self.is_parameter(slot)
 
     def entities(self) -> list[Row]:
         """The rows of the entities file."""

@@ -68,7 +68,8 @@ class Stage:
     ) -> list[str]:
         """Draw one or two attributes of a row that the user may want to ask for."""
         settled = self.script.settled(model)
-        slots = [slot for slot in row if slot not in said and slot not in settled]
+        known = {*said, *settled}
+        slots = [slot for slot in row if slot not in known and model.is_unknown(slot)]
         wanted = 2 if self.happens(self.habits.second_question) else 1
         return self.rng.sample(slots, min(wanted, len(slots)))
 

@@ -28,12 +28,13 @@ def speak(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
         rng: draws the wordings.
     """
     acts = part.acts
-    said = _statements(part, rng) if "INFORM" in acts and len(acts) == 1 else []
+    said: list[Phrase] = []
     for act, words in _SPEAKERS.items():
         if act in acts:
             said += words(part, heard, rng)
-    if "INFORM" in acts and len(acts) > 1:
-        said += _statements(part, rng)
+    if "INFORM" in acts:
+        leads = phrases.STATEMENTS_ON_THE_SIDE if said else phrases.STATEMENTS
+        said.append(_statement(part, leads, rng))
     return said
 
 
@@ -49,7 +50,8 @@ def _requests(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
             options: list[Phrase] = [
                 [value(part, move.slot, it, wording.said_by_system, rng)] for it in move.values
             ]
-            said.append(draw(phrases.SUGGESTIONS, rng, listed(options, "or")))
+            leads = phrases.SUGGESTIONS if len(options) > 1 else phrases.GUESSES
+            said.append(draw(leads, rng, listed(options, "or")))
     return said
 
 
@@ -103,7 +105,7 @@ def _confirmation(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase
     return [sentence(draw(phrases.CONFIRMATIONS, rng, what))]
 
 
-def _statements(part: Part, rng: Random) -> list[Phrase]:
+def _statement(part: Part, leads: list[str], rng: Random) -> Phrase:
     wording = part.model.wording
     clauses = [
         fill(
@@ -112,7 +114,7 @@ def _statements(part: Part, rng: Random) -> list[Phrase]:
         )
         for slot, it in part.values("INFORM").items()
     ]
-    return [draw(phrases.STATEMENTS, rng, listed(clauses))]
+    return draw(leads, rng, listed(clauses))
 
 
 def _proposal(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:

@@ -7,7 +7,6 @@ from random import Random
 from typing import NamedTuple
 
 from agent_gym_env.corpus.sgd import (
-    DONTCARE,
     Act,
     Dialogue,
     DialogueAction,
@@ -161,7 +160,7 @@ class Transcript:
         memory = self.memory(part.model)
         for act in part.acts & _ADOPTING.keys():
             for (slot, canonical), words in self._adopted(part, act).items():
-                if part.model.is_parameter(slot) and memory.values.get(slot) != DONTCARE:
+                if part.model.is_parameter(slot):
                     memory.learn(slot, canonical, words)
         for action in actions:
             if action.act == "INFORM":

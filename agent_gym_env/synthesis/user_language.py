@@ -11,6 +11,7 @@ from agent_gym_env.synthesis.clauses import deed, draw, fragments, listed, value
 from agent_gym_env.synthesis.moves import Part
 from agent_gym_env.synthesis.utterance import Phrase, fill, join, sentence
 
+_FAILURE = {"NOTIFY_FAILURE", "REQ_MORE"}
 _GREETED = 0.3
 _WHOLE_OPENING = 0.35
 _BARE_VALUE = 0.35
@@ -58,18 +59,21 @@ def _part(part: Part, heard: Part | None, among_others: bool, rng: Random) -> li
     elif "REQUEST_ALTS" in acts:
         said += _alternatives(part, informed, rng)
     elif informed:
-        said += _answers(part, informed, rng)
+        said += _answers(part, informed, heard, rng)
     if "REQUEST" in acts:
         asked: list[Phrase] = [
             [part.model.wording.question(slot, rng)] for slot in part.slots("REQUEST")
         ]
-        said.append(draw(phrases.QUESTIONS, rng, listed(asked)))
+        leads = phrases.QUESTIONS_ON_THE_SIDE if said else phrases.QUESTIONS
+        said.append(draw(leads, rng, listed(asked)))
     return said
 
 
 def _stock(part: Part, acts: frozenset[Act], heard: Part | None, rng: Random) -> Phrase:
-    if acts == {"SELECT"} and part.model.name_slot() is None:
-        return draw(phrases.ACKNOWLEDGED, rng)
+    choice = heard and "SELECT" in acts and part.model.wording.choice(heard.intent, rng)
+    if choice:
+        goodbye = [draw(phrases.USER_GOODBYE, rng)] if "GOODBYE" in acts else []
+        return join([sentence([choice]), *goodbye])
     if acts != {"AFFIRM"}:
         return draw(_STOCK[acts], rng)
     before = heard.acts if heard else frozenset()
@@ -87,6 +91,8 @@ def _opening(
     wanted, indifferent = _by_preference(informed)
     saying = part.model.wording.said_by_user
     completions = fragments(part, wanted, saying, rng) + _carried(part, rng)
+    if completions and heard is not None and heard.acts >= _FAILURE:
+        return [sentence(draw(phrases.RETRIES, rng, join(completions)))]
     opening = part.model.wording.opening(part.intent, rng)
     if opening is not None and rng.random() < _WHOLE_OPENING and heard is None:
         said = [sentence([opening])]
@@ -115,22 +121,24 @@ def _carried(part: Part, rng: Random) -> list[Phrase]:
     return [[said] for said in words if said]
 
 
-def _answers(part: Part, informed: Mapping[str, str], rng: Random) -> list[Phrase]:
+def _answers(
+    part: Part, informed: Mapping[str, str], heard: Part | None, rng: Random
+) -> list[Phrase]:
     wanted, indifferent = _by_preference(informed)
+    return _wanted(part, wanted, heard, rng) + _indifference(part, indifferent, rng)
+
+
+def _wanted(part: Part, wanted: Mapping[str, str], heard: Part | None, rng: Random) -> list[Phrase]:
     saying = part.model.wording.said_by_user
-    said: list[Phrase] = []
-    bare = len(wanted) == 1 and rng.random() < _BARE_VALUE
-    for slot, canonical in wanted.items() if bare else ():
-        if part.model.kind(slot) != "boolean":
-            word = value(part, slot, canonical, saying, rng)
-            said.append(sentence(draw(phrases.ANSWERS, rng, fill("{it}", {"it": word}))))
-    if not said and wanted:
-        completions = fragments(part, wanted, saying, rng)
-        if completions:
-            said.append(sentence(draw(phrases.ANSWERS, rng, join(completions))))
-        other = wishes(part, wanted, saying, rng)
-        said += [sentence(draw(phrases.WISHES, rng, wish)) for wish in other]
-    return said + _indifference(part, indifferent, rng)
+    asked = heard.slots("REQUEST") if heard else []
+    is_bare = len(asked) == 1 and list(wanted) == asked and rng.random() < _BARE_VALUE
+    if is_bare and part.model.kind(asked[0]) != "boolean":
+        word = value(part, asked[0], wanted[asked[0]], saying, rng)
+        return [sentence(draw(phrases.BARE_ANSWERS, rng, fill("{it}", {"it": word})))]
+    completions = fragments(part, wanted, saying, rng)
+    said = [sentence(draw(phrases.ANSWERS, rng, join(completions)))] if completions else []
+    other = wishes(part, wanted, saying, rng)
+    return said + [sentence(draw(phrases.WISHES, rng, wish)) for wish in other]
 
 
 def _alternatives(part: Part, informed: Mapping[str, str], rng: Random) -> list[Phrase]:
@@ -153,7 +161,7 @@ def _corrections(part: Part, informed: Mapping[str, str], rng: Random) -> list[P
 
 
 def _indifference(part: Part, slots: list[str], rng: Random) -> list[Phrase]:
-    return [sentence(draw([part.model.wording.indifference(slot)], rng)) for slot in slots]
+    return [sentence([part.model.wording.indifference(slot, rng)]) for slot in slots]
 
 
 def _by_preference(informed: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -9,8 +9,8 @@ from agent_gym_env.corpus.sgd import DONTCARE
 from agent_gym_env.synthesis.service_model import Row, ServiceModel
 
 _OPTIONAL_WANTED = 0.3
-_INDIFFERENT = 0.06
-_FINDS_NOTHING = 0.04
+_INDIFFERENT = 0.03
+_FINDS_NOTHING = 0.03
 _TRIES = 20
 
 Wishes = dict[str, str]
@@ -50,14 +50,15 @@ def booking_wishes(
 
 
 def another_search(
-    model: ServiceModel, search: str, wishes: Wishes, rng: Random
+    model: ServiceModel, search: str, wishes: Wishes, shown: Row | None, rng: Random
 ) -> tuple[str, str] | None:
-    """Draw another value for one slot with which the search still finds something."""
+    """Draw another value for one slot with which the search finds something not just shown."""
     slots = [slot for slot in model.parameters(search) if slot in wishes or rng.random() < 0.5]
     rng.shuffle(slots)
     for slot in slots:
         for value in _others(model, slot, wishes.get(slot), rng):
-            if found(model, search, {**wishes, slot: value}):
+            rows = found(model, search, {**wishes, slot: value})
+            if rows and rows[0] != shown:
                 return slot, value
     return None
 

@@ -58,10 +58,14 @@ class Wording:
             return f"{self.label(slot)}: {'yes' if value == 'True' else 'no'}"
         return f"{self.label(slot)} {{{slot}}}"
 
-    def indifference(self, slot: str) -> str:
+    def indifference(self, slot: str, rng: Random) -> str:
         """A clause by which the user has no preference."""
         options = ["I don't mind about the", "I have no preference for the", "it can be any"]
-        return f"[{'|'.join(options)}] {self.label(slot)}"
+        what = self.label(slot)
+        if self._kinds[slot] == "boolean":
+            options = ["I don't mind whether", "it doesn't matter whether", "I don't care if"]
+            what = self.statement(slot, "True", rng)
+        return templates.choose(f"[{'|'.join(options)}] {what}", rng)
 
     def request(self, slot: str, rng: Random) -> str:
         """A question with which the system asks for a value."""
@@ -113,6 +117,10 @@ class Wording:
         """A sentence that presents a row by just these slots, if there is one."""
         options = self._intent(intent).offer
         return _drawn([text for text in options if templates.slots(text) == set(slots)], rng)
+
+    def choice(self, intent: str, rng: Random) -> str | None:
+        """A sentence with which the user takes a row, if there is one."""
+        return _drawn(self._intent(intent).select, rng)
 
     def proposal(self, intent: str, rng: Random) -> str | None:
         """A question that proposes an intent, if there is one."""

@@ -96,7 +96,7 @@ def test_each_way_to_answer_is_announced_before_it_is_scored(
 def test_a_reward_that_cannot_tell_is_left_out_of_the_mean(dev: Split) -> None:
     class Unsure:
         name = "unsure"
-        parts = ("length",)
+        parts: tuple[str, ...] = ("length",)
 
         def score(self, turn: ClosedTurn) -> Score:
             assert len(turn.text) <= 65_536

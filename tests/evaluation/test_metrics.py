@@ -12,6 +12,7 @@ from agent_gym_env.evaluation.metrics import (
     tool_counts,
     turn_facts,
 )
+from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.types import ToolCall
 from tests.evaluation.episode_factory import BOOK, FIND, call, due, episode, turn
 
@@ -120,7 +121,7 @@ def test_a_return_is_the_sum_of_an_episodes_rewards() -> None:
     ],
     ids=["a turn without a reward", "a failed episode", "an unfinished episode"],
 )
-def test_a_return_is_not_known_where_a_reward_may_be_missing(played: object) -> None:
+def test_a_return_is_not_known_where_a_reward_may_be_missing(played: Episode) -> None:
     assert episode_return(played) is None
 
 

@@ -20,7 +20,7 @@ class RememberingReward:
     """Remembers every closed turn that it is given; its value depends on all that it can read."""
 
     name = "remembering"
-    parts = ("length",)
+    parts: tuple[str, ...] = ("length",)
 
     def __init__(self) -> None:
         self.seen: list[ClosedTurn] = []

@@ -6,7 +6,7 @@ import msgspec
 from agent_gym_env.evaluation import showcase as module
 from agent_gym_env.evaluation.showcase import choose_episodes, showcase
 from agent_gym_env.rollout.episode import Episode, StepRecord
-from agent_gym_env.types import Action, Completion
+from agent_gym_env.types import Action, Completion, ToolCall
 from tests.evaluation.episode_factory import call, episode, episodes, turn
 
 
@@ -73,7 +73,9 @@ def test_what_does_not_fit_is_left_out(monkeypatch: Any) -> None:
 
 def test_nothing_that_was_said_can_end_the_script_element() -> None:
     hostile = "</script><!--<script>&"
-    played = episode(turn(says=hostile, made=[call(**{hostile: [{hostile: 1}]})]), policy=hostile)
+    played = episode(
+        turn(says=hostile, made=[ToolCall(hostile, {hostile: [{hostile: 1}]})]), policy=hostile
+    )
     written = showcase([[played]], [hostile], 1).json
     assert not set("<>&") & set(written)
     assert json.loads(written)["policies"] == [hostile]

@@ -16,7 +16,7 @@ class StrictReward:
     """Cannot tell of goodbyes, and gives half for a call."""
 
     name = "strict"
-    parts = ("words", "call")
+    parts: tuple[str, ...] = ("words", "call")
 
     def score(self, turn: ClosedTurn) -> Score:
         if turn.text == "Goodbye.":
@@ -54,7 +54,7 @@ def test_a_verification_counts_what_it_scored(train: Split) -> None:
 def test_an_empty_recording_is_named_as_the_reason(tmp_path: Path) -> None:
     class WordsReward:
         name = "words"
-        parts = ("words",)
+        parts: tuple[str, ...] = ("words",)
 
         def score(self, turn: ClosedTurn) -> Score:
             return Score(float(bool(turn.text)), {"words": float(bool(turn.text))})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent_gym_env.cli.arguments import Subparsers, add_json
 from agent_gym_env.cli.console import print_json
-from agent_gym_env.synthesis.corpus_writer import synthesize_corpus
+from agent_gym_env.synthesis.corpus_synthesis import synthesize_corpus
 
 
 def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:

@@ -10,7 +10,6 @@ from agent_gym_env.synthesis.stage import Stage
 from agent_gym_env.synthesis.transcript import Carried
 from agent_gym_env.synthesis.wishes import Wishes
 
-
 _FEW = 3
 """The question itself may list so many values: examples would repeat it."""
 

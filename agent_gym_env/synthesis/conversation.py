@@ -19,7 +19,7 @@ from agent_gym_env.synthesis.wishes import Wishes, booking_wishes, search_wishes
 
 
 class Errand(NamedTuple):
-    """What a user wants of one service: intents, each of which takes up the row of the one before."""
+    """What a user wants of a service: intents, each of which takes up the row of the one before."""
 
     model: ServiceModel
     intents: list[str]

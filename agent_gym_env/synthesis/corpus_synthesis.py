@@ -12,8 +12,8 @@ from agent_gym_env.corpus.schema_variants import SchemaVariant
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS, Service
 from agent_gym_env.errors import DataError
 from agent_gym_env.synthesis.corpus_writer import write_split
-from agent_gym_env.synthesis.entities import decode, read_entities, read_schema
 from agent_gym_env.synthesis.generate import synthesize
+from agent_gym_env.synthesis.sources import decode, read_entities, read_schema
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class SplitRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def synthesize_corpus(
-    schema: Path, entities: Path, out: Path, *, dialogues: int, seed: int, split: str = "train"
+    schema: Path, entities: Path, out: Path, dialogues: int, seed: int, *, split: str = "train"
 ) -> Summary:
     """Write dialogues about the services of a schema as one split of a corpus.
 
@@ -58,9 +58,9 @@ def synthesize_corpus(
         split: the split's name.
 
     Raises:
-        DataError: a file does not hold what it should.
+        DataError: a file does not hold what it should, or not enough for so many dialogues.
         StorageError: the split lies there already, or the disk cannot take it.
-        ValueError: the services cannot give so many different dialogues, or no such split exists.
+        ValueError: there is no such split, or no dialogue is asked for.
     """
     if split not in SPLITS:
         raise ValueError(f"expected one of {', '.join(SPLITS)} as split, found {split!r}")

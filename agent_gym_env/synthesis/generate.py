@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
 from agent_gym_env.corpus.sgd import Dialogue, Service
+from agent_gym_env.errors import DataError
 from agent_gym_env.synthesis.conversation import Errand, converse
 from agent_gym_env.synthesis.entities import ServiceEntry
 from agent_gym_env.synthesis.habits import Habits
@@ -36,8 +37,10 @@ def synthesize(
         habits: how often users and systems do what they may do or leave.
 
     Raises:
-        ValueError: the services are too small for so many different dialogues.
+        DataError: the services are too small for so many different dialogues.
     """
+    if dialogues < 1:
+        raise ValueError(f"expected at least 1 dialogue to write, found {dialogues}")
     models = [ServiceModel(it, entities.get(it.service_name, ServiceEntry())) for it in services]
     told: set[str] = set()
     for index in range(dialogues):
@@ -57,14 +60,14 @@ def _unlike(
         if words not in told:
             told.add(words)
             return dialogue
-    raise ValueError(
+    raise DataError(
         f"could not write a dialogue unlike the {len(told)} before: ask for fewer, or give the "
         "services more entities and values"
     )
 
 
 def _goal(models: Sequence[ServiceModel], rng: Random, habits: Habits) -> list[Errand]:
-    """Draw one to three services that have something to do with each other, and what to do there."""
+    """Draw one to three services that have something to do with each other, and errands there."""
     count = rng.choices((1, 2, 3), habits.services)[0]
     drawn = [rng.choice(models)]
     while len(drawn) < count:

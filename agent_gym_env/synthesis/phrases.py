@@ -309,6 +309,6 @@ GOODBYE = [
     "[Have a|Wishing you a] [nice|great|lovely|good|wonderful|pleasant|fantastic] "
     "[day|evening|afternoon|weekend|rest of the day][.|!]",
     "[Goodbye|Bye|Take care|You're welcome|My pleasure|Glad to help|Happy to help]"
-    "[.|!|, and take care!|. Have a nice day!|. Have a great day!|. Enjoy your day!"
+    "[.|!|. Have a nice day!|. Have a great day!|. Enjoy your day!"
     "|. See you next time!]",
 ]

@@ -71,16 +71,16 @@ class ServiceModel:
     def search_before(self, intent: str) -> str | None:
         """The search whose chosen row an intent takes up, if any.
 
-        It is the one that the entities file names, else, for a transaction, the first that gives
-        a slot it requires which the user does not give to the search.
+        It is the one that the entities file names, else, for a transaction, the one that gives
+        most of the slots it requires which the user does not give to the search.
         """
         entry = self._entry.intents.get(intent)
         if entry and entry.after:
             return entry.after
-        if not self._intents[intent].is_transactional:
+        if not self._intents[intent].is_transactional or not self.searches:
             return None
-        gives = (it for it in self.searches if self.row_gives(it, intent))
-        return next(gives, None)
+        best = max(self.searches, key=lambda search: len(self.row_gives(search, intent)))
+        return best if self.row_gives(best, intent) else None
 
     def intents_after(self, search: str) -> list[str]:
         """The intents that take up the chosen row of a search."""

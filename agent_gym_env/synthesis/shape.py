@@ -118,9 +118,8 @@ def table(shapes: dict[str, Shape]) -> str:
     """Write shapes side by side as a Markdown table, by name."""
     columns = [_cells(shape) for shape in shapes.values()]
     head = ["", *shapes]
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for label in columns[0]:
-        lines.append(f"| {label} | {' | '.join(column[label] for column in columns)} |")
+    rows = [[label, *(column[label] for column in columns)] for label in columns[0]]
+    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
     return "\n".join(lines)
 
 

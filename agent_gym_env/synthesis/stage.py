@@ -1,4 +1,4 @@
-"""What all scenes of one dialogue share: its transcript, its randomness and its speakers' habits."""
+"""What the scenes of one dialogue share: its transcript, its randomness, its speakers' habits."""
 
 from __future__ import annotations
 

@@ -22,6 +22,16 @@ _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _WHOLE = re.compile(r"\d+")
 _DECIMAL = re.compile(r"\d+(\.\d\d)?")
+_BOOLEAN = re.compile("True|False")
+_PATTERNS: dict[Kind, re.Pattern[str]] = {
+    "boolean": _BOOLEAN,
+    "date": _ISO_DATE,
+    "time": _CLOCK,
+    "money": _DECIMAL,
+    "number": _WHOLE,
+}
+"""In the order in which they are tried; other values are text."""
+
 _MONEY_WORDS = ("price", "cost", "fare", "fee", "amount", "balance", "rate_per")
 
 
@@ -43,16 +53,10 @@ def kind_of(slot: str, values: list[str]) -> Kind:
     """Tell the kind of a slot from its name and some of its canonical values."""
     if not values:
         return "text"
-    if all(value in ("True", "False") for value in values):
-        return "boolean"
-    if all(_ISO_DATE.fullmatch(value) for value in values):
-        return "date"
-    if all(_CLOCK.fullmatch(value) for value in values):
-        return "time"
     is_money = any(word in slot for word in _MONEY_WORDS)
-    if is_money and all(_DECIMAL.fullmatch(value) for value in values):
-        return "money"
-    return "number" if all(_WHOLE.fullmatch(value) for value in values) else "text"
+    possible = (kind for kind in _PATTERNS if kind != "money" or is_money)
+    fitting = (kind for kind in possible if all(fits(kind, value) for value in values))
+    return next(fitting, "text")
 
 
 def formal(kind: Kind, value: str) -> list[Surface]:
@@ -77,6 +81,12 @@ def spoken(kind: Kind, value: str) -> list[Surface]:
     if kind == "number" and int(value) < len(_NUMBER_WORDS):
         return [Surface(value), Surface(_NUMBER_WORDS[int(value)])]
     return [Surface(value)]
+
+
+def fits(kind: Kind, value: str) -> bool:
+    """Whether a canonical value is one of a kind."""
+    pattern = _PATTERNS.get(kind)
+    return pattern is None or pattern.fullmatch(value) is not None
 
 
 def pick(surfaces: list[Surface], rng: Random) -> Surface:

@@ -127,7 +127,7 @@ class Transcript:
         self._heard = part
 
     def settled(self, model: ServiceModel) -> dict[str, str]:
-        """Canonical values, or ``dontcare``, that the user has settled so far; ends the user's turn."""
+        """What the user has settled so far, canonical or ``dontcare``; ends the user's turn."""
         self._write_user_turn()
         return dict(self.memory(model).values)
 
@@ -167,7 +167,7 @@ class Transcript:
                 memory.learn(action.slot, action.canonical_values[0], action.values[0])
 
     def _adopted(self, part: Part, act: Act) -> dict[tuple[str, str], str]:
-        """What the user takes in: an offer whenever it was made, all else right after hearing it."""
+        """What the user takes in: an offer whenever made, all else right after hearing it."""
         recent = self._heard.acts if self._heard else frozenset[Act]()
         adopted: dict[tuple[str, str], str] = {}
         for said_with in _ADOPTING[act]:

@@ -18,7 +18,16 @@ from agent_gym_env.synthesis.entities import (
 from agent_gym_env.synthesis.surfaces import Kind, Surface, formal, pick, spoken
 
 _CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_PLAIN = re.compile(r"[^\s\[\]{}|]+")
 _LONGEST_VERB_PHRASE = 9
+_VERBS = frozenset(
+    (
+        *("add", "book", "buy", "cancel", "change", "check", "find", "get", "hire", "list"),
+        *("look", "make", "order", "pay", "play", "purchase", "rent", "request", "reserve"),
+        *("schedule", "search", "see", "send", "set", "share", "show", "track", "transfer"),
+        *("update", "view"),
+    )
+)
 _INFORM_BY_KIND: dict[Kind, list[str]] = {"date": ["on {}"], "time": ["at {}"]}
 
 
@@ -214,11 +223,10 @@ def _drawn(options: list[str], rng: Random) -> str | None:
 
 
 def _verb_phrase(intent: Intent) -> str:
-    """Read the description as a verb phrase where it begins like the name, else the name."""
-    words = _CAMEL.findall(intent.name)
-    described = intent.description.rstrip(".").split()
-    begins_alike = bool(described) and described[0].lower() == words[0].lower()
-    if begins_alike and len(described) <= _LONGEST_VERB_PHRASE:
-        words = [described[0].lower(), *described[1:]]
-        return " ".join(words)
-    return " ".join(words).lower()
+    """Read the description as a verb phrase where it begins with a verb, else the name."""
+    named = [word.lower() for word in _CAMEL.findall(intent.name)]
+    described = _PLAIN.findall(intent.description.rstrip("."))
+    verbs = {*_VERBS, *named[:1]}
+    if described and described[0].lower() in verbs and len(described) <= _LONGEST_VERB_PHRASE:
+        return " ".join([described[0].lower(), *described[1:]])
+    return " ".join(named)

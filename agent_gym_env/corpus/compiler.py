@@ -86,6 +86,8 @@ def compile_split(
                 compiler.note_offset(writer.write(_ENCODE_TASK(task)))
             if on_shard is not None:
                 on_shard(done, len(shards))
+        if not compiler.ids:
+            raise DataError(f"the shards of split {split!r} hold no dialogue", file=source.name)
         writer.end_section("tasks")
         for name, section in compiler.sections():
             writer.write(section)
@@ -125,8 +127,9 @@ def _schema(
     original = _services(source, schema_member(split), on_bytes)
     if schema_variant is None:
         return original, None
-    rewritten = _services(source, schema_member(split, schema_variant), on_bytes)
-    variant = SchemaVariant(original, rewritten)
+    member = schema_member(split, schema_variant)
+    rewritten = _services(source, member, on_bytes)
+    variant = SchemaVariant(original, rewritten, file=source.locate(member))
     return variant.services, variant
 
 
@@ -215,7 +218,14 @@ def _dialogues(data: bytes, file: str, variant: SchemaVariant | None) -> Iterato
             named = _decode(msgspec.json.Decoder(_Named), raw, at)
             dialogue = _decode(_DIALOGUE, raw, at._replace(dialogue_id=named.dialogue_id))
         located = _Located(dialogue, at._replace(dialogue_id=dialogue.dialogue_id))
-        yield located if variant is None else located._replace(dialogue=variant.rewrite(dialogue))
+        yield located if variant is None else _rewritten(located, variant)
+
+
+def _rewritten(located: _Located, variant: SchemaVariant) -> _Located:
+    try:
+        return located._replace(dialogue=variant.rewrite(located.dialogue))
+    except DataError as error:
+        raise located.error(error.problem) from error
 
 
 class _SplitCompiler:

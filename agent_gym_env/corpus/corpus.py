@@ -202,13 +202,13 @@ class Split:
 
     @functools.cached_property
     def _indices(self) -> dict[str, int]:
-        ids = msgspec.msgpack.decode(self._store.section("ids"), type=list[str])
+        ids = msgspec.msgpack.decode(self._store.checked("ids"), type=list[str])
         return {dialogue_id: index for index, dialogue_id in enumerate(ids)}
 
     @functools.cached_property
     def schema(self) -> list[Service]:
         """The services, as the schema describes them."""
-        return msgspec.msgpack.decode(self._store.section("schema"), type=list[Service])
+        return msgspec.msgpack.decode(self._store.checked("schema"), type=list[Service])
 
     @functools.cached_property
     def tools(self) -> dict[str, ToolSpec]:
@@ -218,7 +218,7 @@ class Split:
     @functools.cached_property
     def word_counts(self) -> WordCounts:
         """In how many of the split's system utterances each word stands."""
-        return msgspec.msgpack.decode(self._store.section("words"), type=WordCounts)
+        return msgspec.msgpack.decode(self._store.checked("words"), type=WordCounts)
 
     @functools.cached_property
     def entities(self) -> EntityTable:

@@ -123,15 +123,25 @@ class Store:
         section = self.header.sections[name]
         return memoryview(self._map)[section.offset : section.offset + section.size]
 
+    def checked(self, name: str) -> memoryview:
+        """Give a section's bytes when they are those that were written.
+
+        Raises:
+            StorageError: a byte has changed since.
+        """
+        data = self.section(name)
+        if zlib.crc32(data) != self.header.sections[name].crc:
+            raise self.damage(f"section {name!r} does not match its checksum")
+        return data
+
     def verify(self) -> None:
         """Read everything and compare it with its checksums.
 
         Raises:
             StorageError: a byte has changed since it was written.
         """
-        for name, section in self.header.sections.items():
-            if zlib.crc32(self.section(name)) != section.crc:
-                raise self.damage(f"section {name!r} does not match its checksum")
+        for name in self.header.sections:
+            self.checked(name)
 
     def damage(self, problem: str) -> StorageError:
         """Make the error for a store that cannot be read."""

@@ -12,7 +12,6 @@ from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.oracle import OraclePolicy
-from agent_gym_env.policies.retrieval import RetrievalPolicy
 from agent_gym_env.policies.uniform import UniformPolicy
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rollout.episode import Episode
@@ -32,6 +31,8 @@ def make_env(*, max_episode_steps: int | None = None, **arguments: Any) -> Env:
 
 
 def _retrieval(env: Env, **options: Any) -> Policy:
+    from agent_gym_env.policies.retrieval import RetrievalPolicy
+
     corpus = _bare(env).corpus
     return RetrievalPolicy(corpus.split("train"), **options)
 

@@ -35,7 +35,7 @@ constant = list(rollout("constant", **world))
 for episodes in (mine, constant):
     evaluation = summarize(episodes)
     reward = evaluation.reward
-    print(f"{evaluation.policy:>10}: {reward.value:.3f}  95 % [{reward.low:.3f}, {reward.high:.3f}]")
+    print(f"{evaluation.policy:>10}: {reward.mean:.3f}  95 % [{reward.low:.3f}, {reward.high:.3f}]")
 
 difference = compare(mine, constant).reward
-print(f"difference {difference.value:+.3f}: {mine[0].policy} is {difference.verdict}")
+print(f"difference {difference.difference:+.3f}: {mine[0].policy} is {difference.verdict}")

@@ -151,7 +151,7 @@ def _verify(options: argparse.Namespace) -> None:
         if report.damaged:
             raise ChecksumError(
                 f"{len(report.damaged)} files differ from SGD's: {', '.join(report.damaged[:5])}; "
-                "delete them and run: agent-gym data download",
+                "to replace them, run: agent-gym data download",
                 file=report.folder,
             )
     corpus = open_corpus(options.corpus, schema_variant=options.schema_variant)

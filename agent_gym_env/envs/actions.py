@@ -29,7 +29,9 @@ MALFORMED = "malformed_tool_call"
 
 _HERMES_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _EXPECTED_CALL = 'a call is {"name": "Service-Intent", "arguments": {…}}'
+_UNREADABLE = (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ValueError)
 _decode = msgspec.json.Decoder().decode
+_decode_calls = msgspec.json.Decoder(list[ToolCall]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -68,8 +70,10 @@ def parse_action(action: Any) -> ParsedAction:
     if type(action) is dict:  # the common case, before the slow check for any mapping
         text, calls = action.get("text"), action.get("tool_calls")
         if type(text) is str and type(calls) is str:
-            if not calls and len(text) <= MAX_TEXT_LENGTH and text.isascii():
-                return text, (), None
+            if len(text) <= MAX_TEXT_LENGTH and text.isascii():
+                plain = _plain_calls(calls) if calls else ()
+                if plain is not None:
+                    return text, plain, None
             return _parse_leaves(text, calls)
     if isinstance(action, Mapping):
         return _parse_mapping(action)
@@ -88,6 +92,25 @@ def parse_action(action: Any) -> ParsedAction:
 def _parse_leaves(text: str, tool_calls: str) -> ParsedAction:
     """Understand a member of the action space, given by its two texts."""
     return _assemble(text, _calls_from_json(tool_calls) if tool_calls else ())
+
+
+def _plain_calls(text: str) -> Sequence[ToolCall] | None:
+    """Read calls that are nothing but what they should be; ``None`` where a closer look is needed.
+
+    Most calls are, and to look closely takes several times as long.
+    """
+    if len(text) > MAX_TEXT_LENGTH or text.count("{") + text.count("[") > MAX_DEPTH:
+        return None
+    try:
+        calls = _decode_calls(text)
+    except _UNREADABLE:
+        return None
+    if len(calls) > MAX_TOOL_CALLS:
+        return None
+    for call in calls:
+        if not 0 < len(call.name) <= MAX_NAME_LENGTH:
+            return None
+    return calls
 
 
 def _parse_mapping(action: Mapping[str, Any]) -> ParsedAction:
@@ -196,7 +219,7 @@ def _value_from_json(text: str) -> Any:
     try:
         # A subclass such as numpy's would be read as the bytes behind it.
         return _decode(str(text))
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ValueError) as error:
+    except _UNREADABLE as error:
         return _malformed(f"this is not JSON ({_reason(error)}); {_EXPECTED_CALL}")
 
 

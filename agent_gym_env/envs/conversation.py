@@ -57,7 +57,7 @@ class Conversation:
             result = self._answer(call, len(self.calls) + len(made))
             if result.error is not None and refused is None:
                 refused = result.error.partition(":")[0]
-            named = ToolCall(result.name, call.arguments if isinstance(call, ToolCall) else {})
+            named = _named(call, result.name)
             content = _encode(result).decode()
             call_id = f"call_{self.executed}"
             self.executed += 1
@@ -87,6 +87,13 @@ class Conversation:
         if isinstance(call, RefusedCall):
             return ToolResult(call.name, "error", error=call.error)
         return self.backend.execute(call)
+
+
+def _named(call: ToolCall | RefusedCall, name: str) -> ToolCall:
+    """Give a call under its tool's full name."""
+    if isinstance(call, ToolCall):
+        return call if call.name == name else ToolCall(name, call.arguments)
+    return ToolCall(name)
 
 
 def reply_message(text: str) -> str:

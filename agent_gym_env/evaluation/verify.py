@@ -1,19 +1,21 @@
-"""Whether a reward gives every recorded turn of a corpus its full mark."""
+"""Whether the oracle earns the full mark at every turn of a corpus, and is answered as recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from agent_gym_env.corpus.corpus import Split
-from agent_gym_env.corpus.task import Task, Turn
+from agent_gym_env.corpus.task import Task
+from agent_gym_env.evaluation.evaluate import setting_of
+from agent_gym_env.evaluation.rescore import closed_turns
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
+from agent_gym_env.rollout.episode import Episode, TurnRecord
 from agent_gym_env.types import ToolCall
 
 
 class ShortTurn(msgspec.Struct, frozen=True):
-    """A recorded turn that earns less than 1.
+    """A turn in which doing what the corpus did earns less than 1, or is answered otherwise.
 
     Attributes:
         dialogue_id: the dialogue.
@@ -31,7 +33,7 @@ class ShortTurn(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """What the recorded dialogues of a split earn.
+    """What the oracle earned in a split.
 
     Attributes:
         corpus: fingerprint of the split.
@@ -40,7 +42,7 @@ class Verification(msgspec.Struct, frozen=True):
         rewards: names of the rewards.
         dialogues: how many were scored.
         turns: how many were scored.
-        short: the turns that earn less than 1.
+        short: the turns that fell short.
     """
 
     corpus: str
@@ -52,30 +54,31 @@ class Verification(msgspec.Struct, frozen=True):
     short: tuple[ShortTurn, ...]
 
 
-def verify(
-    split: Split, rewards: Sequence[Reward], *, on_dialogue: Callable[[], None] | None = None
-) -> Verification:
-    """Answer every turn of a split as its recording does, and score the answer.
+def verify(episodes: Iterable[Episode], rewards: Sequence[Reward]) -> Verification:
+    """Score what the oracle did, and compare what its calls were answered with the recordings.
 
     Args:
-        split: the dialogues.
-        rewards: that need no conversation around the turn.
-        on_dialogue: called after each dialogue.
+        episodes: of the oracle, all of one split.
+        rewards: that score them.
+
+    Raises:
+        ValueError: there are no episodes.
     """
-    turns = 0
+    setting, dialogues, turns = None, 0, 0
     short: list[ShortTurn] = []
-    for index in range(len(split)):
-        task = split.task(index)
-        turns += len(task.turns)
-        short += _short_turns(task, rewards)
-        if on_dialogue is not None:
-            on_dialogue()
+    for episode in episodes:
+        setting = setting or setting_of(episode)
+        dialogues += 1
+        turns += len(episode.turns)
+        short += _short_turns(episode, rewards)
+    if setting is None:
+        raise ValueError("there are no episodes to verify")
     return Verification(
-        corpus=split.fingerprint,
-        split=split.name,
-        schema_variant=split.schema_variant,
+        corpus=setting.corpus,
+        split=setting.split,
+        schema_variant=setting.schema_variant,
         rewards=tuple(reward.name for reward in rewards),
-        dialogues=len(split),
+        dialogues=dialogues,
         turns=turns,
         short=tuple(short),
     )
@@ -88,24 +91,39 @@ def as_recorded(task: Task, index: int) -> ClosedTurn:
     return ClosedTurn(turn.text, calls, turn, task.date, index=index)
 
 
-def _short_turns(task: Task, rewards: Sequence[Reward]) -> Iterator[ShortTurn]:
-    for index, turn in enumerate(task.turns):
-        closed = as_recorded(task, index)
+def _short_turns(episode: Episode, rewards: Sequence[Reward]) -> Iterator[ShortTurn]:
+    for record, closed in zip(episode.turns, closed_turns(episode), strict=True):
+        answered = _is_answered_as_recorded(record)
         for reward in rewards:
             score = reward.score(closed)
-            if score.value != 1.0:
-                reason = _reason(score, turn)
-                yield ShortTurn(task.dialogue_id, index, reward.name, score.value, reason)
+            if score.value != 1.0 or not answered:
+                reason = _reason(score, record, answered)
+                yield ShortTurn(episode.dialogue_id, closed.index, reward.name, score.value, reason)
 
 
-def _reason(score: Score, turn: Turn) -> str:
+def _is_answered_as_recorded(record: TurnRecord) -> bool:
+    call = record.target.call
+    if call is None:
+        return True
+    recorded = {
+        "name": call.name,
+        "status": call.status,
+        "results": msgspec.json.decode(call.results),
+    }
+    answers = [step.tool_result for step in record.steps if step.tool_result]
+    return [msgspec.json.decode(answer) for answer in answers] == [[recorded]]
+
+
+def _reason(score: Score, record: TurnRecord, answered: bool) -> str:
     if score.reason:
         return score.reason
-    parts = [
+    reasons = [
         f"{name} {value:.3f}"
         for name, value in score.components.items()
         if value is not None and value < 1.0
     ]
-    if not turn.text:
-        parts.append("the recorded reply is empty")
-    return ", ".join(parts)
+    if not record.target.text:
+        reasons.append("the recorded reply is empty")
+    if not answered:
+        reasons.append("the call was not answered as recorded")
+    return ", ".join(reasons)

@@ -21,8 +21,9 @@ def tool_accuracy(
     """
     if expected is None or not made:
         return 1.0 if expected is None and not made else 0.0
-    best = max([_call_accuracy(expected, call, agreement) for call in made])
-    return best / len(made)
+    if len(made) == 1:
+        return _call_accuracy(expected, made[0], agreement)
+    return max([_call_accuracy(expected, call, agreement) for call in made]) / len(made)
 
 
 def _call_accuracy(expected: RecordedCall, call: ToolCall, agreement: Agreement) -> float:

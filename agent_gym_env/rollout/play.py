@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import gymnasium as gym
 import msgspec
+import numpy as np
 
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.policies.base import Policy
@@ -57,11 +59,25 @@ def play(
 
 
 def play_all(
-    env: gym.Env[Any, Any], policy: Policy, dialogue_ids: Iterable[str], *, seed: int | None = None
+    env: gym.Env[Any, Any],
+    policy: Policy,
+    dialogue_ids: Iterable[str],
+    *,
+    seed: int = 0,
 ) -> Iterator[Episode]:
-    """Play dialogues one after another; each begins with the same seed."""
+    """Play dialogues one after another.
+
+    Each episode has a seed of its own, made from ``seed`` and the dialogue: a policy that draws
+    does not repeat itself, and two policies on one dialogue have the same seed.
+    """
     for dialogue_id in dialogue_ids:
-        yield play(env, policy, dialogue_id=dialogue_id, seed=seed)
+        yield play(env, policy, dialogue_id=dialogue_id, seed=episode_seed(seed, dialogue_id))
+
+
+def episode_seed(seed: int, dialogue_id: str) -> int:
+    """Derive the seed of one dialogue's episode, in [0, 2**32)."""
+    entropy = [seed, zlib.crc32(dialogue_id.encode())]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
 class _Record:

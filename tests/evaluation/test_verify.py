@@ -2,13 +2,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 
-from agent_gym_env.corpus.corpus import Split, open_corpus
+from agent_gym_env.assembly import reward_of, rollout
+from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, Dialogue
 from agent_gym_env.evaluation.table import verification_rows
 from agent_gym_env.evaluation.verify import Verification, as_recorded, verify
 from agent_gym_env.rewards.base import ClosedTurn, Score
-from agent_gym_env.rewards.presets import make_reward
 from tests.corpora import TRAMS, system, user, write_split, write_tiny_corpus
 
 
@@ -26,13 +27,13 @@ class StrictReward:
 
 
 @pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> Split:
-    """Three dialogues; the first has three calls and a goodbye, the others a call each."""
-    return open_corpus(write_tiny_corpus(tmp_path_factory.mktemp("tiny"))).split("train")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three dialogues in train; the first has three calls and a goodbye, the others a call each."""
+    return write_tiny_corpus(tmp_path_factory.mktemp("tiny"))
 
 
-def test_every_turn_below_one_is_listed_with_its_place_and_its_reason(train: Split) -> None:
-    found = verify(train, [StrictReward()])
+def test_every_turn_below_one_is_listed_with_its_place_and_its_reason(tiny: Path) -> None:
+    found = verify(rollout("oracle", corpus=str(tiny), split="train"), [StrictReward()])
     assert verification_rows(found) == [
         ("1_00000", "0", "strict", "0.750", "call 0.500"),
         ("1_00000", "1", "strict", "0.750", "call 0.500"),
@@ -43,11 +44,11 @@ def test_every_turn_below_one_is_listed_with_its_place_and_its_reason(train: Spl
     ]
 
 
-def test_a_verification_counts_what_it_scored(train: Split) -> None:
-    seen: list[None] = []
-    found = verify(train, [StrictReward()], on_dialogue=lambda: seen.append(None))
-    assert (found.dialogues, found.turns, len(seen)) == (3, 8, 3)
-    assert (found.split, found.corpus, found.rewards) == ("train", train.fingerprint, ("strict",))
+def test_a_verification_counts_what_it_scored(tiny: Path) -> None:
+    found = verify(rollout("oracle", corpus=str(tiny), split="train"), [StrictReward()])
+    assert (found.dialogues, found.turns) == (3, 8)
+    assert (found.split, found.rewards) == ("train", ("strict",))
+    assert found.corpus == open_corpus(tiny).split("train").fingerprint
     assert msgspec.json.decode(msgspec.json.encode(found), type=Verification) == found
 
 
@@ -61,12 +62,34 @@ def test_an_empty_recording_is_named_as_the_reason(tmp_path: Path) -> None:
 
     silent = Dialogue("1_00000", ["Trams_1"], [user("Trams_1", "Bye."), system("Trams_1", "")])
     write_split(tmp_path / "test", [TRAMS], {"dialogues_001.json": [silent]})
-    (short,) = verify(open_corpus(tmp_path).split("test"), [WordsReward()]).short
+    played = rollout("oracle", corpus=str(tmp_path), split="test")
+    (short,) = verify(played, [WordsReward()]).short
     assert short.reason == "words 0.000, the recorded reply is empty"
 
 
-def test_a_turn_as_recorded_says_and_calls_what_the_corpus_did(train: Split) -> None:
-    task = train.task(0)
+def test_a_call_that_is_answered_otherwise_than_recorded_is_named(tiny: Path) -> None:
+    class Content:
+        name = "content"
+        parts: tuple[str, ...] = ("all",)
+
+        def score(self, turn: ClosedTurn) -> Score:
+            return Score(1.0, {"all": 1.0})
+
+    (episode, *_) = rollout("oracle", corpus=str(tiny), split="train")
+    turn = episode.turns[0]
+    other = structs.replace(turn.steps[0], tool_result='[{"name":"T","status":"error"}]')
+    turns = (structs.replace(turn, steps=(other, *turn.steps[1:])), *episode.turns[1:])
+    (short,) = verify([structs.replace(episode, turns=turns)], [Content()]).short
+    assert (short.turn, short.reason) == (0, "the call was not answered as recorded")
+
+
+def test_without_episodes_there_is_nothing_to_verify() -> None:
+    with pytest.raises(ValueError, match="no episodes"):
+        verify([], [StrictReward()])
+
+
+def test_a_turn_as_recorded_says_and_calls_what_the_corpus_did(tiny: Path) -> None:
+    task = open_corpus(tiny).split("train").task(0)
     closed = as_recorded(task, 1)
     assert closed.text == "We are out of Sencha."
     assert [call.name for call in closed.calls] == ["Teas_1-Order"]
@@ -74,21 +97,24 @@ def test_a_turn_as_recorded_says_and_calls_what_the_corpus_did(train: Split) -> 
     assert (closed.index, closed.date, closed.target) == (1, task.date, task.turns[1])
 
 
-@pytest.mark.parametrize("split_name", ["train", "dev", "test"])
-def test_every_turn_of_the_embedded_corpus_earns_exactly_one(split_name: str) -> None:
-    corpus = open_corpus("sample")
-    split = corpus.split(split_name)
-    rewards = [make_reward(name, split, corpus) for name in ("ground_truth", "balanced")]
-    assert verify(split, rewards).short == ()
+@pytest.mark.parametrize("variant", [None, "v2"])
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_the_oracle_earns_exactly_one_at_every_turn_of_the_embedded_corpus(
+    split: str, variant: str | None
+) -> None:
+    assert _verified("sample", split, variant).short == ()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("variant", [None, *SCHEMA_VARIANTS])
-@pytest.mark.parametrize("split_name", ["train", "dev", "test"])
-def test_every_turn_of_sgd_earns_exactly_one(
-    sgd_path: Path, split_name: str, variant: str | None
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_the_oracle_earns_exactly_one_at_every_turn_of_sgd(
+    sgd_path: Path, split: str, variant: str | None
 ) -> None:
-    corpus = open_corpus(sgd_path, schema_variant=variant)
-    split = corpus.split(split_name)
-    rewards = [make_reward(name, split, corpus) for name in ("ground_truth", "balanced")]
-    assert verify(split, rewards).short == ()
+    assert _verified(str(sgd_path), split, variant).short == ()
+
+
+def _verified(corpus: str, split: str, variant: str | None) -> Verification:
+    world = {"corpus": corpus, "split": split, "schema_variant": variant}
+    rewards = [reward_of(name, **world) for name in ("ground_truth", "balanced")]
+    return verify(rollout("oracle", **world), rewards)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from agent_gym_env.synthesis.moves import Move, about, each, intent_move
 from agent_gym_env.synthesis.service_model import Answer, Row, ServiceModel
@@ -36,7 +36,7 @@ class Booking:
             self._confirm()
             parameters = self._parameters()
             answer = self._model.book(self._intent, parameters, self._row)
-            asked = self._affirm(answer, parameters)
+            asked = self._affirm(answer)
             if answer.succeeded:
                 self._succeed(answer, parameters, asked)
                 return
@@ -56,12 +56,11 @@ class Booking:
             self._user(Move("NEGATE"), other)
             self._system(*each("CONFIRM", self._parameters()))
 
-    def _affirm(self, answer: Answer, parameters: Collection[str]) -> Row:
+    def _affirm(self, answer: Answer) -> Row:
         """Let the user agree; return the attributes that the user asks for with it."""
-        asks = bool(answer.rows) and self._stage.happens(
-            self._stage.habits.question_at_confirmation
-        )
-        slots = self._unknown(answer.rows[0], parameters) if asks else []
+        slots: list[str] = []
+        if answer.rows and self._stage.happens(self._stage.habits.question_at_confirmation):
+            slots = self._stage.untold_attributes(self._model, answer.rows[0])
         self._user(Move("AFFIRM"), *about("REQUEST", slots))
         return {slot: answer.rows[0][slot] for slot in slots}
 
@@ -69,7 +68,7 @@ class Booking:
         informs = each("INFORM", asked)
         self._system(Move("NOTIFY_SUCCESS"), *informs, call=parameters, results=answer.rows)
         if self._stage.happens(self._stage.habits.question_after_booking):
-            self._stage.question(self._model, self._intent, answer.rows[0], list(asked))
+            self._stage.question(self._model, self._intent, answer.rows[0])
         self._user(Move("THANK_YOU"))
 
     def _counter_offer(self, answer: Answer, parameters: Row, asked: Row) -> None:
@@ -110,9 +109,6 @@ class Booking:
         slot, value = other
         self._wishes[slot] = value
         return Move("INFORM", slot, (value,))
-
-    def _unknown(self, row: Row, parameters: Collection[str]) -> list[str]:
-        return self._stage.unknown_attributes(self._model, row, list(parameters))
 
     def _parameters(self) -> Row:
         return self._stage.parameters(self._model, self._intent)

@@ -55,6 +55,8 @@ class IntentEntry(_Entry, frozen=True):
     """What is known of an intent beyond its schema.
 
     Attributes:
+        noun: what it finds, where that is not the service's noun.
+        plural: more than one of them.
         after: the search of the same service whose chosen row this transaction takes up.
         do: what it does as the user would say it after "I'd like to", such as ``"book a table"``.
         open: whole sentences with which the user opens instead.
@@ -65,6 +67,8 @@ class IntentEntry(_Entry, frozen=True):
         failure: sentences that report a failure or an empty result.
     """
 
+    noun: str = ""
+    plural: str = ""
     after: str = ""
     do: list[str] = []
     open: list[str] = []

@@ -47,8 +47,13 @@ RETRIES = [
 
 # {} is a row of fragments such as "in Austin on March 4th", after an opening sentence.
 PREFERENCES = [
-    "[Preferably|Ideally|If possible,|Best would be something] {}",
-    "[It should be|I'd like it to be|I'm thinking of something] {}",
+    "[Preferably|Ideally|If possible,|Best would be one] {}",
+    "[It should be|I'd like it to be|I'm thinking of one] {}",
+]
+
+# The same, after the answer to a question.
+FURTHER_PREFERENCES = [
+    "[Preferably|Ideally|If possible,|And please,|And, if possible,] {}",
 ]
 
 # {} is a row of fragments that answers a question.
@@ -57,7 +62,7 @@ ANSWERS = [
     "{} [please|would be great|would be good|if possible|if you can]",
     "[I'd say|I'm thinking|Probably|Ideally|Let me think... |Hmm,] {}",
     "[Oh, |Sure, |Okay, |Well, |Ah yes, |Right, ]{}[, please|]",
-    "[It should be|I'd prefer it|I'd like it] {}",
+    "[It should be|I'd like it] {}",
 ]
 
 # {} is a value that answers a question.
@@ -172,8 +177,7 @@ CONFIRMED = [
 ACCEPTED_COUNTER_OFFER = [
     "[Yes|Sure|Okay|Alright|Yeah|Fine|Oh well, yes], [that works|that's fine|that works too"
     "|that will do|let's do that|that's good for me|book that][.|, please.|, thanks.]",
-    "[That works|That's fine|That's okay] [too|as well|for me|just as well]"
-    "[.|, go ahead.|, please do that.]",
+    "[That works|That's fine|That's okay] [too|as well|for me][.|, go ahead.|, please do that.]",
 ]
 REFUSED_COUNTER_OFFER = [
     "[No|Hmm, no|Sorry, no|Unfortunately not], [that doesn't work for me|that won't work"
@@ -297,12 +301,11 @@ COUNTER_OFFERS = [
     "[How about|What about] {}?",
 ]
 REQ_MORE = [
-    "[Is there anything else|Is there something else|Do you need anything else]"
-    "[?| I can do?| I can help with?| today?| right now?]",
+    "[Is there anything else|Is there something else][?| I can do?| I can help with?| today?]",
+    "[Do you need|Would you like|Will there be] anything else[?| today?| right now?]",
     "[Can|Could|May] I [help|assist] you [with anything else|with something else"
     "|in any other way|any further][?| today?]",
-    "[What else can I do for you|Is there more I can do for you|Would you like anything else"
-    "|Anything else on your list|Do you need any more help|Will there be anything else]"
+    "[Is there more I can do for you|Anything else on your list|Do you need any more help]"
     "[?| today?| right now?]",
 ]
 GOODBYE = [

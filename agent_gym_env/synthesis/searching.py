@@ -25,7 +25,7 @@ class Searching:
         self._intent = intent
         self._wishes = wishes
         self._rows: list[Row] = []
-        self._offered: list[str] = []
+        self._shown: list[Row] = []
         self._steps = 0
 
     def choose(self) -> Row | None:
@@ -33,7 +33,7 @@ class Searching:
         self._look_up()
         while self._rows or self._retry():
             if self._stage.happens(self._stage.habits.question):
-                self._stage.question(self._model, self._intent, self._rows[0], self._offered)
+                self._stage.question(self._model, self._intent, self._rows[0])
             step = self._next_step()
             if step == "next":
                 self._show_next()
@@ -90,8 +90,9 @@ class Searching:
         return wants_to and self._ask_again(intent_move("INFORM_INTENT", self._intent))
 
     def _ask_again(self, asking: Move) -> bool:
-        shown = self._rows[0] if self._rows else None
-        other = another_search(self._model, self._intent, self._wishes, shown, self._stage.rng)
+        other = another_search(
+            self._model, self._intent, self._wishes, self._shown, self._stage.rng
+        )
         if other is None:
             return False
         slot, value = other
@@ -105,8 +106,10 @@ class Searching:
         later = self._model.intents_after(self._intent)
         needed = {it for intent in later for it in self._model.row_gives(self._intent, intent)}
         wording = self._model.wording
-        self._offered = wording.offered_slots(self._intent, needed, self._stage.rng)
-        return each("OFFER", {slot: self._rows[0][slot] for slot in self._offered})
+        offered = wording.offered_slots(self._intent, needed, self._stage.rng)
+        self._stage.show(self._model, offered)
+        self._shown.append(self._rows[0])
+        return each("OFFER", {slot: self._rows[0][slot] for slot in offered})
 
     def _indifferent(self) -> list[str]:
         settled = self._stage.script.settled(self._model)

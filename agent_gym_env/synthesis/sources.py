@@ -80,7 +80,7 @@ def decode(path: Path, shape: type[_Decoded]) -> _Decoded:
 
 
 def _read_entries(path: Path) -> dict[str, ServiceEntry]:
-    """Read the entries one by one: msgspec does not say under which key of a map it met an error."""
+    """Read the entries one by one: msgspec does not say under which key it met an error."""
     entries = {}
     for name, parts in decode(path, _RawEntities).services.items():
         place = f"/services/{name}"

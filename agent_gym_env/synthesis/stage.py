@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from random import Random
 
 from agent_gym_env.corpus.sgd import DONTCARE
@@ -26,6 +26,7 @@ class Stage:
         self.rng = rng
         self.habits = habits
         self._known: dict[str, Carried] = {}
+        self._told: dict[str, set[str]] = {}
 
     def happens(self, share: float) -> bool:
         """Draw whether something happens."""
@@ -63,22 +64,22 @@ class Stage:
                 sent[slot] = value
         return sent
 
-    def unknown_attributes(
-        self, model: ServiceModel, row: Row, said: Sequence[str] = ()
-    ) -> list[str]:
-        """Draw one or two attributes of a row that the user may want to ask for."""
-        settled = self.script.settled(model)
-        known = {*said, *settled}
+    def show(self, model: ServiceModel, said: Collection[str]) -> None:
+        """Note that the system presents another row, and the slots by which it does."""
+        self._told[model.name] = set(said)
+
+    def untold_attributes(self, model: ServiceModel, row: Row) -> list[str]:
+        """Draw one or two attributes of a row that the user does not know, if there are any."""
+        told = self._told.setdefault(model.name, set())
+        known = told | self.script.settled(model).keys()
         slots = [slot for slot in row if slot not in known and model.is_unknown(slot)]
         wanted = 2 if self.happens(self.habits.second_question) else 1
-        return self.rng.sample(slots, min(wanted, len(slots)))
+        asked = self.rng.sample(slots, min(wanted, len(slots)))
+        told.update(asked)
+        return asked
 
-    def question(
-        self, model: ServiceModel, intent: str, row: Row, said: Sequence[str] = ()
-    ) -> bool:
+    def question(self, model: ServiceModel, intent: str, row: Row) -> None:
         """Let the user ask for attributes of a row and the system tell them, if there are any."""
-        asked = self.unknown_attributes(model, row, said)
-        if asked:
+        if asked := self.untold_attributes(model, row):
             self.script.user(model, intent, *about("REQUEST", asked))
             self.script.system(model, intent, *each("INFORM", {slot: row[slot] for slot in asked}))
-        return bool(asked)

@@ -83,7 +83,7 @@ def presentation(part: Part, offered: Mapping[str, str], rng: Random) -> Phrase:
 def _count(part: Part, rng: Random) -> Phrase:
     count = int(part.values("INFORM_COUNT")["count"])
     leads = phrases.COUNT_OF_ONE if count == 1 else phrases.COUNTS
-    return draw(leads, rng, [part.model.wording.counted(count)])
+    return draw(leads, rng, [part.model.wording.counted(part.intent, count)])
 
 
 def _confirmation(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:

@@ -64,7 +64,8 @@ def _part(part: Part, heard: Part | None, among_others: bool, rng: Random) -> li
         asked: list[Phrase] = [
             [part.model.wording.question(slot, rng)] for slot in part.slots("REQUEST")
         ]
-        leads = phrases.QUESTIONS_ON_THE_SIDE if said else phrases.QUESTIONS
+        decides = heard is not None and "OFFER" in heard.acts and not said
+        leads = phrases.QUESTIONS if decides else phrases.QUESTIONS_ON_THE_SIDE
         said.append(draw(leads, rng, listed(asked)))
     return said
 
@@ -124,19 +125,31 @@ def _carried(part: Part, rng: Random) -> list[Phrase]:
 def _answers(
     part: Part, informed: Mapping[str, str], heard: Part | None, rng: Random
 ) -> list[Phrase]:
+    """Answer what was asked, then say the other wishes."""
     wanted, indifferent = _by_preference(informed)
-    return _wanted(part, wanted, heard, rng) + _indifference(part, indifferent, rng)
-
-
-def _wanted(part: Part, wanted: Mapping[str, str], heard: Part | None, rng: Random) -> list[Phrase]:
-    saying = part.model.wording.said_by_user
     asked = heard.slots("REQUEST") if heard else []
-    is_bare = len(asked) == 1 and list(wanted) == asked and rng.random() < _BARE_VALUE
-    if is_bare and part.model.kind(asked[0]) != "boolean":
-        word = value(part, asked[0], wanted[asked[0]], saying, rng)
-        return [sentence(draw(phrases.BARE_ANSWERS, rng, fill("{it}", {"it": word})))]
+    answer = {slot: it for slot, it in wanted.items() if slot in asked}
+    further = {slot: it for slot, it in wanted.items() if slot not in asked}
+    said = _bare_answer(part, answer, rng) or _stated(part, answer, phrases.ANSWERS, rng)
+    leads = phrases.FURTHER_PREFERENCES if said else phrases.ANSWERS
+    return said + _stated(part, further, leads, rng) + _indifference(part, indifferent, rng)
+
+
+def _bare_answer(part: Part, answer: Mapping[str, str], rng: Random) -> list[Phrase]:
+    """Answer by a single value alone, now and then."""
+    if len(answer) != 1 or rng.random() > _BARE_VALUE:
+        return []
+    [(slot, canonical)] = answer.items()
+    if part.model.kind(slot) == "boolean":
+        return []
+    word = value(part, slot, canonical, part.model.wording.said_by_user, rng)
+    return [sentence(draw(phrases.BARE_ANSWERS, rng, fill("{it}", {"it": word})))]
+
+
+def _stated(part: Part, wanted: Mapping[str, str], leads: list[str], rng: Random) -> list[Phrase]:
+    saying = part.model.wording.said_by_user
     completions = fragments(part, wanted, saying, rng)
-    said = [sentence(draw(phrases.ANSWERS, rng, join(completions)))] if completions else []
+    said = [sentence(draw(leads, rng, join(completions)))] if completions else []
     other = wishes(part, wanted, saying, rng)
     return said + [sentence(draw(phrases.WISHES, rng, wish)) for wish in other]
 

@@ -9,7 +9,7 @@ from agent_gym_env.corpus.sgd import DONTCARE
 from agent_gym_env.synthesis.service_model import Row, ServiceModel
 
 _OPTIONAL_WANTED = 0.3
-_INDIFFERENT = 0.03
+_INDIFFERENT = 0.04
 _FINDS_NOTHING = 0.03
 _TRIES = 20
 
@@ -50,15 +50,15 @@ def booking_wishes(
 
 
 def another_search(
-    model: ServiceModel, search: str, wishes: Wishes, shown: Row | None, rng: Random
+    model: ServiceModel, search: str, wishes: Wishes, shown: Collection[Row], rng: Random
 ) -> tuple[str, str] | None:
-    """Draw another value for one slot with which the search finds something not just shown."""
+    """Draw another value for one slot with which the search finds something not yet shown."""
     slots = [slot for slot in model.parameters(search) if slot in wishes or rng.random() < 0.5]
     rng.shuffle(slots)
     for slot in slots:
         for value in _others(model, slot, wishes.get(slot), rng):
             rows = found(model, search, {**wishes, slot: value})
-            if rows and rows[0] != shown:
+            if rows and rows[0] not in shown:
                 return slot, value
     return None
 

@@ -44,10 +44,10 @@ class Wording:
         """The slot as a noun phrase."""
         return self._slot(slot).label or " ".join(_CAMEL.findall(slot)).lower()
 
-    def counted(self, count: int) -> str:
-        """The number and noun of some entities."""
-        noun = self._entry.noun
-        return f"{count} {noun if count == 1 else self._entry.plural or f'{noun}s'}"
+    def counted(self, intent: str, count: int) -> str:
+        """The number and noun of what an intent found."""
+        entry = self._intent(intent) if self._intent(intent).noun else self._entry
+        return f"{count} {entry.noun if count == 1 else entry.plural or f'{entry.noun}s'}"
 
     def fragment(self, slot: str, value: str, rng: Random) -> str | None:
         """Words that complete a wish by a value, such as "for {party_size} people"."""

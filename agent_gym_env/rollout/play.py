@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 
 from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.envs.spaces import is_unicode
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.rollout.episode import Episode, StepRecord, TurnRecord
-from agent_gym_env.types import Action, Observation
+from agent_gym_env.types import Action, Completion, Observation
 
 
 def play(
@@ -44,7 +45,7 @@ def play(
         try:
             action = policy.act(observation)
         except Exception as problem:  # noqa: BLE001  (a failed episode is a record, not a crash)
-            error = f"{type(problem).__name__}: {problem}"
+            error = _writable(f"{type(problem).__name__}: {problem}")
             break
         observation, _, terminated, truncated, info = env.step(action)
         record.step(action, observation, info)
@@ -99,7 +100,7 @@ class _Record:
 
     def step(self, action: Action, observation: Observation, info: dict[str, Any]) -> None:
         replay = self._env.replay
-        completion = getattr(action, "completion", None)
+        completion = _writable_completion(getattr(action, "completion", None))
         understood = msgspec.structs.replace(replay.last_action, completion=completion)
         self._steps.append(StepRecord(understood, observation["tool_result"], info["action_error"]))
         if replay.score is None:
@@ -134,3 +135,14 @@ class _Record:
             turns=tuple(self._turns),
             **outcome,
         )
+
+
+def _writable_completion(completion: Completion | None) -> Completion | None:
+    if completion is None or is_unicode(completion.text):
+        return completion
+    return msgspec.structs.replace(completion, text=_writable(completion.text))
+
+
+def _writable(text: str) -> str:
+    """Replace lone surrogates, which a model can write and no file can hold."""
+    return text.encode("utf-8", "replace").decode()

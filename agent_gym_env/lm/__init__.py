@@ -1,0 +1,1 @@
+"""Language models: one synchronous interface, whatever answers behind it."""

@@ -79,7 +79,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     rewards = options.reward or [{"name": "balanced"}]
     world = world_arguments(options)
     by_reward: list[list[tuple[Evaluation, list[Episode]]]] = [[] for _ in rewards]
-    for policy in options.policy:
+    for number, policy in enumerate(options.policy):
         play = partial(
             rollout,
             policy,
@@ -90,22 +90,27 @@ def _evaluate(options: argparse.Namespace) -> None:
         )
         played = tracked(policy["name"], play)
         if options.out is not None:
-            played = write_episodes(options.out / f"{policy['name']}.jsonl", played)
+            twice = policy["name"] in [other["name"] for other in options.policy[:number]]
+            name = f"{policy['name']}-{number + 1}" if twice else policy["name"]
+            played = write_episodes(options.out / f"{name}.jsonl", played)
         episodes = list(played)
         by_reward[0].append((summarize(episodes), episodes))
-        for number, config in enumerate(rewards[1:], start=1):
+        for group, config in zip(by_reward[1:], rewards[1:], strict=True):
             reward = reward_of(config, **world)
             rescored = [rescore(episode, reward) for episode in episodes]
-            by_reward[number].append((summarize(rescored), rescored))
+            group.append((summarize(rescored), rescored))
     if options.json:
         print_json([evaluation for group in by_reward for evaluation, _ in group])
     for group in by_reward:
         evaluations = [evaluation for evaluation, _ in group]
+        comparisons = [compare(group[0][1], episodes) for _, episodes in group[1:]]
         if not options.json:
             _print_evaluations(evaluations)
+            if comparisons:
+                print_table(COMPARISON_HEADER, comparison_rows(comparisons))
         if options.out is not None:
             name = f"report-{evaluations[0].setting.reward}.html"
-            write_report(options.out / name, group)
+            write_report(options.out / name, group, comparisons)
 
 
 def _print_evaluations(evaluations: list[Evaluation]) -> None:

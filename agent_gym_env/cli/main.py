@@ -19,7 +19,9 @@ FAILED, USAGE, STOPPED, DATA, STORAGE = 1, 2, 3, 4, 5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and give its exit code."""
-    parser = argparse.ArgumentParser(prog="agent-gym", description=agent_gym_env.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="agent-gym", description="Play, evaluate and train agents that talk and call tools."
+    )
     parser.add_argument("--version", action="version", version=agent_gym_env.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (play, evaluate, trust, data, synthesize):

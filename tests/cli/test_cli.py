@@ -1,0 +1,122 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from agent_gym_env.cli.main import main
+from tests.corpora import write_tiny_corpus
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Episodes and reports of two policies on ten dialogues of the sample corpus."""
+    out = tmp_path_factory.mktemp("evaluated")
+    policies = ["--policy", "oracle", "--policy", "constant"]
+    assert main(["evaluate", *policies, "--episodes", "10", "--out", str(out), "--json"]) == 0
+    return out
+
+
+def output(capsys: pytest.CaptureFixture[str]) -> object:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_evaluate_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    rewards = ["--reward", "balanced", "--reward", "ground_truth"]
+    command = ["evaluate", "--policy", "silent", "--episodes", "5", "--json", *rewards]
+    assert main(command) == 0
+    evaluations = output(capsys)
+    assert [each["setting"]["reward"] for each in evaluations] == ["balanced", "ground_truth"]
+    assert evaluations[0]["reward"]["mean"] == 0.0
+
+
+def test_evaluate_keeps_episodes_and_writes_a_report(evaluated: Path) -> None:
+    names = sorted(path.name for path in evaluated.iterdir())
+    assert names == ["constant.jsonl", "oracle.jsonl", "report-balanced.html"]
+
+
+def test_one_policy_with_two_options_keeps_both_files(tmp_path: Path) -> None:
+    other = '{"name": "constant", "text": "Goodbye."}'
+    command = ["evaluate", "--policy", "constant", "--policy", other, "--episodes", "2"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "constant.jsonl").exists()
+    assert (tmp_path / "constant-2.jsonl").exists()
+
+
+def test_compare_says_which_is_better(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(evaluated / "oracle.jsonl"), str(evaluated / "constant.jsonl")]
+    assert main(["compare", *files, "--json"]) == 0
+    assert output(capsys)["reward"]["verdict"] == "better"
+    assert main(["compare", *files]) == 0
+    assert "better" in capsys.readouterr().out
+
+
+def test_rescore_scores_without_playing(
+    evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "rescored.jsonl"
+    recorded = str(evaluated / "oracle.jsonl")
+    command = ["rescore", recorded, "--reward", "ground_truth", "--out", str(out), "--json"]
+    assert main(command) == 0
+    assert output(capsys)["reward"]["mean"] == 1.0
+    assert len(out.read_text().splitlines()) == 10
+
+
+def test_report_writes_one_page_about_several_files(evaluated: Path, tmp_path: Path) -> None:
+    files = [str(evaluated / "oracle.jsonl"), str(evaluated / "constant.jsonl")]
+    assert main(["report", *files, "--out", str(tmp_path / "page.html")]) == 0
+    assert "constant" in (tmp_path / "page.html").read_text()
+
+
+def test_play_shows_the_conversation_and_each_reward(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "--seed", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "user │" in shown
+    assert "response_similarity" in shown
+
+
+def test_verify_is_clean_on_the_sample_corpus(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--split", "dev"]) == 0
+    assert "0 turns below 1.0" in capsys.readouterr().out
+
+
+def test_audit_puts_the_oracle_above_every_way_to_game(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "--episodes", "10", "--reward", "balanced", "--json"]) == 0
+    rows = output(capsys)["rows"]
+    means = {row["name"]: row["scores"]["balanced"]["reward"]["mean"] for row in rows}
+    assert means.pop("oracle") == 1.0
+    assert max(means.values()) < 1.0
+
+
+def test_data_info_counts_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = str(write_tiny_corpus(tmp_path))
+    assert main(["data", "build", "--corpus", corpus, "--split", "train", "--json"]) == 0
+    (built,) = output(capsys)
+    assert (built["dialogues"], built["turns"]) == (3, 8)
+    assert main(["data", "info", "--corpus", corpus, "--split", "train"]) == 0
+    assert main(["data", "verify", "--corpus", corpus, "--split", "train"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (["play", "--corpus", "nowhere"], 4, "nowhere"),
+        (["data", "info", "--corpus", "sgd"], 4, "agent-gym data download"),
+        (["play", "--dialogue-id", "9_99999"], 4, "9_99999"),
+        (["play", "--services", "NoSuch_1"], 2, "NoSuch_1"),
+        (["evaluate", "--policy", "nobody"], 2, "nobody"),
+        (["evaluate", "--policy", '{"name": "constant", "words": 3}'], 2, "words"),
+        (["play", "--reward", "generous"], 2, "generous"),
+        (["compare", "no.jsonl", "such.jsonl"], 4, "no.jsonl"),
+    ],
+)
+def test_what_is_wrong_is_said_and_has_its_exit_code(
+    command: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == code
+    assert said in capsys.readouterr().err
+
+
+def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["dance"])
+    assert "dance" in capsys.readouterr().err

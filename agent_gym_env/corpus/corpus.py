@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -41,8 +40,6 @@ class Corpus:
     """
 
     def __init__(self, source: Source, schema_variant: str | None = None) -> None:
-        # Environments are often not closed, and an archive is an open file.
-        weakref.finalize(self, source.close)
         if schema_variant is not None and schema_variant not in SCHEMA_VARIANTS:
             raise ValueError(
                 f"schema_variant must be one of {SCHEMA_VARIANTS} or None, not {schema_variant!r}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import weakref
 from types import TracebackType
 
 from agent_gym_env.corpus.container import Container, open_container
@@ -35,6 +36,8 @@ class Source:
         self.name = container.name
         self._container = container
         self._top = _find_top(container)
+        # Environments are often not closed, and an archive is an open file.
+        weakref.finalize(self, container.close)
 
     def splits(self) -> tuple[str, ...]:
         """The splits that have a schema."""

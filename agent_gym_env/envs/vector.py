@@ -197,9 +197,12 @@ def _merged(infos: Sequence[Info | None]) -> Info:
     example = next((info for info in infos if info is not None), None)
     if example is None:
         return {}
-    mask = np.array([info is not None for info in infos])
+    mask = np.ones(len(infos), np.bool_)
+    if None in infos:
+        mask = np.array([info is not None for info in infos])
     absent = dict.fromkeys(example)
-    columns = zip(*[(absent if info is None else info).values() for info in infos], strict=True)
+    rows = [info or absent for info in infos]
+    columns = zip(*[row.values() for row in rows], strict=True)
     merged: Info = {}
     for (key, value), column in zip(example.items(), columns, strict=True):
         merged[key] = _merged(column) if isinstance(value, dict) else _array(column, value)

@@ -48,6 +48,10 @@ class Corpus:
         self.schema_variant = schema_variant
         self._stamp = source.stamp()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        reopen = functools.partial(open_corpus, schema_variant=self.schema_variant)
+        return reopen, (self.source.name,)
+
     def splits(self) -> tuple[str, ...]:
         """Name the splits that the corpus has dialogues of."""
         return tuple(split for split in self.source.splits() if self.source.shards(split))

@@ -151,6 +151,10 @@ class Replay:
         self.over = False
         self.score: Score | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copy a replay as its state: the services behind it read a memory map."""
+        return Replay.restored, (self._world, self.snapshot())
+
     def begin(self) -> tuple[dict[str, str], dict[str, Any]]:
         """Give the observation and info of the dialogue as it stands, with nothing closed."""
         return self._observation(), self._open_info(None)

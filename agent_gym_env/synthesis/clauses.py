@@ -33,12 +33,12 @@ def value(part: Part, slot: str, canonical: str, saying: Saying, rng: Random) ->
 
 def fragments(part: Part, values: Mapping[str, str], saying: Saying, rng: Random) -> list[Phrase]:
     """The fragments of the values that have one, in the schema's order of slots."""
-    made = []
-    for slot, canonical in values.items():
-        template = part.model.wording.fragment(slot, canonical, rng)
-        if template is not None:
-            made.append(fill(template, {slot: value(part, slot, canonical, saying, rng)}))
-    return made
+    wording = part.model.wording
+    return [
+        fill(wording.fragment(slot, it, rng), {slot: value(part, slot, it, saying, rng)})
+        for slot, it in values.items()
+        if wording.has_fragment(slot, it)
+    ]
 
 
 def wishes(part: Part, values: Mapping[str, str], saying: Saying, rng: Random) -> list[Phrase]:
@@ -47,7 +47,7 @@ def wishes(part: Part, values: Mapping[str, str], saying: Saying, rng: Random) -
     return [
         fill(wording.wish(slot, it), {slot: value(part, slot, it, saying, rng)})
         for slot, it in values.items()
-        if wording.fragment(slot, it, rng) is None
+        if not wording.has_fragment(slot, it)
     ]
 
 

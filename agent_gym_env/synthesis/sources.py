@@ -104,7 +104,8 @@ def _convert(path: Path, place: str, value: object, shape: type[_Decoded]) -> _D
 
 def _mismatch(path: Path, place: str, error: msgspec.ValidationError) -> DataError:
     problem, _, inside = str(error).partition(" - at `$")
-    steps = re.findall(r"\.(\w+)|\[([\d.]+)\]", inside)
+    known = inside.partition("[...]")[0]  # msgspec's word for some key of a map
+    steps = re.findall(r"\.(\w+)|\[(\d+)\]", known)
     pointer = place + "".join(f"/{name or index}" for name, index in steps)
     return DataError(problem, file=str(path), pointer=pointer or None)
 

@@ -58,8 +58,7 @@ def _requests(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
 def _offer(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
     offered = part.values("OFFER")
     if "NOTIFY_FAILURE" in part.acts:
-        words = fragments(part, offered, part.model.wording.said_by_system, rng)
-        return [draw(phrases.COUNTER_OFFERS, rng, join(words))]
+        return [draw(phrases.COUNTER_OFFERS, rng, join(_all_said(part, offered, rng)))]
     said = [_count(part, rng)] if "INFORM_COUNT" in part.acts else []
     leads = phrases.NEXT_OFFERS if heard == {"REQUEST_ALTS"} else phrases.OFFERS
     return [*said, sentence(draw(leads, rng, presentation(part, offered, rng)))]
@@ -87,22 +86,21 @@ def _count(part: Part, rng: Random) -> Phrase:
 
 
 def _confirmation(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
+    deed_said: Phrase = [deed(part, part.intent, rng)]
+    what = join([deed_said, *_all_said(part, part.values("CONFIRM"), rng)])
+    return [sentence(draw(phrases.CONFIRMATIONS, rng, _in_other_person(what)))]
+
+
+def _all_said(part: Part, values: Mapping[str, str], rng: Random) -> list[Phrase]:
+    """Fragments of all values, and a list of those that have none."""
     wording = part.model.wording
-    confirmed = part.values("CONFIRM")
-    what = join(
-        [
-            [other_person(deed(part, part.intent, rng))],
-            *_in_other_person(fragments(part, confirmed, wording.said_by_system, rng)),
-        ]
-    )
+    said = fragments(part, values, wording.said_by_system, rng)
     details = [
         fill(wording.detail(slot, it), {slot: value(part, slot, it, wording.said_by_system, rng)})
-        for slot, it in confirmed.items()
-        if wording.fragment(slot, it, rng) is None
+        for slot, it in values.items()
+        if not wording.has_fragment(slot, it)
     ]
-    if details:
-        what = [*what, ", with ", *listed(details)]
-    return [sentence(draw(phrases.CONFIRMATIONS, rng, what))]
+    return [*said, ["with ", *listed(details)]] if details else said
 
 
 def _statement(part: Part, leads: list[str], rng: Random) -> Phrase:
@@ -149,8 +147,8 @@ def _goodbye(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
     return [draw(phrases.GOODBYE, rng)]
 
 
-def _in_other_person(said: list[Phrase]) -> list[Phrase]:
-    return [[other_person(it) if isinstance(it, str) else it for it in phrase] for phrase in said]
+def _in_other_person(phrase: Phrase) -> Phrase:
+    return [other_person(it) if isinstance(it, str) else it for it in phrase]
 
 
 def _uncapitalised(words: str) -> str:

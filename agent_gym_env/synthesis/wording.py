@@ -49,11 +49,14 @@ class Wording:
         entry = self._intent(intent) if self._intent(intent).noun else self._entry
         return f"{count} {entry.noun if count == 1 else entry.plural or f'{entry.noun}s'}"
 
-    def fragment(self, slot: str, value: str, rng: Random) -> str | None:
+    def has_fragment(self, slot: str, value: str) -> bool:
+        """Whether there are words that complete a wish by a value."""
+        return bool(self._fragments(slot, value))
+
+    def fragment(self, slot: str, value: str, rng: Random) -> str:
         """Words that complete a wish by a value, such as "for {party_size} people"."""
-        stated = _for_value(self._slot(slot).inform, value)
-        options = stated or _INFORM_BY_KIND.get(self._kinds[slot], [])
-        return _named(templates.choose(rng.choice(options), rng), slot) if options else None
+        options = self._fragments(slot, value)
+        return _named(templates.choose(rng.choice(options), rng), slot)
 
     def wish(self, slot: str, value: str) -> str:
         """A clause that wants a value, for a slot without a fragment."""
@@ -151,6 +154,10 @@ class Wording:
     def said_by_system(self, slot: str, value: str, rng: Random) -> Surface:
         """One way in which the system says a value."""
         return pick(formal(self._kinds[slot], value), rng)
+
+    def _fragments(self, slot: str, value: str) -> list[str]:
+        stated = _for_value(self._slot(slot).inform, value)
+        return stated or _INFORM_BY_KIND.get(self._kinds[slot], [])
 
     def _telling(self, intent: str) -> set[str]:
         """The name of an entity, else the first things that the user does not know already."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent_gym_env.cli.arguments import Subparsers, add_json
 from agent_gym_env.cli.console import print_json
+from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.synthesis.corpus_synthesis import synthesize_corpus
 
 
@@ -16,6 +17,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--schema", type=Path, required=True, help="services, as SGD's schema.json")
     parser.add_argument("--entities", type=Path, required=True, help="see docs/synthesis.md")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--split", choices=SPLITS, default="train", help="default: %(default)s")
     parser.add_argument("-n", "--dialogues", type=int, default=300, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0)
     add_json(parser)
@@ -24,9 +26,17 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
 def _synthesize(options: argparse.Namespace) -> None:
     summary = synthesize_corpus(
-        options.schema, options.entities, options.out, options.dialogues, options.seed
+        options.schema,
+        options.entities,
+        options.out,
+        options.dialogues,
+        options.seed,
+        split=options.split,
     )
     if options.json:
         print_json(summary)
     else:
-        print(f"{options.out}: {summary}")
+        print(
+            f"{summary.folder}: {summary.dialogues} dialogues about {summary.services} services. "
+            f"Use it with: --corpus {options.out} --split {options.split}"
+        )

@@ -23,7 +23,13 @@ from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import Evaluation, summarize
 from agent_gym_env.evaluation.report import write_report
 from agent_gym_env.evaluation.rescore import rescore
-from agent_gym_env.evaluation.table import COMPARISON_HEADER, HEADER, comparison_rows, rows
+from agent_gym_env.evaluation.table import (
+    COMPARISON_HEADER,
+    HEADER,
+    comparison_rows,
+    domain_rows,
+    rows,
+)
 from agent_gym_env.rewards.presets import make_reward
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
@@ -51,6 +57,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--out", type=Path, metavar="DIR",
                           help="keep the episodes, and write report.html, there")  # fmt: skip
+    evaluate.add_argument("--domains", action="store_true", help="say it for each domain, too")
     add_json(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -106,6 +113,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         comparisons = [compare(group[0][1], episodes) for _, episodes in group[1:]]
         if not options.json:
             _print_evaluations(evaluations)
+            if options.domains:
+                header = ["domain", *(evaluation.policy for evaluation in evaluations)]
+                print_table(header, domain_rows(evaluations))
             if comparisons:
                 print_table(COMPARISON_HEADER, comparison_rows(comparisons))
         if options.out is not None:

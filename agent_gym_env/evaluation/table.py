@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from agent_gym_env.evaluation.audit import Audit
 from agent_gym_env.evaluation.compare import Comparison
@@ -46,6 +46,20 @@ VERIFICATION_HEADER = ("dialogue", "turn", "reward", "value", "reason")
 def rows(evaluations: Iterable[Evaluation]) -> list[tuple[str, ...]]:
     """Write a row under `HEADER` for each evaluation."""
     return [_row(evaluation) for evaluation in evaluations]
+
+
+def domain_rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, ...]]:
+    """Write a row for each domain: its name, then the reward per turn of each evaluation."""
+    domains = sorted({domain for evaluation in evaluations for domain in evaluation.domains})
+    return [
+        (domain, *(_domain_cell(evaluation, domain) for evaluation in evaluations))
+        for domain in domains
+    ]
+
+
+def _domain_cell(evaluation: Evaluation, domain: str) -> str:
+    estimate = evaluation.domains.get(domain)
+    return NOTHING if estimate is None else f"{number(estimate.mean)} ({interval(estimate)})"
 
 
 def comparison_rows(comparisons: Iterable[Comparison]) -> list[tuple[str, ...]]:

@@ -87,9 +87,8 @@ class Booking:
         self._succeed(self._model.book(self._intent, parameters, self._row), parameters, {})
 
     def _is_offered(self, slot: str, parameters: Mapping[str, str], other: Row) -> bool:
-        """A counter-offer says what differs, the day and which entity it is about."""
-        differs = other[slot] != parameters[slot]
-        return differs or self._model.kind(slot) == "date" or slot == self._model.name_slot()
+        """A counter-offer says what differs, and the day."""
+        return other[slot] != parameters[slot] or self._model.kind(slot) == "date"
 
     def _retry(self) -> bool:
         """After a failure, perhaps let the user try another value."""

@@ -61,8 +61,7 @@ ANSWERS = [
     "{}[, please|]",
     "{} [please|would be great|would be good|if possible|if you can]",
     "[I'd say|I'm thinking|Probably|Ideally|Let me think... |Hmm,] {}",
-    "[Oh, |Sure, |Okay, |Well, |Ah yes, |Right, ]{}[, please|]",
-    "[It should be|I'd like it] {}",
+    "[Oh, |Sure, |Okay, |Well, |Ah yes, |Right, |Let me see, |Good question, ]{}[, please|]",
 ]
 
 # {} is a value that answers a question.
@@ -181,7 +180,7 @@ ACCEPTED_COUNTER_OFFER = [
 ]
 REFUSED_COUNTER_OFFER = [
     "[No|Hmm, no|Sorry, no|Unfortunately not], [that doesn't work for me|that won't work"
-    "|I can't make that|I'd rather leave it|never mind then][.|, sorry.]",
+    "|I can't make that|I'd rather leave it|never mind then].",
 ]
 REFUSED_COUNTER_OFFER_GOODBYE = [
     "[No|Hmm, no|Sorry, no], [that doesn't work for me|I'd rather leave it"
@@ -291,8 +290,8 @@ NOTHING_FOUND = [
 ]
 NOTHING_MORE_FOUND = [
     "[I'm sorry, but|Sorry,|Unfortunately,|I'm afraid] [that was the last one"
-    "|there are no others|there's nothing else|I have no more to show you]"
-    "[| that fits| that matches].",
+    "|there are no others|there's nothing else like it|I have no more to show you"
+    "|that was all I could find|there are no more that fit].",
 ]
 
 # {} is a row of fragments.

@@ -11,7 +11,6 @@ from agent_gym_env.synthesis.clauses import deed, draw, fragments, listed, value
 from agent_gym_env.synthesis.moves import Part
 from agent_gym_env.synthesis.utterance import Phrase, fill, join, sentence
 
-_FAILURE = {"NOTIFY_FAILURE", "REQ_MORE"}
 _GREETED = 0.3
 _WHOLE_OPENING = 0.35
 _BARE_VALUE = 0.35
@@ -89,24 +88,28 @@ def _stock(part: Part, acts: frozenset[Act], heard: Part | None, rng: Random) ->
 def _opening(
     part: Part, informed: Mapping[str, str], heard: Part | None, follows: bool, rng: Random
 ) -> list[Phrase]:
+    """Ask for an intent, and say with it what completes the wish."""
     wanted, indifferent = _by_preference(informed)
-    saying = part.model.wording.said_by_user
-    completions = fragments(part, wanted, saying, rng) + _carried(part, rng)
-    if completions and heard is not None and heard.acts >= _FAILURE:
-        return [sentence(draw(phrases.RETRIES, rng, join(completions)))]
-    opening = part.model.wording.opening(part.intent, rng)
-    if opening is not None and rng.random() < _WHOLE_OPENING and heard is None:
-        said = [sentence([opening])]
+    if wanted and _is_retry(part, heard):
+        return _stated(part, wanted, phrases.RETRIES, rng)
+    completions = fragments(part, wanted, part.model.wording.said_by_user, rng)
+    completions += _carried(part, rng)
+    whole = part.model.wording.opening(part.intent, rng)
+    if whole is not None and heard is None and rng.random() < _WHOLE_OPENING:
+        said = [sentence([whole])]
         if completions:
             said.append(sentence(draw(phrases.PREFERENCES, rng, join(completions))))
     else:
-        leads = _openings(part, heard, follows)
         what = join([[deed(part, part.intent, rng)], *completions])
-        said = [sentence(draw(leads, rng, what))]
-    said += [
-        sentence(draw(phrases.WISHES, rng, wish)) for wish in wishes(part, wanted, saying, rng)
-    ]
-    return said + _indifference(part, indifferent, rng)
+        said = [sentence(draw(_openings(part, heard, follows), rng, what))]
+    return [*said, *_wishes(part, wanted, rng), *_indifference(part, indifferent, rng)]
+
+
+def _is_retry(part: Part, heard: Part | None) -> bool:
+    """Whether the user comes back to what the system just could not do."""
+    if heard is None or heard.model is not part.model or heard.intent != part.intent:
+        return False
+    return "NOTIFY_FAILURE" in heard.acts
 
 
 def _openings(part: Part, heard: Part | None, follows: bool) -> list[str]:
@@ -147,11 +150,15 @@ def _bare_answer(part: Part, answer: Mapping[str, str], rng: Random) -> list[Phr
 
 
 def _stated(part: Part, wanted: Mapping[str, str], leads: list[str], rng: Random) -> list[Phrase]:
-    saying = part.model.wording.said_by_user
-    completions = fragments(part, wanted, saying, rng)
+    """Say values: those with a fragment after one of the leads, the others in clauses."""
+    completions = fragments(part, wanted, part.model.wording.said_by_user, rng)
     said = [sentence(draw(leads, rng, join(completions)))] if completions else []
-    other = wishes(part, wanted, saying, rng)
-    return said + [sentence(draw(phrases.WISHES, rng, wish)) for wish in other]
+    return said + _wishes(part, wanted, rng)
+
+
+def _wishes(part: Part, wanted: Mapping[str, str], rng: Random) -> list[Phrase]:
+    clauses = wishes(part, wanted, part.model.wording.said_by_user, rng)
+    return [sentence(draw(phrases.WISHES, rng, clause)) for clause in clauses]
 
 
 def _alternatives(part: Part, informed: Mapping[str, str], rng: Random) -> list[Phrase]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from agent_gym_env.synthesis.surfaces import Surface
 from agent_gym_env.synthesis.templates import split
 
-_VOWELS = tuple("aeiouAEIOU")
+_VOWEL_SOUND = re.compile(r"[aeiouAEIOU]|8|1[18]\b")
 _ENDS = (".", "!", "?")
 
 
@@ -98,7 +99,7 @@ def _fitted(literal: str, surface: Surface) -> str:
         words = words[:-3]
     words += surface.lead
     if words.lower().endswith((" a ", "(a ")) or words.lower() == "a ":
-        words = f"{words[:-1]}n " if surface.text.startswith(_VOWELS) else words
+        words = f"{words[:-1]}n " if _VOWEL_SOUND.match(surface.text) else words
     return words
 
 

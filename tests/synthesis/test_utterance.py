@@ -40,6 +40,8 @@ def test_on_stands_before_dates_but_not_before_days_counted_from_today() -> None
 def test_the_article_fits_the_value() -> None:
     assert spell([fill("a {it} cafe", {"it": _value("Italian")})])[0] == "An Italian cafe"
     assert spell([fill("has a {it} cafe", {"it": _value("Greek")})])[0] == "Has a Greek cafe"
+    assert spell([fill("a {it} percent fee", {"it": _value("8")})])[0] == "An 8 percent fee"
+    assert spell([fill("a {it} percent fee", {"it": _value("110")})])[0] == "A 110 percent fee"
 
 
 def test_joined_phrases_skip_empty_ones() -> None:

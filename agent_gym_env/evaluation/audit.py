@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 import msgspec
 import numpy as np
-from msgspec import structs
 
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.task import Task
+from agent_gym_env.corpus.tool_specs import tools_json
+from agent_gym_env.evaluation.answers import recorded_turns
 from agent_gym_env.evaluation.evaluate import RESAMPLES
 from agent_gym_env.evaluation.rescore import closed_turns
 from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
-from agent_gym_env.evaluation.verify import as_recorded
-from agent_gym_env.rewards.base import ClosedTurn, Reward
-from agent_gym_env.rewards.corruptions import Reply, corruptions
+from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, score_all
+from agent_gym_env.rewards.corruptions import corruptions
 from agent_gym_env.rewards.weighted import BalancedReward
 from agent_gym_env.rollout.episode import Episode
 
-MAX_TEXT_CHARS = 64 * 1024
-"""An environment cuts a longer text, so a reward never sees one."""
+_TURNS_AT_ONCE = 256
+"""Given to a reward together; a judge is asked about them at once."""
 
 _COMPONENT = "component/"
 
@@ -98,7 +99,7 @@ def audit(
     """
     tasks = [split.task(split.index(dialogue_id)) for dialogue_id in dialogue_ids]
     ways: dict[str, _Turns] = {
-        "oracle": partial(_recorded, tasks),
+        "oracle": partial(_recorded, split, tasks),
         **{policy: partial(_played, episodes) for policy, episodes in (played or {}).items()},
         **_corrupted(split, tasks, rewards, seed),
     }
@@ -118,10 +119,12 @@ def audit(
     )
 
 
-def _recorded(tasks: Sequence[Task], reward: Reward) -> Iterator[tuple[str, ClosedTurn]]:
+def _recorded(
+    split: Split, tasks: Sequence[Task], reward: Reward
+) -> Iterator[tuple[str, ClosedTurn]]:
     for task in tasks:
-        for index in range(len(task.turns)):
-            yield task.dialogue_id, as_recorded(task, index)
+        for turn in recorded_turns(task, tools_json(split.tools, task.services)):
+            yield task.dialogue_id, turn.closed
 
 
 def _played(episodes: Iterable[Episode], reward: Reward) -> Iterator[tuple[str, ClosedTurn]]:
@@ -138,13 +141,14 @@ def _corrupted(
         reward.name: corruptions(tasks, split.tools, _word_weight(reward)) for reward in rewards
     }
     names = known[rewards[0].name]
+    offers = {task.services: tools_json(split.tools, task.services) for task in tasks}
 
     def answers(name: str, reward: Reward) -> Iterator[tuple[str, ClosedTurn]]:
         corrupt = known[reward.name][name]
         rng = np.random.default_rng(seed)
         for task in tasks:
-            for index in range(len(task.turns)):
-                yield task.dialogue_id, _answered(task, index, corrupt(task, index, rng))
+            for index, turn in enumerate(recorded_turns(task, offers[task.services])):
+                yield task.dialogue_id, turn.answered(corrupt(task, index, rng))
 
     return {name: partial(answers, name) for name in names}
 
@@ -153,15 +157,9 @@ def _word_weight(reward: Reward) -> Callable[[bytes], float]:
     return reward.weights.__getitem__ if isinstance(reward, BalancedReward) else lambda word: 1.0
 
 
-def _answered(task: Task, index: int, reply: Reply) -> ClosedTurn:
-    text = reply.text[:MAX_TEXT_CHARS]
-    return structs.replace(as_recorded(task, index), text=text, calls=reply.calls)
-
-
 def _score(reward: Reward, turns: Iterator[tuple[str, ClosedTurn]], seed: int) -> AuditScore:
     sums = ClusterSums()
-    for dialogue, turn in turns:
-        score = reward.score(turn)
+    for dialogue, turn, score in _scored(reward, turns):
         sums.add(dialogue, "reward", score.value)
         if turn.target.values:
             sums.add(dialogue, "with_values", score.value)
@@ -173,3 +171,12 @@ def _score(reward: Reward, turns: Iterator[tuple[str, ClosedTurn]], seed: int) -
         with_values=bootstrap.estimate("with_values"),
         components=bootstrap.estimates(_COMPONENT),
     )
+
+
+def _scored(
+    reward: Reward, turns: Iterator[tuple[str, ClosedTurn]]
+) -> Iterator[tuple[str, ClosedTurn, Score]]:
+    while batch := list(islice(turns, _TURNS_AT_ONCE)):
+        scores = score_all(reward, [turn for _, turn in batch])
+        for (dialogue, turn), score in zip(batch, scores, strict=True):
+            yield dialogue, turn, score

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec import structs
 
 from agent_gym_env.evaluation.metrics import made_calls, reply
-from agent_gym_env.rewards.base import ClosedTurn, Reward
+from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, score_all
 from agent_gym_env.rollout.episode import Episode, TurnRecord
 from agent_gym_env.rollout.transcript import transcript
 
@@ -18,8 +18,8 @@ def rescore(episode: Episode, reward: Reward) -> Episode:
     Raises:
         DataError: the record is not in order.
     """
-    closed = zip(episode.turns, closed_turns(episode), strict=True)
-    turns = tuple(_rescored(record, turn, reward) for record, turn in closed)
+    scored = zip(episode.turns, score_all(reward, list(closed_turns(episode))), strict=True)
+    turns = tuple(_rescored(record, score) for record, score in scored)
     return structs.replace(episode, reward=reward.name, turns=turns)
 
 
@@ -42,7 +42,6 @@ def closed_turns(episode: Episode) -> Iterator[ClosedTurn]:
         )
 
 
-def _rescored(record: TurnRecord, turn: ClosedTurn, reward: Reward) -> TurnRecord:
-    score = reward.score(turn)
+def _rescored(record: TurnRecord, score: Score) -> TurnRecord:
     components = dict(score.components)
     return structs.replace(record, reward=score.value, components=components, reason=score.reason)

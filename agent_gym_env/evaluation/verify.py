@@ -6,12 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from agent_gym_env.corpus.task import Task
 from agent_gym_env.evaluation.evaluate import setting_of
 from agent_gym_env.evaluation.rescore import closed_turns
-from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
+from agent_gym_env.rewards.base import Reward, Score
 from agent_gym_env.rollout.episode import Episode, TurnRecord
-from agent_gym_env.types import ToolCall
 
 
 class ShortTurn(msgspec.Struct, frozen=True):
@@ -82,13 +80,6 @@ def verify(episodes: Iterable[Episode], rewards: Sequence[Reward]) -> Verificati
         turns=turns,
         short=tuple(short),
     )
-
-
-def as_recorded(task: Task, index: int) -> ClosedTurn:
-    """Close a turn with what the corpus did in it."""
-    turn = task.turns[index]
-    calls = () if turn.call is None else (ToolCall(turn.call.name, dict(turn.call.arguments)),)
-    return ClosedTurn(turn.text, calls, turn, task.date, index=index)
 
 
 def _short_turns(episode: Episode, rewards: Sequence[Reward]) -> Iterator[ShortTurn]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -65,3 +66,18 @@ class Reward(Protocol):
 
     def score(self, turn: ClosedTurn) -> Score:
         """Score a turn."""
+
+
+@runtime_checkable
+class BatchReward(Protocol):
+    """A reward that is faster when asked about several turns at once."""
+
+    def score_many(self, turns: Sequence[ClosedTurn]) -> list[Score]:
+        """Score turns, in their order."""
+
+
+def score_all(reward: Reward, turns: Sequence[ClosedTurn]) -> list[Score]:
+    """Score turns, at once where the reward can do that."""
+    if isinstance(reward, BatchReward):
+        return reward.score_many(turns)
+    return [reward.score(turn) for turn in turns]

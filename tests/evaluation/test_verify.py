@@ -8,7 +8,7 @@ from agent_gym_env.assembly import reward_of, rollout
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, Dialogue
 from agent_gym_env.evaluation.table import verification_rows
-from agent_gym_env.evaluation.verify import Verification, as_recorded, verify
+from agent_gym_env.evaluation.verify import Verification, verify
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from tests.corpora import TRAMS, system, user, write_split, write_tiny_corpus
 
@@ -86,15 +86,6 @@ def test_a_call_that_is_answered_otherwise_than_recorded_is_named(tiny: Path) ->
 def test_without_episodes_there_is_nothing_to_verify() -> None:
     with pytest.raises(ValueError, match="no episodes"):
         verify([], [StrictReward()])
-
-
-def test_a_turn_as_recorded_says_and_calls_what_the_corpus_did(tiny: Path) -> None:
-    task = open_corpus(tiny).split("train").task(0)
-    closed = as_recorded(task, 1)
-    assert closed.text == "We are out of Sencha."
-    assert [call.name for call in closed.calls] == ["Teas_1-Order"]
-    assert closed.calls[0].arguments == {"name": "Sencha", "grams": "50"}
-    assert (closed.index, closed.date, closed.target) == (1, task.date, task.turns[1])
 
 
 @pytest.mark.parametrize("variant", [None, "v2"])

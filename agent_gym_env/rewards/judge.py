@@ -1,0 +1,142 @@
+"""The reward that a language model gives, as a judge with a rubric."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+from agent_gym_env.errors import BudgetExceeded, JudgeError, LMError
+from agent_gym_env.lm.base import LanguageModel, Request
+from agent_gym_env.rewards.base import ClosedTurn, Score
+from agent_gym_env.rewards.judge_prompt import REMINDER, Case, make_case
+from agent_gym_env.rewards.rubric import HIGHEST_LEVEL, Verdict, read_verdict, verdict_schema
+
+_MAX_VERDICT_TOKENS = 2048
+_MAX_REASON_CHARS = 1000
+_SAMPLING_TEMPERATURE = 1.0
+
+_Outcome = Verdict | JudgeError | LMError
+
+
+class JudgeReward:
+    """A language model's verdict on the quality of the reply and the correctness of the tool calls.
+
+    Each criterion is graded from 0 to 4 and counts as its share of 4; the reward is the mean of
+    those that apply. ``disagreement`` says how far the votes lie apart; it is no part of the
+    reward. What cannot be read is asked for once more, and then is no vote; without a majority of
+    valid votes there is no reward.
+
+    Args:
+        model: the judge.
+        votes: verdicts on each turn, of which the mean counts.
+        reference: whether the judge sees what the corpus did.
+        temperature: of the judge; by default 0 for one vote, so that it repeats, and 1 for several,
+            so that they can differ.
+    """
+
+    name = "llm_judge"
+    parts: tuple[str, ...] = ("response_quality", "tool_correctness", "disagreement")
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        *,
+        votes: int = 1,
+        reference: bool = True,
+        temperature: float | None = None,
+    ) -> None:
+        if votes < 1:
+            raise ValueError(f"votes must be at least 1, not {votes}")
+        self.model = model
+        self.votes = votes
+        self._reference = reference
+        default = 0.0 if votes == 1 else _SAMPLING_TEMPERATURE
+        self._temperature = default if temperature is None else temperature
+
+    def score(self, turn: ClosedTurn) -> Score:
+        """Ask for a verdict on a turn.
+
+        Raises:
+            BudgetExceeded: the run has spent what it may spend.
+        """
+        return self.score_many([turn])[0]
+
+    def score_many(self, turns: Sequence[ClosedTurn]) -> list[Score]:
+        """Ask for verdicts on several turns at once.
+
+        Raises:
+            BudgetExceeded: the run has spent what it may spend.
+        """
+        cases = [make_case(turn, with_reference=self._reference) for turn in turns]
+        asked = [(case, vote) for case in cases for vote in range(self.votes)]
+        outcomes = self._ask(asked)
+        unread = [
+            place for place, outcome in enumerate(outcomes) if isinstance(outcome, JudgeError)
+        ]
+        again = self._ask([asked[at] for at in unread], remind=True)
+        for at, outcome in zip(unread, again, strict=True):
+            outcomes[at] = outcome
+        return [
+            _score(outcomes[start : start + self.votes])
+            for start in range(0, len(outcomes), self.votes)
+        ]
+
+    def _ask(self, asked: Sequence[tuple[Case, int]], *, remind: bool = False) -> list[_Outcome]:
+        if not asked:
+            return []
+        answers = self.model.complete_many([self._request(*each, remind=remind) for each in asked])
+        outcomes: list[_Outcome] = []
+        for (case, _), answer in zip(asked, answers, strict=True):
+            if isinstance(answer, BudgetExceeded):
+                raise answer
+            outcomes.append(answer if isinstance(answer, LMError) else _read(answer.text, case))
+        return outcomes
+
+    def _request(self, case: Case, vote: int, *, remind: bool) -> Request:
+        # The unreadable answer is not sent back: it may quote the candidate, in the judge's voice.
+        reminder = ({"role": "user", "content": REMINDER},) if remind else ()
+        return Request(
+            messages=(*case.messages, *reminder),
+            response_format=verdict_schema(case.number, case.criteria),
+            temperature=self._temperature,
+            max_tokens=_MAX_VERDICT_TOKENS,
+            sample=vote,
+        )
+
+
+def _read(text: str, case: Case) -> Verdict | JudgeError:
+    try:
+        return read_verdict(text, case.number, case.criteria)
+    except JudgeError as error:
+        return error
+
+
+def _score(outcomes: Sequence[_Outcome]) -> Score:
+    verdicts = [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
+    failures = [outcome for outcome in outcomes if not isinstance(outcome, Verdict)]
+    if 2 * len(verdicts) <= len(outcomes):
+        return Score(None, dict.fromkeys(JudgeReward.parts), _explain_failures(failures))
+    components: dict[str, float | None] = dict.fromkeys(JudgeReward.parts)
+    for name in verdicts[0].levels:
+        components[name] = fmean(verdict.levels[name] for verdict in verdicts) / HIGHEST_LEVEL
+    values = [fmean(verdict.levels.values()) / HIGHEST_LEVEL for verdict in verdicts]
+    if len(values) > 1:
+        components["disagreement"] = max(values) - min(values)
+    return Score(fmean(values), components, _explain(verdicts, len(failures)))
+
+
+def _explain(verdicts: Sequence[Verdict], failures: int) -> str:
+    """Say what each vote was, and why, in the words of the first."""
+    levels = ", ".join(
+        f"{name} {'|'.join(str(verdict.levels[name]) for verdict in verdicts)} of {HIGHEST_LEVEL}"
+        for name in verdicts[0].levels
+    )
+    missing = f" ({failures} votes could not be read)" if failures else ""
+    return f"{levels}{missing}: {verdicts[0].reason[:_MAX_REASON_CHARS]}"
+
+
+def _explain_failures(failures: Iterable[JudgeError | LMError]) -> str:
+    problems = Counter(f"{type(failure).__name__}: {failure}" for failure in failures)
+    listed = "; ".join(f"{count} x {text}" for text, count in problems.most_common())
+    return f"the judge gave no verdict: {listed}"[:_MAX_REASON_CHARS]

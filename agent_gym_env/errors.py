@@ -9,6 +9,7 @@
     ├── LMError                      a language model did not answer
     │   ├── TransientLMError         worth trying again
     │   ├── PermanentLMError         not worth trying again
+    │   │   └── CircuitOpenError     refused so often that the whole run stops
     │   ├── DeadlineError            the total time for one completion is over
     │   └── BudgetExceeded           the run has spent what it may spend
     ├── JudgeError                   a judge's verdict cannot be read
@@ -104,6 +105,10 @@ class TransientLMError(LMError):
 
 class PermanentLMError(LMError):
     """The provider refused; asking again will not help."""
+
+
+class CircuitOpenError(PermanentLMError):
+    """The provider has refused the key so often that nothing more is sent; the run stops."""
 
 
 class DeadlineError(LMError):

@@ -1,0 +1,128 @@
+"""A lean client for a server that speaks OpenAI's protocol: vLLM, SGLang, llama.cpp, Ollama."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from agent_gym_env.extras import require
+from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.budget import Budget
+from agent_gym_env.lm.chat_completions import payload, read_completion
+from agent_gym_env.lm.client import RemoteLM
+from agent_gym_env.lm.prices import FREE, Price
+from agent_gym_env.lm.retry import Limits
+from agent_gym_env.lm.secret import Secret, key_from_environment
+from agent_gym_env.lm.wire import Failure, failure_of_status, place
+
+_MAX_BYTES = 16 * 2**20
+"""Of an answer; a server that sends more is not read to its end."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def local_client(
+    model: str,
+    api_base: str = "http://127.0.0.1:8000/v1",
+    *,
+    api_key: str | None = None,
+    price: Price = FREE,
+    limits: Limits | None = None,
+    budget: Budget | None = None,
+    cache: Path | None = None,
+) -> RemoteLM:
+    """Make a client for a server of one's own.
+
+    Args:
+        model: as the server names it.
+        api_base: where it is, up to ``/v1``.
+        api_key: by default from ``OPENAI_API_KEY``, and none for a server on this machine.
+        price: what tokens cost.
+        limits: of each completion.
+        budget: what may be spent.
+        cache: folder of the cache; ``None`` for none.
+
+    Raises:
+        MissingDependency: aiohttp is not installed.
+    """
+    transport = AiohttpTransport(model, api_base, api_key=api_key, price=price)
+    return RemoteLM(transport, limits=limits, budget=budget, cache=cache)
+
+
+class AiohttpTransport:
+    """Sends requests with aiohttp; see `local_client` and `Transport`."""
+
+    price: Price | None
+
+    def __init__(
+        self, model: str, api_base: str, *, api_key: str | None = None, price: Price = FREE
+    ) -> None:
+        self._url = f"{api_base.rstrip('/')}/chat/completions"
+        if urlsplit(self._url).scheme not in ("http", "https"):
+            raise ValueError(f"api_base must be an http or https address, not {place(api_base)!r}")
+        self.name = model
+        self.identity = f"openai {model} {place(api_base)}"
+        self.price = price
+        self._key = Secret(api_key) if api_key else _key_for(api_base)
+        self.secrets: tuple[Secret, ...] = (self._key,) if self._key else ()
+        self._aiohttp: Any = require("aiohttp", extra="local")
+        self._session: tuple[asyncio.AbstractEventLoop, Any] | None = None
+
+    async def send(self, request: Request) -> Response | Failure:
+        """Ask once. A redirect is not followed: it would carry the key elsewhere."""
+        headers = {"Content-Type": "application/json"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        body = _encode(payload(request, self.name))
+        async with self._open().post(
+            self._url, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            content = await _read(response.content)
+        if response.status == 200:
+            return read_completion(content, self.name, self.price)
+        retry_after = response.headers.get("Retry-After")
+        return failure_of_status(response.status, content.decode("utf-8", "replace"), retry_after)
+
+    def failure(self, error: BaseException) -> Failure:
+        """Every exception of aiohttp is one of the connection, which the next try opens anew."""
+        if not isinstance(error, (self._aiohttp.ClientError, OSError, asyncio.TimeoutError)):
+            raise error
+        return Failure("transient", f"{type(error).__name__}: {error}")
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session[1].close()
+            self._session = None
+
+    def _open(self) -> Any:
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._session[0] is not loop:
+            # The engine bounds concurrency and time.
+            connector = self._aiohttp.TCPConnector(limit=0)
+            timeout = self._aiohttp.ClientTimeout(total=None)
+            self._session = loop, self._aiohttp.ClientSession(connector=connector, timeout=timeout)
+        return self._session[1]
+
+
+async def _read(stream: Any) -> bytes:
+    """Read a body whole, but not without end."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in stream.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > _MAX_BYTES:
+            break
+    return b"".join(chunks)
+
+
+def _key_for(api_base: str) -> Secret | None:
+    """A key for elsewhere is not shown to whatever listens on this machine."""
+    if urlsplit(api_base).hostname in ("127.0.0.1", "localhost", "::1"):
+        return None
+    return key_from_environment("OPENAI_API_KEY")

@@ -1,0 +1,262 @@
+"""The engine behind every remote model: it waits, tries again, counts, caches and scrubs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent_gym_env.errors import (
+    DeadlineError,
+    LMError,
+    PermanentLMError,
+    TransientLMError,
+)
+from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.breaker import KeyBreaker
+from agent_gym_env.lm.budget import Budget
+from agent_gym_env.lm.cache import ResponseCache, cache_key
+from agent_gym_env.lm.event_loop import BACKGROUND
+from agent_gym_env.lm.retry import Limits, wait_s
+from agent_gym_env.lm.secret import Scrubber
+from agent_gym_env.lm.wire import Failure, Transport
+from agent_gym_env.types import Usage
+
+_REASON_LENGTH = 400
+_POLL_BUDGET_S = 0.02
+_BYTES_PER_TOKEN = 3
+_UNLIMITED_COMPLETION = 512
+"""Tokens reserved for an answer whose length the request does not limit."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class RemoteLM:
+    """A model behind a provider's library.
+
+    Args:
+        transport: the provider's library.
+        limits: of each completion.
+        budget: what may be spent; share one between clients for a limit over all of them.
+        cache: folder of the cache; ``None`` for none.
+
+    Raises:
+        ValueError: the budget is in US dollars, and the model's price is not known.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        limits: Limits | None = None,
+        budget: Budget | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        self.name = transport.name
+        self.limits = limits or Limits()
+        self.budget = budget or Budget()
+        if self.budget.usd is not None and transport.price is None:
+            raise ValueError(
+                f"the price of {self.name} is not known, so a budget in US dollars cannot be kept; "
+                "give price=Price(prompt, completion), or a budget in calls"
+            )
+        self._transport = transport
+        self._scrubber = Scrubber(transport.secrets)
+        self._breaker = KeyBreaker(self.name)
+        self._cache = None if cache is None else ResponseCache(cache)
+        self._in_flight: dict[str, asyncio.Task[Response | LMError]] = {}
+        self._slots: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
+
+    def complete(self, request: Request) -> Response:
+        """Answer; see `LanguageModel.complete`."""
+        (outcome,) = self.complete_many([request])
+        if isinstance(outcome, LMError):
+            raise outcome
+        return outcome
+
+    def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
+        """Answer many requests, as many at once as the limits allow."""
+        return BACKGROUND.run(self._answer_all(requests)) if requests else []
+
+    def close(self) -> None:
+        """Let go of connections."""
+        BACKGROUND.run(self._transport.aclose())
+
+    async def _answer_all(self, requests: Sequence[Request]) -> list[Response | LMError]:
+        tasks = [asyncio.ensure_future(self._answer(request)) for request in requests]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _answer(self, request: Request) -> Response | LMError:
+        if self._cache is None:
+            return await self._ask_in_turn(request)
+        begun = time.monotonic()
+        key = cache_key(self._transport.identity, request)
+        known = self._cache.read(key)
+        if known is None and key in self._in_flight:
+            # The same is being asked: one answer serves both.
+            outcome = await asyncio.shield(self._in_flight[key])
+            if isinstance(outcome, LMError):
+                return outcome
+            known = outcome
+        if known is not None:
+            return _from_cache(known, time.monotonic() - begun)
+        task = self._in_flight[key] = asyncio.ensure_future(self._ask_in_turn(request))
+        try:
+            outcome = await task
+        finally:
+            task.cancel()
+            del self._in_flight[key]
+        if isinstance(outcome, Response):
+            self._cache.write(key, outcome)
+        return outcome
+
+    async def _ask_in_turn(self, request: Request) -> Response | LMError:
+        async with self._slot():
+            try:
+                return await self._ask(request)
+            except LMError as error:
+                return error
+
+    def _slot(self) -> asyncio.Semaphore:
+        loop = asyncio.get_running_loop()
+        if self._slots is None or self._slots[0] is not loop:
+            self._slots = loop, asyncio.Semaphore(self.limits.concurrency)
+        return self._slots[1]
+
+    async def _ask(self, request: Request) -> Response:
+        """Ask until there is an answer, a refusal, or no time or try left."""
+        begun = time.monotonic()
+        ends = begun + self.limits.deadline_s
+        bill = _Bill()
+        attempts = 0
+        while True:
+            self._breaker.check()
+            outcome = await self._attempt(request, ends)
+            attempts += 1
+            bill.add(outcome)
+            self._breaker.record(refused=_is_refused_key(outcome))
+            if isinstance(outcome, Response):
+                return self._clean(
+                    msgspec.structs.replace(
+                        outcome,
+                        usage=bill.usage,
+                        cost_usd=bill.cost_usd,
+                        latency_s=time.monotonic() - begun,
+                        attempts=attempts,
+                    )
+                )
+            if outcome.kind != "transient":
+                raise PermanentLMError(self._message("refused", outcome))
+            if attempts >= self.limits.max_attempts:
+                raise TransientLMError(self._message(f"failed {attempts} times", outcome))
+            pause = wait_s(self.limits, outcome, attempts)
+            if time.monotonic() + pause >= ends:
+                raise DeadlineError(
+                    self._message(
+                        f"did not answer within {self.limits.deadline_s:g} s, in {attempts} tries",
+                        outcome,
+                    )
+                )
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, request: Request, ends: float) -> Response | Failure:
+        """Send once; the time is up when it is up, whatever the library is waiting for."""
+        estimate = self._estimate_usd(request)
+        while not self.budget.reserve(estimate):
+            if time.monotonic() >= ends:
+                raise DeadlineError(f"{self.name}: other calls held the budget until the deadline")
+            await asyncio.sleep(_POLL_BUDGET_S)
+        outcome: Response | Failure | None = None
+        try:
+            outcome = self._priced(await self._send(request, ends - time.monotonic()))
+        finally:
+            if outcome is None:
+                self.budget.settle(estimate, None, None)
+            else:
+                self.budget.settle(estimate, outcome.usage, outcome.cost_usd)
+        return outcome
+
+    async def _send(self, request: Request, remaining_s: float) -> Response | Failure:
+        allowed_s = min(remaining_s, self.limits.attempt_timeout_s)
+        task = asyncio.ensure_future(self._transport.send(request))
+        try:
+            await asyncio.wait({task}, timeout=allowed_s)
+        finally:
+            # Not awaited: a library that swallows the cancellation must not hold the answer back.
+            task.cancel()
+        if not task.done():
+            task.add_done_callback(_forget)
+            return Failure("transient", f"no answer within {allowed_s:.3g} s")
+        if task.cancelled():
+            return Failure("transient", "the library gave the request up")
+        error = task.exception()
+        # As a value and not with `except`: an error raised here carries no trace of the library's
+        # own, which knows headers and keys.
+        return task.result() if error is None else self._transport.failure(error)
+
+    def _estimate_usd(self, request: Request) -> float:
+        if self.budget.usd is None or self._transport.price is None:
+            return 0.0
+        prompt = len(_encode((request.messages, request.tools))) // _BYTES_PER_TOKEN
+        completion = request.max_tokens or _UNLIMITED_COMPLETION
+        return self._transport.price.cost_usd(Usage(prompt, completion))
+
+    def _priced(self, outcome: Response | Failure) -> Response | Failure:
+        price = self._transport.price
+        if outcome.usage is None or outcome.cost_usd is not None or price is None:
+            return outcome
+        return msgspec.structs.replace(outcome, cost_usd=price.cost_usd(outcome.usage))
+
+    def _clean(self, response: Response) -> Response:
+        """Take the client's secrets out of what a model said: it may echo its headers."""
+        text = _encode(response).decode()
+        cleaned = self._scrubber.known(text)
+        return response if cleaned == text else msgspec.json.decode(cleaned, type=Response)
+
+    def _message(self, what: str, failure: Failure) -> str:
+        status = "" if failure.status is None else f" (HTTP {failure.status})"
+        reason = " ".join(self._scrubber.all(failure.reason).split())[:_REASON_LENGTH]
+        return f"{self.name} {what}{status}: {reason}"
+
+
+class _Bill:
+    """Adds up what the requests of one completion were billed."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.cost_usd: float | None = None
+
+    def add(self, outcome: Response | Failure) -> None:
+        if outcome.usage is None:
+            return
+        before = self.usage or Usage()
+        self.usage = Usage(
+            before.prompt_tokens + outcome.usage.prompt_tokens,
+            before.completion_tokens + outcome.usage.completion_tokens,
+        )
+        if outcome.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + outcome.cost_usd
+
+
+def _from_cache(response: Response, latency_s: float) -> Response:
+    """Nothing is billed for it again."""
+    return msgspec.structs.replace(
+        response, usage=Usage(), cost_usd=0.0, latency_s=latency_s, attempts=0, cached=True
+    )
+
+
+def _is_refused_key(outcome: Response | Failure) -> bool:
+    return isinstance(outcome, Failure) and outcome.kind == "refused_key"
+
+
+def _forget(task: asyncio.Task[Response | Failure]) -> None:
+    """Take the outcome of a request that nobody waits for, so that it is not logged as lost."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,217 @@
+"""Tool calls out of what a model wrote: strictly, then leniently; what stays unread is text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.lm.lenient_json import UnreadableError, read, read_prefix
+from agent_gym_env.types import ToolCall
+
+MAX_LENGTH = 65_536
+"""Characters; a longer reply is text."""
+
+MAX_TRIES = 16
+"""Places in one reply that are tried as calls, and calls that are taken."""
+
+_THINKING = re.compile(r"\A\s*(?:<think>)?[^<]*(?:<(?!/?think>)[^<]*)*</think>\s*")
+_TAG = re.compile(r"<(tool_call|function_call|tool_calls)>(.*?)(?:</\1>|\Z)", re.DOTALL)
+_FENCE = re.compile(r"```[ \t]*\w*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_CALL_BEGINS = re.compile(
+    r"\{\s*[\"'“]?(?:name|tool|tool_name|function|tool_calls?|type|id)[\"'”]?\s*:"
+)
+_NAME_KEYS = ("name", "tool_name", "tool", "function")
+_ARGUMENT_KEYS = ("arguments", "parameters", "args", "input")
+_WRAPPERS = ("tool_calls", "tool_call", "function_call")
+_KEYWORD = re.compile(r"\s*(\w+)\s*=")
+_SEPARATOR = re.compile(r"\s*(,?)\s*")
+_ONLY_BRACKETS = re.compile(r"[\s\[\],;`]*")
+
+
+class ParsedReply(msgspec.Struct, frozen=True):
+    """A reply taken apart.
+
+    Attributes:
+        text: the words beside the calls.
+        tool_calls: in order.
+    """
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+def parse_reply(text: str, tool_names: Collection[str] = ()) -> ParsedReply:
+    """Take the tool calls out of a reply.
+
+    Looked for, in this order, until some are found: Hermes ``<tool_call>`` tags; fenced code; JSON
+    objects that look like calls; ``Name(argument="value")`` for the tools on offer. Reasoning that
+    comes first and ends with ``</think>`` is left out.
+
+    Args:
+        text: as the model wrote it.
+        tool_names: the tools on offer. Outside of tags only they are taken for calls.
+    """
+    if len(text) > MAX_LENGTH:
+        return ParsedReply(text)
+    text = _THINKING.sub("", text, count=1) if "</think>" in text else text
+    for find in (_tagged, _fenced, _objects, _spelled):
+        found = list(find(text, tool_names))
+        if found:
+            calls = tuple(call for _, _, calls in found for call in calls)
+            return ParsedReply(_without(text, found), calls[:MAX_TRIES])
+    return ParsedReply(text.strip())
+
+
+def read_arguments(arguments: str | dict[str, Any] | None) -> dict[str, Any] | None:
+    """Read the arguments of a call, JSON or nearly so; ``None`` if they are no object."""
+    if not arguments:
+        return {}
+    if isinstance(arguments, str):
+        try:
+            arguments = read(arguments)
+        except UnreadableError:
+            return None
+    return arguments if isinstance(arguments, dict) else None
+
+
+def tagged_call(name: str, arguments: str | dict[str, Any] | None) -> str:
+    """Write a call as a model without native tools would; the arguments as they are."""
+    if not isinstance(arguments, str):
+        arguments = msgspec.json.encode(arguments or {}).decode()
+    quoted = msgspec.json.encode(name).decode()
+    return f'<tool_call>\n{{"name": {quoted}, "arguments": {arguments}}}\n</tool_call>'
+
+
+_Found = tuple[int, int, list[ToolCall]]
+"""Where calls begin and end in the text, and they."""
+
+
+def _tagged(text: str, tool_names: Collection[str]) -> Iterator[_Found]:
+    for match in _TAG.finditer(text):
+        body = match[2].strip()
+        calls = _calls_in(body, lambda name: True) or [
+            call for _, _, calls in _spelled(body, tool_names) for call in calls
+        ]
+        if calls:
+            yield match.start(), match.end(), calls
+
+
+def _fenced(text: str, tool_names: Collection[str]) -> Iterator[_Found]:
+    for match in _FENCE.finditer(text):
+        body = match[1].strip()
+        calls = _calls_in(body, tool_names.__contains__) or [
+            call for _, _, calls in _spelled(body, tool_names) for call in calls
+        ]
+        if calls:
+            yield match.start(), match.end(), calls
+
+
+def _objects(text: str, tool_names: Collection[str]) -> Iterator[_Found]:
+    end = 0
+    for tries, match in enumerate(_CALL_BEGINS.finditer(text)):
+        if tries == MAX_TRIES:
+            return
+        if match.start() < end:
+            continue
+        try:
+            value, after = read_prefix(text, match.start())
+        except UnreadableError:
+            continue
+        calls = list(_calls(value, tool_names.__contains__))
+        if calls:
+            end = after
+            yield match.start(), end, calls
+
+
+def _spelled(text: str, tool_names: Collection[str]) -> Iterator[_Found]:
+    """Calls as Python would write them."""
+    if not tool_names:
+        return
+    names = "|".join(map(re.escape, sorted(tool_names, key=len, reverse=True)))
+    end = 0
+    begins = re.compile(rf"(?<![\w-])({names})\s*\(")
+    for tries, match in enumerate(begins.finditer(text)):
+        if tries == MAX_TRIES:
+            return
+        if match.start() < end:
+            continue
+        try:
+            arguments, end = _keywords(text, match.end())
+        except UnreadableError:
+            continue
+        yield match.start(), end, [ToolCall(match[1], arguments)]
+
+
+def _keywords(text: str, at: int) -> tuple[dict[str, Any], int]:
+    """Read ``name="value", …)`` or ``{…})``."""
+    arguments: dict[str, Any] = {}
+    while not text.startswith(")", at := _skip(text, at)):
+        keyword = _KEYWORD.match(text, at)
+        if keyword:
+            arguments[keyword[1]], at = read_prefix(text, keyword.end())
+            continue
+        value, at = read_prefix(text, at)
+        if arguments or not isinstance(value, dict):
+            raise UnreadableError("arguments have names")
+        arguments = value
+    return arguments, at + 1
+
+
+def _skip(text: str, at: int) -> int:
+    match = _SEPARATOR.match(text, at)
+    return match.end() if match else at
+
+
+def _calls_in(body: str, is_tool: Callable[[str], bool]) -> list[ToolCall]:
+    documents = _documents([body]) or _documents(body.splitlines()[:MAX_TRIES])
+    return [call for document in documents for call in _calls(document, is_tool)]
+
+
+def _documents(texts: Iterable[str]) -> list[Any]:
+    return [value for value in map(_document, texts) if value is not None]
+
+
+def _document(text: str) -> Any | None:
+    try:
+        return read(text)
+    except UnreadableError:
+        return None
+
+
+def _calls(value: Any, is_tool: Callable[[str], bool], depth: int = 3) -> Iterator[ToolCall]:
+    """Find the calls in a value that may be one, a list of them, or an object around them."""
+    if isinstance(value, list) and depth:
+        for item in value:
+            yield from _calls(item, is_tool, depth - 1)
+    if not isinstance(value, dict):
+        return
+    for key in _WRAPPERS:
+        if isinstance(value.get(key), (dict, list)) and depth:
+            yield from _calls(value[key], is_tool, depth - 1)
+            return
+    if isinstance(value.get("function"), dict) and depth:
+        yield from _calls(value["function"], is_tool, depth - 1)
+        return
+    call = _call(value)
+    if call is not None and is_tool(call.name):
+        yield call
+
+
+def _call(value: dict[str, Any]) -> ToolCall | None:
+    names = (value[key] for key in _NAME_KEYS if isinstance(value.get(key), str))
+    name = next(names, "")
+    given = next((value[key] for key in _ARGUMENT_KEYS if key in value), None)
+    if not name or not (given is None or isinstance(given, (str, dict))):
+        return None
+    arguments = read_arguments(given)
+    return None if arguments is None else ToolCall(name, arguments)
+
+
+def _without(text: str, found: list[_Found]) -> str:
+    begins = [0, *(end for _, end, _ in found)]
+    ends = [*(begin for begin, _, _ in found), len(text)]
+    rest = "".join(text[begin:end] for begin, end in zip(begins, ends, strict=True)).strip()
+    return "" if _ONLY_BRACKETS.fullmatch(rest) else rest

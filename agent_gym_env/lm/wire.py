@@ -1,0 +1,116 @@
+"""The contract between the engine that asks, waits and counts, and one provider's library."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.prices import Price
+from agent_gym_env.lm.secret import Secret
+from agent_gym_env.types import Usage
+
+FailureKind = Literal["transient", "refused_key", "refused"]
+"""``transient``: may pass; ``refused_key``: the key is not taken; ``refused``: the request is not.
+
+What cannot be read (no choices, broken JSON, a web page) is transient: the next try may be whole.
+"""
+
+_TRANSIENT_STATUSES = frozenset((408, 409, 425, 429))
+_MAX_REASON = 4000
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One request that went over the wire and brought no answer.
+
+    Attributes:
+        kind: what to do about it.
+        reason: in words; it may hold anything the provider sent, secrets included.
+        status: of HTTP, where there is one.
+        retry_after_s: how long the provider asks to wait.
+        usage: tokens billed all the same.
+        cost_usd: their cost.
+    """
+
+    kind: FailureKind
+    reason: str
+    status: int | None = None
+    retry_after_s: float | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+
+
+class Transport(Protocol):
+    """One provider's library: sends one request once. It neither waits nor tries again.
+
+    All calls come from one event loop.
+    """
+
+    name: str
+    """The model, as reports show it."""
+
+    identity: str
+    """What else decides the answer beside the request: library, model, place. No secrets."""
+
+    secrets: tuple[Secret, ...]
+    """What must show nowhere."""
+
+    price: Price | None
+    """What tokens cost; ``None`` where that is not known."""
+
+    async def send(self, request: Request) -> Response | Failure:
+        """Ask once; what the library raises is given to `failure`."""
+
+    def failure(self, error: BaseException) -> Failure:
+        """Say what an exception of `send` means."""
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+
+
+def failure_of_status(
+    status: int, reason: str, retry_after: str | None = None, *, unread: bool = False
+) -> Failure:
+    """Classify an HTTP status.
+
+    Args:
+        status: of the response.
+        reason: what the provider said.
+        retry_after: the header of that name.
+        unread: whether the answer was broken, whatever its status.
+    """
+    kind: FailureKind = "refused"
+    if unread or status in _TRANSIENT_STATUSES or status >= 500 or status < 300:
+        kind = "transient"
+    if status in (401, 403) or (status == 400 and _is_about_the_key(reason)):
+        kind = "refused_key"
+    if status == 429 and "insufficient_quota" in reason:
+        kind = "refused"  # the account is empty; waiting does not fill it
+    return Failure(kind, reason[:_MAX_REASON], status, _seconds(retry_after, reason))
+
+
+def _is_about_the_key(reason: str) -> bool:
+    """Gemini answers a wrong key with status 400."""
+    return "API_KEY_INVALID" in reason or "API key not valid" in reason
+
+
+def _seconds(header: str | None, reason: str) -> float | None:
+    """Read how long to wait; Gemini writes it into the body, and a date is not understood."""
+    if header is None:
+        _, found, rest = reason.partition('"retryDelay":')
+        header = rest.strip(' "').partition("s")[0] if found else ""
+    try:
+        seconds = float(header)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def place(api_base: str | None) -> str:
+    """Give an address without user, password and query, which may be secret."""
+    if api_base is None:
+        return ""
+    parts = urlsplit(api_base)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,0 +1,85 @@
+"""A copy of a corpus in which every text that an agent may not know yet is a token of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agent_gym_env.corpus.sgd import SPLITS
+
+_TOKEN = re.compile(r"Q([USATPR])(train|dev|test)(\d+)x(\d+)Q")
+
+
+class Canary(NamedTuple):
+    """Where a token was put.
+
+    Attributes:
+        kind: ``U`` and ``S`` for the words of user and system, ``A`` for dialogue acts, ``T`` for
+            the user's state, ``P`` for a call's parameters and ``R`` for its results.
+        split: the split.
+        dialogue: its place in the split.
+        turn: of the agent, from 0.
+    """
+
+    kind: str
+    split: str
+    dialogue: int
+    turn: int
+
+    def __str__(self) -> str:
+        return f"Q{self.kind}{self.split}{self.dialogue}x{self.turn}Q"
+
+
+def canaries(*values: object) -> set[Canary]:
+    """Find the tokens in what an environment gave."""
+    text = "\n".join(value if isinstance(value, str) else repr(value) for value in values)
+    return {
+        Canary(kind, split, int(dialogue), int(turn))
+        for kind, split, dialogue, turn in _TOKEN.findall(text)
+    }
+
+
+def write_canary_corpus(original: Path, folder: Path) -> Path:
+    """Write the copy; schemas stay as they are."""
+    for split in SPLITS:
+        (folder / split).mkdir(parents=True)
+        schema = (original / split / "schema.json").read_bytes()
+        (folder / split / "schema.json").write_bytes(schema)
+        dialogues = list(_dialogues(original / split))
+        for place, dialogue in enumerate(dialogues):
+            for number, turn in enumerate(dialogue["turns"]):
+                _mark(turn, split, place, number // 2)
+        (folder / split / "dialogues_001.json").write_text(json.dumps(dialogues))
+    return folder
+
+
+def _dialogues(split: Path) -> Iterator[dict[str, Any]]:
+    for shard in sorted(split.glob("dialogues_*.json")):
+        yield from json.loads(shard.read_text())
+
+
+def _mark(turn: dict[str, Any], split: str, dialogue: int, number: int) -> None:
+    def token(kind: str) -> str:
+        return str(Canary(kind, split, dialogue, number))
+
+    speaker = "U" if turn["speaker"] == "USER" else "S"
+    turn["utterance"] += f" {token(speaker)}"
+    for frame in turn["frames"]:
+        for action in frame["actions"]:
+            action["values"] = [f"{value} {token('A')}" for value in action["values"]]
+            action["canonical_values"] = [token("A") for _ in action["canonical_values"]]
+        if "state" in frame:
+            values = frame["state"]["slot_values"]
+            frame["state"]["slot_values"] = {slot: [token("T")] for slot in values}
+            frame["state"]["requested_slots"].append(token("T"))
+        if "service_call" in frame:
+            parameters = frame["service_call"]["parameters"]
+            frame["service_call"]["parameters"] = dict.fromkeys(parameters, token("P"))
+            rows = frame["service_results"]
+            frame["service_results"] = [
+                {slot: f"{token('R')} {row} {slot}" for slot in cells}
+                for row, cells in enumerate(rows)
+            ]

@@ -1,62 +1,122 @@
-"""A linear choice among options, learned from which words of a conversation go with which of a schema.
+"""A linear choice among options, which learns what words of a user go with what words of a schema.
 
-Each option is a set of features (words of a tool's description, say), the situation is another (the
-user's words): the score of an option is the sum of a weight for each pair of the two. The weights
-lie in one hashed table, so that an option never met before is scored by the words it shares with
-options that were.
+The situation is a set of features (the user's words, say), each option is another (the words of a
+tool's description); the score of an option is the sum of one weight for each pair of the two. So an
+option that was never met before is scored by the words that it shares with options that were.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_gym_env.retrieval.offer import Features
+from agent_gym_env.retrieval.tokens import Features
 
-_BITS = 20
-_MIX = 0x9E3779B97F4A7C15 >> 1
+_BITS = 21
+_SURE = 0.02
+"""An error smaller than this teaches nothing worth the time."""
+
+
+class Option(NamedTuple):
+    """What can be chosen.
+
+    Attributes:
+        words: features of what the schema says of it.
+        flags: features of its place in the conversation.
+    """
+
+    words: Features
+    flags: Features
 
 
 class Chooser:
-    """A softmax over options."""
+    """A softmax over options, with its weights in one hashed table.
 
-    def __init__(self, weights: NDArray[np.float32] | None = None, rate: float = 0.1) -> None:
+    Args:
+        weights: float32, shape ``(2**21,)``; zeros if not given.
+    """
+
+    def __init__(self, weights: NDArray[np.float32] | None = None) -> None:
         self.weights = np.zeros(1 << _BITS, np.float32) if weights is None else weights
-        self._gradients = np.full(1 << _BITS, 1e-6, np.float32)
-        self.rate = rate
 
-    def probabilities(self, situation: Features, options: Sequence[Features]) -> NDArray[np.float64]:
-        return _softmax(self._scores(_pairs(situation, options), options))
+    def probabilities(self, situation: Features, options: Sequence[Option]) -> NDArray[np.float64]:
+        """Give the probability of each option, shape ``(options,)``."""
+        sides = [np.concatenate(option) for option in options]
+        return self._softmax(_buckets(situation, np.concatenate(sides)), _starts(sides))
 
-    def learn(self, situation: Features, options: Sequence[Features], right: int) -> NDArray[np.float64]:
-        """Take one step of AdaGrad towards the right option; gives the probabilities before it."""
-        pairs = _pairs(situation, options)
-        before = _softmax(self._scores(pairs, options))
-        error = before.copy()
-        error[right] -= 1.0
-        if abs(error[right]) < 0.02:
-            return before
-        gradient = np.repeat(error, [len(option) for option in options]).astype(np.float32)
-        flat = pairs.ravel()
-        step = np.broadcast_to(gradient, pairs.shape).ravel() 
-        np.add.at(self._gradients, flat, step * step)
-        np.add.at(self.weights, flat, -self.rate * step / np.sqrt(self._gradients[flat]))
-        return before
-
-    def _scores(self, pairs: NDArray[np.int64], options: Sequence[Features]) -> NDArray[np.float64]:
-        sums = self.weights[pairs].sum(axis=0, dtype=np.float64)
-        starts = np.cumsum([0, *(len(option) for option in options[:-1])])
-        return np.add.reduceat(sums, starts)
+    def _softmax(self, buckets: NDArray[np.uint32], starts: list[int]) -> NDArray[np.float64]:
+        columns = self.weights[buckets].sum(axis=0, dtype=np.float64)
+        scores = np.add.reduceat(columns, starts)
+        exponentials = np.exp(scores - scores.max())
+        probabilities: NDArray[np.float64] = exponentials / exponentials.sum()
+        return probabilities
 
 
-def _pairs(situation: Features, options: Sequence[Features]) -> NDArray[np.int64]:
-    columns = np.concatenate(options)
-    mixed = (situation[:, None] * 0x9E3779B1 + columns[None, :] * 0x85EBCA6B) & 0x7FFFFFFFFFFFFFFF
-    return (mixed ^ (mixed >> 29)) & ((1 << _BITS) - 1)
+class LearningChooser(Chooser):
+    """Learns by AdaGrad on the log-loss, one choice at a time.
+
+    Words of an option are left out at random while learning, sometimes all of them: the flags and
+    each single word must carry a choice alone, as they have to for a schema never met before.
+
+    Args:
+        random: draws what is left out.
+        rate: step length.
+        drop_word: probability that a word is left out.
+        drop_all: probability that all words of an option are.
+    """
+
+    def __init__(
+        self,
+        random: np.random.Generator,
+        *,
+        rate: float = 0.01,
+        drop_word: float = 0.25,
+        drop_all: float = 0.15,
+    ) -> None:
+        super().__init__()
+        self._random = random
+        self._rate = np.float32(rate)
+        self._drop_word = drop_word
+        self._drop_all = drop_all
+        self._squares = np.full(1 << _BITS, 1e-6, np.float32)
+
+    def learn(self, situation: Features, options: Sequence[Option], right: int) -> None:
+        """Take one step towards the right option."""
+        sides = [self._thinned(option) for option in options]
+        buckets, starts = _buckets(situation, np.concatenate(sides)), _starts(sides)
+        errors = self._softmax(buckets, starts)
+        errors[right] -= 1.0
+        if -errors[right] < _SURE:
+            return
+        column_errors = np.repeat(errors.astype(np.float32), [len(side) for side in sides])
+        gradient = np.broadcast_to(column_errors, buckets.shape).ravel()
+        flat = buckets.ravel()
+        np.add.at(self._squares, flat, gradient * gradient)
+        np.add.at(self.weights, flat, -self._rate * gradient / np.sqrt(self._squares[flat]))
+
+    def _thinned(self, option: Option) -> Features:
+        words = option.words
+        if self._random.random() < self._drop_all:
+            words = words[:0]
+        else:
+            words = words[self._random.random(len(words)) >= self._drop_word]
+        return np.concatenate((words, option.flags))
 
 
-def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    exponentials = np.exp(scores - scores.max())
-    return exponentials / exponentials.sum()
+def _starts(sides: Sequence[Features]) -> list[int]:
+    starts = [0]
+    for side in sides[:-1]:
+        starts.append(starts[-1] + len(side))
+    return starts
+
+
+def _buckets(situation: Features, columns: Features) -> NDArray[np.uint32]:
+    """Mix each pair of features into a place of the table, shape ``(situation, columns)``."""
+    mixed = situation[:, None] * np.uint32(0x9E3779B1) + columns[None, :] * np.uint32(0x85EBCA6B)
+    mixed ^= mixed >> np.uint32(15)
+    mixed *= np.uint32(0x2C1B3C6D)
+    buckets: NDArray[np.uint32] = mixed >> np.uint32(32 - _BITS)
+    return buckets

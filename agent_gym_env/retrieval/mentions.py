@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 from agent_gym_env.corpus.values import find_values
-from agent_gym_env.retrieval.offer import stem
+from agent_gym_env.retrieval.tokens import Token, phrase_key
 
-_TOKEN = re.compile(r"[^\W_]+(?:['.-][^\W_]+)*|[$#&]")
-_SENTENCE_END = re.compile(r"[.?!:]['\")]*\s*$")
-_CONNECTORS = frozenset(("of", "the", "&", "and", "de", "la", "at", "'s", "#"))
+MentionKind = Literal["known", "date", "time", "number", "name"]
+
+_PRECEDENCE: tuple[MentionKind, ...] = ("known", "date", "time", "number", "name")
 _LONGEST_PHRASE = 8
-
-
-class Token(NamedTuple):
-    start: int
-    end: int
-    text: str
-    stem: str
+_SENTENCE_END = re.compile(r"[.?!:]['\")]*\s*$")
+_CONNECTORS = frozenset(("of", "the", "&", "and", "de", "la", "at", "#"))
 
 
 class Mention(NamedTuple):
@@ -28,52 +23,44 @@ class Mention(NamedTuple):
     Attributes:
         start: first character.
         end: the character behind the last.
+        kind: what it was recognised as.
         text: as said.
-        kind: ``date``, ``time``, ``number``, ``known`` or ``name``.
-        value: ISO date, ``HH:MM``, plain number, or the text.
-        key: the stems of the words, joined.
+        value: ISO date, ``HH:MM`` or plain number; for the other kinds the text.
+        key: by which known phrases are looked up.
     """
 
     start: int
     end: int
+    kind: MentionKind
     text: str
-    kind: str
     value: str
     key: str
 
 
-def tokens_of(text: str) -> list[Token]:
-    return [Token(m.start(), m.end(), m[0], stem(m[0].lower())) for m in _TOKEN.finditer(text)]
-
-
-def phrase_key(text: str) -> str:
-    """Normalise a phrase: the stems of its words."""
-    return " ".join(stem(word.lower()) for word in _TOKEN.findall(text))
-
-
 def find_mentions(
     text: str,
-    tokens: list[Token],
+    tokens: Sequence[Token],
+    *,
     today: str,
-    phrases: Iterable[Mapping[str, object]],
-    common: frozenset[str] | set[str],
+    phrases: Sequence[Collection[str]],
+    common: Collection[str],
 ) -> list[Mention]:
-    """Find mentions, from left to right, without overlap; the longer one wins.
+    """Find mentions, from left to right, without overlap; of two that overlap the longer one.
 
     Args:
         text: the utterance.
         tokens: of the text.
-        today: ISO date.
-        phrases: tables of known phrases by `phrase_key`.
-        common: words that are no name when they begin a sentence.
+        today: the day on which it was said, ISO.
+        phrases: known phrases, by `phrase_key`.
+        common: words in lower case that are no name at the begin of a sentence.
     """
     found = [
-        Mention(v.start, v.end, text[v.start : v.end], v.kind, v.canonical, phrase_key(text[v.start : v.end]))
-        for v in find_values(text, today)
+        Mention(start, end, kind, text[start:end], value, phrase_key(text[start:end]))
+        for start, end, kind, value in find_values(text, today)
     ]
-    found += _known(text, tokens, tuple(phrases))
-    found += _names(text, tokens, common)
-    found.sort(key=lambda mention: (mention.start - mention.end, _RANK[mention.kind]))
+    found += _known_phrases(text, tokens, phrases)
+    found += _proper_names(text, tokens, common)
+    found.sort(key=lambda each: (each.start - each.end, _PRECEDENCE.index(each.kind)))
     kept: list[Mention] = []
     for mention in found:
         if all(mention.end <= other.start or mention.start >= other.end for other in kept):
@@ -81,62 +68,60 @@ def find_mentions(
     return sorted(kept)
 
 
-_RANK = {"known": 0, "date": 1, "time": 2, "number": 3, "name": 4}
-
-
-def _known(text: str, tokens: list[Token], tables: tuple[Mapping[str, object], ...]) -> list[Mention]:
-    found = []
+def _known_phrases(
+    text: str, tokens: Sequence[Token], phrases: Sequence[Collection[str]]
+) -> Iterator[Mention]:
+    """Find, from each token, the longest known phrase."""
     for first in range(len(tokens)):
-        key = ""
-        best = None
+        key = longest = ""
         for last in range(first, min(first + _LONGEST_PHRASE, len(tokens))):
             key = f"{key} {tokens[last].stem}" if key else tokens[last].stem
-            if any(key in table for table in tables):
-                best = (last, key)
-        if best:
-            last, key = best
-            start, end = tokens[first].start, tokens[last].end
-            found.append(Mention(start, end, text[start:end], "known", text[start:end], key))
-    return found
+            if any(key in table for table in phrases):
+                longest, end = key, tokens[last].end
+        if longest:
+            start = tokens[first].start
+            yield Mention(start, end, "known", text[start:end], text[start:end], longest)
 
 
-def _names(text: str, tokens: list[Token], common: frozenset[str] | set[str]) -> list[Mention]:
-    found = []
+def _proper_names(text: str, tokens: Sequence[Token], common: Collection[str]) -> Iterator[Mention]:
+    """Find runs of capitalised words, with the small words and numbers inside them."""
     index = 0
     while index < len(tokens):
-        if not _starts_name(text, tokens, index, common):
+        if not _begins_name(text, tokens, index, common):
             index += 1
             continue
-        last = index
-        ahead = index + 1
-        while ahead < len(tokens) and _gap_is_plain(text, tokens[ahead - 1], tokens[ahead]):
-            if tokens[ahead].text[0].isupper() or tokens[ahead].text[0].isdigit():
-                last = ahead
-            elif tokens[ahead].text.lower() not in _CONNECTORS:
-                break
-            ahead += 1
+        last = _end_of_name(text, tokens, index)
         start, end = tokens[index].start, tokens[last].end
-        key = " ".join(token.stem for token in tokens[index : last + 1])
-        found.append(Mention(start, end, text[start:end], "name", text[start:end], key))
+        name = text[start:end]
+        yield Mention(start, end, "name", name, name, phrase_key(name))
         index = last + 1
-    return found
 
 
-def _starts_name(text: str, tokens: list[Token], index: int, common: frozenset[str] | set[str]) -> bool:
+def _begins_name(text: str, tokens: Sequence[Token], index: int, common: Collection[str]) -> bool:
     token = tokens[index]
-    if token.text[0].isdigit():
-        return (
-            index + 1 < len(tokens)
-            and tokens[index + 1].text[0].isupper()
-            and _gap_is_plain(text, token, tokens[index + 1])
-        )
-    if not token.text[0].isupper():
+    if token.text[0].isdigit():  # of a street, say
+        following = tokens[index + 1 : index + 2]
+        return any(each.text[0].isupper() and _adjoin(text, token, each) for each in following)
+    if not token.text[0].isupper() or token.text.split("'")[0] == "I":
         return False
-    if token.text.lower() in common and (index == 0 or _SENTENCE_END.search(text[: token.start])):
-        return False
-    return token.text.split("'")[0] != "I"
+    begins_sentence = index == 0 or _SENTENCE_END.search(text[: token.start]) is not None
+    return not (begins_sentence and token.text.lower() in common)
 
 
-def _gap_is_plain(text: str, token: Token, following: Token) -> bool:
+def _end_of_name(text: str, tokens: Sequence[Token], index: int) -> int:
+    last = index
+    for ahead in range(index + 1, len(tokens)):
+        if not _adjoin(text, tokens[ahead - 1], tokens[ahead]):
+            break
+        word = tokens[ahead].text
+        if word[0].isupper() or word[0].isdigit():
+            last = ahead
+        elif word.lower() not in _CONNECTORS:
+            break
+    return last
+
+
+def _adjoin(text: str, token: Token, following: Token) -> bool:
+    """Whether nothing but spaces, a dash or an apostrophe stands between two tokens."""
     gap = text[token.end : following.start]
-    return gap.strip() in ("", "-", "'") and len(gap) <= 2
+    return len(gap) <= 2 and gap.strip() in ("", "-", "'")

@@ -1,0 +1,158 @@
+"""Candidate actions for a conversation: calls with filled arguments, and replies of neighbours.
+
+They are made of the observation and the memory of a train split alone; what the corpus did in the
+turn at hand is nowhere in sight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_gym_env.corpus.sgd import TODAY
+from agent_gym_env.corpus.words import words
+from agent_gym_env.retrieval.conversation import Conversations
+from agent_gym_env.retrieval.listening import call_question, decided_by
+from agent_gym_env.retrieval.memory import Memory
+from agent_gym_env.retrieval.situations import PHASES, hashed_situation, phase_of, situation_of
+from agent_gym_env.retrieval.state import State
+from agent_gym_env.retrieval.templates import fill_in
+from agent_gym_env.types import Action, Observation, ToolCall
+
+_NEIGHBOURS = 60
+_VOTERS = 30
+_SHARPNESS = 2.0
+"""Exponent of a neighbour's similarity in its vote."""
+
+_ALIKE = 0.6
+"""Replies more alike than this are one choice; found with the Jaccard similarity of their words."""
+
+_LAST_RESORT = "Is there anything else I can help you with?"
+
+
+class Candidate(NamedTuple):
+    """An action that could be taken.
+
+    Attributes:
+        action: a call alone, or a reply alone.
+        score: in [0, 1]; the best candidate has the highest.
+        source: ``call``, ``neighbour`` (a recorded reply, refilled) or ``schema`` (a question made
+            of a slot's description, or a phrase that always fits).
+    """
+
+    action: Action
+    score: float
+    source: Literal["call", "neighbour", "schema"]
+
+
+class _Reply(NamedTuple):
+    text: str
+    vote: float
+
+
+class CandidateGenerator:
+    """Makes candidates.
+
+    Args:
+        memory: what a train split teaches.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._decide = decided_by(memory.chooser)
+        self._conversations = Conversations(memory.vocabulary, self._decide, TODAY)
+
+    def candidates(self, observation: Observation, most: int) -> list[Candidate]:
+        """Give candidates, the best first, no two with the same action; at least one.
+
+        Args:
+            observation: of the bare environment.
+            most: how many at most.
+        """
+        state = self._conversations.follow(observation)
+        calls = self._calls(state)
+        waiting = 1.0 - sum(call.score for call in calls)
+        replies = self._replies(state, waiting)
+        found = sorted(calls + replies, key=lambda candidate: -candidate.score)
+        return found[:most]
+
+    def _calls(self, state: State) -> list[Candidate]:
+        """Propose to call each tool whose required arguments can be filled, once a turn."""
+        question = None if state.has_called else call_question(state)
+        if question is None:
+            return []
+        proposed = []
+        for name, probability in zip(question.answers, self._decide(question), strict=True):
+            if name is None:
+                continue
+            tool = state.offer.tools[name]
+            arguments = state.guessed_arguments(tool)
+            if not tool.missing(arguments):
+                call = ToolCall(name, dict(arguments))
+                proposed.append(Candidate(Action(tool_calls=(call,)), float(probability), "call"))
+        return proposed
+
+    def _replies(self, state: State, share: float) -> list[Candidate]:
+        replies = self._neighbours_replies(state)
+        scores = _agreement(replies)
+        best = max(scores, default=1.0)
+        voted = [
+            Candidate(Action(text=reply.text), share * float(score / best), "neighbour")
+            for reply, score in zip(replies, scores, strict=True)
+        ]
+        said = {reply.text for reply in replies}
+        made_up = [text for text in _schema_replies(state) if text not in said]
+        lowest = share * 0.01
+        return voted + [Candidate(Action(text=text), lowest, "schema") for text in made_up]
+
+    def _neighbours_replies(self, state: State) -> list[_Reply]:
+        """Say, with this conversation's values, what was said in the most similar situations."""
+        memory = self._memory
+        query = hashed_situation(situation_of(state))
+        votes: dict[str, float] = {}
+        group = PHASES.index(phase_of(state))
+        for neighbour in memory.index.search(group, query, _NEIGHBOURS):
+            text = fill_in(memory.template(neighbour.document), state)
+            if text:
+                votes[text] = votes.get(text, 0.0) + neighbour.similarity**_SHARPNESS
+            if len(votes) == _VOTERS:
+                break
+        return [_Reply(text, vote) for text, vote in votes.items()]
+
+
+def _agreement(replies: Sequence[_Reply]) -> NDArray[np.float64]:
+    """Give each reply's mean similarity to all, weighed by their votes: what most would say.
+
+    The reply of the highest expected similarity, not the nearest neighbour's, is the best guess at
+    an unknown one (minimum Bayes risk, Kumar and Byrne, 2004).
+    """
+    vocabulary: dict[bytes, int] = {}
+    said = [
+        {vocabulary.setdefault(word, len(vocabulary)) for word in words(reply.text)}
+        for reply in replies
+    ]
+    has = np.zeros((len(replies), len(vocabulary)), np.float32)
+    for row, indices in zip(has, said, strict=True):
+        row[list(indices)] = 1.0
+    sizes = has.sum(axis=1)
+    shared = has @ has.T
+    similarity = shared / np.maximum(sizes[:, None] + sizes[None, :] - shared, 1.0)
+    votes = np.array([reply.vote for reply in replies])
+    agreement: NDArray[np.float64] = similarity @ votes / max(votes.sum(), 1e-12)
+    return agreement
+
+
+def _schema_replies(state: State) -> list[str]:
+    """Ask for what is missing, in the schema's words."""
+    tool = state.tool
+    if tool is None:
+        return [_LAST_RESORT]
+    missing = tool.missing(state.arguments(tool))
+    return [*(_question(tool.slots[name].description or name) for name in missing), _LAST_RESORT]
+
+
+def _question(description: str) -> str:
+    return f"What {description[0].lower()}{description[1:]} would you like?"

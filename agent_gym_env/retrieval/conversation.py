@@ -1,0 +1,122 @@
+"""From the messages of an observation to the state of its conversation."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.corpus.values import value_text
+from agent_gym_env.retrieval.listening import Decide, hear
+from agent_gym_env.retrieval.offer import Offer
+from agent_gym_env.retrieval.state import State
+from agent_gym_env.retrieval.vocabulary import Vocabulary
+from agent_gym_env.types import Observation
+
+_REMEMBERED = 256
+"""Conversations that may take turns without being read again from their begin."""
+
+_OFFERS = 512
+
+
+class _Function(msgspec.Struct):
+    name: str
+    arguments: str
+
+
+class _Call(msgspec.Struct):
+    function: _Function
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str | None = None
+    tool_calls: list[_Call] = []
+
+
+class _Result(msgspec.Struct):
+    name: str
+    status: str
+    results: list[dict[str, str]] | None = None
+
+
+_MESSAGES = msgspec.json.Decoder(list[_Message])
+_RESULT = msgspec.json.Decoder(_Result)
+_ARGUMENTS = msgspec.json.Decoder(dict[str, Any])
+
+
+class Conversations:
+    """Follows conversations, reading each message once where they go on from the last time.
+
+    What it remembers saves time and changes no answer: a state depends on the messages alone.
+
+    Args:
+        vocabulary: what is known of words.
+        decide: answers the questions of listening.
+        today: the day of the conversations, ISO.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, decide: Decide, today: str) -> None:
+        self._vocabulary = vocabulary
+        self._decide = decide
+        self._today = today
+        self._offers: OrderedDict[str, Offer] = OrderedDict()
+        self._states: OrderedDict[tuple[str, str], tuple[State, int]] = OrderedDict()
+
+    def follow(self, observation: Observation) -> State:
+        """Give the state of a conversation; it must not be changed."""
+        messages, tools = observation["messages"], observation["tools"]
+        # Without the closing bracket one state of the array is a prefix of the next.
+        said = messages.rstrip().removesuffix("]")
+        state, read = self._take(said, tools)
+        decoded = _MESSAGES.decode(messages)
+        _take_in(state, decoded[read:], self._decide)
+        self._states[tools, said] = (state, len(decoded))
+        if len(self._states) > _REMEMBERED:
+            self._states.popitem(last=False)
+        return state
+
+    def _take(self, said: str, tools: str) -> tuple[State, int]:
+        """Take out the state of a begin of the conversation, or begin a new one."""
+        for known in reversed(self._states):
+            if known[0] == tools and _goes_on(known[1], said):
+                return self._states.pop(known)
+        return State(self._offer(tools), self._vocabulary, self._today), 0
+
+    def _offer(self, tools: str) -> Offer:
+        offer = self._offers.pop(tools, None) or Offer(tools)
+        self._offers[tools] = offer
+        if len(self._offers) > _OFFERS:
+            self._offers.popitem(last=False)
+        return offer
+
+
+def _goes_on(known: str, said: str) -> bool:
+    return said.startswith(known) and said[len(known) : len(known) + 1] in ("", ",")
+
+
+def _take_in(state: State, messages: list[_Message], decide: Decide) -> None:
+    arguments: list[dict[str, str]] = []
+    for message in messages:
+        if message.role == "user":
+            hear(state, message.content or "", decide)
+        elif message.role == "tool":
+            _take_in_result(state, message.content or "", arguments.pop(0) if arguments else {})
+        elif message.tool_calls:
+            arguments = [_arguments_of(call) for call in message.tool_calls]
+        elif message.role == "assistant":
+            state.said(message.content or "")
+
+
+def _arguments_of(call: _Call) -> dict[str, str]:
+    arguments = _ARGUMENTS.decode(call.function.arguments)
+    return {name: value_text(value) for name, value in arguments.items()}
+
+
+def _take_in_result(state: State, content: str, arguments: dict[str, str]) -> None:
+    result = _RESULT.decode(content)
+    if result.status == "error" or result.results is None:
+        state.refused()
+    else:
+        state.called(result.name, arguments, result.status, result.results)

@@ -1,0 +1,161 @@
+"""Learning a memory from the dialogues of a train split, once for each split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from agent_gym_env.corpus.corpus import Split
+from agent_gym_env.corpus.disk import locked
+from agent_gym_env.corpus.home import home
+from agent_gym_env.corpus.task import Task
+from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
+from agent_gym_env.retrieval.chooser import Chooser, LearningChooser
+from agent_gym_env.retrieval.index import Index, build_index
+from agent_gym_env.retrieval.lessons import learn_dialogue, take_in_call
+from agent_gym_env.retrieval.listening import Decide, decided_by, hear
+from agent_gym_env.retrieval.memory import Memory
+from agent_gym_env.retrieval.offer import Offer
+from agent_gym_env.retrieval.situations import (
+    PHASES,
+    WEIGHTS,
+    hashed_situation,
+    phase_of,
+    situation_of,
+)
+from agent_gym_env.retrieval.state import State
+from agent_gym_env.retrieval.templates import take_values_out
+from agent_gym_env.retrieval.tokens import Features
+from agent_gym_env.retrieval.vocabulary import Vocabulary, VocabularyBuilder
+
+MEMORY_FORMAT = 1
+"""Part of the file's name: raised with any change of what is learned or how."""
+
+_WAIT_S = 1_800.0
+_SEED = 0
+
+
+def recall(split: Split, *, lessons: int, indexed: int) -> Memory:
+    """Give what a split teaches: from its file in the cache, which is made on first use.
+
+    Args:
+        split: a train split.
+        lessons: how many of its dialogues are learned from.
+        indexed: how many of its dialogues lend their replies.
+
+    Raises:
+        StorageError: the cache cannot be written.
+        LockError: another process takes too long to make the same file.
+    """
+    name = f"{split.fingerprint[:24]}-{split.schema_variant}-{lessons}-{indexed}-{MEMORY_FORMAT}"
+    path = home() / "retrieval" / f"{name}.npz"
+    memory = _load_if_whole(path)
+    if memory is not None:
+        return memory
+    with locked(path.with_suffix(".lock"), wait_s=_WAIT_S):
+        memory = _load_if_whole(path)
+        if memory is None:
+            memory = learn(split, lessons=lessons, indexed=indexed)
+            memory.save(path)
+    return memory
+
+
+def _load_if_whole(path: Path) -> Memory | None:
+    try:
+        return Memory.load(path)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def learn(split: Split, *, lessons: int, indexed: int) -> Memory:
+    """Learn from dialogues of a split, in an order that is the same each time.
+
+    Where there are enough dialogues, others are indexed than were learned from, so that situations
+    are described by what the chooser makes of a conversation that it has not seen.
+    """
+    random = np.random.default_rng(_SEED)
+    order = random.permutation(len(split))
+    vocabulary = _count(split)
+    beginnings = _Beginnings(split.tools, vocabulary)
+    learning = LearningChooser(random)
+    for task in _tasks(split, order[:lessons]):
+        learn_dialogue(learning, task, beginnings.state(task))
+    chooser = Chooser(learning.weights)
+    decide, replies = decided_by(chooser), _Replies()
+    for task in _tasks(split, order[max(len(order) - indexed, 0) :]):
+        replies.add(task, beginnings.state(task), decide)
+    return replies.memory(vocabulary, chooser)
+
+
+def _count(split: Split) -> Vocabulary:
+    builder = VocabularyBuilder(split.tools)
+    for task in _tasks(split, range(len(split))):
+        builder.add(task)
+    return builder.build()
+
+
+def _tasks(split: Split, indices: Iterable[int]) -> Iterator[Task]:
+    return (split.task(int(index)) for index in indices)
+
+
+class _Beginnings:
+    """Makes the states in which dialogues begin."""
+
+    def __init__(self, tools: Mapping[str, ToolSpec], vocabulary: Vocabulary) -> None:
+        self._tools = tools
+        self._vocabulary = vocabulary
+        self._offers: dict[tuple[str, ...], Offer] = {}
+
+    def state(self, task: Task) -> State:
+        offer = self._offers.get(task.services)
+        if offer is None:
+            offer = self._offers[task.services] = Offer(tools_json(self._tools, task.services))
+        return State(offer, self._vocabulary, task.date)
+
+
+class _Replies:
+    """Gathers situations and the replies that were given in them."""
+
+    def __init__(self) -> None:
+        self._groups: list[list[tuple[Features, bytes]]] = [[] for _ in PHASES]
+        self._weights: dict[int, float] = {}
+        self._encode = msgspec.json.Encoder().encode
+
+    def add(self, task: Task, state: State, decide: Decide) -> None:
+        """Go through a dialogue."""
+        for turn in task.turns:
+            hear(state, turn.user, decide)
+            take_in_call(state, turn)
+            group, features = PHASES.index(phase_of(state)), self._features(state)
+            before = state.row.get(state.service)
+            state.said(turn.text)
+            moves_on = not state.has_called and before is not state.row.get(state.service)
+            template = take_values_out(turn.text, turn.values, state, moves_on=moves_on)
+            self._groups[group].append((features, self._encode(template)))
+
+    def _features(self, state: State) -> Features:
+        """Hash a situation, and keep how much its features weigh."""
+        situation = list(situation_of(state))
+        features = hashed_situation(situation)
+        for feature, (kind, _) in zip(features.tolist(), situation, strict=True):
+            self._weights[feature] = WEIGHTS[kind]
+        return features
+
+    def memory(self, vocabulary: Vocabulary, chooser: Chooser) -> Memory:
+        """Give all that was gathered."""
+        templates = [template for group in self._groups for _, template in group]
+        lengths = [len(template) for template in templates]
+        return Memory(
+            vocabulary,
+            chooser,
+            self._index(),
+            b"".join(templates),
+            np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        )
+
+    def _index(self) -> Index:
+        groups = [[features for features, _ in group] for group in self._groups]
+        return build_index(groups, self._weights)

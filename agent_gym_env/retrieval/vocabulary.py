@@ -1,0 +1,203 @@
+"""What a split's dialogues and schema tell about words, by counting alone."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+from agent_gym_env.corpus.sgd import DONTCARE, Slot
+from agent_gym_env.corpus.task import RecordedCall, Task
+from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.corpus.values import canonical
+from agent_gym_env.retrieval.offer import OfferedSlot, OfferedTool
+from agent_gym_env.retrieval.tokens import (
+    content_words,
+    identifier_words,
+    phrase_key,
+    stem,
+    tokens_of,
+)
+
+ValueKind = Literal["date", "time", "number", "boolean", "text"]
+
+_COMMON = 3
+"""A word that users write in lower case so many times is no proper name."""
+
+_NOISE = 8
+"""A word that users say so many times more often than as a value is not looked up as one."""
+
+
+class Vocabulary(msgspec.Struct):
+    """Counts over a split.
+
+    Attributes:
+        phrases: for each phrase that users have said for an argument of free text or of listed
+            values: argument's name, canonical value, how often.
+        common: words in lower case that are no proper names.
+        kinds: for each word of a free-text argument's name or description: how many values of each
+            kind such arguments took.
+        query_verbs: how many queries begin with a verb, less how many transactions do.
+        listed_words: the words of all listed values.
+        dates: how the system most often says a date.
+    """
+
+    phrases: dict[str, dict[str, dict[str, int]]] = {}
+    common: set[str] = set()
+    kinds: dict[str, dict[str, int]] = {}
+    query_verbs: dict[str, int] = {}
+    listed_words: set[str] = set()
+    dates: dict[str, str] = {}
+
+    def is_query(self, tool: OfferedTool) -> bool:
+        """Whether a tool only looks something up, to judge by the verb of its name."""
+        return self.query_verbs.get(tool.verb, 0) > 0
+
+    def kind_of_slot(self, slot: OfferedSlot) -> str:
+        """Tell what kind of values a slot takes, to judge by its words."""
+        if slot.values:
+            return "listed"
+        scores: dict[str, float] = defaultdict(float)
+        # Its name says more than its description.
+        for word in (*slot.words, *identifier_words(slot.name), *identifier_words(slot.name)):
+            for kind, score in self._kind_scores(word).items():
+                scores[kind] += score
+        return max(("text", "date", "time", "number"), key=lambda kind: scores[kind])
+
+    def _kind_scores(self, word: str) -> dict[str, float]:
+        counts = self.kinds.get(word)
+        if not counts:
+            return {}
+        total = sum(counts.values())
+        return {
+            kind: math.log((counts.get(kind, 0) + 0.1) / (total + 0.4))
+            for kind in ("text", "date", "time", "number")
+        }
+
+    def knows_values_of(self, slot: OfferedSlot) -> bool:
+        """Whether each listed value of a slot shares a word with a value of the split."""
+        return all(
+            not self.listed_words.isdisjoint(phrase_key(value).split()) for value in slot.values
+        )
+
+    def slots_of_phrase(self, key: str, most: int = 3) -> list[str]:
+        """Name the arguments that a phrase was most often said for."""
+        known = self.phrases.get(key, {})
+        return sorted(known, key=lambda name: (-sum(known[name].values()), name))[:most]
+
+    def value_of_phrase(self, key: str, slot: OfferedSlot) -> str | None:
+        """Give the canonical value that a phrase most likely stands for in a slot."""
+        known = self.phrases.get(key, {})
+        if slot.values:
+            counts = Counter[str]()
+            for values in known.values():
+                counts.update({value: n for value, n in values.items() if value in slot.values})
+        else:
+            counts = Counter(known.get(slot.name) or _values_of_nearest(known, slot))
+        return counts.most_common(1)[0][0] if counts else None
+
+
+def _values_of_nearest(known: Mapping[str, dict[str, int]], slot: OfferedSlot) -> Mapping[str, int]:
+    words = set(identifier_words(slot.name))
+    if not known:
+        return {}
+    nearest = max(
+        known,
+        key=lambda name: (
+            len(words & set(identifier_words(name))),
+            sum(known[name].values()),
+            name,
+        ),
+    )
+    return known[nearest]
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def kind_of_value(value: str, today: str) -> ValueKind:
+    """Tell what kind of value a text is."""
+    key = canonical(value, today)
+    if len(key) == 10 and key[4] == key[7] == "-":
+        return "date"
+    if len(key) == 5 and key[2] == ":":
+        return "time"
+    if key in ("true", "false"):
+        return "boolean"
+    return "number" if key.lstrip("-").replace(".", "", 1).isdecimal() else "text"
+
+
+class VocabularyBuilder:
+    """Counts, dialogue by dialogue."""
+
+    def __init__(self, tools: Mapping[str, ToolSpec]) -> None:
+        self._tools = tools
+        self._phrases: dict[str, dict[str, Counter[str]]] = defaultdict(
+            lambda: defaultdict(Counter)
+        )
+        self._kinds: dict[str, Counter[str]] = defaultdict(Counter)
+        self._dates: dict[str, Counter[str]] = defaultdict(Counter)
+        self._lower_case = Counter[str]()
+
+    def add(self, task: Task) -> None:
+        """Count a dialogue."""
+        for turn in task.turns:
+            self._lower_case.update(
+                token.text for token in tokens_of(turn.user) if token.text[0].islower()
+            )
+            if turn.call is not None:
+                self._add_call(turn.call, task.date)
+            for value in turn.values:
+                if kind_of_value(value.text, task.date) == "date":
+                    self._dates[canonical(value.text, task.date)][value.text] += 1
+
+    def _add_call(self, call: RecordedCall, today: str) -> None:
+        tool = self._tools[call.name]
+        for name, value in call.arguments.items():
+            slot = tool.arguments[name]
+            kind = kind_of_value(value, today)
+            if not slot.is_categorical:
+                for word in (*identifier_words(name), *content_words(slot.description)):
+                    self._kinds[word][kind] += 1
+            if kind == "text":
+                for form in {value, *call.forms.get(name, ())} - {DONTCARE}:
+                    self._phrases[phrase_key(form)][name][value] += 1
+
+    def build(self) -> Vocabulary:
+        """Give what was counted."""
+        slots = [slot for tool in self._tools.values() for slot in tool.arguments.values()]
+        return Vocabulary(
+            phrases=self._telling_phrases(),
+            common={word for word, count in self._lower_case.items() if count >= _COMMON} | {"i"},
+            kinds={word: dict(counts) for word, counts in self._kinds.items()},
+            query_verbs=self._verbs(),
+            listed_words=_listed_words(slots),
+            dates={key: said.most_common(1)[0][0] for key, said in self._dates.items()},
+        )
+
+    def _telling_phrases(self) -> dict[str, dict[str, dict[str, int]]]:
+        said = Counter[str]()
+        for word, count in self._lower_case.items():
+            said[stem(word)] += count
+        return {
+            key: {name: dict(values) for name, values in slots.items()}
+            for key, slots in self._phrases.items()
+            if key and said[key] <= _NOISE * sum(sum(values.values()) for values in slots.values())
+        }
+
+    def _verbs(self) -> dict[str, int]:
+        verbs = Counter[str]()
+        for tool in self._tools.values():
+            verbs[next(iter(identifier_words(tool.intent)), "")] += -1 if tool.transactional else 1
+        return dict(verbs)
+
+
+def _listed_words(slots: Iterable[Slot]) -> set[str]:
+    return {
+        word
+        for slot in slots
+        for value in slot.possible_values
+        for word in phrase_key(value).split()
+    }

@@ -1,0 +1,80 @@
+"""The network that scores candidate actions, in torch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_NEARLY_UNIFORM = 0.01
+"""Gain of the last layer's first weights, the one that stable-baselines3 gives its action nets."""
+
+
+class CandidateNetwork(nn.Module):
+    """Scores each candidate by the same small network, and values the state.
+
+    Because the weights are shared among candidates, what is learnt is not tied to places in the
+    list, and any number of them can be scored. The shape of its methods is what
+    stable-baselines3 asks of an ``mlp_extractor``.
+
+    Args:
+        conversation: numbers that describe the conversation.
+        k: how many candidates.
+        width: numbers that describe each candidate.
+        hidden: units of each hidden layer.
+    """
+
+    def __init__(self, conversation: int, k: int, width: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.latent_dim_pi = k
+        self.latent_dim_vf = hidden
+        self._conversation = conversation
+        self._rows = (k, width)
+        self.context = nn.Linear(conversation, hidden)
+        self.candidate = nn.Linear(width, hidden, bias=False)
+        self.mixed = nn.Linear(hidden, hidden)
+        self.score = nn.Linear(hidden, 1, bias=False)
+        self.value_context = nn.Linear(conversation, hidden)
+        self.value_candidate = nn.Linear(width, hidden, bias=False)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set the first weights: nearly the same score for each candidate."""
+        for layer in self.children():
+            if isinstance(layer, nn.Linear):
+                nn.init.orthogonal_(layer.weight, gain=2**0.5)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        nn.init.orthogonal_(self.score.weight, gain=_NEARLY_UNIFORM)
+
+    def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Give scores, shape ``(n, k)``, and what the value is read from, ``(n, hidden)``."""
+        return self.forward_actor(vectors), self.forward_critic(vectors)
+
+    def forward_actor(self, vectors: Tensor) -> Tensor:
+        """Give the logit of each candidate.
+
+        Args:
+            vectors: of `EncodeObservation` around `CandidateAction`, shape ``(n, size)``.
+
+        Returns:
+            Shape ``(n, k)``.
+        """
+        conversation, rows = self._cut(vectors)
+        hidden = torch.relu(self.candidate(rows) + self.context(conversation)[:, None])
+        scores: Tensor = self.score(torch.relu(self.mixed(hidden)))
+        return scores[..., 0]
+
+    def forward_critic(self, vectors: Tensor) -> Tensor:
+        """Give what the value of the state is read from, shape ``(n, hidden)``."""
+        conversation, rows = self._cut(vectors)
+        best = self.value_candidate(rows).amax(dim=1)
+        return torch.relu(self.value_context(conversation) + best)
+
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """Give the weights that the scores depend on."""
+        layers = (self.context, self.candidate, self.mixed, self.score)
+        return [weights for layer in layers for weights in layer.parameters()]
+
+    def _cut(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        rows = vectors[:, self._conversation :].reshape(-1, *self._rows)
+        return vectors[:, : self._conversation], rows

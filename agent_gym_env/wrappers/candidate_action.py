@@ -1,0 +1,111 @@
+"""A choice among a few candidate actions, for libraries whose actions are numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from agent_gym_env.encoders.candidates import Candidate, CandidateSource
+from agent_gym_env.types import Action, Observation
+from agent_gym_env.wrappers.checks import (
+    require_conversation,
+    require_positive,
+    require_text_and_calls,
+)
+
+Info = dict[str, Any]
+Texts = dict[str, str]
+
+
+class CandidateAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConstructorArgs):
+    """Makes the action a choice among ``k`` candidates, well-formed calls and replies.
+
+    ``info["action_mask"]`` (int8, shape ``(k,)``, as `gymnasium.spaces.Discrete.sample` takes it)
+    and `action_masks` (booleans, as sb3-contrib asks for them) say which numbers have a candidate;
+    one without a candidate is silence. The candidates themselves are in `candidates`; the
+    observation stays as it is (see `EncodeObservation`).
+
+    What is lost: everything that no candidate says. The best candidate in hindsight is the ceiling
+    of all that can be learnt through this wrapper.
+
+    Args:
+        env: ``SGD-v0``, or wrappers around it that leave observation and action alone.
+        source: proposes actions; it sees the observation and nothing else.
+        k: how many candidates at most.
+
+    Example:
+        >>> import gymnasium as gym, agent_gym_env
+        >>> from agent_gym_env.assembly import make_candidates
+        >>> env = gym.make("SGD-v0")
+        >>> env = CandidateAction(env, make_candidates(env), k=8)
+        >>> observation, info = env.reset(seed=0)
+        >>> info["action_mask"].shape, env.action_space
+        ((8,), Discrete(8))
+        >>> observation, reward, *_ = env.step(0)
+    """
+
+    def __init__(self, env: gym.Env[Texts, Any], source: CandidateSource, k: int = 16) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, source=source, k=k)
+        gym.Wrapper.__init__(self, env)
+        require_conversation(env, "CandidateAction")
+        require_text_and_calls(env, "CandidateAction")
+        require_positive("k", k)
+        self.action_space = spaces.Discrete(k)
+        self.k = k
+        self.candidates: Sequence[Candidate] = ()
+        self._source = source
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Texts, Info]:
+        """Begin a dialogue, as `SGDEnv.reset`."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self.propose(observation)
+        return observation, self._with_mask(info)
+
+    def step(self, action: Any) -> tuple[Texts, float, bool, bool, Info]:
+        """Take a candidate.
+
+        Raises:
+            ValueError: the number is not in the action space.
+        """
+        observation, reward, terminated, truncated, info = self.env.step(self.chosen(action))
+        if terminated:
+            self.candidates = ()
+        else:
+            self.propose(observation)
+        return observation, float(reward), terminated, truncated, self._with_mask(info)
+
+    def chosen(self, action: Any) -> Action:
+        """Give the candidate of a number; silence where it has none.
+
+        Raises:
+            ValueError: the number is not in the action space.
+        """
+        index = int(action)
+        if not 0 <= index < self.k:
+            raise ValueError(f"the action is a number from 0 to {self.k - 1}, not {action!r}")
+        return self.candidates[index].action if index < len(self.candidates) else Action()
+
+    def propose(self, observation: Observation) -> None:
+        """Propose candidates anew, for an observation that neither `reset` nor `step` gave.
+
+        `SGDEnv.set_state` gives one, as it returns to an earlier state of the dialogue.
+        """
+        self.candidates = tuple(self._source.candidates(observation, self.k))[: self.k]
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Say which numbers have a candidate.
+
+        Returns:
+            Booleans, shape ``(k,)``.
+        """
+        return np.arange(self.k) < len(self.candidates)
+
+    def _with_mask(self, info: Info) -> Info:
+        return {**info, "action_mask": self.action_masks().astype(np.int8)}

@@ -1,0 +1,65 @@
+"""The conversation as one vector of numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from agent_gym_env.encoders.base import Encoder
+from agent_gym_env.encoders.candidates import CandidateEncoder
+from agent_gym_env.encoders.conversation import ConversationEncoder, Vector
+from agent_gym_env.types import Observation
+from agent_gym_env.wrappers.checks import require_conversation
+
+
+class EncodeObservation(
+    gym.ObservationWrapper[Vector, Any, dict[str, str]], gym.utils.RecordConstructorArgs
+):
+    """Shows the conversation as one float32 vector, with all numbers in [-1, 1].
+
+    First come the texts that decide what to do next, each through an encoder (the user's last
+    words, the agent's last words, what it has asked, filled and offered, the last result, the tools
+    on offer), then facts such as the last result's status
+    (`agent_gym_env.encoders.conversation`). Around `CandidateAction` the vector goes on with a row
+    for each candidate (`agent_gym_env.encoders.candidates`).
+
+    What is lost: the order of words beyond the encoder's n-grams, and all but the last user turn
+    and the last result as such.
+
+    Args:
+        env: ``SGD-v0``, with or without `CandidateAction` around it.
+        encoder: of texts; by default a `HashingEncoder`. Environments that share one in a
+            `CachedEncoder` encode each text once.
+
+    Example:
+        >>> import gymnasium as gym, agent_gym_env
+        >>> env = EncodeObservation(gym.make("SGD-v0"))
+        >>> vector, info = env.reset(seed=0)
+        >>> vector.dtype, vector.shape == env.observation_space.shape
+        (dtype('float32'), True)
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], encoder: Encoder | None = None) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, encoder=encoder)
+        gym.ObservationWrapper.__init__(self, env)
+        require_conversation(env, "EncodeObservation")
+        self._conversation = ConversationEncoder(encoder)
+        size = self._conversation.dim
+        self._rows: CandidateEncoder | None = None
+        if env.has_wrapper_attr("candidates"):
+            k = env.get_wrapper_attr("k")
+            self._rows = CandidateEncoder(self._conversation.encoder, k)
+            size += k * self._rows.width
+        self.observation_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
+
+    def observation(self, observation: Observation) -> Vector:
+        """Encode the conversation, and the candidates where there are any."""
+        encoded = self._conversation.encode(observation)
+        if self._rows is None:
+            return encoded
+        candidates = self.env.get_wrapper_attr("candidates")
+        rows = self._rows.encode(self._conversation.state, candidates)
+        return np.concatenate((encoded, rows.ravel()))

@@ -276,7 +276,8 @@ class _SplitCompiler:
                 self._entities.add(tool, frame.service_results)
 
     def sections(self) -> Iterator[tuple[str, bytes]]:
-        frequency = {word.decode(): count for word, count in self._frequency.items()}
+        # Sorted, since sets of words have another order in each process.
+        frequency = {word.decode(): count for word, count in sorted(self._frequency.items())}
         encode = msgspec.msgpack.encode
         yield "offsets", self._offsets.tobytes()
         yield "service_masks", bytes(self._masks)

@@ -71,6 +71,16 @@ def test_a_cold_cache_gives_the_same(
         assert in_fresh_process(arguments, AGENT_GYM_HOME=str(tmp_path)) == expected
 
 
+def test_the_same_files_are_compiled_to_the_same_bytes(
+    arguments: tuple[str, str, str, int], tmp_path: Path
+) -> None:
+    for seed in ("0", "1"):
+        in_fresh_process(arguments, PYTHONHASHSEED=seed, AGENT_GYM_HOME=str(tmp_path / seed))
+    stores = [path.read_bytes() for path in sorted(tmp_path.rglob("train.store"))]
+    assert len(stores) == 2
+    assert stores[0] == stores[1]
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 # Python 3.12 warns of a fork beside threads: here no thread holds a lock.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

@@ -31,7 +31,7 @@ from agent_gym_env.retrieval.templates import take_values_out
 from agent_gym_env.retrieval.tokens import Features
 from agent_gym_env.retrieval.vocabulary import Vocabulary, VocabularyBuilder
 
-MEMORY_FORMAT = 1
+MEMORY_FORMAT = 2
 """Part of the file's name: raised with any change of what is learned or how."""
 
 _WAIT_S = 1_800.0
@@ -74,25 +74,37 @@ def learn(split: Split, *, lessons: int, indexed: int) -> Memory:
     """Learn from dialogues of a split, in an order that is the same each time.
 
     Where there are enough dialogues, others are indexed than were learned from, so that situations
-    are described by what the chooser makes of a conversation that it has not seen.
+    are described by what the chooser makes of a conversation that it has not seen. Where there are
+    more than enough, those between are not looked at (`held_out`).
     """
     random = np.random.default_rng(_SEED)
     order = random.permutation(len(split))
-    vocabulary = _count(split)
+    replying = order[max(len(order) - indexed, 0) :]
+    vocabulary = _count(split, {*order[:lessons].tolist(), *replying.tolist()})
     beginnings = _Beginnings(split.tools, vocabulary)
     learning = LearningChooser(random)
     for task in _tasks(split, order[:lessons]):
         learn_dialogue(learning, task, beginnings.state(task))
     chooser = Chooser(learning.weights)
     decide, replies = decided_by(chooser), _Replies()
-    for task in _tasks(split, order[max(len(order) - indexed, 0) :]):
+    for task in _tasks(split, replying):
         replies.add(task, beginnings.state(task), decide)
     return replies.memory(vocabulary, chooser)
 
 
-def _count(split: Split) -> Vocabulary:
+def held_out(split: Split, *, lessons: int, indexed: int) -> list[int]:
+    """Give the dialogues that `learn` does not look at, in ascending order.
+
+    A policy that is trained to choose among candidates must be trained on these: a dialogue that
+    lent its replies would find them again, as no dialogue of another split does.
+    """
+    order = np.random.default_rng(_SEED).permutation(len(split))
+    return sorted(order[lessons : max(len(order) - indexed, lessons)].tolist())
+
+
+def _count(split: Split, indices: Iterable[int]) -> Vocabulary:
     builder = VocabularyBuilder(split.tools)
-    for task in _tasks(split, range(len(split))):
+    for task in _tasks(split, sorted(indices)):
         builder.add(task)
     return builder.build()
 
@@ -112,8 +124,9 @@ class _Beginnings:
     def state(self, task: Task) -> State:
         offer = self._offers.get(task.services)
         if offer is None:
-            offer = self._offers[task.services] = Offer(tools_json(self._tools, task.services))
-        return State(offer, self._vocabulary, task.date)
+            tools = tools_json(self._tools, task.services)
+            offer = self._offers[task.services] = Offer(tools, self._vocabulary)
+        return State(offer, task.date)
 
 
 class _Replies:

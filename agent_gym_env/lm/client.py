@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,6 +70,8 @@ class RemoteLM:
         self._cache = None if cache is None else ResponseCache(cache)
         self._in_flight: dict[str, asyncio.Task[Response | LMError]] = {}
         self._slots: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
+        # Also when nobody closes the client: aiohttp complains of connections left open.
+        self._finalizer = weakref.finalize(self, BACKGROUND.finish, transport.aclose)
 
     def complete(self, request: Request) -> Response:
         """Answer; see `LanguageModel.complete`."""
@@ -83,7 +86,7 @@ class RemoteLM:
 
     def close(self) -> None:
         """Let go of connections."""
-        BACKGROUND.run(self._transport.aclose())
+        self._finalizer()
 
     async def _answer_all(self, requests: Sequence[Request]) -> list[Response | LMError]:
         tasks = [asyncio.ensure_future(self._answer(request)) for request in requests]

@@ -585,6 +585,13 @@ def test_a_state_of_an_unknown_dialogue_is_a_data_error(played: Played) -> None:
 # The teacher's view
 
 
+def test_a_target_is_an_action_that_earns_one(played: Played) -> None:
+    played.step("Hm.")
+    target = played.info["target"]
+    played.env.reset(options={"dialogue_id": TEA})
+    assert played.env.step(target)[1] == 1.0
+
+
 def test_the_recorded_action_is_the_call_and_the_reply(played: Played) -> None:
     expected = Action("There is Sencha from Uji.", (ToolCall(FIND_TEA, {"kind": "green"}),))
     assert played.env.recorded_action() == expected

@@ -1,0 +1,1 @@
+"""Learning from play: policies that are trained on the environment."""

@@ -1,0 +1,91 @@
+"""The environments of a training run, and what they share: candidates, encoder, dialogues."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_gym_env.encoders.base import Encoder
+from agent_gym_env.encoders.cached import CachedEncoder
+from agent_gym_env.policies.sb3_model import Shape
+from agent_gym_env.retrieval.candidates import CandidateGenerator
+from agent_gym_env.retrieval.learning import held_out, recall
+from agent_gym_env.training.hindsight import bare_env
+from agent_gym_env.wrappers.candidate_action import CandidateAction
+from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
+from agent_gym_env.wrappers.encode_observation import EncodeObservation
+
+VectorEnv = gym.Env[NDArray[np.float32], np.int64]
+
+
+class WorldConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is played, and where candidates come from.
+
+    Attributes:
+        env: arguments of ``SGD-v0`` other than split and reward.
+        reward: as in ``SGD-v0``.
+        lessons: share of the train split that the candidates are learned from.
+        indexed: share of it that lends them its replies. What is left is trained on: a dialogue
+            that lent its replies would find them again, as no dialogue of dev or test does.
+    """
+
+    env: dict[str, Any] = {}
+    reward: str | dict[str, Any] = "balanced"
+    lessons: float = 0.45
+    indexed: float = 0.35
+
+
+class CandidateWorld:
+    """Makes environments over one corpus.
+
+    Args:
+        config: what is played.
+        shape: how many candidates there are, and how texts are encoded.
+        encoder: of texts; by default that of the shape.
+
+    Raises:
+        ValueError: nothing of the train split is left to train on.
+    """
+
+    def __init__(
+        self, config: WorldConfig, shape: Shape, *, encoder: Encoder | None = None
+    ) -> None:
+        self._config = config
+        self._k = shape.k
+        self._encoder = CachedEncoder(encoder or shape.encoder())
+        train = bare_env(self.bare("train")).split
+        lessons, indexed = int(config.lessons * len(train)), int(config.indexed * len(train))
+        ids = train.dialogue_ids()
+        left = held_out(train, lessons=lessons, indexed=indexed)
+        if not left:
+            raise ValueError(
+                f"lessons={config.lessons} and indexed={config.indexed} leave none of the "
+                f"{len(train)} dialogues of train to train on; their sum must be below 1"
+            )
+        self.dialogues = [ids[index] for index in left]
+        self._memory = recall(train, lessons=lessons, indexed=indexed)
+
+    def bare(self, split: str) -> gym.Env[Any, Any]:
+        """Make ``SGD-v0`` over a split."""
+        return gym.make(
+            "agent_gym_env:SGD-v0",
+            disable_env_checker=True,
+            split=split,
+            reward=self._config.reward,
+            **self._config.env,
+        )
+
+    def source(self) -> CandidateGenerator:
+        """Make a source of candidates."""
+        return CandidateGenerator(self._memory)
+
+    def wrapped(self, split: str, source: CandidateGenerator) -> VectorEnv:
+        """Make an environment of numbers; of the train split, over what is left to train on."""
+        env = self.bare(split)
+        if split == "train":
+            env = DialogueSubset(env, self.dialogues)
+        return EncodeObservation(CandidateAction(env, source, self._k), self._encoder)

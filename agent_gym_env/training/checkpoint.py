@@ -1,0 +1,157 @@
+"""The state of a PPO run between two updates, in one file of plain arrays.
+
+stable-baselines3's own format unpickles what it reads; of this one nothing is ever executed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any, cast
+from zipfile import BadZipFile
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.errors import DataError
+from agent_gym_env.extras import require
+from agent_gym_env.training.hindsight import bare_env
+
+require("stable_baselines3", extra="sb3")
+
+import torch  # noqa: E402
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm  # noqa: E402
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor  # noqa: E402
+
+Arrays = dict[str, NDArray[Any]]
+
+FORMAT = 1
+_HEADER = "header.json"
+_UNREADABLE = (
+    OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error,
+    NotImplementedError, msgspec.DecodeError,
+)  # fmt: skip
+"""What numpy's reader raises for files that are no archive of arrays."""
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is no array.
+
+    Attributes:
+        format: of the file.
+        steps: taken so far.
+        updates: passes over a rollout so far.
+        environments: the state of each environment.
+        notes: what the caller keeps.
+    """
+
+    format: int
+    steps: int
+    updates: int
+    environments: list[dict[str, Any]]
+    notes: Any
+
+
+def save_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: Any) -> None:
+    """Write the state of a run; the file appears whole or not at all.
+
+    Args:
+        path: of the file.
+        model: over a `VecMonitor` around a `DummyVecEnv` of ``SGD-v0``.
+        notes: anything that JSON can hold.
+
+    Raises:
+        StorageError: the disk does not take it.
+    """
+    monitor, environments = _environments(model)
+    header = _Header(
+        format=FORMAT,
+        steps=model.num_timesteps,
+        updates=model._n_updates,
+        environments=[bare_env(env).get_state() for env in environments],
+        notes=msgspec.to_builtins(notes),
+    )
+    arrays: Arrays = {
+        _HEADER: np.frombuffer(msgspec.json.encode(header), np.uint8),
+        "episode_starts": np.asarray(model._last_episode_starts),
+        "returns": monitor.episode_returns,
+        "lengths": monitor.episode_lengths,
+    }
+    for name, weights in model.policy.state_dict().items():
+        arrays[f"weights/{name}"] = weights.numpy()
+    for number, state in model.policy.optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            arrays[f"optimizer/{number}/{name}"] = value.numpy()
+    with written_whole(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_checkpoint(path: Path, model: OnPolicyAlgorithm) -> Any:
+    """Bring a model of the same configuration, with its environments, to a checkpoint's state.
+
+    Returns:
+        The notes.
+
+    Raises:
+        DataError: the file is no checkpoint, or one of a model of another shape.
+    """
+    header, arrays = _read(path)
+    try:
+        _restore_weights(model, arrays)
+        _restore_environments(model, header, arrays)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise DataError(f"the checkpoint does not fit: {error}", file=str(path)) from error
+    model.num_timesteps = header.steps
+    model._n_updates = header.updates
+    return header.notes
+
+
+def _read(path: Path) -> tuple[_Header, Arrays]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = msgspec.json.decode(arrays.pop(_HEADER).tobytes(), type=_Header)
+    except _UNREADABLE as error:
+        raise DataError(f"this is no checkpoint: {error}", file=str(path)) from error
+    if header.format != FORMAT:
+        raise DataError(
+            f"the checkpoint's format is {header.format}, this version reads {FORMAT}",
+            file=str(path),
+        )
+    return header, arrays
+
+
+def _restore_weights(model: OnPolicyAlgorithm, arrays: Arrays) -> None:
+    weights: dict[str, torch.Tensor] = {}
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, array in arrays.items():
+        kind, _, name = key.partition("/")
+        if kind == "weights":
+            weights[name] = torch.from_numpy(array)
+        elif kind == "optimizer":
+            number, _, moment = name.partition("/")
+            moments.setdefault(int(number), {})[moment] = torch.from_numpy(array)
+    model.policy.load_state_dict(weights)
+    optimizer = model.policy.optimizer
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+
+
+def _restore_environments(model: OnPolicyAlgorithm, header: _Header, arrays: Arrays) -> None:
+    monitor, environments = _environments(model)
+    monitor.reset()
+    vectors = []
+    for env, state in zip(environments, header.environments, strict=True):
+        observation, _ = bare_env(env).set_state(state)
+        env.get_wrapper_attr("propose")(observation)
+        vectors.append(env.get_wrapper_attr("observation")(observation))
+    monitor.episode_returns = arrays["returns"]
+    monitor.episode_lengths = arrays["lengths"]
+    model._last_obs = np.stack(vectors)
+    model._last_episode_starts = arrays["episode_starts"]
+
+
+def _environments(model: OnPolicyAlgorithm) -> tuple[VecMonitor, list[Any]]:
+    monitor = cast(VecMonitor, model.env)
+    return monitor, cast(DummyVecEnv, monitor.venv).envs

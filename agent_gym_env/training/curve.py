@@ -1,0 +1,42 @@
+"""The learning curve: what a policy earned as it learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.evaluation.statistics import Estimate
+
+
+class CurvePoint(msgspec.Struct, frozen=True):
+    """One evaluation during training.
+
+    Attributes:
+        stage: ``initial`` (before anything was learned), ``cloned`` or ``policy``.
+        steps: taken by PPO so far.
+        cpu_s: CPU seconds of training so far, evaluations not included.
+        reward: per turn, with its 95 % interval over dialogues.
+    """
+
+    stage: str
+    steps: int
+    cpu_s: float
+    reward: Estimate
+
+
+def write_curve(path: Path, points: Sequence[CurvePoint]) -> None:
+    """Write a learning curve as JSON lines.
+
+    Raises:
+        StorageError: the disk does not take it.
+    """
+    with written_whole(path) as file:
+        file.writelines(msgspec.json.encode(point) + b"\n" for point in points)
+
+
+def read_curve(path: Path) -> list[CurvePoint]:
+    """Read a learning curve."""
+    return msgspec.json.Decoder(CurvePoint).decode_lines(path.read_bytes())

@@ -1,0 +1,242 @@
+"""PPO over candidate actions, with stable-baselines3."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import gymnasium as gym
+import msgspec
+import numpy as np
+
+from agent_gym_env.errors import ResumeMismatchError
+from agent_gym_env.evaluation.evaluate import summarize
+from agent_gym_env.extras import require
+from agent_gym_env.policies.candidate_network import CandidateNetwork
+from agent_gym_env.policies.sb3_model import SB3Policy
+from agent_gym_env.rollout.play import play_all
+from agent_gym_env.training.candidate_world import CandidateWorld
+from agent_gym_env.training.checkpoint import load_checkpoint, save_checkpoint
+from agent_gym_env.training.cloning import clone, demonstrate
+from agent_gym_env.training.curve import CurvePoint, write_curve
+from agent_gym_env.training.hindsight import bare_env
+from agent_gym_env.training.ppo_config import PPOConfig
+
+require("stable_baselines3", extra="sb3")
+require("sb3_contrib", extra="sb3")
+
+from sb3_contrib import MaskablePPO  # noqa: E402
+from stable_baselines3 import PPO  # noqa: E402
+from stable_baselines3.common.logger import Logger, configure  # noqa: E402
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm  # noqa: E402
+from stable_baselines3.common.utils import set_random_seed  # noqa: E402
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor  # noqa: E402
+
+from agent_gym_env.training.sb3_network import (  # noqa: E402
+    CandidateActorCritic,
+    MaskableCandidateActorCritic,
+)
+from agent_gym_env.training.unscored import SkipUnscoredSteps  # noqa: E402
+
+_CHECKPOINT = "checkpoint.npz"
+
+OnProgress = Callable[[int, int], None]
+OnPoint = Callable[[CurvePoint], None]
+
+
+def train_ppo(
+    config: PPOConfig,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    tensorboard: bool = False,
+    on_progress: OnProgress | None = None,
+    on_point: OnPoint | None = None,
+) -> SB3Policy:
+    """Train a policy to choose among candidates.
+
+    Args:
+        config: of the run.
+        out: a folder for ``policy.npz`` (and ``initial.npz``, ``cloned.npz``), ``curve.jsonl``,
+            ``checkpoint.npz`` and ``tensorboard/``; nothing is written without one.
+        resume: go on from the folder's checkpoint. The result is that of an uninterrupted run.
+        tensorboard: write TensorBoard's event files.
+        on_progress: called with the number of steps done and of all.
+        on_point: called with each point of the learning curve.
+
+    Returns:
+        The trained policy.
+
+    Raises:
+        ValueError: there is no folder to resume from or to write to, or nothing to train on.
+        DataError: the checkpoint cannot be read.
+        ResumeMismatchError: the checkpoint is one of another configuration.
+    """
+    if out is None and (resume or tensorboard):
+        raise ValueError("resume and tensorboard need a folder: out=…")
+    run = _Run(config, out, tensorboard=tensorboard, on_point=on_point)
+    if out is not None and resume:
+        run.resume(out / _CHECKPOINT)
+    else:
+        run.begin()
+    while run.steps < config.total_timesteps:
+        run.update()
+        if on_progress is not None:
+            on_progress(min(run.steps, config.total_timesteps), config.total_timesteps)
+    return run.policy()
+
+
+class _LeanInfo(gym.Wrapper[Any, Any, Any, Any]):
+    """Keeps of infos what training needs: stable-baselines3 copies them deeply at every step."""
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, terminated, truncated, {"reward_valid": info["reward_valid"]}
+
+
+class _Run:
+    """A run between two of its updates."""
+
+    def __init__(
+        self, config: PPOConfig, out: Path | None, *, tensorboard: bool, on_point: OnPoint | None
+    ) -> None:
+        self._config = config
+        self._out = out
+        self._on_point = on_point
+        self._world = CandidateWorld(config.world, config.shape)
+        self._curve: list[CurvePoint] = []
+        self._cpu_s = 0.0
+        self._model = self._make_model()
+        if out is not None and tensorboard:
+            self._model.set_logger(configure(str(out / "tensorboard"), ["tensorboard"]))
+        else:
+            self._model.set_logger(Logger(None, []))
+
+    def _make_model(self) -> OnPolicyAlgorithm:
+        config = self._config
+        algorithm: type[Any] = MaskablePPO if config.masked else PPO
+        source = self._world.source()
+        envs = DummyVecEnv(
+            [lambda: _LeanInfo(self._world.wrapped("train", source))] * config.n_envs
+        )
+        model: OnPolicyAlgorithm = algorithm(
+            MaskableCandidateActorCritic if config.masked else CandidateActorCritic,
+            VecMonitor(envs),
+            n_steps=config.n_steps,
+            batch_size=config.batch_size,
+            n_epochs=config.n_epochs,
+            learning_rate=config.learning_rate,
+            gamma=config.gamma,
+            gae_lambda=config.gae_lambda,
+            clip_range=config.clip_range,
+            ent_coef=config.ent_coef,
+            policy_kwargs={"shape": config.shape},
+            seed=config.seed,
+            device="cpu",
+        )
+        return model
+
+    @property
+    def steps(self) -> int:
+        """Steps taken so far."""
+        return self._model.num_timesteps
+
+    @property
+    def _network(self) -> CandidateNetwork:
+        return cast(CandidateNetwork, self._model.policy.mlp_extractor)
+
+    def policy(self) -> SB3Policy:
+        """Give the policy as it is now."""
+        return SB3Policy(self._network, self._world.source(), self._config.shape)
+
+    def begin(self) -> None:
+        """Start anew: from nothing, or from what demonstrations teach."""
+        self._evaluate("initial")
+        if self._config.cloning.dialogues:
+            begin = time.process_time()
+            self._clone()
+            self._cpu_s += time.process_time() - begin
+            self._evaluate("cloned")
+
+    def _clone(self) -> None:
+        cloning = self._config.cloning
+        source = self._world.source()
+        env = self._world.wrapped("train", source)
+        random = np.random.default_rng(self._config.seed)
+        dialogues = random.permutation(self._world.dialogues)[: cloning.dialogues].tolist()
+        clone(
+            self._network,
+            demonstrate(env, source, dialogues),
+            epochs=cloning.epochs,
+            learning_rate=cloning.learning_rate,
+            seed=self._config.seed,
+        )
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ResumeMismatchError: it is one of another configuration.
+        """
+        notes = msgspec.convert(load_checkpoint(path, self._model), _Notes)
+        if _comparable(notes.config) != _comparable(self._config):
+            raise ResumeMismatchError(
+                f"{path} was made by another configuration than this one; only total_timesteps may "
+                f"differ. It was: {msgspec.json.encode(notes.config).decode()}"
+            )
+        self._curve, self._cpu_s = notes.curve, notes.cpu_s
+
+    def update(self) -> None:
+        """Play a rollout and learn from it."""
+        config, before, begin = self._config, self.steps, time.process_time()
+        # With a seed for each update, no generator of torch or numpy is part of a run's state.
+        set_random_seed(_seed_of(config.seed, before))
+        self._model.learn(
+            config.n_envs * config.n_steps, SkipUnscoredSteps(), reset_num_timesteps=False
+        )
+        self._cpu_s += time.process_time() - begin
+        is_last = self.steps >= config.total_timesteps
+        if is_last or _passed(before, self.steps, config.evaluation.every):
+            self._evaluate("policy")
+        if self._out is not None and (
+            is_last or _passed(before, self.steps, config.checkpoint_every)
+        ):
+            notes = _Notes(config, self._curve, self._cpu_s)
+            save_checkpoint(self._out / _CHECKPOINT, self._model, notes)
+
+    def _evaluate(self, stage: str) -> None:
+        env = self._world.bare(self._config.evaluation.split)
+        ids = bare_env(env).split.dialogue_ids()
+        spread = np.linspace(0, len(ids) - 1, min(self._config.evaluation.dialogues, len(ids)))
+        policy = self.policy()
+        played = play_all(env, policy, [ids[round(place)] for place in spread.tolist()])
+        point = CurvePoint(stage, self.steps, self._cpu_s, summarize(played).reward)
+        self._curve.append(point)
+        if self._out is not None:
+            policy.save(self._out / f"{stage}.npz")
+            write_curve(self._out / "curve.jsonl", self._curve)
+        if self._on_point is not None:
+            self._on_point(point)
+
+
+class _Notes(msgspec.Struct, frozen=True):
+    """What a checkpoint keeps beside the state of the model."""
+
+    config: PPOConfig
+    curve: list[CurvePoint]
+    cpu_s: float
+
+
+def _comparable(config: PPOConfig) -> PPOConfig:
+    return msgspec.structs.replace(config, total_timesteps=0)
+
+
+def _passed(before: int, now: int, every: int) -> bool:
+    return now // every > before // every
+
+
+def _seed_of(seed: int, steps: int) -> int:
+    return int(np.random.SeedSequence((seed, steps)).generate_state(1)[0])

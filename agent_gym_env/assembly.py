@@ -37,12 +37,23 @@ def _retrieval(env: Env, **options: Any) -> Policy:
     return RetrievalPolicy(corpus.split("train"), **options)
 
 
+def _llm(env: Env, **options: Any) -> Policy:
+    from agent_gym_env.lm.open_model import ModelOptions, open_model
+    from agent_gym_env.policies.llm import LLMPolicy
+
+    of_model = {name: options.pop(name) for name in options.keys() & ModelOptions.__struct_fields__}
+    bare = _bare(env)
+    options.setdefault("date", bare.split.task(int(bare.selected[0])).date)
+    return LLMPolicy(open_model(of_model), **options)
+
+
 _POLICIES: dict[str, Callable[..., Policy]] = {
     "oracle": OraclePolicy,
     "silent": lambda _: ConstantPolicy(""),
     "constant": lambda _, **options: ConstantPolicy(**options),
     "uniform": lambda _, **options: UniformPolicy(**options),
     "retrieval": _retrieval,
+    "llm": _llm,
 }
 
 POLICY_NAMES = tuple(_POLICIES)

@@ -119,6 +119,10 @@ class BudgetExceeded(LMError):  # noqa: N818  (part of the public contract under
     """The run has spent what it may spend."""
 
 
+STOPS_THE_RUN = (BudgetExceeded, CircuitOpenError)
+"""After these nothing more is answered: they end a run, where any other error ends an episode."""
+
+
 class JudgeError(AgentGymError):
     """A judge's verdict cannot be read."""
 

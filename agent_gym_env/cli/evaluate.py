@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from agent_gym_env.cli.arguments import (
 )
 from agent_gym_env.cli.console import print_json, print_table, tracked
 from agent_gym_env.corpus.corpus import open_corpus
+from agent_gym_env.errors import STOPS_THE_RUN, LMError
 from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import Evaluation, summarize
 from agent_gym_env.evaluation.report import write_report
@@ -82,10 +85,11 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     report.set_defaults(run=_report)
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def _evaluate(options: argparse.Namespace) -> int:
     rewards = options.reward or [{"name": "balanced"}]
     world = world_arguments(options)
     by_reward: list[list[tuple[Evaluation, list[Episode]]]] = [[] for _ in rewards]
+    stopped: LMError | None = None
     for number, policy in enumerate(options.policy):
         play = partial(
             rollout,
@@ -95,22 +99,29 @@ def _evaluate(options: argparse.Namespace) -> None:
             reward=rewards[0],
             **world,
         )
-        played = tracked(policy["name"], play)
+        run = _UntilStopped(tracked(policy["name"], play))
+        played: Iterable[Episode] = run
         if options.out is not None:
             twice = policy["name"] in [other["name"] for other in options.policy[:number]]
             name = f"{policy['name']}-{number + 1}" if twice else policy["name"]
             played = write_episodes(options.out / f"{name}.jsonl", played)
         episodes = list(played)
+        stopped = run.error
+        if stopped and not episodes:
+            raise stopped
         by_reward[0].append((summarize(episodes), episodes))
         for group, config in zip(by_reward[1:], rewards[1:], strict=True):
             reward = reward_of(config, **world)
             rescored = [rescore(episode, reward) for episode in episodes]
             group.append((summarize(rescored), rescored))
+        if stopped:
+            break
     if options.json:
         print_json([evaluation for group in by_reward for evaluation, _ in group])
     for group in by_reward:
         evaluations = [evaluation for evaluation, _ in group]
-        comparisons = [compare(group[0][1], episodes) for _, episodes in group[1:]]
+        others = () if stopped else group[1:]
+        comparisons = [compare(group[0][1], episodes) for _, episodes in others]
         if not options.json:
             _print_evaluations(evaluations)
             if options.domains:
@@ -121,6 +132,42 @@ def _evaluate(options: argparse.Namespace) -> None:
         if options.out is not None:
             name = f"report-{evaluations[0].setting.reward}.html"
             write_report(options.out / name, group, comparisons)
+    return _exit_code([episodes for _, episodes in by_reward[0]], stopped)
+
+
+class _UntilStopped:
+    """Passes episodes on, up to the error that stops the run.
+
+    Attributes:
+        error: why the run stopped; ``None`` while it has not.
+    """
+
+    def __init__(self, episodes: Iterable[Episode]) -> None:
+        self._episodes = episodes
+        self.error: LMError | None = None
+
+    def __iter__(self) -> Iterator[Episode]:
+        try:
+            yield from self._episodes
+        except STOPS_THE_RUN as error:
+            self.error = error
+
+
+def _exit_code(runs: Iterable[list[Episode]], stopped: LMError | None) -> int:
+    """Say on the standard error output what went wrong."""
+    code = 0
+    for episodes in runs:
+        failed = [episode for episode in episodes if episode.error is not None]
+        if failed:
+            code = 1
+            print(
+                f"agent-gym: {failed[0].policy}: {len(failed)} of {len(episodes)} episodes failed; "
+                f"the first, dialogue {failed[0].dialogue_id}: {failed[0].error}",
+                file=sys.stderr,
+            )
+    if stopped:
+        print(f"agent-gym: stopped: {stopped}", file=sys.stderr)
+    return 3 if stopped else code
 
 
 def _print_evaluations(evaluations: list[Evaluation]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import agent_gym_env
 from agent_gym_env.cli import data, evaluate, play, synthesize, trust
-from agent_gym_env.errors import AgentGymError, DataError, StorageError
+from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, StorageError
 
 FAILED, USAGE, STOPPED, DATA, STORAGE = 1, 2, 3, 4, 5
 
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(error, DATA)
     except StorageError as error:
         return _failed(error, STORAGE)
+    except STOPS_THE_RUN as error:
+        return _failed(error, STOPPED)
     except AgentGymError as error:
         return _failed(error, FAILED)
     except (ValueError, TypeError) as error:

@@ -13,6 +13,7 @@ import numpy as np
 
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.envs.spaces import is_unicode
+from agent_gym_env.errors import STOPS_THE_RUN
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.rollout.episode import Episode, StepRecord, TurnRecord
 from agent_gym_env.types import Action, Completion, Observation
@@ -32,6 +33,10 @@ def play(
         policy: what an exception of its ends is the episode, which records it.
         dialogue_id: the dialogue; ``None`` to draw one.
         seed: of the draw and of the policy.
+
+    Raises:
+        BudgetExceeded: the run has spent what it may spend; the dialogue counts as not played.
+        CircuitOpenError: the provider keeps refusing the key; likewise.
     """
     begin = time.perf_counter()
     record = _Record(env)
@@ -44,6 +49,8 @@ def play(
     while not (terminated or truncated or error):
         try:
             action = policy.act(observation)
+        except STOPS_THE_RUN:
+            raise
         except Exception as problem:  # noqa: BLE001  (a failed episode is a record, not a crash)
             error = _writable(f"{type(problem).__name__}: {problem}")
             break

@@ -1,0 +1,93 @@
+"""Language models from plain configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from agent_gym_env.lm.aiohttp_client import local_client
+from agent_gym_env.lm.base import DEFAULT_MODEL, LanguageModel
+from agent_gym_env.lm.budget import Budget
+from agent_gym_env.lm.litellm_client import litellm_client
+from agent_gym_env.lm.prices import FREE, Price
+from agent_gym_env.lm.retry import Limits
+
+ModelConfig = str | Mapping[str, Any] | LanguageModel
+"""A model's name, a mapping as in `ModelOptions`, or a model."""
+
+
+class ModelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model in JSON values. There is no key among them: keys come from the environment.
+
+    Attributes:
+        model: its name, as the client spells it.
+        client: ``litellm``, or ``local`` for the lean one and a server that speaks OpenAI's
+            protocol.
+        api_base: where it is; needed by ``local``.
+        cache: folder in which answers are kept.
+        budget_usd: what may be spent.
+        budget_calls: how many requests may be made.
+        limits: of each completion.
+        price: what tokens cost, where the client does not know.
+    """
+
+    model: str = DEFAULT_MODEL
+    client: Literal["litellm", "local"] = "litellm"
+    api_base: str | None = None
+    cache: str | None = None
+    budget_usd: float | None = None
+    budget_calls: int | None = None
+    limits: Limits = Limits()
+    price: Price | None = None
+
+
+def open_model(config: ModelConfig = DEFAULT_MODEL, *, cache: Path | None = None) -> LanguageModel:
+    """Make a model.
+
+    Args:
+        config: a name, for litellm; a mapping; or a model, which is given back.
+        cache: folder for answers, where the configuration names none.
+
+    Raises:
+        ValueError: the mapping has an option that is not known, or a value that does not fit.
+        MissingDependency: the client's library is not installed.
+        PermanentLMError: there is no key.
+    """
+    if isinstance(config, str):
+        config = {"model": config}
+    if not isinstance(config, Mapping):
+        return config
+    options = _options(config)
+    budget = Budget(usd=options.budget_usd, calls=options.budget_calls)
+    folder = cache if options.cache is None else Path(options.cache)
+    if options.client == "litellm":
+        return litellm_client(
+            options.model,
+            api_base=options.api_base,
+            price=options.price,
+            limits=options.limits,
+            budget=budget,
+            cache=folder,
+        )
+    if options.api_base is None:
+        raise ValueError(
+            'the client "local" needs "api_base", for example http://127.0.0.1:8000/v1'
+        )
+    return local_client(
+        options.model,
+        options.api_base,
+        price=options.price or FREE,
+        limits=options.limits,
+        budget=budget,
+        cache=folder,
+    )
+
+
+def _options(config: Mapping[str, Any]) -> ModelOptions:
+    try:
+        return msgspec.convert(dict(config), ModelOptions)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"this is no model: {error}") from error

@@ -1,0 +1,131 @@
+"""The policy that asks a language model."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.errors import LMError
+from agent_gym_env.lm.base import LanguageModel, Message, Request, Response
+from agent_gym_env.lm.call_ids import CallIds
+from agent_gym_env.lm.parse import parse_reply
+from agent_gym_env.lm.prompt import RULES, as_text, system_message
+from agent_gym_env.types import Action, Observation
+
+SGD_DATE = "2019-03-01"
+"""The "today" of every dialogue in SGD; the observation does not tell it."""
+
+
+class LLMPolicy:
+    """Plays by what a language model says.
+
+    Words beside calls are not said: in every provider's protocol a model that calls a tool means
+    to go on when it has the result. They are kept in the action's completion.
+
+    Args:
+        lm: the model.
+        native_tools: whether the model takes tools by its protocol; if not they are written into
+            the system message and calls are read out of its text. Calls in the text are understood
+            either way.
+        rules: the system message; ``{today}`` in it stands for the date.
+        date: the dialogues' "today", ISO.
+        temperature: of sampling; ``None`` for the provider's own, which Google advises for Gemini.
+        max_tokens: of an answer; ``None`` for the provider's own. Reasoning counts.
+        send_seed: whether an episode's seed goes to the provider; not every one takes it.
+        extra: further parameters, as the provider spells them.
+        name: as reports show it; by default ``llm:`` and the model's name.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        *,
+        native_tools: bool = True,
+        rules: str = RULES,
+        date: str = SGD_DATE,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        send_seed: bool = False,
+        extra: dict[str, Any] | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.lm = lm
+        self.name = name or f"llm:{lm.name}"
+        self.native_tools = native_tools
+        self._rules = rules
+        self._today = _date(date)
+        self._temperature = temperature
+        self._max_tokens = max_tokens
+        self._send_seed = send_seed
+        self._extra = extra or {}
+        self._seed: int | None = None
+        self._ids = CallIds()
+
+    def reset(self, *, seed: int | None = None) -> None:
+        """Begin an episode."""
+        self._seed = seed if self._send_seed else None
+
+    def act(self, observation: Observation) -> Action:
+        """Ask the model.
+
+        Raises:
+            LMError: the model did not answer.
+        """
+        messages, tools = _read(observation)
+        return self._action(messages, tools, self.lm.complete(self._request(messages, tools)))
+
+    def act_batch(self, observations: Sequence[Observation]) -> list[Action]:
+        """Ask about several conversations at once.
+
+        Raises:
+            LMError: the first that ended one of them.
+        """
+        read = [_read(observation) for observation in observations]
+        outcomes = self.lm.complete_many([self._request(*situation) for situation in read])
+        actions = []
+        for (messages, tools), outcome in zip(read, outcomes, strict=True):
+            if isinstance(outcome, LMError):
+                raise outcome
+            actions.append(self._action(messages, tools, outcome))
+        return actions
+
+    def _request(self, messages: list[Message], tools: list[dict[str, Any]]) -> Request:
+        if self.native_tools:
+            system = system_message(self._rules, self._today)
+            conversation = self._ids.restore(messages)
+        else:
+            system = system_message(self._rules, self._today, tools)
+            conversation = as_text(messages)
+        return Request(
+            messages=[system, *conversation],
+            tools=tools if self.native_tools else (),
+            temperature=self._temperature,
+            max_tokens=self._max_tokens,
+            seed=self._seed,
+            extra=self._extra,
+        )
+
+    def _action(
+        self, messages: list[Message], tools: list[dict[str, Any]], response: Response
+    ) -> Action:
+        completion = response.completion()
+        if response.tool_calls:
+            self._ids.remember(messages, response.tool_call_ids)
+            return Action(tool_calls=response.tool_calls, completion=completion)
+        reply = parse_reply(response.text, [tool["function"]["name"] for tool in tools])
+        text = "" if reply.tool_calls else reply.text
+        return Action(text=text, tool_calls=reply.tool_calls, completion=completion)
+
+
+def _read(observation: Observation) -> tuple[list[Message], list[dict[str, Any]]]:
+    return msgspec.json.decode(observation["messages"]), msgspec.json.decode(observation["tools"])
+
+
+def _date(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"date must be like 2019-03-01, not {text!r}") from error

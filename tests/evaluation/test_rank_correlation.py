@@ -35,7 +35,7 @@ def test_the_interval_holds_the_correlation_and_widens_with_few_clusters() -> No
     second = first + rng.random(200)
     widths = []
     for clusters in (5, 50):
-        groups = np.arange(200) % clusters
+        groups = np.arange(200.0) % clusters
         found = rank_correlation(first, second, groups, resamples=500, seed=1)
         assert found.low is not None
         assert found.mean is not None

@@ -1,0 +1,179 @@
+"""What a run asks of models and rewards, counted, and the run ended when it must be."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import msgspec
+
+from agent_gym_env.errors import BudgetExceeded, LMError
+from agent_gym_env.lm.base import LanguageModel, Request, Response
+from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
+from agent_gym_env.types import Usage
+
+
+class BrokenOff(BaseException):
+    """Ends a run from inside an optimiser.
+
+    Not an `Exception`: optimisers take any of those for a program that earned nothing, and go on.
+    """
+
+
+class CallCounts(msgspec.Struct, frozen=True):
+    """What a run asked of its models.
+
+    Attributes:
+        calls: completions, those from the cache and those that failed included.
+        cached: from the cache, which cost nothing.
+        failed: that ended with an error.
+        prompt_tokens: of completions that were paid.
+        completion_tokens: likewise.
+        cost_usd: as far as prices are known.
+        unpriced: completions whose price is not known.
+    """
+
+    calls: int = 0
+    cached: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    unpriced: int = 0
+
+
+class Meter:
+    """Counts for a whole run, from several threads.
+
+    Args:
+        max_errors: failures and unknown rewards that the run bears; the next one breaks it off.
+    """
+
+    def __init__(self, max_errors: int) -> None:
+        self.counts = CallCounts()
+        self._max_errors = max_errors
+        self._errors = 0
+        self._end: BaseException | None = None
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """Raise `BrokenOff` if the run is to end: threads that were left behind come here too."""
+        if self._end is not None:
+            raise BrokenOff from self._end
+
+    def answered(self, response: Response) -> None:
+        """Count a completion."""
+        usage = response.usage or Usage()
+        with self._lock:
+            counts = self.counts
+            self.counts = CallCounts(
+                calls=counts.calls + 1,
+                cached=counts.cached + response.cached,
+                failed=counts.failed,
+                prompt_tokens=counts.prompt_tokens + usage.prompt_tokens,
+                completion_tokens=counts.completion_tokens + usage.completion_tokens,
+                cost_usd=counts.cost_usd + (response.cost_usd or 0.0),
+                unpriced=counts.unpriced + (response.cost_usd is None),
+            )
+
+    def failed(self, error: LMError) -> None:
+        """Count a completion that ended with an error.
+
+        Raises:
+            BrokenOff: it was one too many, or the budget is spent.
+        """
+        with self._lock:
+            counts = self.counts
+            self.counts = msgspec.structs.replace(
+                counts, calls=counts.calls + 1, failed=counts.failed + 1
+            )
+        self.erred(error)
+
+    def erred(self, error: Exception) -> None:
+        """Count something that went wrong without anybody's fault in the program.
+
+        Raises:
+            BrokenOff: it was one too many, or the budget is spent.
+        """
+        with self._lock:
+            self._errors += 1
+            is_over = isinstance(error, BudgetExceeded) or self._errors > self._max_errors
+        if is_over:
+            self.end(error)
+
+    def end(self, error: BaseException) -> None:
+        """Break the run off.
+
+        Raises:
+            BrokenOff: always; the first error is its cause.
+        """
+        self.close(error)
+        self.check()
+
+    def close(self, error: BaseException) -> None:
+        """Let nothing more be asked; the first error is the one that counts."""
+        with self._lock:
+            self._end = self._end or error
+
+
+class MeteredLM:
+    """Asks another model, and counts.
+
+    Args:
+        model: that answers.
+        meter: of the run.
+    """
+
+    def __init__(self, model: LanguageModel, meter: Meter) -> None:
+        self.name = model.name
+        self._model = model
+        self._meter = meter
+
+    def complete(self, request: Request) -> Response:
+        """Answer; see `LanguageModel.complete`."""
+        self._meter.check()
+        try:
+            response = self._model.complete(request)
+        except LMError as error:
+            self._meter.failed(error)
+            raise
+        self._meter.answered(response)
+        return response
+
+    def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
+        """Answer many requests at once."""
+        self._meter.check()
+        outcomes = self._model.complete_many(requests)
+        for outcome in outcomes:
+            if isinstance(outcome, LMError):
+                self._meter.failed(outcome)
+            else:
+                self._meter.answered(outcome)
+        return outcomes
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._model.close()
+
+
+class MeteredReward:
+    """Scores by another reward; a judge whose budget is spent ends the run.
+
+    Args:
+        reward: that scores.
+        meter: of the run.
+    """
+
+    def __init__(self, reward: Reward, meter: Meter) -> None:
+        self.name = reward.name
+        self.parts = reward.parts
+        self._reward = reward
+        self._meter = meter
+
+    def score(self, turn: ClosedTurn) -> Score:
+        """Score a turn."""
+        try:
+            return self._reward.score(turn)
+        except BudgetExceeded as error:
+            self._meter.end(error)
+            raise

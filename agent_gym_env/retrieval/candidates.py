@@ -19,10 +19,10 @@ from agent_gym_env.retrieval.listening import call_question, decided_by
 from agent_gym_env.retrieval.memory import Memory
 from agent_gym_env.retrieval.situations import PHASES, hashed_situation, phase_of, situation_of
 from agent_gym_env.retrieval.state import State
-from agent_gym_env.retrieval.templates import fill_in
+from agent_gym_env.retrieval.templates import Filler
 from agent_gym_env.types import Action, Observation, ToolCall
 
-_NEIGHBOURS = 60
+_NEIGHBOURS = 45
 _VOTERS = 30
 _SHARPNESS = 2.0
 """Exponent of a neighbour's similarity in its vote."""
@@ -113,9 +113,9 @@ class CandidateGenerator:
         memory = self._memory
         query = hashed_situation(situation_of(state))
         votes: dict[str, float] = {}
-        group = PHASES.index(phase_of(state))
+        group, filler = PHASES.index(phase_of(state)), Filler(state)
         for neighbour in memory.index.search(group, query, _NEIGHBOURS):
-            text = fill_in(memory.template(neighbour.document), state)
+            text = filler.fill(memory.template(neighbour.document))
             if text:
                 votes[text] = votes.get(text, 0.0) + neighbour.similarity**_SHARPNESS
             if len(votes) == _VOTERS:

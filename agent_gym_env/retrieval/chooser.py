@@ -85,7 +85,7 @@ class LearningChooser(Chooser):
 
     def learn(self, situation: Features, options: Sequence[Option], right: int) -> None:
         """Take one step towards the right option."""
-        sides = [self._thinned(option) for option in options]
+        sides = self._thinned(options)
         buckets, starts = _buckets(situation, np.concatenate(sides)), _starts(sides)
         errors = self._softmax(buckets, starts)
         errors[right] -= 1.0
@@ -97,13 +97,16 @@ class LearningChooser(Chooser):
         np.add.at(self._squares, flat, gradient * gradient)
         np.add.at(self.weights, flat, -self._rate * gradient / np.sqrt(self._squares[flat]))
 
-    def _thinned(self, option: Option) -> Features:
-        words = option.words
-        if self._random.random() < self._drop_all:
-            words = words[:0]
-        else:
-            words = words[self._random.random(len(words)) >= self._drop_word]
-        return np.concatenate((words, option.flags))
+    def _thinned(self, options: Sequence[Option]) -> list[Features]:
+        """Leave words out."""
+        lengths = [len(option.words) for option in options]
+        drop_all = self._random.random(len(options)) < self._drop_all
+        kept = self._random.random((len(options), max(lengths))) >= self._drop_word
+        kept[drop_all] = False
+        return [
+            np.concatenate((option.words[row[:length]], option.flags))
+            for option, row, length in zip(options, kept, lengths, strict=True)
+        ]
 
 
 def _starts(sides: Sequence[Features]) -> list[int]:

@@ -82,10 +82,10 @@ class Conversations:
         for known in reversed(self._states):
             if known[0] == tools and _goes_on(known[1], said):
                 return self._states.pop(known)
-        return State(self._offer(tools), self._vocabulary, self._today), 0
+        return State(self._offer(tools), self._today), 0
 
     def _offer(self, tools: str) -> Offer:
-        offer = self._offers.pop(tools, None) or Offer(tools)
+        offer = self._offers.pop(tools, None) or Offer(tools, self._vocabulary)
         self._offers[tools] = offer
         if len(self._offers) > _OFFERS:
             self._offers.popitem(last=False)

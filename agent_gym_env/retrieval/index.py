@@ -47,19 +47,11 @@ class Index(NamedTuple):
     def search(self, group: int, query: Features, most: int) -> list[Neighbour]:
         """Find the nearest documents of a group, the nearest first."""
         first, last = int(self.groups[group]), int(self.groups[group + 1])
-        known = self._known(query)
-        if first == last or not len(known):
-            return []
-        postings = [self._postings(place, first, last) for place in known]
-        squares = np.repeat(
-            self.weights[known].astype(np.float64) ** 2, [len(each) for each in postings]
-        )
-        sums = np.bincount(np.concatenate(postings) - first, squares, minlength=last - first)
+        sums = np.zeros(last - first, np.float32)
+        for feature in self._known(query):
+            sums[self._postings(feature, first, last)] += self.weights[feature] ** 2
         similarities = sums / self.norms[first:last]
-        most = min(most, last - first)
-        nearest = np.argpartition(-similarities, most - 1)[:most]
-        # Ties in the order of the documents, so that results do not hang on the sort.
-        nearest = nearest[np.lexsort((nearest, -similarities[nearest]))]
+        nearest = _largest(similarities, most)
         return [Neighbour(first + int(each), float(similarities[each])) for each in nearest]
 
     def _known(self, query: Features) -> NDArray[np.int64]:
@@ -69,10 +61,24 @@ class Index(NamedTuple):
         known: NDArray[np.int64] = places[self.features[places] == wanted]
         return known
 
-    def _postings(self, place: int, first: int, last: int) -> NDArray[np.int32]:
-        documents = self.documents[self.begins[place] : self.begins[place + 1]]
-        begin, end = np.searchsorted(documents, (first, last))
-        return documents[begin:end]
+    def _postings(self, feature: int, first: int, last: int) -> NDArray[np.int32]:
+        documents = self.documents[self.begins[feature] : self.begins[feature + 1]]
+        begin, end = documents.searchsorted((first, last))
+        within: NDArray[np.int32] = documents[begin:end] - np.int32(first)
+        return within
+
+
+def _largest(values: NDArray[np.float32], most: int) -> NDArray[np.int64]:
+    """Give the places of the largest values, the largest first, equal ones in order."""
+    if not len(values):
+        return np.array([], np.int64)
+    # Far fewer than all come near the largest, and are cheap to sort.
+    places = np.flatnonzero(values >= values.max() / 2)
+    if len(places) < most:
+        places = np.arange(len(values))
+    order = np.lexsort((places, -values[places]))
+    largest: NDArray[np.int64] = places[order[:most]]
+    return largest
 
 
 def build_index(groups: Sequence[Sequence[Features]], weight_of: Mapping[int, float]) -> Index:

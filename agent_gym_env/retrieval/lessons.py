@@ -138,9 +138,8 @@ class Lesson:
     def _closeness(self, index: int, slot: OfferedSlot) -> int:
         """How many of a slot's words the user says, or the agent just before."""
         turns = self._task.turns
-        words = stems_of(turns[index].user)
-        if index:
-            words += stems_of(turns[index - 1].text)
+        before = turns[index - 1].text if index else ""
+        words = stems_of(turns[index].user) + stems_of(before)
         return len(slot.words.intersection(words))
 
     def _value_never_said(self, slot: str, call: RecordedCall) -> str | None:

@@ -115,7 +115,6 @@ def _head_to_tool(state: State, decide: Decide) -> None:
 
 
 def _tool_flags(state: State, tool: OfferedTool) -> list[str]:
-    vocabulary = state.vocabulary
     missing = tool.missing(state.arguments(tool))
     flags = ["always", f"missing {min(len(missing), 2)}"]
     if tool is state.tool:
@@ -128,11 +127,9 @@ def _tool_flags(state: State, tool: OfferedTool) -> list[str]:
         flags.append("same service")
     if tool.name in state.ready:
         flags.append("was ready")
-    kind = "query" if vocabulary.is_query(tool) else "transaction"
-    if kind == "transaction":
-        queries = [
-            each for each in state.offer.of_service[tool.service] if vocabulary.is_query(each)
-        ]
+    kind = "query" if tool.is_query else "transaction"
+    if not tool.is_query:
+        queries = [each for each in state.offer.of_service[tool.service] if each.is_query]
         called = any(query.name in state.calls for query in queries)
         flags.append(f"queries {bool(queries)} {called}")
     return [*flags, *(f"{kind} {flag}" for flag in flags)]
@@ -192,11 +189,11 @@ def _value_of(state: State, mention: Mention, slot: OfferedSlot) -> str | None:
         return mention.value if is_one else None
     if slot.values:
         literal = [value for value in slot.values if phrase_key(value) == mention.key]
-        return literal[0] if literal else state.vocabulary.value_of_phrase(mention.key, slot)
+        return literal[0] if literal else state.vocabulary.value_among(mention.key, slot.values)
     if mention.kind in ("date", "time", "number"):
         return mention.value
     if mention.kind == "known" and mention.key in state.vocabulary.phrases:
-        return state.vocabulary.value_of_phrase(mention.key, slot)
+        return state.vocabulary.value_of_phrase(mention.key, slot.name)
     if mention.key in state.found_phrases:
         return next(iter(state.found_phrases[mention.key].values()))
     return mention.text
@@ -227,7 +224,7 @@ def _slot_flags(state: State, mention: Mention, slot: OfferedSlot) -> list[str]:
         "always",
         need,
         f"listed {bool(slot.values)}",
-        f"{mention.kind} for {state.vocabulary.kind_of_slot(slot)}",
+        f"{mention.kind} for {slot.kind}",
         f"filled {is_filled}",
         f"filled {is_filled} {need == 'required'}",
     ]
@@ -274,7 +271,7 @@ def _fill_listed_values(state: State, decide: Decide) -> None:
     for slot in state.offer.slots[service].values():
         if not slot.values or slot.is_count or (service, slot.name) in state.fresh:
             continue
-        if not slot.is_boolean and not state.vocabulary.knows_values_of(slot):
+        if not slot.is_boolean and not slot.is_known:
             continue
         answer = decide(_value_question(state, slot))
         best = 1 + int(answer[1:].argmax())
@@ -287,23 +284,15 @@ def _fill_listed_values(state: State, decide: Decide) -> None:
 
 
 def _value_question(state: State, slot: OfferedSlot) -> Question:
-    words = sorted(slot.words)
     flags = ["always"]
     if slot.name in state.values.get(state.service, {}):
         flags.append("filled")
-    options = [Option(hashed(f"no {slot.is_boolean}", words), hashed("no value", flags))]
-    for value in slot.values:
-        described = (
-            hashed(value, words) if slot.is_boolean else hashed("value", _described(value, words))
-        )
-        options.append(Option(described, hashed(value if slot.is_boolean else "value", flags)))
+    options = []
+    for value, words in zip((None, *slot.values), slot.value_features, strict=True):
+        of_value = "no value" if value is None else value if slot.is_boolean else "value"
+        options.append(Option(words, hashed(of_value, flags)))
     situation = hashed("value", [*_heard(state), *(f"agent {word}" for word in state.reply)])
     return Question("value", situation, options, [None, *slot.values], slot=slot)
-
-
-def _described(value: str, slot_words: Sequence[str]) -> list[str]:
-    key = phrase_key(value)
-    return [*key.split(), *(f"{key} as {word}" for word in slot_words)]
 
 
 def _carry_over(state: State, decide: Decide) -> None:
@@ -327,13 +316,12 @@ def _carry_over(state: State, decide: Decide) -> None:
 def _sources(state: State, slot: OfferedSlot) -> dict[str, list[str]]:
     """Describe, for each value of another service, what it is there in relation to the slot."""
     sources: dict[str, list[str]] = {}
-    kind = state.vocabulary.kind_of_slot(slot)
     for service, slots in state.values.items():
         for name, filled in slots.items():
             source = state.offer.slots[service][name]
             if service == state.service or source.values:
                 continue
-            if state.vocabulary.kind_of_slot(source) == kind:
+            if source.kind == slot.kind:
                 flags = _relation("said", name, slot)
                 flags.append(f"shared words {min(len(source.words & slot.words), 3)}")
                 sources.setdefault(filled.value, []).extend(flags)
@@ -375,9 +363,9 @@ def call_question(state: State) -> Question | None:
         return None
     tools = state.offer.of_service[state.service]
     options = [Option(NO_FEATURES, hashed("call", ["wait"]))]
-    for tool in tools:
-        verb = hashed("call", [f"verb {tool.verb}"])
-        options.append(Option(verb, hashed("call", _call_flags(state, tool))))
+    options += [
+        Option(tool.verb_features, hashed("call", _call_flags(state, tool))) for tool in tools
+    ]
     situation = hashed("call", _heard(state))
     return Question("call", situation, options, [None, *(tool.name for tool in tools)])
 
@@ -385,7 +373,7 @@ def call_question(state: State) -> Question | None:
 def _call_flags(state: State, tool: OfferedTool) -> list[str]:
     arguments = state.arguments(tool)
     missing = len(tool.missing(arguments))
-    kind = "query" if state.vocabulary.is_query(tool) else "transaction"
+    kind = "query" if tool.is_query else "transaction"
     called = _compared(state.calls.get(tool.name), arguments)
     ready = _compared(state.ready.get(tool.name), arguments)
     fresh = any((tool.service, name) in state.fresh for name in tool.slots)

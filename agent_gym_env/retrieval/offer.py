@@ -5,7 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from agent_gym_env.corpus.sgd import DONTCARE
-from agent_gym_env.retrieval.tokens import content_words, hashed, identifier_words
+from agent_gym_env.retrieval.tokens import (
+    Features,
+    content_words,
+    hashed,
+    identifier_words,
+    phrase_key,
+)
+from agent_gym_env.retrieval.vocabulary import Vocabulary
 
 BOOLEAN_VALUES = frozenset(("True", "False"))
 
@@ -43,12 +50,15 @@ class OfferedSlot:
         words: of its name and its description.
         values: the allowed ones; none for free text.
         default: of an optional argument; ``None`` where there is none, or no preference.
+        kind: of the values that it takes, to judge by its words; ``listed`` with listed values.
         is_boolean: whether the values are ``True`` and ``False``.
         is_count: whether the values are numbers.
-        features: of the words and of what kind of slot it is.
+        is_known: whether all listed values resemble such that were learned from.
+        features: of the words and of how values are given.
+        value_features: for "no value" and for each listed one, features of it in this slot.
     """
 
-    def __init__(self, name: str, described: _Property) -> None:
+    def __init__(self, name: str, described: _Property, vocabulary: Vocabulary) -> None:
         self.name = name
         self.description = described.description
         self.values = tuple(value for value in described.enum if value != DONTCARE)
@@ -59,10 +69,23 @@ class OfferedSlot:
         self.words = frozenset((*name_words, *content_words(described.description)))
         named = [f"name {word}" for word in name_words]
         self.features = hashed(
-            "slot", (*sorted(self.words), *named, f"last {name_words[-1:]}", self._kind())
+            "slot", (*sorted(self.words), *named, f"last {name_words[-1:]}", self._form())
         )
+        free_kind = vocabulary.kind_of_slot(name, described.description)
+        self.kind = "listed" if self.values else free_kind
+        self.is_known = vocabulary.knows(self.values)
+        self.value_features = [self._features_of(value) for value in (None, *self.values)]
 
-    def _kind(self) -> str:
+    def _features_of(self, value: str | None) -> Features:
+        words = sorted(self.words)
+        if value is None:
+            return hashed(f"no {self.is_boolean}", words)
+        if self.is_boolean:
+            return hashed(value, words)
+        key = phrase_key(value)
+        return hashed("value", (*key.split(), *(f"{key} as {word}" for word in words)))
+
+    def _form(self) -> str:
         if self.is_boolean:
             return "is boolean"
         if self.is_count:
@@ -76,25 +99,30 @@ class OfferedTool:
     Attributes:
         name: ``Service-Intent``.
         service: the part of the name before the last dash.
-        verb: the first word of the intent.
+        is_query: whether it only looks something up, to judge by the verb of the intent.
         words: of the name and the description.
         slots: the arguments by name, as the schema orders them.
         required: names of the arguments that a call must give.
         features: of the words.
+        verb_features: of the verb of the intent.
     """
 
-    def __init__(self, function: _Function) -> None:
+    def __init__(self, function: _Function, vocabulary: Vocabulary) -> None:
         self.name = function.name
         self.service, _, intent = function.name.rpartition("-")
         intent_words = identifier_words(intent)
-        self.verb = intent_words[0] if intent_words else ""
+        self.is_query = vocabulary.is_query(intent)
         self.words = frozenset(
             (*intent_words, *identifier_words(self.service), *content_words(function.description))
         )
         parameters = function.parameters
-        self.slots = {name: OfferedSlot(name, slot) for name, slot in parameters.properties.items()}
+        self.slots = {
+            name: OfferedSlot(name, slot, vocabulary)
+            for name, slot in parameters.properties.items()
+        }
         self.required = parameters.required
-        self.features = hashed("tool", (*sorted(self.words), f"verb {self.verb}"))
+        self.features = hashed("tool", (*sorted(self.words), f"verb {intent_words[:1]}"))
+        self.verb_features = hashed("call", [f"verb {intent_words[:1]}"])
 
     def missing(self, arguments: dict[str, str]) -> list[str]:
         """List the required arguments that are not given."""
@@ -105,14 +133,17 @@ class Offer:
     """The tools of an observation.
 
     Attributes:
+        vocabulary: what is known of words, by which slots and tools are judged.
         tools: by name.
         of_service: the tools of each service.
         slots: for each service, the arguments of its tools by name.
     """
 
-    def __init__(self, tools_json: str) -> None:
+    def __init__(self, tools_json: str, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
         self.tools = {
-            tool.function.name: OfferedTool(tool.function) for tool in _TOOLS.decode(tools_json)
+            tool.function.name: OfferedTool(tool.function, vocabulary)
+            for tool in _TOOLS.decode(tools_json)
         }
         self.of_service: dict[str, list[OfferedTool]] = {}
         self.slots: dict[str, dict[str, OfferedSlot]] = {}

@@ -38,7 +38,7 @@ def phase_of(state: State) -> str:
     """Tell the phase: whether a call was just made, of what kind, and how it went."""
     if not state.has_called or state.tool is None or state.status == "error":
         return "no call"
-    kind = "query" if state.vocabulary.is_query(state.tool) else "transaction"
+    kind = "query" if state.tool.is_query else "transaction"
     if kind == "query":
         return f"query {'success rows' if state.rows else 'failure empty'}"
     if state.status == "success":
@@ -88,7 +88,7 @@ def _features_of_tool(state: State, tool: OfferedTool) -> Iterator[tuple[str, st
 
 
 def _stage(state: State, tool: OfferedTool, arguments: dict[str, str], missing: int) -> str:
-    kind = "query" if state.vocabulary.is_query(tool) else "transaction"
+    kind = "query" if tool.is_query else "transaction"
     before = state.calls.get(tool.name)
     called = "never" if before is None else "same" if before == arguments else "other"
     return f"{kind} missing {min(missing, 3)} called {called}"

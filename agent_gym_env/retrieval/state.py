@@ -41,7 +41,6 @@ class State:
 
     Attributes:
         offer: the tools on offer.
-        vocabulary: what is known of words.
         today: the day of the conversation, ISO.
         tool: the one that the conversation is heading to; ``None`` before the user has spoken.
         tool_is_new: whether the last user turn changed it.
@@ -63,9 +62,8 @@ class State:
         turn: how many times the user has spoken.
     """
 
-    def __init__(self, offer: Offer, vocabulary: Vocabulary, today: str) -> None:
+    def __init__(self, offer: Offer, today: str) -> None:
         self.offer = offer
-        self.vocabulary = vocabulary
         self.today = today
         self.tool: OfferedTool | None = None
         self.tool_is_new = False
@@ -83,8 +81,13 @@ class State:
         self.user = ""
         self.tokens: list[Token] = []
         self.mentions: list[Mention] = []
-        self.reply: list[str] = []
+        self.reply: tuple[str, ...] = ()
         self.turn = 0
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What is known of words."""
+        return self.offer.vocabulary
 
     @property
     def service(self) -> str:
@@ -111,7 +114,7 @@ class State:
             elif name in tool.required:
                 if name in row:
                     arguments[name] = row[name]
-            elif slot.default is not None and not self.vocabulary.is_query(tool):
+            elif slot.default is not None and not tool.is_query:
                 arguments[name] = slot.default
         return arguments
 

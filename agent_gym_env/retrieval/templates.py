@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -116,62 +115,86 @@ def _is_findable(state: State, slot: str, value: str) -> bool:
 
 
 def _find_span(text: str, value: str, slot: str, source: Source) -> list[_Span]:
-    match = re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text, re.IGNORECASE)
-    return [_Span(match.start(), match.end(), Hole(slot, source, match[0]))] if match else []
+    lower, wanted = text.lower(), value.lower()
+    if len(lower) != len(text):  # as of a capital I with a dot: places would be shifted
+        return []
+    start = lower.find(wanted)
+    while start >= 0:
+        end = start + len(wanted)
+        if not (lower[start - 1 : start].isalnum() or lower[end : end + 1].isalnum()):
+            return [_Span(start, end, Hole(slot, source, text[start:end]))]
+        start = lower.find(wanted, start + 1)
+    return []
 
 
-def fill_in(template: Template, state: State) -> str | None:
-    """Say a template with the values of a conversation; ``None`` if it lacks one."""
-    row = state.next_row() if template.moves_on else _row(state)
-    if row is None:
-        return None
-    arguments = _known(state)
-    said = []
-    taken: dict[str, str] = {}
-    for part in template.parts:
-        if isinstance(part, str):
-            said.append(part)
-            continue
-        value = _value_for(part, row, arguments, state, taken)
-        if value is None:
+class Filler:
+    """Says templates with the values of one conversation.
+
+    Args:
+        state: of the conversation.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._row = _row(state)
+        self._next_row = state.next_row()
+        self._arguments = _known(state)
+        self._stand_ins: dict[tuple[str, str, int], list[str]] = {}
+
+    def fill(self, template: Template) -> str | None:
+        """Say a template; ``None`` if a value is lacking."""
+        row = self._next_row if template.moves_on else self._row
+        if row is None:
             return None
-        said.append(say(value, like=part.like, dates=state.vocabulary.dates, today=state.today))
-    return "".join(said)
+        said = []
+        taken: dict[str, str] = {}
+        for part in template.parts:
+            text = part if isinstance(part, str) else self._say(part, row, taken)
+            if text is None:
+                return None
+            said.append(text)
+        return "".join(said)
 
+    def _say(self, hole: Hole, row: Row, taken: dict[str, str]) -> str | None:
+        state = self._state
+        if hole.source == "count":
+            return str(len(state.rows)) if state.has_called and state.rows else None
+        value = self._value(hole, row, taken)
+        if value is None or value in ("True", "False"):
+            return None
+        return say(value, like=hole.like, dates=state.vocabulary.dates, today=state.today)
 
-def _value_for(
-    hole: Hole, row: Row, arguments: Row, state: State, taken: dict[str, str]
-) -> str | None:
-    if hole.source == "count":
-        return str(len(state.rows)) if state.has_called and state.rows else None
-    pools = (row, arguments) if hole.source == "row" else (arguments, row)
-    for pool in pools:
-        name = taken.get(hole.slot) or _nearest(hole, pool, state, taken)
-        if name is not None and name in pool:
-            taken[hole.slot] = name
-            value = pool[name]
-            return None if value in ("True", "False") else value
-    return None
+    def _value(self, hole: Hole, row: Row, taken: dict[str, str]) -> str | None:
+        pools = (row, self._arguments) if hole.source == "row" else (self._arguments, row)
+        for pool in pools:
+            name = taken.get(hole.slot) or self._stand_in(hole, pool, taken)
+            if name is not None and name in pool:
+                taken[hole.slot] = name
+                return pool[name]
+        return None
 
+    def _stand_in(self, hole: Hole, pool: Row, taken: Mapping[str, str]) -> str | None:
+        """Name the slot of a pool that stands for a hole's slot, if one does."""
+        if hole.slot in pool:
+            return hole.slot
+        kind = kind_of_value(hole.like, self._state.today)
+        place = (hole.slot, kind, id(pool))
+        if place not in self._stand_ins:
+            self._stand_ins[place] = self._rank_stand_ins(hole.slot, kind, pool)
+        free = (name for name in self._stand_ins[place] if name not in taken.values())
+        return next(free, None)
 
-def _nearest(hole: Hole, pool: Row, state: State, taken: Mapping[str, str]) -> str | None:
-    """Name the slot of a pool that stands for a hole's slot, if one does."""
-    names = [name for name in pool if name not in taken.values()]
-    if hole.slot in names:
-        return hole.slot
-    kind = kind_of_value(hole.like, state.today)
-    words = set(identifier_words(hole.slot))
-    best, nearest = _NEAR, None
-    for name in names:
-        value = pool[name]
-        if kind_of_value(value, state.today) != kind:
-            continue
-        other = set(identifier_words(name))
-        likeness = 2 * len(words & other) / max(len(words | other), 1)
-        likeness += hole.slot in state.vocabulary.phrases.get(phrase_key(value), ())
-        if likeness > best or (likeness == best and nearest is None):
-            best, nearest = likeness, name
-    return nearest
+    def _rank_stand_ins(self, slot: str, kind: str, pool: Row) -> list[str]:
+        state = self._state
+        words = set(identifier_words(slot))
+        likeness = {}
+        for name, value in pool.items():
+            if kind_of_value(value, state.today) == kind:
+                other = set(identifier_words(name))
+                likeness[name] = 2 * len(words & other) / max(len(words | other), 1)
+                likeness[name] += slot in state.vocabulary.phrases.get(phrase_key(value), ())
+        near = [name for name in likeness if likeness[name] >= _NEAR]
+        return sorted(near, key=lambda name: -likeness[name])
 
 
 def _row(state: State) -> Row:

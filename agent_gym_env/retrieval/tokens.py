@@ -50,9 +50,10 @@ def tokens_of(text: str) -> list[Token]:
     ]
 
 
-def stems_of(text: str) -> list[str]:
+@functools.lru_cache(maxsize=1 << 12)
+def stems_of(text: str) -> tuple[str, ...]:
     """List the stems of an utterance."""
-    return [stem(word.lower()) for word in _TOKEN.findall(text)]
+    return tuple(stem(word.lower()) for word in _TOKEN.findall(text))
 
 
 def phrase_key(text: str) -> str:

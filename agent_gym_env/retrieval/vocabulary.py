@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Literal
@@ -14,16 +15,18 @@ from agent_gym_env.corpus.sgd import DONTCARE, Slot
 from agent_gym_env.corpus.task import RecordedCall, Task
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.corpus.values import canonical
-from agent_gym_env.retrieval.offer import OfferedSlot, OfferedTool
 from agent_gym_env.retrieval.tokens import (
     content_words,
     identifier_words,
     phrase_key,
     stem,
-    tokens_of,
 )
 
-ValueKind = Literal["date", "time", "number", "boolean", "text"]
+ValueKind = Literal["text", "date", "time", "number", "boolean"]
+
+_FREE_KINDS: tuple[ValueKind, ...] = ("text", "date", "time", "number")
+
+_LOWER_CASE = re.compile(r"\b[a-z][\w'.-]*\b")
 
 _COMMON = 3
 """A word that users write in lower case so many times is no proper name."""
@@ -53,56 +56,55 @@ class Vocabulary(msgspec.Struct):
     listed_words: set[str] = set()
     dates: dict[str, str] = {}
 
-    def is_query(self, tool: OfferedTool) -> bool:
-        """Whether a tool only looks something up, to judge by the verb of its name."""
-        return self.query_verbs.get(tool.verb, 0) > 0
+    def is_query(self, intent: str) -> bool:
+        """Whether an intent only looks something up, to judge by the verb of its name."""
+        return self.query_verbs.get(_verb(intent), 0) > 0
 
-    def kind_of_slot(self, slot: OfferedSlot) -> str:
-        """Tell what kind of values a slot takes, to judge by its words."""
-        if slot.values:
-            return "listed"
+    def kind_of_slot(self, name: str, description: str) -> ValueKind:
+        """Tell what kind of values a free-text slot takes, to judge by its words."""
         scores: dict[str, float] = defaultdict(float)
         # Its name says more than its description.
-        for word in (*slot.words, *identifier_words(slot.name), *identifier_words(slot.name)):
+        name_words = identifier_words(name)
+        for word in (*name_words, *name_words, *{*name_words, *content_words(description)}):
             for kind, score in self._kind_scores(word).items():
                 scores[kind] += score
-        return max(("text", "date", "time", "number"), key=lambda kind: scores[kind])
+        return max(_FREE_KINDS, key=lambda kind: scores[kind])
 
     def _kind_scores(self, word: str) -> dict[str, float]:
         counts = self.kinds.get(word)
         if not counts:
             return {}
         total = sum(counts.values())
-        return {
-            kind: math.log((counts.get(kind, 0) + 0.1) / (total + 0.4))
-            for kind in ("text", "date", "time", "number")
-        }
+        return {kind: math.log((counts.get(kind, 0) + 0.1) / (total + 0.4)) for kind in _FREE_KINDS}
 
-    def knows_values_of(self, slot: OfferedSlot) -> bool:
-        """Whether each listed value of a slot shares a word with a value of the split."""
-        return all(
-            not self.listed_words.isdisjoint(phrase_key(value).split()) for value in slot.values
-        )
+    def knows(self, values: Iterable[str]) -> bool:
+        """Whether each of some listed values shares a word with a listed value of the split."""
+        return all(not self.listed_words.isdisjoint(phrase_key(value).split()) for value in values)
 
     def slots_of_phrase(self, key: str, most: int = 3) -> list[str]:
         """Name the arguments that a phrase was most often said for."""
         known = self.phrases.get(key, {})
         return sorted(known, key=lambda name: (-sum(known[name].values()), name))[:most]
 
-    def value_of_phrase(self, key: str, slot: OfferedSlot) -> str | None:
-        """Give the canonical value that a phrase most likely stands for in a slot."""
+    def value_of_phrase(self, key: str, slot: str) -> str | None:
+        """Give the canonical value that a phrase most likely stands for in a free-text slot."""
         known = self.phrases.get(key, {})
-        if slot.values:
-            counts = Counter[str]()
-            for values in known.values():
-                counts.update({value: n for value, n in values.items() if value in slot.values})
-        else:
-            counts = Counter(known.get(slot.name) or _values_of_nearest(known, slot))
-        return counts.most_common(1)[0][0] if counts else None
+        return _most_frequent(known.get(slot) or _values_of_nearest(known, slot))
+
+    def value_among(self, key: str, values: Iterable[str]) -> str | None:
+        """Give the listed value that a phrase most likely stands for."""
+        counts = Counter[str]()
+        for known in self.phrases.get(key, {}).values():
+            counts.update({value: known[value] for value in values if value in known})
+        return _most_frequent(counts)
 
 
-def _values_of_nearest(known: Mapping[str, dict[str, int]], slot: OfferedSlot) -> Mapping[str, int]:
-    words = set(identifier_words(slot.name))
+def _most_frequent(counts: Mapping[str, int]) -> str | None:
+    return max(counts, key=lambda value: (counts[value], value)) if counts else None
+
+
+def _values_of_nearest(known: Mapping[str, dict[str, int]], slot: str) -> Mapping[str, int]:
+    words = set(identifier_words(slot))
     if not known:
         return {}
     nearest = max(
@@ -144,9 +146,7 @@ class VocabularyBuilder:
     def add(self, task: Task) -> None:
         """Count a dialogue."""
         for turn in task.turns:
-            self._lower_case.update(
-                token.text for token in tokens_of(turn.user) if token.text[0].islower()
-            )
+            self._lower_case.update(_LOWER_CASE.findall(turn.user))
             if turn.call is not None:
                 self._add_call(turn.call, task.date)
             for value in turn.values:
@@ -190,8 +190,12 @@ class VocabularyBuilder:
     def _verbs(self) -> dict[str, int]:
         verbs = Counter[str]()
         for tool in self._tools.values():
-            verbs[next(iter(identifier_words(tool.intent)), "")] += -1 if tool.transactional else 1
+            verbs[_verb(tool.intent)] += -1 if tool.transactional else 1
         return dict(verbs)
+
+
+def _verb(intent: str) -> str:
+    return next(iter(identifier_words(intent)), "")
 
 
 def _listed_words(slots: Iterable[Slot]) -> set[str]:

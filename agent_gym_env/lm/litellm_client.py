@@ -7,19 +7,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from agent_gym_env.errors import PermanentLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import DEFAULT_MODEL, Request, Response
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.chat_completions import payload, read_completion
 from agent_gym_env.lm.client import RemoteLM
+from agent_gym_env.lm.gemini_key import gemini_key
 from agent_gym_env.lm.prices import PRICES, Price
 from agent_gym_env.lm.retry import Limits
-from agent_gym_env.lm.secret import Secret, key_from_environment
+from agent_gym_env.lm.secret import Secret
 from agent_gym_env.lm.wire import Failure, failure_of_status, place
-
-GEMINI_KEYS = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
-"""The variables that hold the key for Gemini; the first that is set counts."""
 
 
 def litellm_client(
@@ -65,7 +62,7 @@ class LiteLLMTransport:
     ) -> None:
         self.name = model
         self.identity = f"litellm {model} {place(api_base)}"
-        self._key = Secret(api_key) if api_key else _key_of(model, api_base)
+        self._key = _key_of(model, api_key)
         self.secrets: tuple[Secret, ...] = (self._key,) if self._key else ()
         self._api_base = api_base
         self._litellm = _load()
@@ -96,15 +93,11 @@ class LiteLLMTransport:
         """Leave litellm's connections to litellm: they are the process's, and it closes them."""
 
 
-def _key_of(model: str, api_base: str | None) -> Secret | None:
-    if not model.startswith("gemini/"):
-        return None
-    key = key_from_environment(*GEMINI_KEYS)
-    if key is None:
-        raise PermanentLMError(
-            f"there is no key for {model}: set the environment variable {' or '.join(GEMINI_KEYS)}"
-        )
-    return key
+def _key_of(model: str, given: str | None) -> Secret | None:
+    if model.startswith("gemini/"):
+        return gemini_key(model, given)
+    # litellm knows which variable holds the key of which provider.
+    return Secret(given) if given else None
 
 
 def _load() -> Any:

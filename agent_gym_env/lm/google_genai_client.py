@@ -1,0 +1,140 @@
+"""Gemini through Google's own library, google-genai."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from agent_gym_env.extras import require
+from agent_gym_env.lm.base import DEFAULT_MODEL, Request, Response
+from agent_gym_env.lm.budget import Budget
+from agent_gym_env.lm.client import RemoteLM
+from agent_gym_env.lm.gemini_key import bare_name, gemini_key
+from agent_gym_env.lm.generate_content import (
+    config,
+    contents,
+    read_generated,
+    system_instruction,
+    tool_config,
+)
+from agent_gym_env.lm.prices import PRICES, Price
+from agent_gym_env.lm.retry import Limits
+from agent_gym_env.lm.secret import Secret
+from agent_gym_env.lm.wire import Failure, failure_of_status, place
+
+_URL_SAFE = str.maketrans("-_", "+/")
+
+
+def google_genai_client(
+    model: str = DEFAULT_MODEL,
+    *,
+    api_base: str | None = None,
+    api_key: str | None = None,
+    price: Price | None = None,
+    limits: Limits | None = None,
+    budget: Budget | None = None,
+    cache: Path | None = None,
+) -> RemoteLM:
+    """Make a client on google-genai.
+
+    Args:
+        model: as Google names it; a leading ``gemini/`` is taken off.
+        api_base: another place than Google's, without a version at its end.
+        api_key: by default from ``GOOGLE_API_KEY`` or ``GEMINI_API_KEY``.
+        price: what tokens cost; by default our list's.
+        limits: of each completion.
+        budget: what may be spent.
+        cache: folder of the cache; ``None`` for none.
+
+    Raises:
+        MissingDependency: google-genai is not installed.
+        PermanentLMError: there is no key.
+    """
+    transport = GoogleGenAITransport(model, api_base=api_base, api_key=api_key, price=price)
+    return RemoteLM(transport, limits=limits, budget=budget, cache=cache)
+
+
+class GoogleGenAITransport:
+    """Sends requests through google-genai; see `google_genai_client` and `Transport`."""
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        api_base: str | None = None,
+        api_key: str | None = None,
+        price: Price | None = None,
+    ) -> None:
+        self.name = bare_name(model)
+        self.identity = f"google-genai {self.name} {place(api_base)}"
+        self.price = price or PRICES.get(self.name)
+        self._key = gemini_key(self.name, api_key)
+        self.secrets: tuple[Secret, ...] = (self._key,)
+        self._genai: Any = require("google.genai", extra="gemini")
+        self._api_base = api_base
+        self._client: tuple[asyncio.AbstractEventLoop, Any] | None = None
+
+    async def send(self, request: Request) -> Response | Failure:
+        """Ask once."""
+        settings = config(request)
+        settings["system_instruction"] = system_instruction(request.messages)
+        if request.tools:
+            settings["tools"] = [{"function_declarations": [*map(_declaration, request.tools)]}]
+            settings["tool_config"] = tool_config(request)
+        answer = await self._open().aio.models.generate_content(
+            model=self.name, contents=_with_bytes(contents(request.messages)), config=settings
+        )
+        body = answer.model_dump_json(by_alias=True, exclude_none=True)
+        return read_generated(body, self.name, self.price)
+
+    def failure(self, error: BaseException) -> Failure:
+        """Read the status of Google's errors; others are of the connection."""
+        if isinstance(error, json.JSONDecodeError):
+            return Failure("transient", f"the answer is no JSON: {error}")
+        if isinstance(error, self._genai.errors.APIError):
+            status = error.code if isinstance(error.code, int) else 500
+            headers = getattr(error.response, "headers", None) or {}
+            reason = json.dumps(error.details, default=str)
+            return failure_of_status(status, reason, headers.get("Retry-After"))
+        return Failure("transient", f"{type(error).__name__}: {error}")
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client[1].aio.aclose()
+            self._client = None
+
+    def _open(self) -> Any:
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._client[0] is not loop:
+            once = {"attempts": 1}
+            options = {"base_url": self._api_base, "retry_options": once}
+            client = self._genai.Client(api_key=self._key.reveal(), http_options=options)
+            self._client = loop, client
+        return self._client[1]
+
+
+def _declaration(tool: dict[str, Any]) -> dict[str, Any]:
+    function = tool["function"]
+    return {
+        "name": function["name"],
+        "description": function.get("description", ""),
+        "parameters_json_schema": function["parameters"],
+    }
+
+
+def _with_bytes(written: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for content in written:
+        for part in content["parts"]:
+            if "thought_signature" in part:
+                part["thought_signature"] = _bytes(part["thought_signature"])
+    return written
+
+
+def _bytes(signature: str) -> bytes:
+    """Read base64 in either of its alphabets."""
+    padding = "=" * (-len(signature) % 4)
+    return base64.b64decode(signature.translate(_URL_SAFE) + padding)

@@ -30,7 +30,7 @@ def local_client(
     api_base: str = "http://127.0.0.1:8000/v1",
     *,
     api_key: str | None = None,
-    price: Price = FREE,
+    price: Price | None = None,
     limits: Limits | None = None,
     budget: Budget | None = None,
     cache: Path | None = None,
@@ -41,7 +41,7 @@ def local_client(
         model: as the server names it.
         api_base: where it is, up to ``/v1``.
         api_key: by default from ``OPENAI_API_KEY``, and none for a server on this machine.
-        price: what tokens cost.
+        price: what tokens cost; by default nothing.
         limits: of each completion.
         budget: what may be spent.
         cache: folder of the cache; ``None`` for none.
@@ -56,17 +56,15 @@ def local_client(
 class AiohttpTransport:
     """Sends requests with aiohttp; see `local_client` and `Transport`."""
 
-    price: Price | None
-
     def __init__(
-        self, model: str, api_base: str, *, api_key: str | None = None, price: Price = FREE
+        self, model: str, api_base: str, *, api_key: str | None = None, price: Price | None = None
     ) -> None:
         self._url = f"{api_base.rstrip('/')}/chat/completions"
         if urlsplit(self._url).scheme not in ("http", "https"):
             raise ValueError(f"api_base must be an http or https address, not {place(api_base)!r}")
         self.name = model
         self.identity = f"openai {model} {place(api_base)}"
-        self.price = price
+        self.price: Price | None = price or FREE
         self._key = Secret(api_key) if api_key else _key_for(api_base)
         self.secrets: tuple[Secret, ...] = (self._key,) if self._key else ()
         self._aiohttp: Any = require("aiohttp", extra="local")

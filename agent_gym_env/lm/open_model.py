@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +11,10 @@ import msgspec
 from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import DEFAULT_MODEL, LanguageModel
 from agent_gym_env.lm.budget import Budget
+from agent_gym_env.lm.google_genai_client import google_genai_client
+from agent_gym_env.lm.google_generativeai_client import google_generativeai_client
 from agent_gym_env.lm.litellm_client import litellm_client
-from agent_gym_env.lm.prices import FREE, Price
+from agent_gym_env.lm.prices import Price
 from agent_gym_env.lm.retry import Limits
 
 ModelConfig = str | Mapping[str, Any] | LanguageModel
@@ -24,9 +26,9 @@ class ModelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         model: its name, as the client spells it.
-        client: ``litellm``, or ``local`` for the lean one and a server that speaks OpenAI's
-            protocol.
-        api_base: where it is; needed by ``local``.
+        client: ``litellm``; ``local`` for the lean one and a server that speaks OpenAI's
+            protocol; ``google-genai``; ``google-generativeai``.
+        api_base: another place than the provider's own; needed by ``local``.
         cache: folder in which answers are kept.
         budget_usd: what may be spent.
         budget_calls: how many requests may be made.
@@ -35,7 +37,7 @@ class ModelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     model: str = DEFAULT_MODEL
-    client: Literal["litellm", "local"] = "litellm"
+    client: Literal["litellm", "local", "google-genai", "google-generativeai"] = "litellm"
     api_base: str | None = None
     cache: str | None = None
     budget_usd: float | None = None
@@ -61,29 +63,26 @@ def open_model(config: ModelConfig = DEFAULT_MODEL, *, cache: Path | None = None
     if not isinstance(config, Mapping):
         return config
     options = _options(config)
-    budget = Budget(usd=options.budget_usd, calls=options.budget_calls)
-    folder = cache if options.cache is None else Path(options.cache)
-    if options.client == "litellm":
-        return litellm_client(
-            options.model,
-            api_base=options.api_base,
-            price=options.price,
-            limits=options.limits,
-            budget=budget,
-            cache=folder,
-        )
-    if options.api_base is None:
+    if options.client == "local" and options.api_base is None:
         raise ValueError(
             'the client "local" needs "api_base", for example http://127.0.0.1:8000/v1'
         )
-    return local_client(
+    return _CLIENTS[options.client](
         options.model,
-        options.api_base,
-        price=options.price or FREE,
+        api_base=options.api_base,
+        price=options.price,
         limits=options.limits,
-        budget=budget,
-        cache=folder,
+        budget=Budget(usd=options.budget_usd, calls=options.budget_calls),
+        cache=cache if options.cache is None else Path(options.cache),
     )
+
+
+_CLIENTS: dict[str, Callable[..., LanguageModel]] = {
+    "litellm": litellm_client,
+    "local": local_client,
+    "google-genai": google_genai_client,
+    "google-generativeai": google_generativeai_client,
+}
 
 
 def _options(config: Mapping[str, Any]) -> ModelOptions:

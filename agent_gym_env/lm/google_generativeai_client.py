@@ -1,0 +1,183 @@
+"""Gemini through google-generativeai, which Google stopped supporting on 30 November 2025.
+
+It knows no signatures of reasoning, which Gemini 3 asks for with every native tool call: with those
+models use it without native tools, or use `agent_gym_env.lm.google_genai_client`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agent_gym_env.extras import require
+from agent_gym_env.lm.base import DEFAULT_MODEL, Request, Response
+from agent_gym_env.lm.budget import Budget
+from agent_gym_env.lm.client import RemoteLM
+from agent_gym_env.lm.gemini_key import bare_name, gemini_key
+from agent_gym_env.lm.generate_content import (
+    config,
+    contents,
+    read_generated,
+    system_instruction,
+    tool_config,
+)
+from agent_gym_env.lm.prices import PRICES, Price
+from agent_gym_env.lm.retry import Limits
+from agent_gym_env.lm.secret import Secret
+from agent_gym_env.lm.wire import Failure, failure_of_status, place
+
+_T = TypeVar("_T")
+_SCHEMA_KEYS = ("type", "format", "description", "nullable", "enum", "items", "properties",
+                "required")  # fmt: skip
+"""What its schemas can say of what JSON Schema says."""
+
+
+def google_generativeai_client(
+    model: str = DEFAULT_MODEL,
+    *,
+    api_base: str | None = None,
+    api_key: str | None = None,
+    price: Price | None = None,
+    limits: Limits | None = None,
+    budget: Budget | None = None,
+    cache: Path | None = None,
+) -> RemoteLM:
+    """Make a client on google-generativeai, whose key and place are the whole process's.
+
+    Args:
+        model: as Google names it; a leading ``gemini/`` is taken off.
+        api_base: another place than Google's.
+        api_key: by default from ``GOOGLE_API_KEY`` or ``GEMINI_API_KEY``.
+        price: what tokens cost; by default our list's.
+        limits: of each completion.
+        budget: what may be spent.
+        cache: folder of the cache; ``None`` for none.
+
+    Raises:
+        MissingDependency: google-generativeai is not installed.
+        PermanentLMError: there is no key.
+    """
+    transport = GoogleGenerativeAITransport(model, api_base=api_base, api_key=api_key, price=price)
+    return RemoteLM(transport, limits=limits, budget=budget, cache=cache)
+
+
+class GoogleGenerativeAITransport:
+    """Sends requests through google-generativeai; see `google_generativeai_client`."""
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        api_base: str | None = None,
+        api_key: str | None = None,
+        price: Price | None = None,
+    ) -> None:
+        warnings.warn(
+            "google-generativeai is at its end of life; install agent-gym-env[gemini] and use "
+            "google_genai_client, or litellm_client",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+        self.name = bare_name(model)
+        self.identity = f"google-generativeai {self.name} {place(api_base)}"
+        self.price = price or PRICES.get(self.name)
+        key = gemini_key(self.name, api_key)
+        self.secrets: tuple[Secret, ...] = (key,)
+        self._library = _load()
+        self._errors: Any = require("google.api_core.exceptions", extra="google-generativeai")
+        place_of_api = {} if api_base is None else {"api_endpoint": api_base}
+        self._library.configure(api_key=key.reveal(), transport="rest", client_options=place_of_api)
+
+    async def send(self, request: Request) -> Response | Failure:
+        """Ask once, in a thread: the library has no asynchronous calls over REST."""
+        return await _in_thread(lambda: self._ask(request))
+
+    def failure(self, error: BaseException) -> Failure:
+        """Read the status of Google's errors; others are of the connection."""
+        if not isinstance(error, self._errors.GoogleAPICallError) or error.code is None:
+            return Failure("transient", f"{type(error).__name__}: {error}")
+        headers = getattr(error.response, "headers", None) or {}
+        return failure_of_status(int(error.code), str(error), headers.get("Retry-After"))
+
+    async def aclose(self) -> None:
+        """There is nothing to let go of: the connections are the library's."""
+
+    def _ask(self, request: Request) -> Response | Failure:
+        model = self._library.GenerativeModel(
+            self.name, system_instruction=system_instruction(request.messages)
+        )
+        answer = model.generate_content(
+            _without_signatures(contents(request.messages)),
+            generation_config=_as_open_api(config(request)),
+            tools=[{"function_declarations": [*map(_declaration, request.tools)]}]
+            if request.tools
+            else None,
+            tool_config=tool_config(request),
+            # The library's own retries know nothing of our deadline.
+            request_options={"retry": None},
+        )
+        body = type(answer._result).to_json(answer._result, use_integers_for_enums=False)
+        return read_generated(body, self.name, self.price)
+
+
+def _load() -> Any:
+    with warnings.catch_warnings():
+        # It warns of its own end by a warning that is on by default; ours is the one that helps.
+        warnings.simplefilter("ignore")
+        return require("google.generativeai", extra="google-generativeai")
+
+
+async def _in_thread(work: Callable[[], _T]) -> _T:
+    """Run work in a thread that nobody waits for at exit: a call cannot be cancelled."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[_T] = loop.create_future()
+
+    def settle(set_outcome: Callable[[Any], None], outcome: Any) -> None:
+        if not result.done():
+            set_outcome(outcome)
+
+    def run() -> None:
+        try:
+            outcome = work()
+        except BaseException as error:  # noqa: BLE001  (handed on, to the one who waits)
+            loop.call_soon_threadsafe(settle, result.set_exception, error)
+        else:
+            loop.call_soon_threadsafe(settle, result.set_result, outcome)
+
+    threading.Thread(target=run, name="agent-gym-google-generativeai", daemon=True).start()
+    return await result
+
+
+def _declaration(tool: dict[str, Any]) -> dict[str, Any]:
+    function = tool["function"]
+    return {
+        "name": function["name"],
+        "description": function.get("description", ""),
+        "parameters": _schema(function["parameters"]),
+    }
+
+
+def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Write JSON Schema in OpenAPI's words, as far as those go."""
+    kept = {name: schema[name] for name in _SCHEMA_KEYS if name in schema}
+    if "items" in kept:
+        kept["items"] = _schema(kept["items"])
+    if "properties" in kept:
+        kept["properties"] = {name: _schema(kind) for name, kind in kept["properties"].items()}
+    return kept
+
+
+def _as_open_api(values: dict[str, Any]) -> dict[str, Any]:
+    schema = values.pop("response_json_schema", None)
+    return values if schema is None else {**values, "response_schema": _schema(schema)}
+
+
+def _without_signatures(written: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for content in written:
+        for part in content["parts"]:
+            part.pop("thought_signature", None)
+    return written

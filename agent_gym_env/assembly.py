@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.lm.base import LanguageModel
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.oracle import OraclePolicy
@@ -38,13 +39,29 @@ def _retrieval(env: Env, **options: Any) -> Policy:
 
 
 def _llm(env: Env, **options: Any) -> Policy:
-    from agent_gym_env.lm.open_model import ModelOptions, open_model
     from agent_gym_env.policies.llm import LLMPolicy
 
-    of_model = {name: options.pop(name) for name in options.keys() & ModelOptions.__struct_fields__}
+    return LLMPolicy(_model_of(options), **{"date": _date_of(env), **options})
+
+
+def _dspy(env: Env, *, program: str | None = None, **options: Any) -> Policy:
+    from agent_gym_env.policies.dspy_program import DSPyPolicy, SGDAgentModule, load_program
+
+    agent = SGDAgentModule() if program is None else load_program(program)
+    return DSPyPolicy(agent, _model_of(options), **{"date": _date_of(env), **options})
+
+
+def _model_of(options: dict[str, Any]) -> LanguageModel:
+    """Take the options of a model out of those of its policy."""
+    from agent_gym_env.lm.open_model import ModelOptions, open_model
+
+    of_model = options.keys() & ModelOptions.__struct_fields__
+    return open_model({name: options.pop(name) for name in of_model})
+
+
+def _date_of(env: Env) -> str:
     bare = _bare(env)
-    options.setdefault("date", bare.split.task(int(bare.selected[0])).date)
-    return LLMPolicy(open_model(of_model), **options)
+    return bare.split.task(int(bare.selected[0])).date
 
 
 _POLICIES: dict[str, Callable[..., Policy]] = {
@@ -54,6 +71,7 @@ _POLICIES: dict[str, Callable[..., Policy]] = {
     "uniform": lambda _, **options: UniformPolicy(**options),
     "retrieval": _retrieval,
     "llm": _llm,
+    "dspy": _dspy,
 }
 
 POLICY_NAMES = tuple(_POLICIES)

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent_gym_env.assembly import POLICY_NAMES
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS
+from agent_gym_env.rewards.presets import REWARD_NAMES
 
 Subparsers = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -63,16 +64,37 @@ def reward_config(text: str) -> dict[str, Any]:
     Raises:
         argparse.ArgumentTypeError: it is neither.
     """
-    return _config(text, "ground_truth or balanced")
+    return _config(text, f"one of {', '.join(REWARD_NAMES)}")
+
+
+def model_config(text: str) -> str | dict[str, Any]:
+    """Read a language model: a name, or a JSON object with the options of `ModelOptions`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no JSON object.
+    """
+    return json_object(text) if text.lstrip().startswith("{") else text
 
 
 def _config(text: str, names: str) -> dict[str, Any]:
     if not text.lstrip().startswith("{"):
         return {"name": text}
-    try:
-        config = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    config = json_object(text)
     if not isinstance(config.get("name"), str):
         raise argparse.ArgumentTypeError(f'the object needs "name": {names}')
-    return dict(config)
+    return config
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("not a JSON object")
+    return value

@@ -42,7 +42,8 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str
 def progress(label: str) -> Iterator[Advance]:
     """Show a bar on the standard error output while work lasts; nothing where it is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
+    # The stream as it is now: whoever keeps a library quiet must not take the bar away.
+    console = Console(file=sys.stderr)
     with Progress(
         *columns, TimeRemainingColumn(), console=console, transient=True,
         disable=not console.is_terminal,

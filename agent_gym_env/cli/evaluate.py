@@ -53,8 +53,8 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "--reward",
         type=reward_config,
         action="append",
-        help="ground_truth or balanced (the default); may be repeated: the first is played, the "
-        "others score the same episodes",
+        help="a preset (default: balanced), or a JSON object with options; may be repeated: the "
+        "first is played, the others score the same episodes",
     )
     evaluate.add_argument("--episodes", type=int, metavar="N", help="default: all dialogues")
     evaluate.add_argument("--seed", type=int, default=0)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import agent_gym_env
-from agent_gym_env.cli import data, evaluate, play, synthesize, trust
+from agent_gym_env.cli import agreement, data, evaluate, optimize, play, synthesize, trust
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, StorageError
 
 FAILED, USAGE, STOPPED, DATA, STORAGE = 1, 2, 3, 4, 5
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=agent_gym_env.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (play, evaluate, trust, data, synthesize):
+    for module in (play, evaluate, trust, agreement, optimize, data, synthesize):
         module.add_commands(commands)
     options = parser.parse_args(arguments)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from agent_gym_env.evaluation.agreement import Agreement
 from agent_gym_env.evaluation.audit import Audit
 from agent_gym_env.evaluation.compare import Comparison
 from agent_gym_env.evaluation.evaluate import Evaluation
@@ -39,6 +40,8 @@ COMPARISON_HEADER = (
     "dialogues",
     "first is",
 )
+
+AGREEMENT_HEADER = ("reply", "judge", "95 % interval", "truth", "recorded preferred", "interval")
 
 VERIFICATION_HEADER = ("dialogue", "turn", "reward", "value", "reason")
 
@@ -84,6 +87,19 @@ def audit_rows(audit: Audit) -> list[tuple[str, ...]]:
             ),
         )
         for row in audit.rows
+    ]
+
+
+def agreement_rows(found: Agreement) -> list[tuple[str, ...]]:
+    """Write a row under `AGREEMENT_HEADER` for each way to answer."""
+    return [
+        (
+            row.name,
+            *_with_interval(row.judge),
+            number(row.truth.mean),
+            *_with_interval(row.recorded_preferred),
+        )
+        for row in found.answers
     ]
 
 

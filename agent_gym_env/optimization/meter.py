@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agent_gym_env.errors import BudgetExceeded, LMError
+from agent_gym_env.errors import STOPS_THE_RUN, LMError
 from agent_gym_env.lm.base import LanguageModel, Request, Response
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
 from agent_gym_env.types import Usage
@@ -80,7 +80,7 @@ class Meter:
         """Count a completion that ended with an error.
 
         Raises:
-            BrokenOff: it was one too many, or the budget is spent.
+            BrokenOff: it was one too many, or nothing more will be answered.
         """
         with self._lock:
             counts = self.counts
@@ -93,11 +93,11 @@ class Meter:
         """Count something that went wrong without anybody's fault in the program.
 
         Raises:
-            BrokenOff: it was one too many, or the budget is spent.
+            BrokenOff: it was one too many, or nothing more will be answered.
         """
         with self._lock:
             self._errors += 1
-            is_over = isinstance(error, BudgetExceeded) or self._errors > self._max_errors
+            is_over = isinstance(error, STOPS_THE_RUN) or self._errors > self._max_errors
         if is_over:
             self.end(error)
 
@@ -157,7 +157,7 @@ class MeteredLM:
 
 
 class MeteredReward:
-    """Scores by another reward; a judge whose budget is spent ends the run.
+    """Scores by another reward; a judge that will answer nothing more ends the run.
 
     Args:
         reward: that scores.
@@ -174,6 +174,6 @@ class MeteredReward:
         """Score a turn."""
         try:
             return self._reward.score(turn)
-        except BudgetExceeded as error:
+        except STOPS_THE_RUN as error:
             self._meter.end(error)
             raise

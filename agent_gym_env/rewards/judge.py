@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from agent_gym_env.errors import BudgetExceeded, JudgeError, LMError
+from agent_gym_env.errors import STOPS_THE_RUN, JudgeError, LMError
 from agent_gym_env.lm.base import LanguageModel, Request
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rewards.judge_prompt import REMINDER, Case, make_case
@@ -59,6 +59,7 @@ class JudgeReward:
 
         Raises:
             BudgetExceeded: the run has spent what it may spend.
+            CircuitOpenError: the provider keeps refusing the key.
         """
         return self.score_many([turn])[0]
 
@@ -67,6 +68,7 @@ class JudgeReward:
 
         Raises:
             BudgetExceeded: the run has spent what it may spend.
+            CircuitOpenError: the provider keeps refusing the key.
         """
         cases = [make_case(turn, with_reference=self._reference) for turn in turns]
         asked = [(case, vote) for case in cases for vote in range(self.votes)]
@@ -88,7 +90,7 @@ class JudgeReward:
         answers = self.model.complete_many([self._request(*each, remind=remind) for each in asked])
         outcomes: list[_Outcome] = []
         for (case, _), answer in zip(asked, answers, strict=True):
-            if isinstance(answer, BudgetExceeded):
+            if isinstance(answer, STOPS_THE_RUN):
                 raise answer
             outcomes.append(answer if isinstance(answer, LMError) else _read(answer.text, case))
         return outcomes

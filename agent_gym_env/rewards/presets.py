@@ -6,11 +6,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from agent_gym_env.corpus.home import home
+from agent_gym_env.lm.base import DEFAULT_MODEL
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.rewards.weighted import BalancedReward
 
 if TYPE_CHECKING:
     from agent_gym_env.corpus.corpus import Corpus, Split
+    from agent_gym_env.lm.open_model import ModelConfig
     from agent_gym_env.rewards.base import Reward
 
 
@@ -23,11 +26,50 @@ def _balanced(split: Split, corpus: Corpus) -> Reward:
     return BalancedReward(counts.documents, counts.frequency, split.tools)
 
 
+def _llm_judge(
+    split: Split,
+    corpus: Corpus,
+    *,
+    model: ModelConfig = DEFAULT_MODEL,
+    votes: int = 1,
+    reference: bool = True,
+    temperature: float | None = None,
+) -> Reward:
+    # Clients of models, and what they stand on, are no part of an environment without a judge.
+    from agent_gym_env.lm.open_model import open_model
+    from agent_gym_env.rewards.judge import JudgeReward
+
+    judge = open_model(model, cache=home() / "lm_cache")
+    return JudgeReward(judge, votes=votes, reference=reference, temperature=temperature)
+
+
+def _hybrid(
+    split: Split,
+    corpus: Corpus,
+    *,
+    first: str = "ground_truth",
+    model: ModelConfig = DEFAULT_MODEL,
+    votes: int = 1,
+    reference: bool = True,
+    temperature: float | None = None,
+) -> Reward:
+    from agent_gym_env.rewards.hybrid import HybridReward
+
+    judge = _llm_judge(
+        split, corpus, model=model, votes=votes, reference=reference, temperature=temperature
+    )
+    return HybridReward(make_reward(first, split, corpus), judge)
+
+
 # A preset's options are the keyword-only parameters of its function.
 _PRESETS: dict[str, Callable[..., Reward]] = {
     "ground_truth": _ground_truth,
     "balanced": _balanced,
+    "llm_judge": _llm_judge,
+    "hybrid": _hybrid,
 }
+
+REWARD_NAMES = tuple(_PRESETS)
 
 
 def make_reward(config: str | Mapping[str, Any] | Reward, split: Split, corpus: Corpus) -> Reward:

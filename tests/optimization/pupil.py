@@ -28,7 +28,7 @@ AT_A_LOSS = "Hm, what do you mean?"
 _OUTPUTS = re.compile(r"Your output fields are:\n((?:\d+\. .*\n?)*)")
 _NAME = re.compile(r"\d+\. `(\w+)`")
 _CONVERSATION = re.compile(
-    r"\[\[ ## conversation ## \]\]\n(.*?)\n\n\[\[ ## tools ## \]\]", re.DOTALL
+    r"\[\[ ## conversation ## \]\]\n\{.today.:.*?\}\n(.*?)\n\n\[\[ ## tools ## \]\]", re.DOTALL
 )
 
 

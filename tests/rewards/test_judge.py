@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 
+from agent_gym_env.assembly import make_env, rollout
 from agent_gym_env.corpus.task import RecordedCall, Turn
 from agent_gym_env.errors import (
     BudgetExceeded,
+    CircuitOpenError,
     DeadlineError,
     LMError,
     PermanentLMError,
     TransientLMError,
 )
+from agent_gym_env.evaluation.evaluate import summarize
+from agent_gym_env.evaluation.rescore import rescore
+from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.scripted import Reply, ScriptedLM
 from agent_gym_env.rewards.base import ClosedTurn, Score
@@ -22,6 +27,7 @@ from agent_gym_env.rewards.judge import JudgeReward
 from agent_gym_env.rewards.judge_prompt import MAX_TEXT_CHARS, REMINDER, make_case
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.types import ToolCall
+from tests.lm.server import LMServer
 from tests.rewards import judge_stubs
 from tests.rewards.injections import injections
 from tests.rewards.judge_stubs import SOUND, UNSOUND, Judge, outside, read_case, verdict
@@ -211,9 +217,10 @@ def test_a_judge_that_does_not_answer_gives_no_score_and_says_why(error: type[LM
     assert score.reason == f"the judge gave no verdict: 1 x {error.__name__}: the line is dead"
 
 
-def test_a_spent_budget_ends_the_run() -> None:
-    with pytest.raises(BudgetExceeded):
-        scripted(BudgetExceeded("all gone")).score(closed())
+@pytest.mark.parametrize("error", [BudgetExceeded, CircuitOpenError])
+def test_what_ends_a_run_ends_it_here_too(error: type[LMError]) -> None:
+    with pytest.raises(error):
+        scripted(error("no more")).score(closed())
 
 
 def test_votes_are_averaged_and_their_disagreement_kept() -> None:
@@ -260,8 +267,13 @@ def test_a_reason_with_half_a_character_can_be_written_down() -> None:
 
 
 def reads(judge: Judge, replies: Iterable[str]) -> list[Score]:
-    """Grade replies, each behind a half-right one."""
-    return JudgeReward(lm_of(judge)).score_many([closed(reply) for reply in replies])
+    """Have replies graded over the wire."""
+    pytest.importorskip("aiohttp", reason="the lean client needs it: pip install -e '.[local]'")
+    with LMServer(lambda request: judge(request.messages)) as server:
+        lm = local_client("judge", server.openai_base)
+        scores = JudgeReward(lm).score_many([closed(reply) for reply in replies])
+        lm.close()
+    return scores
 
 
 @pytest.mark.parametrize("judge", SOUND, ids=lambda judge: judge.__name__)
@@ -331,3 +343,41 @@ def test_a_request_of_a_judge_is_json() -> None:
     JudgeReward(lm).score(closed("\ud800"))
     request: Request = lm.requests[0]
     json.dumps([request.messages, request.response_format]).encode()
+
+
+# In the environment.
+
+
+def test_a_preset_judges_in_play_and_a_judge_that_fails_leaves_the_step_unscored() -> (
+    None
+):
+    pytest.importorskip("aiohttp", reason="the lean client needs it: pip install -e '.[local]'")
+    with LMServer(lambda request: judge_stubs.by_words(request.messages)) as server:
+        model = {"client": "local", "model": "judge", "api_base": server.openai_base}
+        env = make_env(split="dev", reward={"name": "llm_judge", "model": model, "votes": 2})
+        env.reset(seed=1)
+        recorded = env.unwrapped.recorded_action()  # type: ignore[attr-defined]
+        _, reward, _, _, info = env.step(recorded)
+        assert (reward, info["reward_valid"]) == (1.0, True)
+        assert info["reward_components"]["disagreement"] == 0.0
+        server.agent = lambda request: "four of four"
+        _, reward, _, _, info = env.step("Hm.")
+        assert (reward, info["reward_valid"]) == (0.0, False)
+        assert info["reward_components"] == dict.fromkeys(JudgeReward.parts)
+
+
+def test_recorded_episodes_are_judged_later_and_keep_the_reasons() -> None:
+    (episode,) = rollout("oracle", split="dev", episodes=1)
+    lm = lm_of(judge_stubs.by_words)
+    judged = rescore(episode, JudgeReward(lm))
+    assert {turn.reward for turn in judged.turns} == {1.0}
+    assert all(turn.reason and turn.reason.endswith("By the rules.") for turn in judged.turns)
+    assert len(lm.requests) == len(episode.turns)
+
+
+def test_an_outage_of_the_judge_is_recorded_and_not_charged() -> None:
+    (episode,) = rollout("oracle", split="dev", episodes=1)
+    judged = rescore(episode, scripted())
+    assert {turn.reward for turn in judged.turns} == {None}
+    assert all(turn.reason for turn in judged.turns)
+    assert summarize([judged]).counts.unscored_turns == len(episode.turns)

@@ -14,7 +14,13 @@ from gymnasium.error import ResetNeeded
 from agent_gym_env.corpus.corpus import Seen, open_corpus
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.render import render_ansi, render_html
-from agent_gym_env.envs.replay import Replay, Snapshot, ToolsOffered, World, recorded_action
+from agent_gym_env.envs.replay import (
+    Replay,
+    ToolsOffered,
+    World,
+    read_snapshot,
+    recorded_action,
+)
 from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward
@@ -202,8 +208,8 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             ValueError: the value is no such state, or of another version, corpus or split.
         """
         try:
-            snapshot = msgspec.convert(dict(state), Snapshot)
-        except msgspec.ValidationError as error:
+            snapshot = read_snapshot(state)
+        except (msgspec.DecodeError, UnicodeEncodeError) as error:
             raise ValueError(f"this is no state of SGD-v0: {error}") from error
         replay = Replay.restored(self.world, snapshot)
         if snapshot.random:

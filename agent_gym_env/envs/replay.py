@@ -7,8 +7,8 @@ of a user who reacts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -25,6 +25,8 @@ from agent_gym_env.types import Action, ToolCall
 
 ToolsOffered = Literal["dialogue", "all"]
 _encode = msgspec.json.Encoder().encode
+_Messages = Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
+_decode_messages = msgspec.json.Decoder(_Messages).decode
 
 
 class Offer:
@@ -120,6 +122,19 @@ class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 SNAPSHOT_VERSION = 1
+
+
+def read_snapshot(state: Mapping[str, Any]) -> Snapshot:
+    """Read a state from JSON-able values.
+
+    Raises:
+        msgspec.DecodeError: it has another shape, or its log is no list of messages.
+        UnicodeEncodeError: a text of it is no Unicode.
+    """
+    snapshot = msgspec.convert(dict(state), Snapshot)
+    _encode(snapshot)
+    _decode_messages(f"{snapshot.log}]")
+    return snapshot
 
 
 class Replay:

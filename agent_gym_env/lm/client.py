@@ -146,14 +146,12 @@ class RemoteLM:
             bill.add(outcome)
             self._breaker.record(refused=_is_refused_key(outcome))
             if isinstance(outcome, Response):
-                return self._clean(
-                    msgspec.structs.replace(
-                        outcome,
-                        usage=bill.usage,
-                        cost_usd=bill.cost_usd,
-                        latency_s=time.monotonic() - begun,
-                        attempts=attempts,
-                    )
+                return msgspec.structs.replace(
+                    outcome,
+                    usage=bill.usage,
+                    cost_usd=bill.cost_usd,
+                    latency_s=time.monotonic() - begun,
+                    attempts=attempts,
                 )
             if outcome.kind != "transient":
                 raise PermanentLMError(self._message("refused", outcome))
@@ -178,7 +176,7 @@ class RemoteLM:
             await asyncio.sleep(_POLL_BUDGET_S)
         outcome: Response | Failure | None = None
         try:
-            outcome = self._priced(await self._send(request, ends - time.monotonic()))
+            outcome = self._clean(self._priced(await self._send(request, ends - time.monotonic())))
         finally:
             if outcome is None:
                 self.budget.settle(estimate, None, None)
@@ -217,16 +215,21 @@ class RemoteLM:
             return outcome
         return msgspec.structs.replace(outcome, cost_usd=price.cost_usd(outcome.usage))
 
-    def _clean(self, response: Response) -> Response:
-        """Take the client's secrets out of what a model said: it may echo its headers."""
-        text = _encode(response).decode()
+    def _clean(self, outcome: Response | Failure) -> Response | Failure:
+        """Take secrets out: a model may echo its headers, and a provider quote them.
+
+        It is done at once, so that a debugger which shows the variables of a trace shows none.
+        """
+        if isinstance(outcome, Failure):
+            reason = " ".join(self._scrubber.all(outcome.reason).split())[:_REASON_LENGTH]
+            return msgspec.structs.replace(outcome, reason=reason)
+        text = _encode(outcome).decode()
         cleaned = self._scrubber.known(text)
-        return response if cleaned == text else msgspec.json.decode(cleaned, type=Response)
+        return outcome if cleaned == text else msgspec.json.decode(cleaned, type=Response)
 
     def _message(self, what: str, failure: Failure) -> str:
         status = "" if failure.status is None else f" (HTTP {failure.status})"
-        reason = " ".join(self._scrubber.all(failure.reason).split())[:_REASON_LENGTH]
-        return f"{self.name} {what}{status}: {reason}"
+        return f"{self.name} {what}{status}: {failure.reason}"
 
 
 class _Bill:

@@ -109,6 +109,7 @@ class LMServer:
 
     Attributes:
         exchanges: all that came over the wire, in order of arrival.
+        most_in_flight: requests that waited for their answers at the same time, at most.
         url: the top, without a slash at its end.
     """
 
@@ -123,6 +124,8 @@ class LMServer:
         self.delay_s = delay_s
         self.faults = faults or Faults()
         self.exchanges: list[Exchange] = []
+        self.most_in_flight = 0
+        self._in_flight = 0
         self._planned: deque[Fault | None] = deque()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="lm-server")
@@ -206,7 +209,10 @@ class LMServer:
             answer = ChatAnswer(answer)
         billed = _billed(request, answer, fault)
         self.exchanges.append(Exchange(request, fault, billed))
+        self._in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
         await asyncio.sleep(self.delay_s)
+        self._in_flight -= 1
         if fault is None:
             content = write_answer(request, answer, bill(request, answer), len(self.exchanges))
             return await _send(writer, Raw(200, content))

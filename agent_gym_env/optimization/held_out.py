@@ -53,8 +53,12 @@ def score_held_out(
         on_turn(turn, score.value)
         return score
 
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         scores = dict(zip(turns, pool.map(play, turns), strict=True))
+    finally:
+        # Whoever breaks off is not to wait for the turns that nobody has begun.
+        pool.shutdown(wait=False, cancel_futures=True)
     return _summary(scores, stage.reward.parts, seed)
 
 

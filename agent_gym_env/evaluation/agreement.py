@@ -22,6 +22,7 @@ from agent_gym_env.evaluation.rank_correlation import rank_correlation
 from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
 from agent_gym_env.evaluation.worse_answers import worse_answers
 from agent_gym_env.rewards.base import ClosedTurn, Reward, score_all
+from agent_gym_env.rewards.corruptions import Corruption
 
 RECORDED = "as recorded"
 
@@ -100,7 +101,8 @@ def agreement(
         on_answers: called with the number of answers scored since the last call.
     """
     tasks = [split.task(split.index(dialogue_id)) for dialogue_id in dialogue_ids]
-    answers = list(_answers(tasks, split.tools, seed))
+    ways = worse_answers(tasks, split.tools)
+    answers = list(_answers(tasks, split.tools, ways, seed))
     points: list[_Point] = []
     for start in range(0, len(answers), _TURNS_AT_ONCE):
         batch = answers[start : start + _TURNS_AT_ONCE]
@@ -115,7 +117,7 @@ def agreement(
         dialogues=len(tasks),
         turns=sum(len(task.turns) for task in tasks),
         rank_correlation=_rank_correlation(points, seed),
-        answers=_answer_scores(points, seed),
+        answers=_answer_scores(points, (RECORDED, *ways), seed),
     )
 
 
@@ -125,9 +127,13 @@ class _Answer(NamedTuple):
     turn: ClosedTurn
 
 
-def _answers(tasks: Sequence[Task], tools: Mapping[str, ToolSpec], seed: int) -> Iterator[_Answer]:
+def _answers(
+    tasks: Sequence[Task],
+    tools: Mapping[str, ToolSpec],
+    ways: Mapping[str, Corruption],
+    seed: int,
+) -> Iterator[_Answer]:
     rng = np.random.default_rng(seed)
-    ways = worse_answers(tasks, tools)
     for dialogue, task in enumerate(tasks):
         for turn in recorded_turns(task, tools_json(tools, task.services)):
             yield _Answer(dialogue, RECORDED, turn.closed)
@@ -156,7 +162,9 @@ def _rank_correlation(points: Sequence[_Point], seed: int) -> Estimate:
     return structs.replace(found, left_out=len(points) - len(known))
 
 
-def _answer_scores(points: Sequence[_Point], seed: int) -> tuple[AnswerScores, ...]:
+def _answer_scores(
+    points: Sequence[_Point], ways: Sequence[str], seed: int
+) -> tuple[AnswerScores, ...]:
     recorded = {
         (point.dialogue, point.turn): point.judge for point in points if point.way == RECORDED
     }
@@ -174,7 +182,7 @@ def _answer_scores(points: Sequence[_Point], seed: int) -> tuple[AnswerScores, .
             truth=bootstrap.estimate(f"truth/{way}"),
             recorded_preferred=bootstrap.estimate(f"preferred/{way}"),
         )
-        for way in dict.fromkeys(point.way for point in points)
+        for way in ways
     )
 
 

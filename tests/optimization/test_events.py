@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import re
+import typing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent_gym_env.optimization.event_log import EventLog
+from agent_gym_env.optimization.events import Event, Finished, PhaseBegan, TurnScored
+from agent_gym_env.optimization.meter import BrokenOff, Meter
+
+PAGE = Path(__file__).parents[2] / "docs" / "events.md"
+
+
+def test_the_page_has_every_event_with_every_field_in_order() -> None:
+    documented: dict[str, list[str]] = {}
+    kind = ""
+    for named, field in re.findall(r"^\| (?:`(\w+)`)? ?\| `(\w+)` \|", PAGE.read_text(), re.M):
+        kind = named or kind
+        documented.setdefault(kind, []).append(field)
+    events = typing.get_args(Event)
+    assert documented == {
+        event.__struct_config__.tag: [
+            name for name in event.__struct_fields__ if name != "elapsed_s"
+        ]
+        for event in events
+    }
+
+
+def test_the_example_on_the_page_is_an_event() -> None:
+    found = re.search(r"```json\n(.*?)\n```", PAGE.read_text(), re.S)
+    assert found is not None
+    msgspec.json.decode(found[1], type=Event)
+
+
+def test_an_event_says_when_and_the_log_keeps_all_but_turns() -> None:
+    told: list[Event] = []
+    log = EventLog(told.append, Meter(0))
+    log.tell(PhaseBegan, phase="search")
+    log.tell(TurnScored, phase="search", turn="1#0", reward=None, calls=1, cost_usd=0.0)
+    assert [type(event) for event in told] == [PhaseBegan, TurnScored]
+    assert [type(event) for event in log.events] == [PhaseBegan]
+    assert 0 <= told[0].elapsed_s <= told[1].elapsed_s <= log.elapsed_s
+
+
+def test_a_callback_that_raises_ends_the_run_and_is_not_called_again() -> None:
+    told: list[Event] = []
+
+    def callback(event: Event) -> None:
+        told.append(event)
+        raise ValueError("stop, please")
+
+    meter = Meter(0)
+    log = EventLog(callback, meter)
+    with pytest.raises(BrokenOff) as end:
+        log.tell(PhaseBegan, phase="search")
+    assert isinstance(end.value.__cause__, ValueError)
+    log.tell(PhaseBegan, phase="optimized")
+    assert len(told) == 1
+    with pytest.raises(BrokenOff):
+        meter.check()
+
+
+def test_without_a_callback_events_are_kept() -> None:
+    log = EventLog(None, Meter(0))
+    log.tell(
+        Finished, baseline=0.1, optimized=0.2, improvement_pct=100.0, program_path="a",
+        result_path="b",
+    )  # fmt: skip
+    assert len(log.events) == 1

@@ -81,8 +81,9 @@ def tagged_call(name: str, arguments: str | dict[str, Any] | None) -> str:
     """Write a call as a model without native tools would; the arguments as they are."""
     if not isinstance(arguments, str):
         arguments = msgspec.json.encode(arguments or {}).decode()
-    quoted = msgspec.json.encode(name).decode()
-    return f'<tool_call>\n{{"name": {quoted}, "arguments": {arguments}}}\n</tool_call>'
+    body = f'{{"name": {msgspec.json.encode(name).decode()}, "arguments": {arguments}}}'
+    # In JSON it is the same, and no value can close the tag.
+    return "<tool_call>\n{}\n</tool_call>".format(body.replace("<", "\\u003c"))
 
 
 _Found = tuple[int, int, list[ToolCall]]

@@ -21,7 +21,8 @@ _LOOKS_SECRET = re.compile(
     | (?<=://)[^\s/@"']+(?=@)                                           # user:password@host
     | (?<=\?)[^\s"'<>()]*=[^\s"'<>()]*                                  # a URL's query
     | (?i:\b(?:bearer|basic)\s+)[\w.~+/=-]+
-    | (?i:(?:api[_-]?key|authorization|token|secret|password)["']?\s*[:=]\s*["']?)[^\s"',;}&]+
+    | (?i:(?:api[_-]?key|authorization|token|secret|password)["']?\s*[:=]\s*["']?
+        (?:bearer\s+|basic\s+)?)[^\s"',;}&]+
     """,
     re.VERBOSE,
 )

@@ -56,6 +56,14 @@ _MAKERS: dict[str, tuple[str, Callable[..., RemoteLM]]] = {
     "google-generativeai": ("google.generativeai", _google_generativeai),
 }
 
+_EXTRAS = {
+    "litellm": "litellm comes with agent-gym-env[llm]",
+    "aiohttp": "aiohttp comes with agent-gym-env[local]",
+    "google.genai": "google-genai comes with agent-gym-env[gemini]",
+    "google.generativeai": "google-generativeai holds protobuf back: install it in an environment "
+    "of its own, agent-gym-env[google-generativeai,dev]",
+}
+
 CLIENTS = tuple(_MAKERS)
 
 
@@ -63,8 +71,13 @@ def make_client(name: str, server: LMServer, **arguments: Any) -> RemoteLM:
     """Make a client; the test is skipped where its library is not installed."""
     library, make = _MAKERS[name]
     if not _is_installed(library):
-        pytest.skip(f"{library} is not installed")
+        pytest.skip(_EXTRAS[library])
     return make(server, **{"api_key": KEY, "price": PRICE, "limits": FAST, **arguments})
+
+
+def needs(library: str) -> pytest.MarkDecorator:
+    """Skip a test where a library is not installed. It is not imported: that takes seconds."""
+    return pytest.mark.skipif(not _is_installed(library), reason=_EXTRAS[library])
 
 
 def asks(text: str = "Hello", **parameters: Any) -> Request:

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from agent_gym_env.lm.parse import MAX_LENGTH, parse_reply, read_arguments, tagged_call
+from agent_gym_env.types import ToolCall
+
+NAME = "Cafes_1-FindCafe"
+NAMES = (NAME, "Cafes_1-ReserveTable", "Cafes_1-Find")
+CALL = ToolCall(NAME, {"city": "Bergen"})
+STRICT = f'{{"name": "{NAME}", "arguments": {{"city": "Bergen"}}}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<tool_call>\n{STRICT}\n</tool_call>",
+        f"<tool_call>{STRICT}",
+        f"<tool_calls>[{STRICT}]</tool_calls>",
+        f"<tool_call>{{'name': '{NAME}', 'arguments': {{'city': 'Bergen',}},}}</tool_call>",
+        f'<tool_call>{{"name": "{NAME}", "arguments": "{{\\"city\\": \\"Bergen\\"}}"}}</tool_call>',
+        f"<tool_call>{NAME}(city='Bergen')</tool_call>",
+        f"```json\n{STRICT}\n```",
+        f"```\n{STRICT}\n```",
+        f"```json\n[{STRICT}]\n```",
+        f"```tool_call\n{STRICT}",
+        f'```python\n{NAME}(city="Bergen")\n```',
+        STRICT,
+        f"[{STRICT}]",
+        f'{{"tool_calls": [{STRICT}]}}',
+        f'{{"type": "function", "function": {STRICT}}}',
+        f'{{"name": "{NAME}", "parameters": {{"city": "Bergen"}}}}',
+        f'{{"tool": "{NAME}", "args": {{"city": "Bergen"}}}}',
+        f"{{name: '{NAME}', arguments: {{city: 'Bergen'}}}}",
+        f'{NAME}(city="Bergen")',
+        f'[{NAME}(city="Bergen")]',
+        f'{NAME}({{"city": "Bergen"}})',
+        f"{NAME}( city = 'Bergen', )",
+        f"<think>Where? {{'name': 'x'}}</think>\n{STRICT}",
+        f"I need a cafe.</think>{STRICT}",
+    ],
+)
+def test_a_call_is_found_in_every_form(text: str) -> None:
+    reply = parse_reply(text, NAMES)
+    assert reply.tool_calls == (CALL,)
+    assert reply.text == ""
+
+
+def test_words_around_a_call_are_kept() -> None:
+    reply = parse_reply(f"One moment. <tool_call>{STRICT}</tool_call> Thanks.", NAMES)
+    assert (reply.text, reply.tool_calls) == ("One moment.  Thanks.", (CALL,))
+
+
+def test_several_calls_keep_their_order() -> None:
+    other = ToolCall("Cafes_1-ReserveTable", {"seats": 2})
+    second = '{"name": "Cafes_1-ReserveTable", "arguments": {"seats": 2}}'
+    for text in (
+        f"<tool_call>{STRICT}</tool_call>\n<tool_call>{second}</tool_call>",
+        f"<tool_call>{STRICT}\n{second}</tool_call>",
+        f"```json\n[{STRICT}, {second}]\n```",
+        f"{STRICT}\n{second}",
+        f'[{NAME}(city="Bergen"), Cafes_1-ReserveTable(seats=2)]',
+    ):
+        assert parse_reply(text, NAMES).tool_calls == (CALL, other)
+
+
+def test_a_call_without_arguments_has_none() -> None:
+    assert parse_reply(f'<tool_call>{{"name": "{NAME}"}}</tool_call>').tool_calls == (
+        ToolCall(NAME, {}),
+    )
+    assert parse_reply(f"{NAME}()", NAMES).tool_calls == (ToolCall(NAME, {}),)
+
+
+def test_tags_may_call_a_tool_that_is_not_on_offer() -> None:
+    """The environment answers it with an error, from which an agent learns."""
+    text = '<tool_call>{"name": "Nobody", "arguments": {}}</tool_call>'
+    assert parse_reply(text, NAMES).tool_calls == (ToolCall("Nobody", {}),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Shall I look in Bergen?",
+        "",
+        '{"name": "Nobody", "arguments": {}}',
+        '```json\n{"city": "Bergen"}\n```',
+        "Nobody(city='Bergen')",
+        f"{NAME}(Bergen)",
+        f"{NAME}(city=open('secrets'))",
+        f"{NAME}(city='Bergen'",
+        f"My-{NAME}(city='Bergen')",
+        f"The tool {NAME} (a search) is free.",
+        "<tool_call>find a cafe</tool_call>",
+        '<tool_call>{"name": 3, "arguments": {}}</tool_call>',
+        f'<tool_call>{{"name": "{NAME}", "arguments": [1]}}</tool_call>',
+    ],
+)
+def test_what_is_no_call_is_text(text: str) -> None:
+    reply = parse_reply(text, NAMES)
+    assert (reply.text, reply.tool_calls) == (text, ())
+
+
+def test_reasoning_is_left_out() -> None:
+    assert parse_reply("<think>\nHm. a < b\n</think>\nWhere to?", NAMES).text == "Where to?"
+
+
+def test_a_longer_name_wins_over_its_beginning() -> None:
+    assert parse_reply(f"{NAME}(city='Bergen')", ("Cafes_1-Find", NAME)).tool_calls == (CALL,)
+
+
+def test_nothing_is_evaluated(tmp_path: Any) -> None:
+    mark = tmp_path / "mark"
+    for value in (f"open('{mark}', 'w')", f"__import__('os').system('touch {mark}')"):
+        parse_reply(f"<tool_call>{NAME}(city={value})</tool_call>", NAMES)
+        parse_reply(f"<tool_call>{{'name': '{NAME}', 'arguments': {value}}}</tool_call>", NAMES)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("arguments", [None, "", "{}", {}])
+def test_no_arguments_are_an_empty_object(arguments: Any) -> None:
+    assert read_arguments(arguments) == {}
+
+
+@pytest.mark.parametrize("arguments", ["[1]", "3", "Bergen", "{'city'"])
+def test_arguments_that_are_no_object_are_none(arguments: str) -> None:
+    assert read_arguments(arguments) is None
+
+
+@example("</tool_call>", {"</tool_call>": "<tool_call>"})
+@given(
+    st.text(min_size=1, max_size=20),
+    st.dictionaries(st.text(max_size=8), st.text(max_size=12) | st.integers(0, 9), max_size=4),
+)
+def test_a_call_that_was_written_is_read_again(name: str, arguments: dict[str, Any]) -> None:
+    reply = parse_reply(tagged_call(name, arguments))
+    assert reply.tool_calls == (ToolCall(name, arguments),)
+
+
+@given(st.text(alphabet=f"<>/`\n{{}}[]()'\",:=_ {NAME}", max_size=300))
+def test_any_text_is_parsed(text: str) -> None:
+    parse_reply(text, NAMES)
+    parse_reply(f"<tool_call>{text}</tool_call>", NAMES)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "<tool_call>", "<tool_call>{", "</tool_call>", "```\n", "```json\n{", '{"name":', "{ ", "(",
+        f"{NAME}(", f"{NAME}(a=", f"{NAME}(a='", '{"name": "x", "arguments": {"a": "',
+        "<think>", "<", "</think>", "{'type':[", '{"id": "', "\n",
+    ],
+)  # fmt: skip
+def test_no_text_takes_long(unit: str) -> None:
+    text = unit * (MAX_LENGTH // len(unit))
+    begun = time.process_time()
+    parse_reply(text, NAMES)
+    parse_reply(f"<think>{text}", NAMES)
+    assert time.process_time() - begun < 2.0

@@ -92,9 +92,18 @@ def test_simba_runs(runner: Runner) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("strategy", ["mipro", "gepa", "simba", "bootstrap_random"])
-def test_a_strategy_runs_with_the_effort_that_users_get(strategy: str, runner: Runner) -> None:
-    result = runner(strategy, options={}, num_train=32, num_held_out=100).run()
+@pytest.mark.parametrize("strategy", QUICK)
+def test_a_strategy_improves_the_score_with_the_arguments_that_users_get(
+    strategy: str, runner: Runner
+) -> None:
+    counts = {"num_train": 50, "num_validation": 50, "num_held_out": 100}
+    result = runner(strategy, options={}, threads=8, **counts).run()
+    print(
+        f"\n| `{strategy}` | {result.baseline.reward.mean:.3f} | {result.optimized.reward.mean:.3f} "
+        f"| {result.difference.low:.3f} to {result.difference.high:.3f} "
+        f"| {result.counts.calls:,} | {result.counts.calls - result.counts.cached:,} "
+        f"| {result.duration_s:.0f} |"
+    )
     assert result.difference.verdict == "better"
 
 

@@ -1,11 +1,12 @@
 """A policy of your own, evaluated and compared with the offline ones on the same dialogues."""
 
 import json
+from typing import Any
 
 from agent_gym_env.assembly import rollout
 from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import summarize
-from agent_gym_env.types import Action, ToolCall
+from agent_gym_env.types import Action, Observation, ToolCall
 
 
 class FirstToolPolicy:
@@ -13,10 +14,10 @@ class FirstToolPolicy:
 
     name = "first-tool"
 
-    def reset(self, *, seed=None):
+    def reset(self, *, seed: int | None = None) -> None:
         """Nothing is remembered from one dialogue to the next."""
 
-    def act(self, observation):
+    def act(self, observation: Observation) -> Action:
         """Answer with what a tool has just said, else ask for the first argument that is needed."""
         if observation["tool_result"]:
             results = json.loads(observation["tool_result"])[0].get("results") or [{}]
@@ -28,7 +29,7 @@ class FirstToolPolicy:
         return Action(text=f"What {required[0].replace('_', ' ')} would you like?")
 
 
-world = {"split": "dev", "reward": "balanced", "episodes": 30}
+world: dict[str, Any] = {"split": "dev", "reward": "balanced", "episodes": 30}
 mine = list(rollout(FirstToolPolicy(), **world))
 constant = list(rollout("constant", **world))
 

@@ -10,7 +10,9 @@ from agent_gym_env.cli.arguments import (
     add_corpus,
     add_json,
     add_variant,
+    positive,
     reward_config,
+    whole_number,
 )
 from agent_gym_env.cli.console import print_json, print_table, progress
 from agent_gym_env.corpus.corpus import open_corpus
@@ -32,9 +34,9 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     add_corpus(parser)
     add_variant(parser)
     parser.add_argument("--split", choices=SPLITS, default="dev", help="default: %(default)s")
-    parser.add_argument("--episodes", type=int, default=5, metavar="N",
+    parser.add_argument("--episodes", type=positive, default=5, metavar="N",
                         help="dialogues, of some fifty replies each; default: 5")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole_number, default=0)
     add_json(parser)
     parser.set_defaults(run=_agreement)
 

@@ -49,6 +49,30 @@ def world_arguments(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names}
 
 
+def whole_number(text: str) -> int:
+    """Read a number from 0, such as a seed.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    return _number_from(text, 0)
+
+
+def positive(text: str) -> int:
+    """Read a number from 1, such as a count of episodes.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    return _number_from(text, 1)
+
+
+def _number_from(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, not {text!r}")
+    return int(text)
+
+
 def policy_config(text: str) -> dict[str, Any]:
     """Read a policy: a name, or a JSON object with a name and options.
 

@@ -11,6 +11,9 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from agent_gym_env.envs.render import printable
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -34,7 +37,8 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str
     for number, name in enumerate(header):
         table.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
     for row in rows:
-        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+        # Names may come from a file or a model: neither markup nor escapes in them are obeyed.
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)
 
 

@@ -84,6 +84,10 @@ def _download(options: argparse.Namespace) -> None:
             report = download_archive(on_file=on_file)
         else:
             report = download(on_file=on_file)
+    corpus = open_corpus("sgd")
+    for name in corpus.splits():
+        if not corpus.store_path(name).exists():
+            _built(corpus, name)
     if options.json:
         print_json(report)
         return

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+from msgspec import structs
 
 from agent_gym_env.assembly import reward_of, rollout
 from agent_gym_env.cli.arguments import (
@@ -16,7 +19,9 @@ from agent_gym_env.cli.arguments import (
     add_variant,
     add_world,
     policy_config,
+    positive,
     reward_config,
+    whole_number,
     world_arguments,
 )
 from agent_gym_env.cli.console import print_json, print_table, tracked
@@ -56,22 +61,24 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
         help="a preset (default: balanced), or a JSON object with options; may be repeated: the "
         "first is played, the others score the same episodes",
     )
-    evaluate.add_argument("--episodes", type=int, metavar="N", help="default: all dialogues")
-    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--episodes", type=positive, metavar="N", help="default: all dialogues")
+    evaluate.add_argument("--seed", type=whole_number, default=0)
     evaluate.add_argument("--out", type=Path, metavar="DIR",
-                          help="keep the episodes, and write report.html, there")  # fmt: skip
+                          help="keep the episodes, and a report a reward, there")  # fmt: skip
     evaluate.add_argument("--domains", action="store_true", help="say it for each domain, too")
     add_json(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
     comparison = commands.add_parser("compare", help="compare two policies, dialogue by dialogue")
-    comparison.add_argument("first", type=Path, help="episodes.jsonl of one policy")
-    comparison.add_argument("second", type=Path, help="episodes.jsonl of another")
+    comparison.add_argument(
+        "first", type=Path, help="episodes of one policy, as `evaluate --out` keeps them"
+    )
+    comparison.add_argument("second", type=Path, help="episodes of another")
     add_json(comparison)
     comparison.set_defaults(run=_compare)
 
     rescoring = commands.add_parser("rescore", help="score recorded episodes by another reward")
-    rescoring.add_argument("episodes", type=Path, help="episodes.jsonl")
+    rescoring.add_argument("episodes", type=Path, help="a file of episodes")
     rescoring.add_argument("--reward", type=reward_config, required=True)
     rescoring.add_argument("--out", type=Path, required=True, help="the file to write")
     add_corpus(rescoring)
@@ -80,7 +87,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     rescoring.set_defaults(run=_rescore)
 
     report = commands.add_parser("report", help="write an HTML page about recorded episodes")
-    report.add_argument("episodes", type=Path, nargs="+", help="episodes.jsonl, one per policy")
+    report.add_argument("episodes", type=Path, nargs="+", help="a file of episodes for each policy")
     report.add_argument("--out", type=Path, default=Path("report.html"))
     report.set_defaults(run=_report)
 
@@ -99,11 +106,13 @@ def _evaluate(options: argparse.Namespace) -> int:
             reward=rewards[0],
             **world,
         )
-        run = _UntilStopped(tracked(policy["name"], play))
+        twice = policy["name"] in [other["name"] for other in options.policy[:number]]
+        name = f"{policy['name']}-{number + 1}" if twice else policy["name"]
+        run = _UntilStopped(tracked(name, play))
         played: Iterable[Episode] = run
+        if twice:
+            played = (structs.replace(episode, policy=name) for episode in run)
         if options.out is not None:
-            twice = policy["name"] in [other["name"] for other in options.policy[:number]]
-            name = f"{policy['name']}-{number + 1}" if twice else policy["name"]
             played = write_episodes(options.out / f"{name}.jsonl", played)
         episodes = list(played)
         stopped = run.error
@@ -116,12 +125,13 @@ def _evaluate(options: argparse.Namespace) -> int:
             group.append((summarize(rescored), rescored))
         if stopped:
             break
-    if options.json:
-        print_json([evaluation for group in by_reward for evaluation, _ in group])
+    found: dict[str, list[Any]] = {"evaluations": [], "comparisons": []}
     for group in by_reward:
         evaluations = [evaluation for evaluation, _ in group]
         others = () if stopped else group[1:]
         comparisons = [compare(group[0][1], episodes) for _, episodes in others]
+        found["evaluations"] += evaluations
+        found["comparisons"] += comparisons
         if not options.json:
             _print_evaluations(evaluations)
             if options.domains:
@@ -132,6 +142,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         if options.out is not None:
             name = f"report-{evaluations[0].setting.reward}.html"
             write_report(options.out / name, group, comparisons)
+    if options.json:
+        print_json(found)
     return _exit_code([episodes for _, episodes in by_reward[0]], stopped)
 
 
@@ -216,4 +228,7 @@ def _report(options: argparse.Namespace) -> None:
     for path in options.episodes:
         episodes = list(read_episodes(path))
         evaluated.append((summarize(episodes), episodes))
+    rewards = {evaluation.setting.reward for evaluation, _ in evaluated}
+    if len(rewards) > 1:
+        raise ValueError(f"one report is about one reward, but these files have {sorted(rewards)}")
     print(write_report(options.out, evaluated))

@@ -10,8 +10,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+import gymnasium
+
 import agent_gym_env
 from agent_gym_env.cli import agreement, data, evaluate, optimize, play, synthesize, trust
+from agent_gym_env.envs.render import printable
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, StorageError
 
 FAILED, USAGE, STOPPED, DATA, STORAGE = 1, 2, 3, 4, 5
@@ -37,11 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(error, STOPPED)
     except AgentGymError as error:
         return _failed(error, FAILED)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, gymnasium.error.Error) as error:
         return _failed(error, USAGE)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return STOPPED
+        print("agent-gym: stopped", file=sys.stderr)
+        return FAILED
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does; there is nobody left to tell.
         sys.stderr.close()
@@ -49,5 +52,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: Exception, code: int) -> int:
-    print(f"agent-gym: {error}", file=sys.stderr)
+    print(f"agent-gym: {printable(str(error))}", file=sys.stderr)
     return code

@@ -17,6 +17,7 @@ from agent_gym_env.cli.arguments import (
     json_object,
     model_config,
     reward_config,
+    whole_number,
 )
 from agent_gym_env.cli.console import Advance, print_json, print_table, progress
 from agent_gym_env.corpus.sgd import SPLITS
@@ -54,7 +55,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--program", metavar="FILE", help="a saved program to begin with")
     parser.add_argument("--out", type=Path, default=Path("checkpoints/agent.json"), metavar="FILE",
                         help="the program; <name>_result.json goes beside it")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole_number, default=0)
     parser.add_argument("--threads", type=int, default=8, help="turns played at once")
     parser.add_argument("--temperature", type=float, help="default: the provider's own")
     parser.add_argument("--max-errors", type=int, default=10, help="failures that the run bears")

@@ -12,7 +12,9 @@ from agent_gym_env.cli.arguments import (
     Subparsers,
     add_world,
     policy_config,
+    positive,
     reward_config,
+    whole_number,
     world_arguments,
 )
 from agent_gym_env.cli.console import print_table, tracked
@@ -35,12 +37,12 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
                         help="a name, or a JSON object with options; default: oracle")  # fmt: skip
     player.add_argument("--reward", type=reward_config, default={"name": "balanced"})
     player.add_argument("--dialogue-id", help="default: one drawn with the seed")
-    player.add_argument("--seed", type=int, default=0)
+    player.add_argument("--seed", type=whole_number, default=0)
     player.set_defaults(run=_play)
 
     demo = commands.add_parser("demo", help="evaluate the offline policies on the sample corpus")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), help="default: %(default)s")
-    demo.add_argument("--episodes", type=int, default=None, help="default: all of dev")
+    demo.add_argument("--episodes", type=positive, default=None, help="default: all of dev")
     demo.set_defaults(run=_demo)
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agent_gym_env.cli.arguments import Subparsers, add_json
+from agent_gym_env.cli.arguments import (
+    Subparsers,
+    add_json,
+    positive,
+    whole_number,
+)
 from agent_gym_env.cli.console import print_json
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.synthesis.corpus_synthesis import synthesize_corpus
@@ -18,8 +23,10 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--entities", type=Path, required=True, help="see docs/synthesis.md")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--split", choices=SPLITS, default="train", help="default: %(default)s")
-    parser.add_argument("-n", "--dialogues", type=int, default=300, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "-n", "--dialogues", type=positive, default=300, help="default: %(default)s"
+    )
+    parser.add_argument("--seed", type=whole_number, default=0)
     add_json(parser)
     parser.set_defaults(run=_synthesize)
 

@@ -12,7 +12,9 @@ from agent_gym_env.cli.arguments import (
     add_corpus,
     add_json,
     add_variant,
+    positive,
     reward_config,
+    whole_number,
 )
 from agent_gym_env.cli.console import print_json, print_table, progress, tracked
 from agent_gym_env.corpus.corpus import open_corpus
@@ -46,8 +48,8 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     add_corpus(gaming)
     add_variant(gaming)
     gaming.add_argument("--split", choices=SPLITS, default="dev", help="default: %(default)s")
-    gaming.add_argument("--episodes", type=int, metavar="N", help="default: all dialogues")
-    gaming.add_argument("--seed", type=int, default=0)
+    gaming.add_argument("--episodes", type=positive, metavar="N", help="default: all dialogues")
+    gaming.add_argument("--seed", type=whole_number, default=0)
     _add_rewards(gaming)
     add_json(gaming)
     gaming.set_defaults(run=_audit)

@@ -102,7 +102,7 @@ def compile_split(
                 dialogues=len(compiler.ids),
                 turns=compiler.turns,
                 services=tuple(service.service_name for service in services),
-                seen_services=_train_services(source, schema_variant),
+                seen_services=_train_services(source, variant),
             )
         )
 
@@ -154,10 +154,13 @@ def _services(source: Source, member: str, on_bytes: Callable[[bytes], None]) ->
     return services
 
 
-def _train_services(source: Source, schema_variant: str | None) -> tuple[str, ...] | None:
+def _train_services(source: Source, variant: SchemaVariant | None) -> tuple[str, ...] | None:
+    """Name the services of train, those of this split as the split's variant does."""
     if "train" not in source.splits():
         return None
-    return tuple(service.service_name for service in read_schema(source, "train", schema_variant))
+    renamed = {} if variant is None else variant.service_names
+    names = [service.service_name for service in read_schema(source, "train")]
+    return tuple(renamed.get(name, name) for name in names)
 
 
 def _decode(decoder: msgspec.json.Decoder[_T], data: bytes | msgspec.Raw, at: _Place) -> _T:

@@ -255,6 +255,8 @@ class Split:
         if not len(selected):
             raise ValueError(
                 f"split {self.name!r} has no dialogue with services of {sorted(allowed)} only"
+                if allowed
+                else f"services={services!r}, seen={seen!r} leave no service of split {self.name!r}"
             )
         return [int(index) for index in selected]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import secrets
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,9 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     """
     with _storage_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
+        name = str(path.with_name(f".{path.name}.{secrets.token_hex(8)}{_UNFINISHED}"))
+        # Not mkstemp, whose files nobody else may read: a cache may be shared.
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
@@ -128,6 +130,6 @@ def _storage_named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"cannot write {path}: {error.strerror or error}. Make room there, or name another "
-            "place with the environment variable AGENT_GYM_HOME"
+            f"cannot write {path}: {error.strerror or error}. Make room there or choose another "
+            "place; the environment variable AGENT_GYM_HOME names that of downloads and caches"
         ) from error

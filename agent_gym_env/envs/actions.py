@@ -21,6 +21,9 @@ MAX_DEPTH = 32
 MAX_TOOL_CALLS = 16
 """Calls in one action; those beyond are refused."""
 
+_MOST_REFUSED = 8192
+"""More calls than 64 KiB of JSON can hold are not even refused one by one."""
+
 MAX_NAME_LENGTH = 256
 """Characters of a tool's name."""
 
@@ -73,7 +76,7 @@ def parse_action(action: Any) -> ParsedAction:
             if len(text) <= MAX_TEXT_LENGTH and text.isascii():
                 plain = _plain_calls(calls) if calls else ()
                 if plain is not None:
-                    return text, plain, None
+                    return ("" if plain and text.isspace() else text), plain, None
             return _parse_leaves(text, calls)
     if isinstance(action, Mapping):
         return _parse_mapping(action)
@@ -183,8 +186,11 @@ def _assemble(text: str, calls: Iterable[ToolCall | RefusedCall]) -> ParsedActio
         text, error = _without_surrogates(text), error or "invalid_unicode"
     calls = list(calls)
     if len(calls) > MAX_TOOL_CALLS:
-        beyond = f"too_many_tool_calls: {len(calls)} calls in one action, at most {MAX_TOOL_CALLS}"
-        calls[MAX_TOOL_CALLS:] = [RefusedCall(MALFORMED, beyond)]
+        problem = f"too_many_tool_calls: {len(calls)} calls in one action, at most {MAX_TOOL_CALLS}"
+        beyond = [RefusedCall(call.name, problem) for call in calls[MAX_TOOL_CALLS:]]
+        calls[MAX_TOOL_CALLS:] = beyond[:_MOST_REFUSED]
+    if calls and text.isspace():
+        text = ""  # what some servers send beside a call is no reply
     # A str subclass such as numpy's must not travel on into episodes.
     return str(text), calls, error
 

@@ -83,9 +83,9 @@ class Conversation:
     def _answer(self, call: ToolCall | RefusedCall, before: int) -> ToolResult:
         if before >= self._max_calls:
             problem = f"tool_call_limit: at most {self._max_calls} calls in one turn"
-            return ToolResult(call.name, "error", error=problem)
+            return ToolResult(self.backend.full_name(call.name), "error", error=problem)
         if isinstance(call, RefusedCall):
-            return ToolResult(call.name, "error", error=call.error)
+            return ToolResult(self.backend.full_name(call.name), "error", error=call.error)
         return self.backend.execute(call)
 
 

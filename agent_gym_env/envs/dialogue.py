@@ -144,7 +144,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
 
         Args:
             seed: seeds the generator that draws dialogues.
-            options: ``{"dialogue_id": …}`` to play that dialogue.
+            options: ``{"dialogue_id": …}`` to play that dialogue, whatever was selected.
 
         Raises:
             ValueError: an option is not known.
@@ -189,8 +189,14 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         """Give what the corpus does in the open turn.
 
         For teachers and tests only: a policy that is to be evaluated must not see it.
+
+        Raises:
+            ResetNeeded: no dialogue is in play.
         """
-        return recorded_action(self.replay.recorded_turn())
+        replay = self.replay
+        if replay.over:
+            raise ResetNeeded("the dialogue is over: call reset() first")
+        return recorded_action(replay.recorded_turn())
 
     def get_state(self) -> dict[str, Any]:
         """Take the state of the dialogue and of the generator, as JSON-able values."""
@@ -207,6 +213,8 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         Raises:
             ValueError: the value is no such state, or of another version, corpus or split.
         """
+        if not isinstance(state, Mapping):
+            raise ValueError(f"this is no state of SGD-v0: {type(state).__name__}")
         try:
             snapshot = read_snapshot(state)
         except (msgspec.DecodeError, UnicodeEncodeError) as error:

@@ -62,9 +62,10 @@ class World:
     ) -> None:
         if tools_offered not in ("dialogue", "all"):
             raise ValueError(f"tools_offered must be 'dialogue' or 'all', not {tools_offered!r}")
-        if max_tool_calls_per_turn < 1:
+        if type(max_tool_calls_per_turn) is not int or max_tool_calls_per_turn < 1:
             raise ValueError(
-                f"max_tool_calls_per_turn must be at least 1, not {max_tool_calls_per_turn}"
+                "max_tool_calls_per_turn must be a whole number from 1, not "
+                f"{max_tool_calls_per_turn!r}"
             )
         self.split = split
         self.reward = reward

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 from gymnasium import spaces
 from gymnasium.error import CustomSpaceError
+from gymnasium.spaces.utils import flatdim, flatten, flatten_space, unflatten
 from gymnasium.vector.utils import create_shared_memory
 
 MAX_TEXT_LENGTH = 64 * 1024
@@ -73,6 +74,18 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _refuse_flattening(space: FreeText, *_: Any) -> NoReturn:
+    """Refuse what takes gigabytes: Gymnasium makes a number of each character there may be."""
+    raise CustomSpaceError(
+        f"{space} has no fixed size and cannot be flattened: use EncodeObservation or "
+        "ByteObservation of agent_gym_env.wrappers to see the conversation as numbers"
+    )
+
+
+for _flattening in (flatdim, flatten, flatten_space, unflatten):
+    _flattening.register(FreeText, _refuse_flattening)
 
 
 @create_shared_memory.register(FreeText)

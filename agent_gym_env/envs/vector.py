@@ -53,7 +53,7 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
         env = SGDEnv(**arguments)
         self.num_envs = num_envs
         self.envs = [copy.copy(env) for _ in range(num_envs)]
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {**env.metadata, "autoreset_mode": self.autoreset_mode}
         self.render_mode = env.render_mode
         self.single_observation_space = env.observation_space
@@ -84,6 +84,8 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
         seeds = self._seeds(seed)
         options = dict(options or {})
         mask = self._checked_mask(options.pop("reset_mask", None))
+        if not mask.all() and not all(self._observations):
+            raise ValueError("the first reset begins every dialogue: it takes no reset_mask")
         infos: list[Info | None] = [None] * self.num_envs
         for place in np.flatnonzero(mask).tolist():
             infos[place] = self._begin(place, seeds[place], options)
@@ -190,6 +192,17 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
         """Call a method, or read an attribute, of the environment of every dialogue."""
         found = [getattr(env, name) for env in self.envs]
         return tuple(each(*args, **kwargs) if callable(each) else each for each in found)
+
+
+def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
+    """Read a mode by its value (``"SameStep"``) or its name (``"SAME_STEP"``)."""
+    if isinstance(mode, AutoresetMode):
+        return mode
+    known = {mode.value: mode for mode in AutoresetMode}
+    known.update(AutoresetMode.__members__)
+    if mode not in known:
+        raise ValueError(f"autoreset_mode must be one of {sorted(known)}, not {mode!r}")
+    return known[mode]
 
 
 def _merged(infos: Sequence[Info | None]) -> Info:

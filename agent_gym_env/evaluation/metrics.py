@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
+from agent_gym_env.corpus.arguments import agreement, stated_arguments
 from agent_gym_env.corpus.task import RecordedCall
-from agent_gym_env.corpus.values import same_value
 from agent_gym_env.rewards.overlap import jaccard
 from agent_gym_env.rollout.episode import Episode, TurnRecord
 from agent_gym_env.types import ToolCall
@@ -62,15 +61,19 @@ class TurnFacts(msgspec.Struct, frozen=True, gc=False):
 
 def turn_facts(episode: Episode) -> Iterator[TurnFacts]:
     """Put each turn of an episode into numbers."""
+    defaults = defaults_by_tool(episode.tools)
     for turn in episode.turns:
         service = turn.target.service
+        due = turn.target.call
         yield TurnFacts(
             reward=turn.reward,
             components=turn.components,
             service=service,
             domain=domain(service),
             seen=None if episode.seen_services is None else service in episode.seen_services,
-            tools=tool_counts(turn.target.call, made_calls(turn), episode.date),
+            tools=tool_counts(
+                due, made_calls(turn), episode.date, defaults.get(due.name) if due else None
+            ),
             response_similarity=jaccard(reply(turn), turn.target.text),
         )
 
@@ -109,33 +112,74 @@ def mean_reward(episode: Episode) -> float | None:
     return sum(scored) / len(scored) if scored else None
 
 
-def tool_counts(due: RecordedCall | None, made: Sequence[ToolCall], today: str) -> ToolCounts:
+def tool_counts(
+    due: RecordedCall | None,
+    made: Sequence[ToolCall],
+    today: str,
+    defaults: Mapping[str, str] | None = None,
+) -> ToolCounts:
     """Compare the calls of a turn with the one that was due.
 
     Args:
         due: the recorded call.
         made: the agent's calls.
-        today: the dialogue's date, ISO: values are compared as tools compare them, by what they
-            mean and not by how they are written.
+        today: the dialogue's date, ISO.
+        defaults: value by name of each optional argument of the due tool. Arguments are compared as
+            the services compare them: by what they mean, with an argument at its default absent.
     """
     if due is None:
         return ToolCounts(made=len(made))
-    candidates = [
-        (_equal_arguments(due.arguments, call.arguments, today), -len(call.arguments))
+    found = [
+        agreement(due, call.arguments, defaults or {}, today)
         for call in made
         if call.name == due.name
     ]
-    equal, fewest = max(candidates, default=(0, 0))
+    if not found:
+        stated = stated_arguments(due.arguments, defaults or {}, today)
+        return ToolCounts(due=1, made=len(made), arguments_due=len(stated))
+    closest = max(found, key=lambda each: (each.equal, -each.made))
     return ToolCounts(
         due=1,
         made=len(made),
-        matched=int(bool(candidates)),
-        exact=int(bool(candidates) and equal == len(due.arguments) == -fewest),
-        arguments_due=len(due.arguments),
-        arguments_made=-fewest,
-        arguments_equal=equal,
+        matched=1,
+        exact=int(closest.is_whole()),
+        arguments_due=closest.due,
+        arguments_made=closest.made,
+        arguments_equal=closest.equal,
     )
 
 
-def _equal_arguments(due: Mapping[str, str], sent: Mapping[str, Any], today: str) -> int:
-    return sum(name in sent and same_value(sent[name], due[name], today) for name in due)
+def defaults_by_tool(tools: str) -> dict[str, dict[str, str]]:
+    """Read, by tool, the values at which its optional arguments stand.
+
+    Args:
+        tools: an episode's ``tools``, JSON in OpenAI's function format.
+    """
+    return {
+        tool.function.name: {
+            name: argument.default
+            for name, argument in tool.function.parameters.properties.items()
+            if argument.default is not None
+        }
+        for tool in _decode_tools(tools)
+    }
+
+
+class _Argument(msgspec.Struct):
+    default: str | None = None
+
+
+class _Parameters(msgspec.Struct):
+    properties: dict[str, _Argument] = {}
+
+
+class _Function(msgspec.Struct):
+    name: str
+    parameters: _Parameters = msgspec.field(default_factory=_Parameters)
+
+
+class _Tool(msgspec.Struct):
+    function: _Function
+
+
+_decode_tools = msgspec.json.Decoder(list[_Tool]).decode

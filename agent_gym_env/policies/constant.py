@@ -26,6 +26,8 @@ class ConstantPolicy:
     def __init__(
         self, text: str = "Is there anything else I can help you with?", *, name: str | None = None
     ) -> None:
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a string, not {type(text).__name__}")
         self.text = text
         self.name = name or ("constant" if text else "silent")
 

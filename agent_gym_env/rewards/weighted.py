@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from math import fsum, log
 
-from agent_gym_env.corpus.arguments import is_form, stated_arguments
+from agent_gym_env.corpus.arguments import agreement
 from agent_gym_env.corpus.task import RecordedCall
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.corpus.words import words
@@ -44,8 +44,8 @@ class BalancedReward:
         similarity, values = self._score_text(turn)
         accuracy = None
         if turn.calls or turn.target.call is not None:
-            agreement = partial(self._agreement, today=turn.date)
-            accuracy = tool_accuracy(turn.target.call, turn.calls, agreement)
+            agree = partial(self._agreement, today=turn.date)
+            accuracy = tool_accuracy(turn.target.call, turn.calls, agree)
         applied = [part for part in (similarity, values, accuracy) if part is not None]
         return Score(
             sum(applied) / len(applied),
@@ -74,17 +74,8 @@ class BalancedReward:
     def _agreement(self, expected: RecordedCall, call: ToolCall, today: str) -> float:
         if call.arguments == expected.arguments:
             return 1.0
-        defaults = self._defaults(expected.name)
-        due = stated_arguments(expected.arguments, defaults, today)
-        made = stated_arguments(call.arguments, defaults, today)
-        names = due.keys() | made.keys()
-        if not names:
-            return 1.0
-        equal = sum(
-            is_form(made[name], expected.arguments[name], expected.forms.get(name, ()), today)
-            for name in due.keys() & made.keys()
-        )
-        return equal / len(names)
+        found = agreement(expected, call.arguments, self._defaults(expected.name), today)
+        return found.equal / found.either if found.either else 1.0
 
     def _defaults(self, tool: str) -> Mapping[str, str]:
         spec = self._tools.get(tool)

@@ -11,6 +11,7 @@ import gymnasium as gym
 import msgspec
 import numpy as np
 
+from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.envs.spaces import is_unicode
 from agent_gym_env.errors import STOPS_THE_RUN
@@ -43,12 +44,14 @@ def play(
     options = None if dialogue_id is None else {"dialogue_id": dialogue_id}
     observation, _ = env.reset(seed=seed, options=options)
     record.begin_turn(observation)
-    policy.reset(seed=seed)
     terminated = truncated = False
     error = None
     while not (terminated or truncated or error):
         try:
+            if record.is_empty():
+                policy.reset(seed=seed)
             action = policy.act(observation)
+            parse_action(action)  # what is no action at all is the policy's mistake, too
         except STOPS_THE_RUN:
             raise
         except Exception as problem:  # noqa: BLE001  (a failed episode is a record, not a crash)
@@ -98,6 +101,9 @@ class _Record:
         self._env = base
         self._turns: list[TurnRecord] = []
         self._steps: list[StepRecord] = []
+
+    def is_empty(self) -> bool:
+        return not (self._turns or self._steps)
 
     def begin_turn(self, observation: Observation) -> None:
         self._user = observation["user"]

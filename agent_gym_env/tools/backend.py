@@ -17,6 +17,9 @@ class ToolBackend(Protocol):
     def next_turn(self) -> None:
         """Move on to the agent's next turn."""
 
+    def full_name(self, name: str) -> str:
+        """Give the full name of the tool that a name means, or the name where it means none."""
+
     def execute(self, call: ToolCall) -> ToolResult:
         """Answer a call of the current turn.
 

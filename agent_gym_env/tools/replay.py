@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.corpus.arguments import is_form, stated_arguments
+from agent_gym_env.corpus.arguments import agreement
 from agent_gym_env.corpus.entities import EntityTable
 from agent_gym_env.corpus.task import RecordedCall, Task
 from agent_gym_env.corpus.tool_specs import ToolSpec
@@ -46,6 +46,11 @@ class ReplayBackend:
         over = self._turn >= len(self._turns)
         self._recorded = None if over else self._turns[self._turn].call
 
+    def full_name(self, name: str) -> str:
+        """Give the full name of the tool that a name means, or the name where it means none."""
+        spec = self._catalogue.resolve(name)
+        return name if isinstance(spec, str) else spec.name
+
     def execute(self, call: ToolCall) -> ToolResult:
         """Answer a call of the current turn."""
         recorded = self._recorded
@@ -71,14 +76,9 @@ class ReplayBackend:
         self, spec: ToolSpec, arguments: Mapping[str, Any], recorded: RecordedCall
     ) -> bool:
         """Whether a call says what the recorded one says, however it words it."""
-        if spec.name != recorded.name:
-            return False
-        made = stated_arguments(arguments, spec.defaults, self._date)
-        due = stated_arguments(recorded.arguments, spec.defaults, self._date)
-        return made.keys() == due.keys() and all(
-            is_form(made[name], value, recorded.forms.get(name, ()), self._date)
-            for name, value in recorded.arguments.items()
-            if name in due
+        return (
+            spec.name == recorded.name
+            and agreement(recorded, arguments, spec.defaults, self._date).is_whole()
         )
 
 

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def output(capsys: pytest.CaptureFixture[str]) -> object:
+def output(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
@@ -24,7 +25,7 @@ def test_evaluate_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -
     rewards = ["--reward", "balanced", "--reward", "ground_truth"]
     command = ["evaluate", "--policy", "silent", "--episodes", "5", "--json", *rewards]
     assert main(command) == 0
-    evaluations = output(capsys)
+    evaluations = output(capsys)["evaluations"]
     assert [each["setting"]["reward"] for each in evaluations] == ["balanced", "ground_truth"]
     assert evaluations[0]["reward"]["mean"] == 0.0
 
@@ -44,7 +45,34 @@ def test_one_policy_with_two_options_keeps_both_files(tmp_path: Path) -> None:
     command = ["evaluate", "--policy", "constant", "--policy", other, "--episodes", "2"]
     assert main([*command, "--out", str(tmp_path)]) == 0
     assert (tmp_path / "constant.jsonl").exists()
-    assert (tmp_path / "constant-2.jsonl").exists()
+    second = json.loads((tmp_path / "constant-2.jsonl").read_text().splitlines()[0])
+    assert second["policy"] == "constant-2"
+
+
+def test_the_json_of_two_policies_compares_them(capsys: pytest.CaptureFixture[str]) -> None:
+    policies = ["--policy", "oracle", "--policy", "silent"]
+    assert main(["evaluate", *policies, "--episodes", "6", "--json"]) == 0
+    (comparison,) = output(capsys)["comparisons"]
+    assert (comparison["first"], comparison["second"]) == ("oracle", "silent")
+
+
+def test_a_name_from_a_file_cannot_steer_the_terminal(
+    evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = tmp_path / "hostile.jsonl"
+    name = json.dumps("\x1b[31mred\x1b[0m [bold]")
+    text = (evaluated / "constant.jsonl").read_text()
+    hostile.write_text(text.replace('"policy":"constant"', f'"policy":{name}'))
+    assert main(["compare", str(evaluated / "oracle.jsonl"), str(hostile)]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "[bold]" in shown
+
+
+@pytest.mark.parametrize("option", [["--seed", "-1"], ["--seed", "x"]])
+def test_a_number_that_is_none_is_a_usage_error(option: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["play", *option])
 
 
 def test_compare_says_which_is_better(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,6 +139,7 @@ def test_data_info_counts_what_there_is(tmp_path: Path, capsys: pytest.CaptureFi
         (["evaluate", "--policy", "nobody"], 2, "nobody"),
         (["evaluate", "--policy", '{"name": "constant", "words": 3}'], 2, "words"),
         (["play", "--reward", "generous"], 2, "generous"),
+        (["play", "--reward", '{"name": "balanced", "x": 1}'], 2, "x"),
         (["compare", "no.jsonl", "such.jsonl"], 4, "no.jsonl"),
     ],
 )

@@ -260,7 +260,7 @@ def test_seen_and_unseen_are_relative_to_train(dev: Split) -> None:
     assert list(dev.select(seen="seen")) == [1]
     assert list(dev.select(seen="unseen")) == [0]
     assert list(dev.select(["Trams_1"], seen="unseen")) == [0]
-    with pytest.raises(ValueError, match="no dialogue"):
+    with pytest.raises(ValueError, match="leave no service"):
         dev.select(["Trams_1"], seen="seen")
 
 

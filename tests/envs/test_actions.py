@@ -183,12 +183,18 @@ def test_a_call_that_json_cannot_say_is_refused() -> None:
         assert isinstance(refused, RefusedCall)
 
 
-def test_calls_beyond_the_limit_are_one_refusal() -> None:
+def test_each_call_beyond_the_limit_is_refused_under_its_own_name() -> None:
     calls = calls_of({"text": "", "tool_calls": [{"name": "x"}] * (MAX_TOOL_CALLS + 3)})
     assert calls[:MAX_TOOL_CALLS] == [ToolCall("x", {})] * MAX_TOOL_CALLS
-    [refused] = calls[MAX_TOOL_CALLS:]
-    assert isinstance(refused, RefusedCall)
-    assert refused.error == "too_many_tool_calls: 19 calls in one action, at most 16"
+    problem = "too_many_tool_calls: 19 calls in one action, at most 16"
+    assert calls[MAX_TOOL_CALLS:] == [RefusedCall("x", problem)] * 3
+
+
+@pytest.mark.parametrize("calls", ['[{"name": "x"}]', [{"name": "x"}]])
+def test_white_space_beside_a_call_is_no_text(calls: object) -> None:
+    text, _, _ = parse_action({"text": " \n\n", "tool_calls": calls})
+    assert text == ""
+    assert parse_action({"text": " \n", "tool_calls": ""})[0] == " \n"
 
 
 @pytest.mark.parametrize("as_action", [str, lambda text: {"text": text, "tool_calls": ""}])

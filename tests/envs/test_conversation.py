@@ -24,6 +24,9 @@ class EchoBackend:
     def next_turn(self) -> None:
         """Move on."""
 
+    def full_name(self, name: str) -> str:
+        return name
+
     def execute(self, call: ToolCall) -> ToolResult:
         """Answer a call."""
         if call.name == "Fail":

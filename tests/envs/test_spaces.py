@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.error import CustomSpaceError
+from gymnasium.spaces.utils import flatten, flatten_space
 from gymnasium.vector.utils import create_shared_memory
 
 from agent_gym_env.envs.spaces import (
@@ -68,6 +69,10 @@ def test_a_space_of_the_largest_length_is_small_to_pickle() -> None:
 
 def test_text_of_free_length_cannot_be_flattened() -> None:
     assert not FreeText(8).is_np_flattenable
+    with pytest.raises(CustomSpaceError, match="EncodeObservation"):
+        flatten_space(observation_space())
+    with pytest.raises(CustomSpaceError, match="EncodeObservation"):
+        flatten(action_space(), {"text": "é", "tool_calls": ""})
 
 
 def test_shared_memory_is_refused_with_the_way_out() -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -106,6 +107,6 @@ def test_the_oracle_earns_exactly_one_at_every_turn_of_sgd(
 
 
 def _verified(corpus: str, split: str, variant: str | None) -> Verification:
-    world = {"corpus": corpus, "split": split, "schema_variant": variant}
+    world: dict[str, Any] = {"corpus": corpus, "split": split, "schema_variant": variant}
     rewards = [reward_of(name, **world) for name in ("ground_truth", "balanced")]
     return verify(rollout("oracle", **world), rewards)

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from gymnasium.wrappers import TimeLimit
 
+from agent_gym_env.assembly import rollout
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.oracle import OraclePolicy
@@ -163,3 +164,33 @@ def test_each_dialogue_has_a_seed_of_its_own() -> None:
 def test_only_this_environment_s_episodes_are_recorded() -> None:
     with pytest.raises(TypeError, match="not of CartPoleEnv"):
         play(gym.make("CartPole-v1"), ConstantPolicy("Yes."))
+
+
+@pytest.mark.parametrize("wrong", [5, {"foo": 1}, None])
+def test_an_action_that_is_none_at_all_ends_the_episode_not_the_run(wrong: object) -> None:
+    class Wrong:
+        name = "wrong"
+
+        def reset(self, *, seed: int | None = None) -> None:
+            pass
+
+        def act(self, observation: Observation) -> Action:
+            return wrong  # type: ignore[return-value]
+
+    (episode,) = rollout(Wrong(), split="dev", episodes=1)
+    assert episode.error is not None
+    assert episode.turns == ()
+
+
+def test_a_policy_that_cannot_begin_is_a_failed_episode() -> None:
+    class Broken:
+        name = "broken"
+
+        def reset(self, *, seed: int | None = None) -> None:
+            raise RuntimeError("no")
+
+        def act(self, observation: Observation) -> Action:
+            return Action("hello")
+
+    (episode,) = rollout(Broken(), split="dev", episodes=1)
+    assert episode.error == "RuntimeError: no"

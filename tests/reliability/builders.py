@@ -46,6 +46,14 @@ def build_and_read(path: str, home: str, seed: int, rounds: int) -> set[str]:
     return found
 
 
+def open_cold(path: str, home: str) -> int:
+    """Open a split that may not be compiled yet; gives the number of the store's file."""
+    os.environ["AGENT_GYM_HOME"] = home
+    corpus = open_corpus(path)
+    corpus.split(SPLIT)
+    return corpus.store_path(SPLIT).stat().st_ino
+
+
 def build_for_ever(path: str, home: str, began: Event) -> None:
     """Build until killed."""
     os.environ["AGENT_GYM_HOME"] = home

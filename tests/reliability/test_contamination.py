@@ -11,6 +11,7 @@ import pytest
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sample import sample_path
 from agent_gym_env.corpus.sgd import SPLITS
+from agent_gym_env.corpus.source import open_source
 from agent_gym_env.envs.dialogue import SGDEnv
 from tests.reliability.canaries import canaries, write_canary_corpus
 from tests.reliability.playing import digest, sized
@@ -77,10 +78,9 @@ def test_a_state_of_one_split_is_not_a_state_of_another() -> None:
 
 
 def test_real_dialogues_with_one_id_are_told_apart(sgd_path: Path) -> None:
-    if not sgd_path.is_dir():
-        pytest.skip("reads a folder")
     env = SGDEnv(str(sgd_path), "dev")
-    shard = sgd_path / "dev" / "dialogues_001.json"
-    for dialogue in json.loads(shard.read_text()):
+    with open_source(sgd_path) as source:
+        dialogues = json.loads(source.read(source.shards("dev")[0]))
+    for dialogue in dialogues:
         observation, _ = env.reset(options={"dialogue_id": dialogue["dialogue_id"]})
         assert observation["user"] == dialogue["turns"][0]["utterance"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sample import sample_path
 from agent_gym_env.corpus.sgd import SPLITS
+from agent_gym_env.corpus.source import open_source
 from agent_gym_env.envs.dialogue import SGDEnv
 from tests.reliability.playing import LONG, sized
 
@@ -21,20 +23,18 @@ def walk(path: Path, split: str, dialogues: int) -> int:
     env = SGDEnv(str(path), split)
     offered: dict[tuple[str, ...], str] = {}
     turns = 0
-    for dialogue in raw_dialogues(path / split, dialogues):
+    for dialogue in raw_dialogues(path, split, dialogues):
         for calling in (False, True):
             turns += compare(env, dialogue, offered, calling=calling)
     return turns
 
 
-def raw_dialogues(split: Path, most: int) -> Iterator[dict[str, Any]]:
-    count = 0
-    for shard in sorted(split.glob("dialogues_*.json")):
-        for dialogue in json.loads(shard.read_text()):
-            if count == most:
-                return
-            count += 1
-            yield dialogue
+def raw_dialogues(path: Path, split: str, most: int) -> Iterator[dict[str, Any]]:
+    """Read dialogues from the files, without the compiler; all of them for -1."""
+    with open_source(path) as source:
+        shards = (json.loads(source.read(shard)) for shard in source.shards(split))
+        dialogues = itertools.chain.from_iterable(shards)
+        yield from itertools.islice(dialogues, None if most < 0 else most)
 
 
 def compare(
@@ -122,8 +122,6 @@ def test_every_observation_of_the_sample_is_made_of_what_was_there(split: str) -
 
 @pytest.mark.parametrize("split", SPLITS if LONG else ["dev"])
 def test_every_observation_of_sgd_is_made_of_what_was_there(sgd_path: Path, split: str) -> None:
-    if not sgd_path.is_dir():
-        pytest.skip("reads a folder")
     turns = walk(sgd_path, split, sized(100, -1))
     print(f"{split}: {turns} turns")
     assert turns >= sized(500, 2 * open_corpus(sgd_path).split(split).turns)

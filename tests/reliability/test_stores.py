@@ -28,6 +28,7 @@ from tests.reliability.builders import (
     build_for_ever,
     build_on_a_small_disk,
     content,
+    open_cold,
     opened_anew,
 )
 from tests.reliability.playing import sized
@@ -78,6 +79,15 @@ def test_processes_that_build_and_read_at_once_all_read_the_same(
         found = set().union(*(future.result(timeout=600) for future in futures))
     assert found == {content(opened_anew(corpus))}
     assert leftovers(corpus) == []
+
+
+def test_of_processes_that_open_a_cold_cache_at_once_one_builds(
+    home: Path, processes: ForkServerContext
+) -> None:
+    workers = sized(4, 16)
+    with ProcessPoolExecutor(workers, mp_context=processes) as pool:
+        opening = [pool.submit(open_cold, str(sample_path()), str(home)) for _ in range(workers)]
+        assert len({future.result(timeout=600) for future in opening}) == 1
 
 
 def test_a_builder_that_is_killed_leaves_a_whole_store_or_none(

@@ -45,7 +45,9 @@ def _llm(env: Env, **options: Any) -> Policy:
 
 
 def _dspy(env: Env, *, program: str | None = None, **options: Any) -> Policy:
-    from agent_gym_env.policies.dspy_program import DSPyPolicy, SGDAgentModule, load_program
+    from agent_gym_env.policies.dspy_module import SGDAgentModule
+    from agent_gym_env.policies.dspy_program import DSPyPolicy
+    from agent_gym_env.policies.dspy_state import load_program
 
     agent = SGDAgentModule() if program is None else load_program(program)
     return DSPyPolicy(agent, _model_of(options), **{"date": _date_of(env), **options})

@@ -13,7 +13,7 @@ from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.replay import Replay, Snapshot, World, recorded_action
 from agent_gym_env.extras import require
 from agent_gym_env.policies.base import Policy
-from agent_gym_env.policies.dspy_program import (
+from agent_gym_env.policies.dspy_module import (
     SGDAgentModule,
     program_action,
     program_inputs,

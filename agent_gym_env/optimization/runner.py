@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from agent_gym_env.errors import StorageError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import DEFAULT_MODEL, LanguageModel
 from agent_gym_env.lm.open_model import ModelConfig, open_model
@@ -54,6 +56,7 @@ class OptimizationRunner:
 
     Raises:
         ValueError: the strategy or the effort is not known, or a number is not positive.
+        TypeError: an option is no JSON value.
     """
 
     def __init__(
@@ -127,6 +130,7 @@ class OptimizationRunner:
             StorageError: the disk does not take the files.
         """
         require("dspy", extra="dspy")
+        _check_writable(self.output_path.parent)
         # DSPy takes seconds to load; whoever only reads results need not have it.
         from agent_gym_env.optimization.dspy_run import DSPyRun
 
@@ -143,6 +147,16 @@ class OptimizationRunner:
 
     def _open(self, config: ModelConfig) -> LanguageModel:
         return open_model(config, cache=self.output_path.parent / CACHE_FOLDER)
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out now, not when all calls are paid, whether the files can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StorageError(f"cannot write to {folder}: {error.strerror}") from error
 
 
 @contextmanager

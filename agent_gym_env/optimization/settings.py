@@ -64,3 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("num_train", "num_validation", "num_held_out", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        # A result keeps them; better to say so now than after hours of calls.
+        try:
+            msgspec.json.encode((self.options, self.reward))
+        except TypeError as error:
+            raise TypeError(f"options and reward must be JSON values: {error}") from error

@@ -13,7 +13,8 @@ from agent_gym_env.optimization.dspy_examples import (
     play_turn,
     program_of,
 )
-from agent_gym_env.policies.dspy_program import DSPyPolicy, SGDAgentModule, program_inputs
+from agent_gym_env.policies.dspy_module import SGDAgentModule, program_inputs
+from agent_gym_env.policies.dspy_program import DSPyPolicy
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.rewards.presets import make_reward
 from tests.optimization.pupil import Pupil

@@ -13,7 +13,13 @@ import pytest
 from agent_gym_env.assembly import rollout
 from agent_gym_env.cli.main import main
 from agent_gym_env.corpus.corpus import Corpus
-from agent_gym_env.errors import BudgetExceeded, DataError, JudgeError, TransientLMError
+from agent_gym_env.errors import (
+    BudgetExceeded,
+    DataError,
+    JudgeError,
+    StorageError,
+    TransientLMError,
+)
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.retry import Limits
@@ -99,7 +105,8 @@ def test_a_strategy_improves_the_score_with_the_arguments_that_users_get(
     counts = {"num_train": 50, "num_validation": 50, "num_held_out": 100}
     result = runner(strategy, options={}, threads=8, **counts).run()
     print(
-        f"\n| `{strategy}` | {result.baseline.reward.mean:.3f} | {result.optimized.reward.mean:.3f} "
+        f"\n| `{strategy}` | {result.baseline.reward.mean:.3f} "
+        f"| {result.optimized.reward.mean:.3f} "
         f"| {result.difference.low:.3f} to {result.difference.high:.3f} "
         f"| {result.counts.calls:,} | {result.counts.calls - result.counts.cached:,} "
         f"| {result.duration_s:.0f} |"
@@ -235,7 +242,7 @@ def test_a_run_that_is_broken_off_writes_neither_file_and_says_why(
         runner("mipro", model=budgeted(runner, 20), callback=callback).run()
     assert isinstance(told[-1], Stopped)
     assert told[-1].reason.startswith("BudgetExceeded: ")
-    assert not (tmp_path / "out").exists()
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def budgeted(runner: Runner, calls: int) -> ScriptedLM:
@@ -351,6 +358,20 @@ def test_what_cannot_be_is_refused_before_anything_is_asked(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         OptimizationRunner(**arguments)
+
+
+def test_options_that_a_result_could_not_keep_are_refused() -> None:
+    with pytest.raises(TypeError, match="must be JSON values"):
+        OptimizationRunner(options={"metric": print})
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_asked(
+    client: Client, server: LMServer, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot write to"):
+        OptimizationRunner(model=client(), output_path=tmp_path / "file" / "agent.json").run()
+    assert server.exchanges == []
 
 
 def test_options_that_the_optimiser_does_not_have_are_refused(runner: Runner) -> None:

@@ -18,6 +18,7 @@ from agent_gym_env.training.hindsight import bare_env
 from agent_gym_env.wrappers.candidate_action import CandidateAction
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
 from agent_gym_env.wrappers.encode_observation import EncodeObservation
+from agent_gym_env.wrappers.turn_episodes import TurnEpisodes
 
 VectorEnv = gym.Env[NDArray[np.float32], np.int64]
 
@@ -83,9 +84,15 @@ class CandidateWorld:
         """Make a source of candidates."""
         return CandidateGenerator(self._memory)
 
-    def wrapped(self, split: str, source: CandidateGenerator) -> VectorEnv:
-        """Make an environment of numbers; of the train split, over what is left to train on."""
-        env = self.bare(split)
-        if split == "train":
-            env = DialogueSubset(env, self.dialogues)
+    def wrapped(self, source: CandidateGenerator, *, tries: int | None = None) -> VectorEnv:
+        """Make an environment of numbers over what is left of train.
+
+        Args:
+            source: proposes candidates.
+            tries: how often each turn is tried, as an episode of its own; ``None`` for dialogues as
+                episodes.
+        """
+        env: gym.Env[Any, Any] = DialogueSubset(self.bare("train"), self.dialogues)
+        if tries is not None:
+            env = TurnEpisodes(env, tries)
         return EncodeObservation(CandidateAction(env, source, self._k), self._encoder)

@@ -6,6 +6,7 @@ stable-baselines3's own format unpickles what it reads; of this one nothing is e
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 from zipfile import BadZipFile
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
-from agent_gym_env.training.hindsight import bare_env
 
 require("stable_baselines3", extra="sb3")
 
@@ -70,7 +70,7 @@ def save_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: Any) -> None:
         format=FORMAT,
         steps=model.num_timesteps,
         updates=model._n_updates,
-        environments=[bare_env(env).get_state() for env in environments],
+        environments=[_method(env, "get_state")() for env in environments],
         notes=msgspec.to_builtins(notes),
     )
     arrays: Arrays = {
@@ -143,9 +143,9 @@ def _restore_environments(model: OnPolicyAlgorithm, header: _Header, arrays: Arr
     monitor.reset()
     vectors = []
     for env, state in zip(environments, header.environments, strict=True):
-        observation, _ = bare_env(env).set_state(state)
-        env.get_wrapper_attr("propose")(observation)
-        vectors.append(env.get_wrapper_attr("observation")(observation))
+        observation, _ = _method(env, "set_state")(state)
+        _method(env, "propose")(observation)
+        vectors.append(_method(env, "observation")(observation))
     monitor.episode_returns = arrays["returns"]
     monitor.episode_lengths = arrays["lengths"]
     model._last_obs = np.stack(vectors)
@@ -155,3 +155,9 @@ def _restore_environments(model: OnPolicyAlgorithm, header: _Header, arrays: Arr
 def _environments(model: OnPolicyAlgorithm) -> tuple[VecMonitor, list[Any]]:
     monitor = cast(VecMonitor, model.env)
     return monitor, cast(DummyVecEnv, monitor.venv).envs
+
+
+def _method(env: Any, name: str) -> Callable[..., Any]:
+    """Give a method of the outermost wrapper that has it."""
+    method: Callable[..., Any] = env.get_wrapper_attr(name)
+    return method

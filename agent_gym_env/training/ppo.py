@@ -120,7 +120,7 @@ class _Run:
         algorithm: type[Any] = MaskablePPO if config.masked else PPO
         source = self._world.source()
         envs = DummyVecEnv(
-            [lambda: _LeanInfo(self._world.wrapped("train", source))] * config.n_envs
+            [lambda: _LeanInfo(self._world.wrapped(source, tries=config.tries))] * config.n_envs
         )
         model: OnPolicyAlgorithm = algorithm(
             MaskableCandidateActorCritic if config.masked else CandidateActorCritic,
@@ -164,7 +164,7 @@ class _Run:
     def _clone(self) -> None:
         cloning = self._config.cloning
         source = self._world.source()
-        env = self._world.wrapped("train", source)
+        env = self._world.wrapped(source)
         random = np.random.default_rng(self._config.seed)
         dialogues = random.permutation(self._world.dialogues)[: cloning.dialogues].tolist()
         clone(

@@ -55,14 +55,15 @@ class PPOConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             which has to learn that a number without a candidate is silence.
         cloning: the warm start.
         evaluation: the points of the learning curve.
+        tries: how often each turn is played, as an episode of its own, before the dialogue goes on;
+            ``None`` for dialogues as episodes.
         total_timesteps: of all environments together; whole rollouts are taken.
         n_envs: how many environments are played side by side.
         n_steps: of each environment between two updates.
         batch_size: of one step of the optimizer.
         n_epochs: passes over a rollout.
         learning_rate: of Adam.
-        gamma: discount. A turn's reward hangs on its call and its reply, and little on the turns
-            before, so that a short horizon has less noise.
+        gamma: discount.
         gae_lambda: of the generalised advantage estimate.
         clip_range: of the policy's ratio.
         ent_coef: weight of the entropy.
@@ -75,14 +76,15 @@ class PPOConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     masked: bool = True
     cloning: CloningConfig = CloningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    tries: AtLeastOne | None = 8
     total_timesteps: NotNegative = 100_000
     n_envs: AtLeastOne = 16
     n_steps: AtLeastOne = 128
-    batch_size: AtLeastOne = 256
-    n_epochs: AtLeastOne = 6
+    batch_size: AtLeastOne = 64
+    n_epochs: AtLeastOne = 10
     learning_rate: Positive = 3e-4
-    gamma: Share = 0.8
-    gae_lambda: Share = 0.9
+    gamma: Share = 1.0
+    gae_lambda: Share = 0.95
     clip_range: Positive = 0.2
     ent_coef: Annotated[float, msgspec.Meta(ge=0)] = 0.005
     checkpoint_every: AtLeastOne = 20_000

@@ -17,6 +17,7 @@ from agent_gym_env.wrappers.checks import (
     require_positive,
     require_text_and_calls,
 )
+from agent_gym_env.wrappers.remembered import Remembered
 
 Info = dict[str, Any]
 Texts = dict[str, str]
@@ -58,7 +59,7 @@ class CandidateAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConst
         self.action_space = spaces.Discrete(k)
         self.k = k
         self.candidates: Sequence[Candidate] = ()
-        self._source = source
+        self._candidates_for = Remembered(lambda seen: tuple(source.candidates(seen, k))[:k])
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -97,7 +98,7 @@ class CandidateAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConst
 
         `SGDEnv.set_state` gives one, as it returns to an earlier state of the dialogue.
         """
-        self.candidates = tuple(self._source.candidates(observation, self.k))[: self.k]
+        self.candidates = self._candidates_for(observation)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Say which numbers have a candidate.

@@ -13,6 +13,7 @@ from agent_gym_env.encoders.candidates import CandidateEncoder
 from agent_gym_env.encoders.conversation import ConversationEncoder, Vector
 from agent_gym_env.types import Observation
 from agent_gym_env.wrappers.checks import require_conversation
+from agent_gym_env.wrappers.remembered import Remembered
 
 
 class EncodeObservation(
@@ -49,14 +50,27 @@ class EncodeObservation(
         self._conversation = ConversationEncoder(encoder)
         size = self._conversation.dim
         self._rows: CandidateEncoder | None = None
+        self._vector_for = Remembered(self._encode)
         if env.has_wrapper_attr("candidates"):
             k = env.get_wrapper_attr("k")
             self._rows = CandidateEncoder(self._conversation.encoder, k)
             size += k * self._rows.width
         self.observation_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
+        self._nothing = np.zeros(size, np.float32)
+
+    def step(self, action: Any) -> tuple[Vector, Any, bool, bool, dict[str, Any]]:
+        """Take an action; where it ends the episode nothing is to be decided, and all is zero."""
+        seen: Any
+        seen, reward, terminated, truncated, info = self.env.step(action)
+        vector = self._nothing.copy() if terminated else self.observation(seen)
+        return vector, reward, terminated, truncated, info
 
     def observation(self, observation: Observation) -> Vector:
         """Encode the conversation, and the candidates where there are any."""
+        vector: Vector = self._vector_for(observation).copy()
+        return vector
+
+    def _encode(self, observation: Observation) -> Vector:
         encoded = self._conversation.encode(observation)
         if self._rows is None:
             return encoded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from agent_gym_env.lm.client import RemoteLM
 from agent_gym_env.lm.gemini_key import gemini_key
 from agent_gym_env.lm.prices import PRICES, Price
 from agent_gym_env.lm.retry import Limits
-from agent_gym_env.lm.secret import Secret
+from agent_gym_env.lm.secret import Scrubber, ScrubbingFilter, Secret
 from agent_gym_env.lm.wire import Failure, failure_of_status, place
 
 
@@ -67,6 +68,9 @@ class LiteLLMTransport:
         self._api_base = api_base
         self._litellm = _load()
         self.price = price or _price(self._litellm, model)
+        # When it is told to debug, it logs answers as they come, and a model may echo its headers.
+        self._log_filter = ScrubbingFilter(Scrubber(self.secrets))
+        logging.getLogger("LiteLLM").addFilter(self._log_filter)
 
     async def send(self, request: Request) -> Response | Failure:
         """Ask once."""
@@ -91,6 +95,7 @@ class LiteLLMTransport:
 
     async def aclose(self) -> None:
         """Leave litellm's connections to litellm: they are the process's, and it closes them."""
+        logging.getLogger("LiteLLM").removeFilter(self._log_filter)
 
 
 def _key_of(model: str, given: str | None) -> Secret | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -73,6 +74,26 @@ class Scrubber:
     def all(self, text: str) -> str:
         """Take out all that is or looks like a secret: for messages of errors."""
         return _LOOKS_SECRET.sub(REDACTED, self.known(text))
+
+
+class ScrubbingFilter(logging.Filter):
+    """Takes known secrets out of what a library logs; attach it to that library's logger.
+
+    Args:
+        scrubber: knows them.
+    """
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        super().__init__()
+        self._scrubber = scrubber
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, without secrets."""
+        message = record.getMessage()
+        cleaned = self._scrubber.known(message)
+        if cleaned != message:
+            record.msg, record.args = cleaned, None
+        return True
 
 
 def _environment_secrets() -> Iterator[str]:

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import base64
+import logging
 import pickle
 from urllib.parse import quote
 
 import pytest
 
-from agent_gym_env.lm.secret import REDACTED, Scrubber, Secret, key_from_environment
+from agent_gym_env.lm.secret import (
+    REDACTED,
+    Scrubber,
+    ScrubbingFilter,
+    Secret,
+    key_from_environment,
+)
 
 KEY = "kZ+3/xY=mm&Q w7"
 
@@ -86,3 +93,12 @@ def test_what_looks_like_a_secret_is_taken_out_of_errors(text: str, secret: str)
 )
 def test_other_words_are_left_alone(text: str) -> None:
     assert Scrubber([Secret(KEY)]).all(text) == text
+
+
+def test_a_log_is_written_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("a.library")
+    logger.addFilter(ScrubbingFilter(Scrubber([Secret(KEY)])))
+    with caplog.at_level(logging.DEBUG):
+        logger.debug("sent %s to %s", KEY, "there")
+        logger.debug("sent %s to %s", "nothing", "there")
+    assert caplog.messages == [f"sent {REDACTED} to there", "sent nothing to there"]

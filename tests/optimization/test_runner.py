@@ -264,7 +264,8 @@ def test_a_spent_budget_ends_every_strategy_within_the_budget(
     model = client(budget=Budget(calls=calls), cache=None)
     with pytest.raises(BudgetExceeded, match=f"all {calls} calls"):
         runner(strategy, model=model).run()
-    assert len(server.exchanges) == calls
+    # The other thread's last call may still be on its way.
+    assert calls - 1 <= len(server.exchanges) <= calls
 
 
 def test_a_few_failures_are_borne_and_told(

@@ -348,9 +348,7 @@ def test_a_request_of_a_judge_is_json() -> None:
 # In the environment.
 
 
-def test_a_preset_judges_in_play_and_a_judge_that_fails_leaves_the_step_unscored() -> (
-    None
-):
+def test_a_preset_judges_in_play_and_a_judge_that_fails_leaves_the_step_unscored() -> None:
     pytest.importorskip("aiohttp", reason="the lean client needs it: pip install -e '.[local]'")
     with LMServer(lambda request: judge_stubs.by_words(request.messages)) as server:
         model = {"client": "local", "model": "judge", "api_base": server.openai_base}

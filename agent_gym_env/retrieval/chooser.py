@@ -72,9 +72,9 @@ class LearningChooser(Chooser):
         self,
         random: np.random.Generator,
         *,
-        rate: float = 0.01,
-        drop_word: float = 0.25,
-        drop_all: float = 0.15,
+        rate: float = 0.02,
+        drop_word: float = 0.4,
+        drop_all: float = 0.25,
     ) -> None:
         super().__init__()
         self._random = random

@@ -31,7 +31,7 @@ from agent_gym_env.retrieval.templates import take_values_out
 from agent_gym_env.retrieval.tokens import Features
 from agent_gym_env.retrieval.vocabulary import Vocabulary, VocabularyBuilder
 
-MEMORY_FORMAT = 2
+MEMORY_FORMAT = 3
 """Part of the file's name: raised with any change of what is learned or how."""
 
 _WAIT_S = 1_800.0
@@ -143,11 +143,13 @@ class _Replies:
             hear(state, turn.user, decide)
             take_in_call(state, turn)
             group, features = PHASES.index(phase_of(state)), self._features(state)
-            before = state.row.get(state.service)
+            expected = state.row.get(state.service)
             state.said(turn.text)
-            moves_on = not state.has_called and before is not state.row.get(state.service)
-            template = take_values_out(turn.text, turn.values, state, moves_on=moves_on)
-            self._groups[group].append((features, self._encode(template)))
+            if state.row.get(state.service) is not expected:
+                continue
+            template = take_values_out(turn.text, turn.values, state)
+            if template is not None:
+                self._groups[group].append((features, self._encode(template)))
 
     def _features(self, state: State) -> Features:
         """Hash a situation, and keep how much its features weigh."""

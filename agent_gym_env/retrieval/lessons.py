@@ -20,7 +20,7 @@ _ROWS = msgspec.json.Decoder(list[dict[str, str]])
 def learn_dialogue(chooser: LearningChooser, task: Task, state: State) -> None:
     """Go through a dialogue with the right answers at hand, and learn from each of them."""
     for index, turn in enumerate(task.turns):
-        lesson = Lesson(chooser, task, index)
+        lesson = Lesson(chooser, task, index, state)
         hear(state, turn.user, lesson.answer)
         question = call_question(state)
         if question is not None:
@@ -43,11 +43,13 @@ class Lesson:
         chooser: learns from each answer.
         task: the dialogue.
         index: of the turn.
+        state: of the conversation.
     """
 
-    def __init__(self, chooser: LearningChooser, task: Task, index: int) -> None:
+    def __init__(self, chooser: LearningChooser, task: Task, index: int, state: State) -> None:
         self._chooser = chooser
         self._task = task
+        self._state = state
         self._index = index
         self._turn = task.turns[index]
         ahead = enumerate(task.turns[index:], start=index)
@@ -73,6 +75,8 @@ class Lesson:
         if question.about == "call":
             name = self._turn.call.name if self._turn.call else None
             return question.answers.index(name) if name in question.answers else None
+        if question.about == "row":
+            return self._right_row()
         if self._call is None:
             return None
         if question.about == "mention" and question.mention is not None:
@@ -84,6 +88,11 @@ class Lesson:
         else:
             value = self._value_never_said(question.slot.name, self._call)
         return question.answers.index(value) if value in question.answers else 0
+
+    def _right_row(self) -> int:
+        """Whether the reply is about the next row."""
+        state, turn = self._state, self._turn
+        return int(turn.call is None and state.named_row(turn.text) is state.next_row())
 
     def _tool(self) -> str | None:
         """The tool that is called next for the turn's service, else the one called last."""

@@ -25,7 +25,7 @@ from agent_gym_env.retrieval.tokens import (
     tokens_of,
 )
 
-About = Literal["tool", "mention", "value", "carry", "call"]
+About = Literal["tool", "mention", "value", "carry", "row", "call"]
 
 NO_FEATURES: Features = np.array([], np.uint32)
 
@@ -45,10 +45,11 @@ class Question(NamedTuple):
 
     Attributes:
         about: the tool that the conversation heads to, the slot of a mention, the value of a listed
-            slot, the value of another service that a slot takes over, or the tool to call.
+            slot, the value of another service that a slot takes over, whether to go on to the next
+            row, or the tool to call.
         situation: features of the conversation.
         options: features of what can be chosen.
-        answers: for each option a tool's name, a slot or a value; ``None`` for "none of them".
+        answers: for each option a tool's name, a slot, a value or ``next``; ``None`` for "none".
         values: of a mention, for each option the value that the slot would get.
         slot: the slot in question, where it is about one.
         mention: the mention in question, where it is about one.
@@ -76,7 +77,7 @@ def hear(state: State, user: str, decide: Decide) -> None:
     """Take in what the user says."""
     state.turn += 1
     state.user, state.tokens, state.mentions = user, tokens_of(user), []
-    state.fresh, state.has_called = set(), False
+    state.fresh, state.has_called, state.has_moved_on = set(), False, False
     state.ready = _ready_arguments(state)
     _head_to_tool(state, decide)
     if state.tool is None:
@@ -84,6 +85,7 @@ def hear(state: State, user: str, decide: Decide) -> None:
     _fill_from_mentions(state, decide)
     _fill_listed_values(state, decide)
     _carry_over(state, decide)
+    _go_to_row(state, decide)
 
 
 def _ready_arguments(state: State) -> dict[str, dict[str, str]]:
@@ -271,13 +273,14 @@ def _fill_listed_values(state: State, decide: Decide) -> None:
     for slot in state.offer.slots[service].values():
         if not slot.values or slot.is_count or (service, slot.name) in state.fresh:
             continue
-        if not slot.is_boolean and not slot.is_known:
+        is_sure = slot.is_boolean or slot.is_known
+        if not is_sure and slot.name not in tool.required:
             continue
         answer = decide(_value_question(state, slot))
         best = 1 + int(answer[1:].argmax())
         value = slot.values[best - 1]
         enough = answer[0] if slot.is_boolean else max(answer[0], _LISTED_PROBABILITY)
-        if answer[best] > enough:
+        if is_sure and answer[best] > enough:
             state.fill(service, slot.name, value, value)
         else:
             state.suspect(service, slot.name, answer[best], value)
@@ -355,6 +358,20 @@ def _carry_question(state: State, slot: OfferedSlot, sources: dict[str, list[str
     options = [Option(NO_FEATURES, hashed("carry", flags)) for flags in described]
     words = [*_heard(state), f"new tool {state.tool_is_new}"]
     return Question("carry", hashed("carry", words), options, [None, *sources], slot=slot)
+
+
+def _go_to_row(state: State, decide: Decide) -> None:
+    """Find out whether the user asks for another one of the results."""
+    if state.next_row() is None:
+        return
+    flags = [f"fresh {bool(state.fresh)}", f"new tool {state.tool_is_new}"]
+    options = [
+        Option(NO_FEATURES, hashed("row", [f"{where} {flag}" for flag in ("always", *flags)]))
+        for where in ("stay", "next")
+    ]
+    question = Question("row", hashed("row", _heard(state)), options, [None, "next"])
+    if decide(question).argmax():
+        state.move_on()
 
 
 def call_question(state: State) -> Question | None:

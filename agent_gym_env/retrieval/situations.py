@@ -25,6 +25,7 @@ WEIGHTS = {
 
 PHASES = (
     "no call",
+    "next row",
     "query success rows",
     "query failure empty",
     "transaction success rows",
@@ -35,9 +36,9 @@ PHASES = (
 
 
 def phase_of(state: State) -> str:
-    """Tell the phase: whether a call was just made, of what kind, and how it went."""
+    """Tell the phase: whether a call was just made, of what kind and how it went, or none."""
     if not state.has_called or state.tool is None or state.status == "error":
-        return "no call"
+        return "next row" if state.has_moved_on and not state.has_called else "no call"
     kind = "query" if state.tool.is_query else "transaction"
     if kind == "query":
         return f"query {'success rows' if state.rows else 'failure empty'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -54,6 +55,7 @@ class State:
         status: of the last call.
         rows: results of the last call.
         row: for each service, the row that the conversation is about.
+        has_moved_on: whether the user's last words made it another row.
         found_phrases: canonical values by slot, for each phrase in the results so far.
         user: the user's last words.
         tokens: of the user's last words.
@@ -77,6 +79,7 @@ class State:
         self.status = ""
         self.rows: Sequence[Row] = ()
         self.row: dict[str, Row] = {}
+        self.has_moved_on = False
         self.found_phrases: dict[str, dict[str, str]] = {}
         self.user = ""
         self.tokens: list[Token] = []
@@ -179,22 +182,41 @@ class State:
     def said(self, text: str) -> None:
         """Note the agent's reply, and which row of the last results it is about."""
         self.reply = stems_of(text)
-        tool = self.offer.tools.get(self.last_call or "")
-        if tool is None or not self.rows:
-            return
+        named = self.named_row(text)
+        if named is not None:
+            self.row[self._service_of_rows] = named
+
+    def named_row(self, text: str) -> Row | None:
+        """Give the row of the last results of which a reply names most values, if it names one.
+
+        Of several that it names equally it is the one that the conversation is about already.
+        """
         lower = text.lower()
         named = [sum(_is_in(value, lower) for value in row.values()) for row in self.rows]
-        most = max(named)
-        if most:
-            self.row[tool.service] = self.rows[named.index(most)]
+        most = max(named, default=0)
+        rows = [row for row, count in zip(self.rows, named, strict=True) if count == most > 0]
+        current = self.row.get(self._service_of_rows)
+        return next((row for row in rows if row is current), rows[0] if rows else None)
 
     def next_row(self) -> Row | None:
         """Give the row behind the one that the conversation is about, if there is one."""
-        row = self.row.get(self.service)
-        for current, following in zip(self.rows, self.rows[1:], strict=False):
-            if current is row:
+        current = self.row.get(self._service_of_rows)
+        for row, following in itertools.pairwise(self.rows):
+            if row is current:
                 return following
         return None
+
+    def move_on(self) -> None:
+        """Let the conversation be about the next row."""
+        following = self.next_row()
+        if following is not None:
+            self.row[self._service_of_rows] = following
+            self.has_moved_on = True
+
+    @property
+    def _service_of_rows(self) -> str:
+        tool = self.offer.tools.get(self.last_call or "")
+        return tool.service if tool else ""
 
 
 def _is_in(value: str, lower_text: str) -> bool:

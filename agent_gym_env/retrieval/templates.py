@@ -37,15 +37,9 @@ class Hole(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Template(msgspec.Struct, frozen=True, array_like=True):
-    """A reply without its values.
-
-    Attributes:
-        parts: words and holes.
-        moves_on: whether the reply is about another row than the conversation was before.
-    """
+    """A reply without its values, as words and holes."""
 
     parts: tuple[Hole | str, ...]
-    moves_on: bool = False
 
 
 class _Span(msgspec.Struct, frozen=True, order=True):
@@ -54,43 +48,47 @@ class _Span(msgspec.Struct, frozen=True, order=True):
     hole: Hole
 
 
-def take_values_out(
-    text: str, marked: Sequence[SpokenValue], state: State, *, moves_on: bool
-) -> Template:
+def take_values_out(text: str, marked: Sequence[SpokenValue], state: State) -> Template | None:
     """Make a template of a reply.
 
     Args:
         text: the reply.
         marked: slot values that the annotation marks in it; the others are found by their words.
         state: of the conversation, when the reply has been said.
-        moves_on: as in `Template`.
+
+    Returns:
+        ``None`` where a value stays in the words, or the reply is about several rows: said in
+        another conversation it would be wrong.
     """
     spans = _marked_spans(text, marked, state)
     for span in _other_spans(text, {span.hole.slot for span in spans}, state):
-        if all(span.end <= other.start or span.start >= other.end for other in spans):
+        if _is_free(span, spans):
             spans.append(span)
+    slots = [span.hole.slot for span in spans]
     parts: list[Hole | str] = []
     position = 0
     for span in sorted(spans):
-        if span.start >= position:
-            parts += [text[position : span.start], span.hole]
-            position = span.end
+        parts += [text[position : span.start], span.hole]
+        position = span.end
     parts.append(text[position:])
-    return Template(tuple(part for part in parts if part), moves_on)
+    literal = "".join(part for part in parts if isinstance(part, str))
+    if len(set(slots)) < len(slots) or any(character.isdigit() for character in literal):
+        return None
+    return Template(tuple(part for part in parts if part))
+
+
+def _is_free(span: _Span, spans: Sequence[_Span]) -> bool:
+    return all(span.end <= other.start or span.start >= other.end for other in spans)
 
 
 def _marked_spans(text: str, marked: Sequence[SpokenValue], state: State) -> list[_Span]:
     row, arguments = _row(state), _known(state)
-    spans = []
-    position = 0
+    spans: list[_Span] = []
     for value in marked:
-        start = text.find(value.text, position)
-        if start < 0:
-            continue
-        position = start + len(value.text)
         said_by_user = value.slot not in row and value.slot in arguments
-        hole = Hole(value.slot, "argument" if said_by_user else "row", value.text)
-        spans.append(_Span(start, position, hole))
+        source: Source = "argument" if said_by_user else "row"
+        found = _find_spans(text, value.text, value.slot, source)
+        spans += [span for span in found if _is_free(span, spans)][:1]
     return spans
 
 
@@ -101,9 +99,9 @@ def _other_spans(text: str, done: set[str], state: State) -> list[_Span]:
         if slot in done or not _is_findable(state, slot, value):
             continue
         source: Source = "row" if row.get(slot) == value else "argument"
-        spans += _find_span(text, value, slot, source)
+        spans += _find_spans(text, value, slot, source)[:1]
     if state.has_called and len(state.rows) > 1:
-        spans += _find_span(text, str(len(state.rows)), "", "count")
+        spans += _find_spans(text, str(len(state.rows)), "", "count")[:1]
     return spans
 
 
@@ -114,17 +112,19 @@ def _is_findable(state: State, slot: str, value: str) -> bool:
     return len(value) >= _SHORT and value not in ("True", "False")
 
 
-def _find_span(text: str, value: str, slot: str, source: Source) -> list[_Span]:
+def _find_spans(text: str, value: str, slot: str, source: Source) -> list[_Span]:
+    """Find a value where it stands as whole words."""
     lower, wanted = text.lower(), value.lower()
     if len(lower) != len(text):  # as of a capital I with a dot: places would be shifted
         return []
+    spans = []
     start = lower.find(wanted)
-    while start >= 0:
+    while start >= 0 and wanted:
         end = start + len(wanted)
         if not (lower[start - 1 : start].isalnum() or lower[end : end + 1].isalnum()):
-            return [_Span(start, end, Hole(slot, source, text[start:end]))]
+            spans.append(_Span(start, end, Hole(slot, source, text[start:end])))
         start = lower.find(wanted, start + 1)
-    return []
+    return spans
 
 
 class Filler:
@@ -137,35 +137,33 @@ class Filler:
     def __init__(self, state: State) -> None:
         self._state = state
         self._row = _row(state)
-        self._next_row = state.next_row()
         self._arguments = _known(state)
         self._stand_ins: dict[tuple[str, str, int], list[str]] = {}
 
     def fill(self, template: Template) -> str | None:
         """Say a template; ``None`` if a value is lacking."""
-        row = self._next_row if template.moves_on else self._row
-        if row is None:
-            return None
         said = []
         taken: dict[str, str] = {}
         for part in template.parts:
-            text = part if isinstance(part, str) else self._say(part, row, taken)
+            text = part if isinstance(part, str) else self._say(part, taken)
             if text is None:
                 return None
             said.append(text)
         return "".join(said)
 
-    def _say(self, hole: Hole, row: Row, taken: dict[str, str]) -> str | None:
+    def _say(self, hole: Hole, taken: dict[str, str]) -> str | None:
         state = self._state
         if hole.source == "count":
             return str(len(state.rows)) if state.has_called and state.rows else None
-        value = self._value(hole, row, taken)
+        value = self._value(hole, taken)
         if value is None or value in ("True", "False"):
             return None
         return say(value, like=hole.like, dates=state.vocabulary.dates, today=state.today)
 
-    def _value(self, hole: Hole, row: Row, taken: dict[str, str]) -> str | None:
-        pools = (row, self._arguments) if hole.source == "row" else (self._arguments, row)
+    def _value(self, hole: Hole, taken: dict[str, str]) -> str | None:
+        pools = [self._row, self._arguments]
+        if hole.source == "argument":
+            pools.reverse()
         for pool in pools:
             name = taken.get(hole.slot) or self._stand_in(hole, pool, taken)
             if name is not None and name in pool:

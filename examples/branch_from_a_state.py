@@ -1,8 +1,10 @@
 """Branches from one state: several answers to the same conversation, as preference pairs need."""
 
+from typing import Any
+
 import gymnasium as gym
 
-env = gym.make("agent_gym_env:SGD-v0", split="train", reward="balanced")
+env: Any = gym.make("agent_gym_env:SGD-v0", split="train", reward="balanced")
 observation, info = env.reset(seed=1)
 env.step(env.unwrapped.recorded_action())
 state = env.unwrapped.get_state()  # plain JSON: keep it, send it, come back to it

@@ -1,10 +1,11 @@
 """One dialogue of the sample corpus, played by hand: look, call a tool, answer."""
 
 import json
+from typing import Any
 
 import gymnasium as gym
 
-env = gym.make("agent_gym_env:SGD-v0", split="dev", reward="balanced", render_mode="ansi")
+env: Any = gym.make("agent_gym_env:SGD-v0", split="dev", reward="balanced", render_mode="ansi")
 observation, info = env.reset(seed=4)
 print("user:", observation["user"])
 for tool in json.loads(observation["tools"]):

@@ -60,9 +60,13 @@ class Score(msgspec.Struct, frozen=True, gc=False):
 class Reward(Protocol):
     """Scores closed turns. Implementations hold no state of a dialogue."""
 
-    name: str
-    parts: tuple[str, ...]
-    """Names of the components, the same for each turn."""
+    @property
+    def name(self) -> str:
+        """What episodes and reports call the reward."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the components, the same for each turn."""
 
     def score(self, turn: ClosedTurn) -> Score:
         """Score a turn."""

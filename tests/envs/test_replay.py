@@ -53,6 +53,10 @@ class Closed:
         """Move on."""
         self.turns += 1
 
+    def full_name(self, name: str) -> str:
+        """Leave a name as it is."""
+        return name
+
     def execute(self, call: ToolCall) -> ToolResult:
         """Refuse a call."""
         return ToolResult(call.name, "failure", [{"turn": str(self.turns)}])

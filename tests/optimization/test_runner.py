@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -112,6 +113,21 @@ def test_a_strategy_improves_the_score_with_the_arguments_that_users_get(
         f"| {result.duration_s:.0f} |"
     )
     assert result.difference.verdict == "better"
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:::litellm", "ignore:::pydantic")
+def test_a_run_through_litellm_and_geminis_protocol_is_the_same(
+    runner: Runner, server: LMServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("litellm") is None:  # imported like this it would ask the network
+        pytest.skip("litellm is missing: pip install -e '.[llm]'")
+    monkeypatch.setenv("GOOGLE_API_KEY", "not-a-key-at-all")
+    model = {"model": "gemini/gemini-2.5-flash", "api_base": server.gemini_base}
+    result = runner("mipro", model=model).run()
+    assert {request.protocol for request in server.requests} == {"gemini"}
+    assert result.counts.cost_usd > 0
+    assert no_events(result)["rewards"] == no_events(runner("mipro").run())["rewards"]
 
 
 def test_both_files_are_written_and_say_the_same(runner: Runner, tmp_path: Path) -> None:

@@ -68,8 +68,7 @@ class RemoteLM:
         self._scrubber = Scrubber(transport.secrets)
         self._breaker = KeyBreaker(self.name)
         self._cache = None if cache is None else ResponseCache(cache)
-        self._in_flight: dict[str, asyncio.Task[Response | LMError]] = {}
-        self._slots: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
+        self._traffic: _Traffic | None = None
         # Also when nobody closes the client: aiohttp complains of connections left open.
         self._finalizer = weakref.finalize(self, BACKGROUND.finish, transport.aclose)
 
@@ -86,7 +85,7 @@ class RemoteLM:
 
     def close(self) -> None:
         """Let go of connections."""
-        self._finalizer()
+        BACKGROUND.finish(self._transport.aclose)
 
     async def _answer_all(self, requests: Sequence[Request]) -> list[Response | LMError]:
         tasks = [asyncio.ensure_future(self._answer(request)) for request in requests]
@@ -102,36 +101,38 @@ class RemoteLM:
         begun = time.monotonic()
         key = cache_key(self._transport.identity, request)
         known = self._cache.read(key)
-        if known is None and key in self._in_flight:
-            # The same is being asked: one answer serves both.
-            outcome = await asyncio.shield(self._in_flight[key])
-            if isinstance(outcome, LMError):
-                return outcome
-            known = outcome
         if known is not None:
             return _from_cache(known, time.monotonic() - begun)
-        task = self._in_flight[key] = asyncio.ensure_future(self._ask_in_turn(request))
+        in_flight = self._on_this_loop().in_flight
+        if key in in_flight:
+            # The same is being asked: one answer serves both.
+            outcome = await asyncio.shield(in_flight[key])
+            if isinstance(outcome, LMError):
+                return outcome
+            return _from_cache(outcome, time.monotonic() - begun)
+        task = in_flight[key] = asyncio.ensure_future(self._ask_in_turn(request))
         try:
             outcome = await task
         finally:
             task.cancel()
-            del self._in_flight[key]
+            del in_flight[key]
         if isinstance(outcome, Response):
             self._cache.write(key, outcome)
         return outcome
 
     async def _ask_in_turn(self, request: Request) -> Response | LMError:
-        async with self._slot():
+        async with self._on_this_loop().slots:
             try:
                 return await self._ask(request)
             except LMError as error:
                 return error
 
-    def _slot(self) -> asyncio.Semaphore:
+    def _on_this_loop(self) -> _Traffic:
+        """Give what belongs to the running loop; a forked child runs another one."""
         loop = asyncio.get_running_loop()
-        if self._slots is None or self._slots[0] is not loop:
-            self._slots = loop, asyncio.Semaphore(self.limits.concurrency)
-        return self._slots[1]
+        if self._traffic is None or self._traffic.loop is not loop:
+            self._traffic = _Traffic(loop, self.limits.concurrency)
+        return self._traffic
 
     async def _ask(self, request: Request) -> Response:
         """Ask until there is an answer, a refusal, or no time or try left."""
@@ -230,6 +231,15 @@ class RemoteLM:
     def _message(self, what: str, failure: Failure) -> str:
         status = "" if failure.status is None else f" (HTTP {failure.status})"
         return f"{self.name} {what}{status}: {failure.reason}"
+
+
+class _Traffic:
+    """What is under way on one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, concurrency: int) -> None:
+        self.loop = loop
+        self.slots = asyncio.Semaphore(concurrency)
+        self.in_flight: dict[str, asyncio.Task[Response | LMError]] = {}
 
 
 class _Bill:

@@ -64,12 +64,16 @@ class Scrubber:
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         given = {secret.reveal() for secret in secrets}
         values = {v for v in given | set(_environment_secrets()) if len(v) >= _MIN_LENGTH}
-        forms = sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, forms))) if forms else None
+        forms = {form for value in values for form in _forms(value)}
+        self._known = sorted(forms, key=len, reverse=True)
 
     def known(self, text: str) -> str:
         """Take out the known secrets and nothing else: for what a model says."""
-        return self._known.sub(REDACTED, text) if self._known else text
+        for form in self._known:
+            # A search for each is many times faster than one pattern with them all.
+            if form in text:
+                text = text.replace(form, REDACTED)
+        return text
 
     def all(self, text: str) -> str:
         """Take out all that is or looks like a secret: for messages of errors."""

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.corpus.words import words
 from agent_gym_env.retrieval.conversation import Conversations
-from agent_gym_env.retrieval.listening import call_question, decided_by
+from agent_gym_env.retrieval.heading import call_question
 from agent_gym_env.retrieval.memory import Memory
+from agent_gym_env.retrieval.questions import decided_by
 from agent_gym_env.retrieval.situations import PHASES, hashed_situation, phase_of, situation_of
 from agent_gym_env.retrieval.state import State
 from agent_gym_env.retrieval.templates import Filler
@@ -27,8 +28,8 @@ _VOTERS = 30
 _SHARPNESS = 2.0
 """Exponent of a neighbour's similarity in its vote."""
 
-_ALIKE = 0.6
-"""Replies more alike than this are one choice; found with the Jaccard similarity of their words."""
+_SCHEMA_SCORE = 0.01
+"""Of a reply that is made of the schema: less than any neighbour's is worth."""
 
 _LAST_RESORT = "Is there anything else I can help you with?"
 
@@ -96,17 +97,16 @@ class CandidateGenerator:
         return proposed
 
     def _replies(self, state: State, share: float) -> list[Candidate]:
+        """Propose replies; the best one's score is the probability that no call is due."""
         replies = self._neighbours_replies(state)
-        scores = _agreement(replies)
-        best = max(scores, default=1.0)
-        voted = [
-            Candidate(Action(text=reply.text), share * float(score / best), "neighbour")
-            for reply, score in zip(replies, scores, strict=True)
+        proposed = [
+            Candidate(Action(text=reply.text), share * reply.vote, "neighbour")
+            for reply in _by_agreement(replies)
         ]
         said = {reply.text for reply in replies}
-        made_up = [text for text in _schema_replies(state) if text not in said]
-        lowest = share * 0.01
-        return voted + [Candidate(Action(text=text), lowest, "schema") for text in made_up]
+        made_up = (text for text in _schema_replies(state) if text not in said)
+        least = share * _SCHEMA_SCORE
+        return proposed + [Candidate(Action(text=text), least, "schema") for text in made_up]
 
     def _neighbours_replies(self, state: State) -> list[_Reply]:
         """Say, with this conversation's values, what was said in the most similar situations."""
@@ -123,26 +123,41 @@ class CandidateGenerator:
         return [_Reply(text, vote) for text, vote in votes.items()]
 
 
-def _agreement(replies: Sequence[_Reply]) -> NDArray[np.float64]:
-    """Give each reply's mean similarity to all, weighed by their votes: what most would say.
+def _by_agreement(replies: Sequence[_Reply]) -> list[_Reply]:
+    """Put first what most would say, then what says most otherwise; votes become scores to 1.
 
     The reply of the highest expected similarity, not the nearest neighbour's, is the best guess at
-    an unknown one (minimum Bayes risk, Kumar and Byrne, 2004).
+    an unknown one (minimum Bayes risk, Kumar and Byrne, 2004). Those behind it are worth the less,
+    the more they say the same as one before them.
     """
+    if not replies:
+        return []
+    votes = np.array([reply.vote for reply in replies])
+    similarity = _similarities([reply.text for reply in replies])
+    agreement = similarity @ votes
+    order = np.argsort(-agreement, kind="stable")
+    ranked = similarity[np.ix_(order, order)]
+    novelty = 1.0 - np.tril(ranked, -1).max(axis=1)
+    scores = agreement[order] * novelty / max(agreement[order[0]], 1e-12)
+    return [
+        _Reply(replies[place].text, float(score))
+        for place, score in zip(order, scores, strict=True)
+    ]
+
+
+def _similarities(texts: Sequence[str]) -> NDArray[np.float64]:
+    """Give the Jaccard similarity of the sets of words of each two texts."""
     vocabulary: dict[bytes, int] = {}
     said = [
-        {vocabulary.setdefault(word, len(vocabulary)) for word in words(reply.text)}
-        for reply in replies
+        [vocabulary.setdefault(word, len(vocabulary)) for word in words(text)] for text in texts
     ]
-    has = np.zeros((len(replies), len(vocabulary)), np.float32)
-    for row, indices in zip(has, said, strict=True):
-        row[list(indices)] = 1.0
+    has = np.zeros((len(texts), max(len(vocabulary), 1)))
+    for row, places in zip(has, said, strict=True):
+        row[places] = 1.0
     sizes = has.sum(axis=1)
     shared = has @ has.T
-    similarity = shared / np.maximum(sizes[:, None] + sizes[None, :] - shared, 1.0)
-    votes = np.array([reply.vote for reply in replies])
-    agreement: NDArray[np.float64] = similarity @ votes / max(votes.sum(), 1e-12)
-    return agreement
+    similarities: NDArray[np.float64] = shared / np.maximum(sizes[:, None] + sizes - shared, 1.0)
+    return similarities
 
 
 def _schema_replies(state: State) -> list[str]:

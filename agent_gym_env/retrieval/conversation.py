@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.corpus.values import value_text
-from agent_gym_env.retrieval.listening import Decide, hear
+from agent_gym_env.retrieval.listening import hear
 from agent_gym_env.retrieval.offer import Offer
+from agent_gym_env.retrieval.questions import Decide
 from agent_gym_env.retrieval.state import State
 from agent_gym_env.retrieval.vocabulary import Vocabulary
 from agent_gym_env.types import Observation

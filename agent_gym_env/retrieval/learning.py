@@ -16,9 +16,10 @@ from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
 from agent_gym_env.retrieval.chooser import Chooser, LearningChooser
 from agent_gym_env.retrieval.index import Index, build_index
 from agent_gym_env.retrieval.lessons import learn_dialogue, take_in_call
-from agent_gym_env.retrieval.listening import Decide, decided_by, hear
+from agent_gym_env.retrieval.listening import hear
 from agent_gym_env.retrieval.memory import Memory
 from agent_gym_env.retrieval.offer import Offer
+from agent_gym_env.retrieval.questions import Decide, decided_by
 from agent_gym_env.retrieval.situations import (
     PHASES,
     WEIGHTS,
@@ -31,7 +32,7 @@ from agent_gym_env.retrieval.templates import take_values_out
 from agent_gym_env.retrieval.tokens import Features
 from agent_gym_env.retrieval.vocabulary import Vocabulary, VocabularyBuilder
 
-MEMORY_FORMAT = 3
+MEMORY_FORMAT = 4
 """Part of the file's name: raised with any change of what is learned or how."""
 
 _WAIT_S = 1_800.0

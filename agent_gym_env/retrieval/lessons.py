@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from agent_gym_env.corpus.task import RecordedCall, Task, Turn
 from agent_gym_env.retrieval.chooser import LearningChooser
-from agent_gym_env.retrieval.listening import Question, call_question, hear
+from agent_gym_env.retrieval.heading import call_question
+from agent_gym_env.retrieval.listening import hear
 from agent_gym_env.retrieval.mentions import Mention
 from agent_gym_env.retrieval.offer import OfferedSlot
+from agent_gym_env.retrieval.questions import Question
 from agent_gym_env.retrieval.state import State, is_same
 from agent_gym_env.retrieval.tokens import phrase_key, stems_of
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from agent_gym_env.corpus.sgd import DONTCARE
@@ -137,6 +139,7 @@ class Offer:
         tools: by name.
         of_service: the tools of each service.
         slots: for each service, the arguments of its tools by name.
+        listed_phrases: for each service, the slots that list a value, by the value's phrase.
     """
 
     def __init__(self, tools_json: str, vocabulary: Vocabulary) -> None:
@@ -152,3 +155,15 @@ class Offer:
             slots = self.slots.setdefault(tool.service, {})
             for name, slot in tool.slots.items():
                 slots.setdefault(name, slot)
+        self.listed_phrases = {
+            service: _listed_phrases(slots.values()) for service, slots in self.slots.items()
+        }
+
+
+def _listed_phrases(slots: Iterable[OfferedSlot]) -> dict[str, set[str]]:
+    phrases: dict[str, set[str]] = {}
+    for slot in slots:
+        if not slot.is_boolean and not slot.is_count:
+            for value in slot.values:
+                phrases.setdefault(phrase_key(value), set()).add(slot.name)
+    return phrases

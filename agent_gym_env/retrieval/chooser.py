@@ -45,11 +45,15 @@ class Chooser:
     def probabilities(self, situation: Features, options: Sequence[Option]) -> NDArray[np.float64]:
         """Give the probability of each option, shape ``(options,)``."""
         sides = [np.concatenate(option) for option in options]
-        return self._softmax(_buckets(situation, np.concatenate(sides)), _starts(sides))
+        return self._softmax(_buckets(situation, np.concatenate(sides)), sides)
 
-    def _softmax(self, buckets: NDArray[np.uint32], starts: list[int]) -> NDArray[np.float64]:
+    def _softmax(
+        self, buckets: NDArray[np.uint32], sides: Sequence[Features]
+    ) -> NDArray[np.float64]:
         columns = self.weights[buckets].sum(axis=0, dtype=np.float64)
-        scores = np.add.reduceat(columns, starts)
+        sums = np.concatenate(([0.0], np.cumsum(columns)))
+        ends = np.cumsum([len(side) for side in sides])
+        scores = np.diff(sums[ends], prepend=0.0)
         exponentials = np.exp(scores - scores.max())
         probabilities: NDArray[np.float64] = exponentials / exponentials.sum()
         return probabilities
@@ -86,8 +90,8 @@ class LearningChooser(Chooser):
     def learn(self, situation: Features, options: Sequence[Option], right: int) -> None:
         """Take one step towards the right option."""
         sides = self._thinned(options)
-        buckets, starts = _buckets(situation, np.concatenate(sides)), _starts(sides)
-        errors = self._softmax(buckets, starts)
+        buckets = _buckets(situation, np.concatenate(sides))
+        errors = self._softmax(buckets, sides)
         errors[right] -= 1.0
         if -errors[right] < _SURE:
             return
@@ -107,13 +111,6 @@ class LearningChooser(Chooser):
             np.concatenate((option.words[row[:length]], option.flags))
             for option, row, length in zip(options, kept, lengths, strict=True)
         ]
-
-
-def _starts(sides: Sequence[Features]) -> list[int]:
-    starts = [0]
-    for side in sides[:-1]:
-        starts.append(starts[-1] + len(side))
-    return starts
 
 
 def _buckets(situation: Features, columns: Features) -> NDArray[np.uint32]:

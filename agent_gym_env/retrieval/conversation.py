@@ -98,14 +98,13 @@ def _goes_on(known: str, said: str) -> bool:
 
 
 def _take_in(state: State, messages: list[_Message], decide: Decide) -> None:
-    arguments: list[dict[str, str]] = []
     for message in messages:
         if message.role == "user":
             hear(state, message.content or "", decide)
         elif message.role == "tool":
-            _take_in_result(state, message.content or "", arguments.pop(0) if arguments else {})
+            _take_in_result(state, message.content or "")
         elif message.tool_calls:
-            arguments = [_arguments_of(call) for call in message.tool_calls]
+            state.awaited = [_arguments_of(call) for call in message.tool_calls]
         elif message.role == "assistant":
             state.said(message.content or "")
 
@@ -115,7 +114,8 @@ def _arguments_of(call: _Call) -> dict[str, str]:
     return {name: value_text(value) for name, value in arguments.items()}
 
 
-def _take_in_result(state: State, content: str, arguments: dict[str, str]) -> None:
+def _take_in_result(state: State, content: str) -> None:
+    arguments = state.awaited.pop(0) if state.awaited else {}
     result = _RESULT.decode(content)
     if result.status == "error" or result.results is None:
         state.refused()

@@ -55,6 +55,8 @@ class Index(NamedTuple):
         return [Neighbour(first + int(each), float(similarities[each])) for each in nearest]
 
     def _known(self, query: Features) -> NDArray[np.int64]:
+        if not len(self.features):
+            return np.array([], np.int64)
         wanted = np.unique(query)
         places = np.searchsorted(self.features, wanted)
         places = np.minimum(places, len(self.features) - 1)

@@ -147,11 +147,11 @@ class Lesson:
         return None
 
     def _closeness(self, index: int, slot: OfferedSlot) -> int:
-        """How many of a slot's words the user says, or the agent just before."""
+        """How much the turn speaks of a slot; the user's words count more than the agent's."""
         turns = self._task.turns
         before = turns[index - 1].text if index else ""
-        words = stems_of(turns[index].user) + stems_of(before)
-        return len(slot.words.intersection(words))
+        said, asked = stems_of(turns[index].user), stems_of(before)
+        return 2 * len(slot.words.intersection(said)) + len(slot.words.intersection(asked))
 
     def _value_never_said(self, slot: str, call: RecordedCall) -> str | None:
         """The next call's value, if the user does not say it before the call."""

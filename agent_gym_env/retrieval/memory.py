@@ -16,6 +16,17 @@ from agent_gym_env.retrieval.index import Index
 from agent_gym_env.retrieval.templates import Template
 from agent_gym_env.retrieval.vocabulary import Vocabulary
 
+# What numpy and the standard library raise on damaged bytes.
+_DAMAGE = (
+    ValueError,
+    KeyError,
+    IndexError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    msgspec.MsgspecError,
+)
+
 
 class Memory:
     """What a split teaches: words, choices, and replies by situation.
@@ -72,8 +83,9 @@ class Memory:
             FileNotFoundError: it is not there.
             ValueError: it is damaged.
         """
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file:
+            try:
+                arrays = np.load(file, allow_pickle=False)
                 return cls(
                     msgspec.json.decode(arrays["vocabulary"].tobytes(), type=Vocabulary),
                     Chooser(arrays["choices"]),
@@ -81,5 +93,5 @@ class Memory:
                     arrays["templates"].tobytes(),
                     arrays["template_begins"],
                 )
-        except (KeyError, EOFError, zipfile.BadZipFile, zlib.error, msgspec.MsgspecError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
+            except _DAMAGE as error:
+                raise ValueError(f"{path} is damaged: {error}") from error

@@ -50,6 +50,7 @@ class State:
         fresh: (service, slot) of what the last user turn filled or changed.
         ready: arguments of the tools that could be called already before the last user turn.
         calls: last arguments of each tool that was called.
+        awaited: arguments of calls whose results are still to come, in order.
         last_call: name of the tool called last.
         has_called: whether a call was made since the user's last words.
         status: of the last call.
@@ -74,6 +75,7 @@ class State:
         self.fresh: set[tuple[str, str]] = set()
         self.ready: dict[str, dict[str, str]] = {}
         self.calls: dict[str, dict[str, str]] = {}
+        self.awaited: list[dict[str, str]] = []
         self.last_call: str | None = None
         self.has_called = False
         self.status = ""

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -17,6 +18,29 @@ def test_texts_that_share_words_lie_closer_together() -> None:
     encoder = HashingEncoder(dim=512)
     one, like, other = encoder.encode(["a table for two", "a table for six", "play some jazz"])
     assert one @ like > one @ other
+
+
+def test_one_word_lies_in_the_bucket_and_has_the_sign_of_its_crc() -> None:
+    crc = zlib.crc32(b"tea")
+    vector = HashingEncoder(dim=16).encode(["Tea"])[0]
+    assert vector[(crc & (2**31 - 1)) % 16] == (-1.0 if crc >> 31 else 1.0)
+    assert np.count_nonzero(vector) == 1
+
+
+def test_pairs_of_words_tell_word_order() -> None:
+    texts = ["from Rome to Oslo", "to Oslo from Rome"]
+    one, other = HashingEncoder(dim=4096).encode(texts)
+    assert one @ other < 0.99
+    one, other = HashingEncoder(dim=4096, ngrams=1).encode(texts)
+    assert one @ other == pytest.approx(1.0)
+
+
+def test_no_texts_give_no_rows() -> None:
+    assert HashingEncoder(dim=8).encode([]).shape == (0, 8)
+
+
+def test_lone_surrogates_are_words_like_any_other() -> None:
+    assert np.isfinite(HashingEncoder().encode(["\ud800 tea"])).all()
 
 
 def test_case_and_punctuation_do_not_count() -> None:

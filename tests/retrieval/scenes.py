@@ -1,0 +1,56 @@
+"""A tea shop as an agent finds it: its tools, what is known of words, and answers by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_gym_env.corpus.sgd import TODAY
+from agent_gym_env.corpus.tool_specs import tool_specs, tools_json
+from agent_gym_env.retrieval.offer import Offer
+from agent_gym_env.retrieval.questions import Decide, Question
+from agent_gym_env.retrieval.state import State
+from agent_gym_env.retrieval.vocabulary import Vocabulary
+from tests.corpora import CAKES, TEAS
+
+TOOLS = tool_specs([TEAS, CAKES])
+FIND = "Teas_1-FindTea"
+ORDER = "Teas_1-Order"
+SENCHA = {"name": "Sencha", "kind": "green", "origin": "Uji", "price": "9"}
+GYOKURO = {"name": "Gyokuro", "kind": "green", "origin": "Yame", "price": "30"}
+
+
+def vocabulary() -> Vocabulary:
+    """What a train split would have taught of the shop's words."""
+    return Vocabulary(
+        common={"i", "do", "send", "the", "is"},
+        kinds={"gram": {"number": 9}, "day": {"date": 9}, "name": {"text": 9}},
+        query_verbs={"find": 1, "order": -2},
+        listed_words={"green", "black"},
+    )
+
+
+def offer() -> Offer:
+    """The tools of the tea shop and of the cake shop."""
+    return Offer(tools_json(TOOLS, ["Teas_1", "Cakes_1"]), vocabulary())
+
+
+def state(tool: str | None = FIND) -> State:
+    """A conversation that heads to a tool."""
+    scene = State(offer(), TODAY)
+    scene.tool = None if tool is None else scene.offer.tools[tool]
+    return scene
+
+
+def answering(answer: Callable[[Question], str | None]) -> Decide:
+    """Answer each question with certainty; what is no option counts as "none"."""
+
+    def decide(question: Question) -> NDArray[np.float64]:
+        wanted = answer(question)
+        certain = np.zeros(len(question.options))
+        certain[question.answers.index(wanted) if wanted in question.answers else 0] = 1.0
+        return certain
+
+    return decide

@@ -25,7 +25,8 @@ def observation(*messages: dict[str, Any], tools: str = "[]") -> Observation:
 def played(env: SGDEnv) -> list[Observation]:
     """What an agent sees that always says the same."""
     seen, _ = env.reset(options={"dialogue_id": "1_00000"})
-    observations, over = [seen], False
+    observations: list[Observation] = [seen]
+    over = False
     while not over:
         seen, _, over, _, _ = env.step("Certainly.")
         observations.append(seen)
@@ -34,7 +35,7 @@ def played(env: SGDEnv) -> list[Observation]:
 
 def test_candidates_do_not_hang_on_what_was_recorded(
     generator: CandidateGenerator, tiny_corpus: Path, tmp_path: Path
-):
+) -> None:
     other = msgspec.json.decode(msgspec.json.encode(DEV), type=list[Any])
     for dialogue in other:
         for turn in dialogue["turns"]:
@@ -50,7 +51,7 @@ def test_candidates_do_not_hang_on_what_was_recorded(
 
 def test_the_best_candidate_comes_first_and_none_comes_twice(
     generator: CandidateGenerator, tiny_corpus: Path
-):
+) -> None:
     for seen in played(SGDEnv(tiny_corpus, "dev")):
         found = generator.candidates(seen, 20)
         scores = [candidate.score for candidate in found]
@@ -61,12 +62,14 @@ def test_the_best_candidate_comes_first_and_none_comes_twice(
         assert generator.candidates(seen, 1) == found[:1]
 
 
-def test_asking_twice_gives_the_same(generator: CandidateGenerator, tiny_corpus: Path):
+def test_asking_twice_gives_the_same(generator: CandidateGenerator, tiny_corpus: Path) -> None:
     for seen in played(SGDEnv(tiny_corpus, "dev")):
         assert generator.candidates(seen, 9) == generator.candidates(seen, 9)
 
 
-def test_no_second_call_is_proposed_in_a_turn(generator: CandidateGenerator, tiny_corpus: Path):
+def test_no_second_call_is_proposed_in_a_turn(
+    generator: CandidateGenerator, tiny_corpus: Path
+) -> None:
     env = SGDEnv(tiny_corpus)
     env.reset(options={"dialogue_id": "1_00000"})
     seen, *_ = env.step(
@@ -78,14 +81,14 @@ def test_no_second_call_is_proposed_in_a_turn(generator: CandidateGenerator, tin
     }
 
 
-def test_there_is_something_to_say_without_tools(generator: CandidateGenerator):
+def test_there_is_something_to_say_without_tools(generator: CandidateGenerator) -> None:
     (only, *_) = generator.candidates(observation({"role": "user", "content": "Hello"}), 5)
     assert only.action.text
 
 
 def test_missing_arguments_are_asked_for_in_the_words_of_the_schema(
     generator: CandidateGenerator, tiny_corpus: Path
-):
+) -> None:
     env = SGDEnv(tiny_corpus, "dev")
     seen, _ = env.reset(options={"dialogue_id": "1_00000"})
     empty = observation({"role": "user", "content": "hm"}, tools=seen["tools"])

@@ -25,23 +25,23 @@ def taught(**options: float) -> LearningChooser:
     return chooser
 
 
-def test_without_lessons_all_options_are_equally_probable():
+def test_without_lessons_all_options_are_equally_probable() -> None:
     chances = Chooser().probabilities(said("tea"), [option("tea"), option("cake"), option("jam")])
     assert chances == pytest.approx([1 / 3] * 3)
 
 
-def test_it_learns_which_words_go_with_which_option():
+def test_it_learns_which_words_go_with_which_option() -> None:
     chances = taught().probabilities(said("cake"), [option("find", "tea"), option("find", "cake")])
     assert chances.argmax() == 1
     assert chances.sum() == pytest.approx(1.0)
 
 
-def test_an_option_never_met_is_known_by_the_words_it_shares():
+def test_an_option_never_met_is_known_by_the_words_it_shares() -> None:
     chances = taught().probabilities(said("tea"), [option("bake", "cake"), option("brew", "tea")])
     assert chances.argmax() == 1
 
 
-def test_the_order_of_options_does_not_matter():
+def test_the_order_of_options_does_not_matter() -> None:
     chooser = taught()
     one, other, third = option("tea"), option("cake"), option("jam")
     forwards = chooser.probabilities(said("tea"), [one, other, third])
@@ -49,7 +49,7 @@ def test_the_order_of_options_does_not_matter():
     assert forwards == pytest.approx(backwards[::-1])
 
 
-def test_with_all_words_left_out_flags_alone_are_learned():
+def test_with_all_words_left_out_flags_alone_are_learned() -> None:
     chooser = LearningChooser(np.random.default_rng(0), drop_all=1.0)
     options = [option("tea", flags=("none",)), option("tea", flags=("next",))]
     for _ in range(1000):
@@ -58,11 +58,11 @@ def test_with_all_words_left_out_flags_alone_are_learned():
     assert chooser.probabilities(said("another"), other_words)[1] > 0.9
 
 
-def test_the_same_draws_teach_the_same():
+def test_the_same_draws_teach_the_same() -> None:
     assert np.array_equal(taught().weights, taught().weights)
 
 
-def test_options_may_have_no_features():
+def test_options_may_have_no_features() -> None:
     bare = Option(NOTHING, hashed("flag", ["none"]))
     chances = Chooser().probabilities(said(), [option(), bare, option("tea"), option()])
     assert chances == pytest.approx([1 / 4] * 4)

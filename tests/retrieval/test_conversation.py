@@ -45,7 +45,7 @@ def known(state: State) -> tuple[Any, ...]:
     return state.turn, state.calls, state.row, state.values, state.reply, state.user
 
 
-def test_a_conversation_is_taken_in_message_by_message():
+def test_a_conversation_is_taken_in_message_by_message() -> None:
     state = conversations().follow(observation(MESSAGES))
     assert state.turn == 2
     assert state.calls == {FIND: {"kind": "green"}}
@@ -54,14 +54,14 @@ def test_a_conversation_is_taken_in_message_by_message():
     assert (state.user, state.has_called) == ("Yes", False)
 
 
-def test_following_along_comes_to_the_same_as_reading_all_at_once():
+def test_following_along_comes_to_the_same_as_reading_all_at_once() -> None:
     along = conversations()
     for count in range(1, len(MESSAGES) + 1):
         state = along.follow(observation(MESSAGES[:count]))
         assert known(state) == known(conversations().follow(observation(MESSAGES[:count])))
 
 
-def test_conversations_may_take_turns_and_branch():
+def test_conversations_may_take_turns_and_branch() -> None:
     mixed = conversations()
     other = [{"role": "user", "content": "Black tea"}, *MESSAGES[1:]]
     branch = [*MESSAGES[:4], {"role": "user", "content": "No"}]
@@ -70,19 +70,19 @@ def test_conversations_may_take_turns_and_branch():
         assert known(mixed.follow(observation(messages))) == expected
 
 
-def test_the_same_observation_is_the_same_conversation():
+def test_the_same_observation_is_the_same_conversation() -> None:
     followed = conversations()
     assert followed.follow(observation(MESSAGES)) is followed.follow(observation(MESSAGES))
 
 
 @pytest.mark.parametrize("kind", [7, True, None, ["green"]])
-def test_arguments_of_any_json_type_are_read(kind: Any):
+def test_arguments_of_any_json_type_are_read(kind: Any) -> None:
     messages = [MESSAGES[0], call(FIND, kind=kind), result(FIND, results=[SENCHA])]
     arguments = conversations().follow(observation(messages)).calls[FIND]
     assert isinstance(arguments["kind"], str)
 
 
-def test_a_refused_call_is_no_call():
+def test_a_refused_call_is_no_call() -> None:
     messages = [MESSAGES[0], call("Nothing"), result("Nothing", "error", error="unknown_tool: …")]
     state = conversations().follow(observation(messages))
     assert (state.calls, state.has_called, state.status) == ({}, True, "error")

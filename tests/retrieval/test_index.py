@@ -11,32 +11,32 @@ def features(*numbers: int) -> np.ndarray:
     return np.array(numbers, np.uint32)
 
 
-def test_the_document_that_shares_most_rare_features_is_nearest():
+def test_the_document_that_shares_most_rare_features_is_nearest() -> None:
     index = build_index([[features(1, 2), features(1, 3), features(1, 4)]], WEIGHTS)
     assert [each.document for each in index.search(0, features(1, 3), 1)] == [1]
 
 
-def test_groups_are_searched_apart():
+def test_groups_are_searched_apart() -> None:
     index = build_index([[features(1, 2)], [features(1, 3), features(2, 4)]], WEIGHTS)
     assert {each.document for each in index.search(1, features(2), 9)} == {1, 2}
     assert index.search(1, features(2), 1)[0].document == 2
 
 
-def test_a_group_without_documents_has_no_neighbours():
+def test_a_group_without_documents_has_no_neighbours() -> None:
     index = build_index([[], [features(1), features(2)]], WEIGHTS)
     assert index.search(0, features(1), 5) == []
 
 
-def test_an_index_without_documents_has_no_neighbours():
+def test_an_index_without_documents_has_no_neighbours() -> None:
     assert build_index([[]], WEIGHTS).search(0, features(1), 5) == []
 
 
-def test_unknown_features_say_nothing():
+def test_unknown_features_say_nothing() -> None:
     index = build_index([[features(1), features(2)]], WEIGHTS)
     assert {each.similarity for each in index.search(0, features(9), 5)} == {0.0}
 
 
-def test_weights_count():
+def test_weights_count() -> None:
     heavy = build_index([[features(1, 5), features(2, 6), features(3)]], {**WEIGHTS, 2: 3.0})
     assert heavy.search(0, features(1, 2), 1)[0].document == 1
 
@@ -45,7 +45,7 @@ documents = st.lists(st.sets(st.integers(0, 11), min_size=1, max_size=6), min_si
 
 
 @given(documents, st.sets(st.integers(0, 11), min_size=1))
-def test_neighbours_are_those_of_the_cosine(found: list[set[int]], query: set[int]):
+def test_neighbours_are_those_of_the_cosine(found: list[set[int]], query: set[int]) -> None:
     index = build_index([[features(*document) for document in found]], WEIGHTS)
     count = {f: sum(f in document for document in found) for f in range(12)}
     idf = {f: np.log(len(found) / count[f]) if count[f] else 0.0 for f in range(12)}

@@ -59,34 +59,34 @@ def listen(scene: State, turn: Turn, lesson: Lesson) -> dict[str, str | None]:
     return given
 
 
-def test_the_tool_is_the_one_that_is_called_next():
+def test_the_tool_is_the_one_that_is_called_next() -> None:
     assert answers_in(0)["tool"] == FIND
     assert answers_in(2)["tool"] == ORDER
 
 
-def test_after_the_last_call_the_tool_stays():
+def test_after_the_last_call_the_tool_stays() -> None:
     assert answers_in(4)["tool"] == ORDER
 
 
-def test_a_mention_fills_the_slot_that_gets_its_value():
+def test_a_mention_fills_the_slot_that_gets_its_value() -> None:
     assert answers_in(0)["green"] == "kind"
     assert answers_in(2)["50"] == "grams"
 
 
-def test_a_call_is_due_where_one_was_recorded():
+def test_a_call_is_due_where_one_was_recorded() -> None:
     assert [answers_in(index)["call"] for index in range(5)] == [FIND, None, None, ORDER, None]
 
 
-def test_a_value_belongs_to_the_turn_that_speaks_of_its_slot():
+def test_a_value_belongs_to_the_turn_that_speaks_of_its_slot() -> None:
     assert answers_in(2)["wrapped"] == "True"
     assert answers_in(3)["wrapped"] is None
 
 
-def test_the_next_row_is_gone_to_where_the_reply_names_it():
+def test_the_next_row_is_gone_to_where_the_reply_names_it() -> None:
     assert answers_in(1)["row"] == "next"
 
 
-def test_a_dialogue_leaves_the_state_as_the_corpus_left_it():
+def test_a_dialogue_leaves_the_state_as_the_corpus_left_it() -> None:
     scene = state(None)
     learn_dialogue(LearningChooser(np.random.default_rng(0)), TASK, scene)
     assert scene.calls == {FIND: {"kind": "green"}, ORDER: WRAPPED}

@@ -23,39 +23,39 @@ def mentions(text: str, *phrases: str) -> list[tuple[str, str]]:
         ("to the House of the Moon please", "name", "House of the Moon"),
     ],
 )
-def test_values_of_each_kind_are_found(text: str, kind: str, said: str):
+def test_values_of_each_kind_are_found(text: str, kind: str, said: str) -> None:
     assert (kind, said) in mentions(text)
 
 
-def test_a_common_word_at_the_begin_of_a_sentence_is_no_name():
+def test_a_common_word_at_the_begin_of_a_sentence_is_no_name() -> None:
     assert mentions("Hi. Book it. Is it far?") == []
 
 
-def test_the_speaker_is_no_name():
+def test_the_speaker_is_no_name() -> None:
     assert mentions("so I come, as I'd like to") == []
 
 
-def test_known_phrases_are_found_in_any_case_and_number():
+def test_known_phrases_are_found_in_any_case_and_number() -> None:
     assert mentions("some green TEAS today", "green tea") == [
         ("known", "green TEAS"),
         ("date", "today"),
     ]
 
 
-def test_of_two_that_overlap_the_longer_wins():
+def test_of_two_that_overlap_the_longer_wins() -> None:
     assert mentions("see The Two Towers now", "two") == [("name", "The Two Towers")]
 
 
-def test_of_two_of_one_length_the_known_phrase_wins():
+def test_of_two_of_one_length_the_known_phrase_wins() -> None:
     assert mentions("fly to Lund", "lund") == [("known", "Lund")]
 
 
-def test_a_mention_has_the_canonical_value():
+def test_a_mention_has_the_canonical_value() -> None:
     text = "tomorrow at noon for two"
     found = find_mentions(text, tokens_of(text), today=TODAY, phrases=[], common=COMMON)
     assert [mention.value for mention in found] == ["2019-03-02", "12:00", "2"]
 
 
 @pytest.mark.parametrize("text", ["", "?!", "\ud800", "\u0130" * 50])
-def test_no_text_is_too_strange(text: str):
+def test_no_text_is_too_strange(text: str) -> None:
     assert isinstance(mentions(text), list)

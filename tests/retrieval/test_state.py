@@ -5,46 +5,46 @@ from tests.retrieval.scenes import FIND, GYOKURO, ORDER, SENCHA, offer, state
 ORDERING = {"name": "Sencha", "grams": "50"}
 
 
-def test_what_the_user_said_fills_arguments():
+def test_what_the_user_said_fills_arguments() -> None:
     scene = state()
     scene.fill("Teas_1", "kind", "green", "green")
     assert scene.arguments(scene.offer.tools[FIND]) == {"kind": "green"}
 
 
-def test_a_transaction_spells_its_defaults_out_and_a_query_does_not():
+def test_a_transaction_spells_its_defaults_out_and_a_query_does_not() -> None:
     scene = state()
     assert scene.arguments(scene.offer.tools[ORDER]) == {"wrapped": "False"}
     assert scene.arguments(scene.offer.tools[FIND]) == {}
 
 
-def test_a_required_argument_comes_from_the_row_that_was_offered():
+def test_a_required_argument_comes_from_the_row_that_was_offered() -> None:
     scene = state()
     scene.called(FIND, {"kind": "green"}, "success", [SENCHA, GYOKURO])
     assert scene.arguments(scene.offer.tools[ORDER])["name"] == "Sencha"
 
 
-def test_what_the_user_said_goes_before_the_row():
+def test_what_the_user_said_goes_before_the_row() -> None:
     scene = state()
     scene.called(FIND, {"kind": "green"}, "success", [SENCHA])
     scene.fill("Teas_1", "name", "Gyokuro", "gyokuro")
     assert scene.arguments(scene.offer.tools[ORDER])["name"] == "Gyokuro"
 
 
-def test_a_guess_fills_only_what_is_required_and_missing():
+def test_a_guess_fills_only_what_is_required_and_missing() -> None:
     scene = state()
     scene.suspect("Teas_1", "grams", 0.2, "50")
     scene.suspect("Teas_1", "wrapped", 0.4, "True")
     assert scene.guessed_arguments(scene.offer.tools[ORDER]) == {"grams": "50", "wrapped": "False"}
 
 
-def test_the_more_probable_guess_is_kept():
+def test_the_more_probable_guess_is_kept() -> None:
     scene = state()
     scene.suspect("Teas_1", "grams", 0.4, "50")
     scene.suspect("Teas_1", "grams", 0.2, "70")
     assert scene.guesses["Teas_1", "grams"].value == "50"
 
 
-def test_only_a_changed_value_is_fresh():
+def test_only_a_changed_value_is_fresh() -> None:
     scene = state()
     scene.fill("Teas_1", "kind", "green", "green")
     scene.fresh = set()
@@ -54,20 +54,20 @@ def test_only_a_changed_value_is_fresh():
     assert scene.fresh == {("Teas_1", "kind")}
 
 
-def test_the_row_of_a_failed_transaction_is_a_counter_offer():
+def test_the_row_of_a_failed_transaction_is_a_counter_offer() -> None:
     scene = state()
     scene.called(ORDER, ORDERING, "failure", [{**ORDERING, "grams": "40"}])
     assert scene.arguments(scene.offer.tools[ORDER])["grams"] == "40"
 
 
-def test_a_reply_tells_which_row_the_conversation_is_about():
+def test_a_reply_tells_which_row_the_conversation_is_about() -> None:
     scene = state()
     scene.called(FIND, {"kind": "green"}, "success", [SENCHA, GYOKURO])
     scene.said("How about Gyokuro?")
     assert scene.row["Teas_1"] is GYOKURO
 
 
-def test_a_reply_that_names_all_rows_alike_changes_nothing():
+def test_a_reply_that_names_all_rows_alike_changes_nothing() -> None:
     scene = state()
     scene.called(FIND, {"kind": "green"}, "success", [SENCHA, GYOKURO])
     scene.move_on()
@@ -75,7 +75,7 @@ def test_a_reply_that_names_all_rows_alike_changes_nothing():
     assert scene.row["Teas_1"] is GYOKURO
 
 
-def test_going_on_ends_with_the_last_row():
+def test_going_on_ends_with_the_last_row() -> None:
     scene = state()
     scene.called(FIND, {"kind": "green"}, "success", [SENCHA, GYOKURO])
     scene.move_on()
@@ -85,21 +85,21 @@ def test_going_on_ends_with_the_last_row():
     assert scene.row["Teas_1"] is GYOKURO
 
 
-def test_a_refused_call_leaves_no_rows():
+def test_a_refused_call_leaves_no_rows() -> None:
     scene = state()
     scene.called(FIND, {"kind": "green"}, "success", [SENCHA])
     scene.refused()
     assert (scene.has_called, scene.status, scene.rows) == (True, "error", ())
 
 
-def test_a_call_of_an_unknown_tool_is_passed_over():
+def test_a_call_of_an_unknown_tool_is_passed_over() -> None:
     scene = state()
     scene.called("Nowhere-Nothing", {}, "success", [])
     assert scene.last_call is None
 
 
 @pytest.mark.parametrize("tool", offer().tools)
-def test_arguments_are_the_tools_own(tool: str):
+def test_arguments_are_the_tools_own(tool: str) -> None:
     scene = state()
     scene.called(FIND, {"kind": "green"}, "success", [SENCHA])
     assert scene.arguments(scene.offer.tools[tool]).keys() <= scene.offer.tools[tool].slots.keys()

@@ -21,10 +21,10 @@ from agent_gym_env.retrieval.surfaces import say
         ("True", "x", "True"),
     ],
 )
-def test_values_are_said_as_people_say_them(value: str, like: str, said: str):
+def test_values_are_said_as_people_say_them(value: str, like: str, said: str) -> None:
     assert say(value, like=like, dates={}, today=TODAY) == said
 
 
-def test_a_known_way_to_say_a_date_is_kept():
+def test_a_known_way_to_say_a_date_is_kept() -> None:
     dates = {"2019-03-02": "tomorrow"}
     assert say("2019-03-02", like="x", dates=dates, today=TODAY) == "tomorrow"

@@ -13,7 +13,7 @@ def found(*rows: dict[str, str]) -> State:
     return scene
 
 
-def test_marked_values_become_holes():
+def test_marked_values_become_holes() -> None:
     template = take_values_out(
         "Try Sencha at $9.",
         [SpokenValue("name", "Sencha"), SpokenValue("price", "$9")],
@@ -23,49 +23,49 @@ def test_marked_values_become_holes():
     assert template == Template(("Try ", holes[0], " at ", holes[1], "."))
 
 
-def test_values_without_marks_are_found_by_their_words():
+def test_values_without_marks_are_found_by_their_words() -> None:
     template = take_values_out("A Green one from uji.", [], found(SENCHA))
     assert template is not None
     assert {part.slot for part in template.parts if isinstance(part, Hole)} == {"kind", "origin"}
 
 
-def test_the_number_of_results_becomes_a_hole():
+def test_the_number_of_results_becomes_a_hole() -> None:
     template = take_values_out("I have 2: Sencha?", [], found(SENCHA, GYOKURO))
     assert template is not None
     assert Hole("", "count", "2") in template.parts
 
 
 @pytest.mark.parametrize("text", ["Only 7 left.", "Sencha or Gyokuro?"])
-def test_a_reply_whose_values_cannot_be_taken_out_is_left_alone(text: str):
+def test_a_reply_whose_values_cannot_be_taken_out_is_left_alone(text: str) -> None:
     marked = [SpokenValue("name", name) for name in ("Sencha", "Gyokuro") if name in text]
     assert take_values_out(text, marked, found(SENCHA, GYOKURO)) is None
 
 
-def test_a_template_takes_the_values_of_another_conversation():
+def test_a_template_takes_the_values_of_another_conversation() -> None:
     template = Template(("Try ", Hole("name", "row", "Sencha"), " at ", Hole("price", "row", "$9")))
     assert Filler(found({**GYOKURO, "price": "1300"})).fill(template) == "Try Gyokuro at $1,300"
 
 
-def test_a_value_out_of_reach_leaves_nothing_to_say():
+def test_a_value_out_of_reach_leaves_nothing_to_say() -> None:
     template = Template(("On ", Hole("day", "argument", "March 8th")))
     assert Filler(found(SENCHA)).fill(template) is None
 
 
-def test_a_slot_of_like_name_and_kind_stands_in():
+def test_a_slot_of_like_name_and_kind_stands_in() -> None:
     template = Template((Hole("shop_name", "row", "Blue Pot"),))
     assert Filler(found({"tea_name": "Oolong", "stock": "4"})).fill(template) == "Oolong"
     template = Template((Hole("shop_name", "row", "12"),))
     assert Filler(found({"tea_name": "Oolong"})).fill(template) is None
 
 
-def test_two_holes_take_two_slots():
+def test_two_holes_take_two_slots() -> None:
     template = Template((Hole("shop_name", "row", "Pot"), " ", Hole("town_name", "row", "Hill")))
     assert (
         Filler(found({"tea_name": "Oolong", "pot_name": "Kyusu"})).fill(template) == "Oolong Kyusu"
     )
 
 
-def test_the_number_of_results_is_said_only_after_a_call():
+def test_the_number_of_results_is_said_only_after_a_call() -> None:
     template = Template(("I have ", Hole("", "count", "3")))
     scene = found(SENCHA, GYOKURO)
     assert Filler(scene).fill(template) == "I have 2"
@@ -73,6 +73,6 @@ def test_the_number_of_results_is_said_only_after_a_call():
     assert Filler(scene).fill(template) is None
 
 
-def test_yes_and_no_are_never_said_as_true_and_false():
+def test_yes_and_no_are_never_said_as_true_and_false() -> None:
     template = Template((Hole("wrapped", "row", "True"),))
     assert Filler(found({"wrapped": "True"})).fill(template) is None

@@ -11,7 +11,7 @@ from agent_gym_env.retrieval.tokens import (
 )
 
 
-def test_tokens_keep_their_places():
+def test_tokens_keep_their_places() -> None:
     text = "Two teas, please!"
     assert [text[token.start : token.end] for token in tokens_of(text)] == ["Two", "teas", "please"]
 
@@ -20,7 +20,7 @@ def test_tokens_keep_their_places():
     ("word", "expected"),
     [("teas", "tea"), ("cities", "city"), ("class", "class"), ("gas", "gas"), ("bus", "bus")],
 )
-def test_a_stem_lacks_the_ending_of_the_plural(word: str, expected: str):
+def test_a_stem_lacks_the_ending_of_the_plural(word: str, expected: str) -> None:
     assert stem(word) == expected
 
 
@@ -34,28 +34,28 @@ def test_a_stem_lacks_the_ending_of_the_plural(word: str, expected: str):
         ("", ()),
     ],
 )
-def test_identifiers_fall_into_words(identifier: str, words: tuple[str, ...]):
+def test_identifiers_fall_into_words(identifier: str, words: tuple[str, ...]) -> None:
     assert identifier_words(identifier) == words
 
 
-def test_a_description_keeps_what_says_something():
+def test_a_description_keeps_what_says_something() -> None:
     assert content_words("Name of the tea that you would like") == ("name", "tea", "would", "like")
 
 
-def test_phrases_are_the_same_whatever_their_case_and_number():
+def test_phrases_are_the_same_whatever_their_case_and_number() -> None:
     assert phrase_key("Green teas!") == phrase_key("green tea") == "green tea"
 
 
-def test_pairs_mark_begin_and_end():
+def test_pairs_mark_begin_and_end() -> None:
     assert pairs(["no", "thanks"]) == ["^ no", "no thanks", "thanks $"]
     assert pairs([]) == ["^ $"]
 
 
-def test_a_hash_depends_on_word_and_namespace():
+def test_a_hash_depends_on_word_and_namespace() -> None:
     one, other, of_one = *hashed("user", ["tea", "cake"]), *hashed("agent", ["tea"])
     assert len({int(one), int(other), int(of_one)}) == 3
     assert hashed("user", []).shape == (0,)
 
 
-def test_lone_surrogates_can_be_hashed():
+def test_lone_surrogates_can_be_hashed() -> None:
     assert len(hashed("user", ["\ud800"])) == 1

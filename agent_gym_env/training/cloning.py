@@ -40,7 +40,9 @@ def demonstrate(
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Demonstrations:
-    """Play dialogues, always taking the best candidate in hindsight.
+    """Play dialogues by what the source puts first, and note which candidate was the best.
+
+    To play the best itself would show situations that no policy gets into, who cannot know it.
 
     Args:
         env: `EncodeObservation` around `CandidateAction`.
@@ -57,7 +59,7 @@ def demonstrate(
         while not over:
             best = int(hindsight.values(env.get_wrapper_attr("candidates")).argmax())
             rows.append((vector, env.get_wrapper_attr("action_masks")(), best))
-            vector, _, over, _, _ = env.step(np.int64(best))
+            vector, _, over, _, _ = env.step(np.int64(0))
         if on_progress is not None:
             on_progress(done, len(dialogue_ids))
     vectors, masks, labels = zip(*rows, strict=True)

@@ -109,6 +109,7 @@ class _Run:
         self._world = CandidateWorld(config.world, config.shape)
         self._curve: list[CurvePoint] = []
         self._cpu_s = 0.0
+        self._remaining = 1.0
         self._model = self._make_model()
         if out is not None and tensorboard:
             self._model.set_logger(configure(str(out / "tensorboard"), ["tensorboard"]))
@@ -128,7 +129,8 @@ class _Run:
             n_steps=config.n_steps,
             batch_size=config.batch_size,
             n_epochs=config.n_epochs,
-            learning_rate=config.learning_rate,
+            # It falls to 0; stable-baselines3 knows of one rollout at a time, not of the whole run.
+            learning_rate=lambda _: config.learning_rate * self._remaining,
             gamma=config.gamma,
             gae_lambda=config.gae_lambda,
             clip_range=config.clip_range,
@@ -182,16 +184,17 @@ class _Run:
             ResumeMismatchError: it is one of another configuration.
         """
         notes = msgspec.convert(load_checkpoint(path, self._model), _Notes)
-        if _comparable(notes.config) != _comparable(self._config):
+        if notes.config != self._config:
             raise ResumeMismatchError(
-                f"{path} was made by another configuration than this one; only total_timesteps may "
-                f"differ. It was: {msgspec.json.encode(notes.config).decode()}"
+                f"{path} was made by another configuration than this one; it was "
+                f"{msgspec.json.encode(notes.config).decode()}"
             )
         self._curve, self._cpu_s = notes.curve, notes.cpu_s
 
     def update(self) -> None:
         """Play a rollout and learn from it."""
         config, before, begin = self._config, self.steps, time.process_time()
+        self._remaining = 1.0 - before / config.total_timesteps
         # With a seed for each update, no generator of torch or numpy is part of a run's state.
         set_random_seed(_seed_of(config.seed, before))
         self._model.learn(
@@ -228,10 +231,6 @@ class _Notes(msgspec.Struct, frozen=True):
     config: PPOConfig
     curve: list[CurvePoint]
     cpu_s: float
-
-
-def _comparable(config: PPOConfig) -> PPOConfig:
-    return msgspec.structs.replace(config, total_timesteps=0)
 
 
 def _passed(before: int, now: int, every: int) -> bool:

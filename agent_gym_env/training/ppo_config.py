@@ -62,7 +62,7 @@ class PPOConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         n_steps: of each environment between two updates.
         batch_size: of one step of the optimizer.
         n_epochs: passes over a rollout.
-        learning_rate: of Adam.
+        learning_rate: of Adam at the begin; it falls linearly to 0.
         gamma: discount.
         gae_lambda: of the generalised advantage estimate.
         clip_range: of the policy's ratio.

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from agent_gym_env.encoders.candidates import CandidateSource
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.lm.base import LanguageModel
 from agent_gym_env.policies.base import Policy
@@ -36,6 +37,13 @@ def _retrieval(env: Env, **options: Any) -> Policy:
 
     corpus = _bare(env).corpus
     return RetrievalPolicy(corpus.split("train"), **options)
+
+
+def _sb3(env: Env, *, path: str, **options: Any) -> Policy:
+    from agent_gym_env.policies.sb3_model import SB3Policy, read_header
+
+    source = make_candidates(env, **read_header(path).candidates)
+    return SB3Policy.load(path, source, **options)
 
 
 def _llm(env: Env, **options: Any) -> Policy:
@@ -72,6 +80,7 @@ _POLICIES: dict[str, Callable[..., Policy]] = {
     "constant": lambda _, **options: ConstantPolicy(**options),
     "uniform": lambda _, **options: UniformPolicy(**options),
     "retrieval": _retrieval,
+    "sb3": _sb3,
     "llm": _llm,
     "dspy": _dspy,
 }
@@ -101,6 +110,22 @@ def make_policy(config: str | Mapping[str, Any] | Policy, env: Env) -> Policy:
     if build is None:
         raise ValueError(f"policy must be one of {POLICY_NAMES}, not {config.get('name')!r}")
     return build(env, **options)
+
+
+def make_candidates(env: Env, *, lessons: int = 8000, indexed: int = 5000) -> CandidateSource:
+    """Make a source of candidate actions from the train split of an environment's corpus.
+
+    Args:
+        env: ``SGD-v0``, or wrappers around it.
+        lessons: how many dialogues it learns from.
+        indexed: how many dialogues lend it their replies. Of the dialogues that are in neither, a
+            policy can learn to choose (`agent_gym_env.retrieval.learning.held_out`).
+    """
+    from agent_gym_env.retrieval.candidates import CandidateGenerator
+    from agent_gym_env.retrieval.learning import recall
+
+    train = _bare(env).corpus.split("train")
+    return CandidateGenerator(recall(train, lessons=lessons, indexed=indexed))
 
 
 def reward_of(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> Reward:

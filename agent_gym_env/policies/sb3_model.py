@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Annotated
@@ -75,12 +76,20 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return CandidateNetwork(conversation, self.k, width, self.hidden)
 
 
-class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a saved policy begins with."""
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a saved policy begins with.
+
+    Attributes:
+        format: of the file.
+        name: of the policy.
+        shape: of network and encoder.
+        candidates: the options of the source that the policy was trained with.
+    """
 
     format: int
     name: str
     shape: Shape
+    candidates: dict[str, int] = {}
 
 
 class SB3Policy:
@@ -96,6 +105,7 @@ class SB3Policy:
         encoder: of texts; by default that of the shape.
         deterministic: whether it takes the candidate with the highest score, or draws one.
         name: of the policy.
+        candidates: the options of the source, kept with a saved policy.
     """
 
     def __init__(
@@ -107,8 +117,10 @@ class SB3Policy:
         encoder: Encoder | None = None,
         deterministic: bool = True,
         name: str = "ppo",
+        candidates: Mapping[str, int] | None = None,
     ) -> None:
         self.name = name
+        self.candidates = dict(candidates or {})
         self.network = network
         self.shape = shape
         self._source = source
@@ -146,7 +158,7 @@ class SB3Policy:
         Raises:
             StorageError: the disk does not take it.
         """
-        header = msgspec.json.encode(_Header(FORMAT, self.name, self.shape))
+        header = msgspec.json.encode(Header(FORMAT, self.name, self.shape, self.candidates))
         weights = {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
         arrays = {_HEADER: np.frombuffer(header, np.uint8), **weights}
         with written_whole(Path(path)) as file:
@@ -192,10 +204,20 @@ class SB3Policy:
             encoder=encoder,
             deterministic=deterministic,
             name=header.name,
+            candidates=header.candidates,
         )
 
 
-def _read(path: Path) -> tuple[_Header, dict[str, torch.Tensor]]:
+def read_header(path: str | PathLike[str]) -> Header:
+    """Read what a saved policy is.
+
+    Raises:
+        DataError: the file is no such policy.
+    """
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[Header, dict[str, torch.Tensor]]:
     try:
         with ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
@@ -203,7 +225,7 @@ def _read(path: Path) -> tuple[_Header, dict[str, torch.Tensor]]:
             raise DataError(f"it would unpack to {unpacked} bytes", file=str(path))
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        header = msgspec.json.decode(arrays.pop(_HEADER).tobytes(), type=_Header)
+        header = msgspec.json.decode(arrays.pop(_HEADER).tobytes(), type=Header)
         weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
     except _UNREADABLE as error:
         raise DataError(f"this is no saved policy: {error}", file=str(path)) from error

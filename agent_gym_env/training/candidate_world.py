@@ -59,16 +59,19 @@ class CandidateWorld:
         self._k = shape.k
         self._encoder = CachedEncoder(encoder or shape.encoder())
         train = bare_env(self.bare("train")).split
-        lessons, indexed = int(config.lessons * len(train)), int(config.indexed * len(train))
+        self.candidates = {
+            "lessons": int(config.lessons * len(train)),
+            "indexed": int(config.indexed * len(train)),
+        }
         ids = train.dialogue_ids()
-        left = held_out(train, lessons=lessons, indexed=indexed)
+        left = held_out(train, **self.candidates)
         if not left:
             raise ValueError(
                 f"lessons={config.lessons} and indexed={config.indexed} leave none of the "
                 f"{len(train)} dialogues of train to train on; their sum must be below 1"
             )
         self.dialogues = [ids[index] for index in left]
-        self._memory = recall(train, lessons=lessons, indexed=indexed)
+        self._memory = recall(train, **self.candidates)
 
     def bare(self, split: str) -> gym.Env[Any, Any]:
         """Make ``SGD-v0`` over a split."""

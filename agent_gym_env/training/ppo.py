@@ -152,7 +152,12 @@ class _Run:
 
     def policy(self) -> SB3Policy:
         """Give the policy as it is now."""
-        return SB3Policy(self._network, self._world.source(), self._config.shape)
+        return SB3Policy(
+            self._network,
+            self._world.source(),
+            self._config.shape,
+            candidates=self._world.candidates,
+        )
 
     def begin(self) -> None:
         """Start anew: from nothing, or from what demonstrations teach."""

@@ -1,0 +1,45 @@
+"""A subset plays its dialogues and no other, the same ones with the same seed."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
+from tests.corpora import TRAIN
+from tests.wrappers.conftest import Make
+
+TEA, BLACK, MIXED = (dialogue.dialogue_id for dialogue in TRAIN)
+
+
+def drawn(env: DialogueSubset, seed: int, times: int = 12) -> list[str]:
+    """The dialogues of some episodes, the first one seeded."""
+    return [env.reset(seed=seed if time == 0 else None)[1]["dialogue_id"] for time in range(times)]
+
+
+def test_only_its_dialogues_are_drawn(make: Make) -> None:
+    assert set(drawn(DialogueSubset(make(), [TEA, MIXED]), seed=0)) == {TEA, MIXED}
+
+
+def test_the_same_seed_draws_the_same_dialogues(make: Make) -> None:
+    env = DialogueSubset(make(), [TEA, BLACK, MIXED])
+    assert drawn(env, seed=3) == drawn(env, seed=3) != drawn(env, seed=4)
+
+
+def test_a_dialogue_can_be_named(make: Make) -> None:
+    _, info = DialogueSubset(make(), [TEA]).reset(options={"dialogue_id": BLACK})
+    assert info["dialogue_id"] == BLACK
+
+
+def test_the_draws_are_part_of_the_environments_state(make: Make) -> None:
+    env = DialogueSubset(make(), [TEA, BLACK, MIXED])
+    env.reset(seed=0)
+    state = env.unwrapped.get_state()  # type: ignore[attr-defined]
+    first = [env.reset()[1]["dialogue_id"] for _ in range(8)]
+    env.unwrapped.set_state(state)  # type: ignore[attr-defined]
+    assert [env.reset()[1]["dialogue_id"] for _ in range(8)] == first
+
+
+@pytest.mark.parametrize("ids", [[], "1_00000"])
+def test_it_needs_a_list_of_ids(make: Make, ids: list[str]) -> None:
+    with pytest.raises(ValueError, match="a list of at least one id"):
+        DialogueSubset(make(), ids)

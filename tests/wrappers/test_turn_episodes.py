@@ -1,0 +1,92 @@
+"""A turn is tried as often as was asked, and goes on from the last try."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from agent_gym_env.wrappers.turn_episodes import TurnEpisodes
+from tests.corpora import FIND_TEA, TRAIN
+from tests.wrappers.conftest import Make
+
+TEA, BLACK, _ = (dialogue.dialogue_id for dialogue in TRAIN)
+FIND_GREEN = {
+    "text": "",
+    "tool_calls": json.dumps([{"name": FIND_TEA, "arguments": {"kind": "green"}}]),
+}
+
+
+def say(text: str) -> dict[str, str]:
+    return {"text": text, "tool_calls": ""}
+
+
+def said(observation: dict[str, str]) -> list[Any]:
+    """What the agent has said so far."""
+    messages = json.loads(observation["messages"])
+    return [message["content"] for message in messages if message["role"] == "assistant"]
+
+
+def test_a_closed_turn_ends_the_episode_and_a_call_does_not(make: Make) -> None:
+    env = TurnEpisodes(make(), tries=1)
+    env.reset(options={"dialogue_id": TEA})
+    assert env.step(FIND_GREEN)[2:4] == (False, False)
+    assert env.step(say("Sencha."))[2:4] == (True, False)
+
+
+def test_each_turn_is_tried_and_the_last_try_counts(make: Make) -> None:
+    env = TurnEpisodes(make(), tries=3)
+    first, _ = env.reset(options={"dialogue_id": TEA})
+    for words in ("One.", "Two."):
+        env.step(say(words))
+        assert env.reset()[0] == first
+    env.step(say("Three."))
+    observation, info = env.reset()
+    assert (said(observation), info["turn"]) == (["Three."], 1)
+
+
+def test_a_call_is_undone_with_its_try(make: Make) -> None:
+    env = TurnEpisodes(make(), tries=2)
+    first, _ = env.reset(options={"dialogue_id": TEA})
+    env.step(FIND_GREEN)
+    env.step(say("Sencha."))
+    assert env.reset()[0] == first
+    observation, *_ = env.step(FIND_GREEN)
+    assert json.loads(observation["tool_result"])[0]["status"] == "success"
+
+
+def test_after_the_last_turn_another_dialogue_begins(make: Make) -> None:
+    env = TurnEpisodes(make(), tries=2)
+    env.reset(seed=0, options={"dialogue_id": BLACK})
+    for _ in range(2 * 2):
+        _, _, terminated, truncated, _ = env.step(say("Assam."))
+        assert (terminated, truncated) == (True, False)
+        observation, info = env.reset()
+    assert (said(observation), info["turn"]) == ([], 0)
+
+
+def test_a_seed_begins_another_dialogue_at_once(make: Make) -> None:
+    env = TurnEpisodes(make(), tries=5)
+    env.reset(options={"dialogue_id": BLACK})
+    env.step(say("Assam."))
+    assert said(env.reset(seed=1)[0]) == []
+
+
+def test_its_state_brings_back_the_tries(make: Make) -> None:
+    env, other = TurnEpisodes(make(), tries=2), TurnEpisodes(make(), tries=2)
+    env.reset(seed=0, options={"dialogue_id": TEA})
+    env.step(FIND_GREEN)
+    other.reset(seed=5)
+    observation, _ = other.set_state(json.loads(json.dumps(env.get_state())))
+    assert "Gyokuro" in observation["tool_result"]
+    for each in (env, other):
+        each.step(say("Sencha."))
+    for _ in range(6):
+        assert env.reset() == other.reset()
+        env.step(say("Well.")), other.step(say("Well."))
+
+
+def test_there_is_at_least_one_try(make: Make) -> None:
+    with pytest.raises(ValueError, match="tries must be at least 1"):
+        TurnEpisodes(make(), tries=0)

@@ -1,0 +1,117 @@
+"""The wrappers stand in one row with Gymnasium's own, and pass the checks of the libraries."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env as check_with_gymnasium
+from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit, TransformReward
+
+from agent_gym_env.wrappers.byte_tokens import ByteAction, ByteObservation
+from agent_gym_env.wrappers.candidate_action import CandidateAction
+from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
+from agent_gym_env.wrappers.encode_observation import EncodeObservation
+from agent_gym_env.wrappers.text_action import TextAction
+from agent_gym_env.wrappers.text_observation import TextObservation
+from agent_gym_env.wrappers.turn_episodes import TurnEpisodes
+from tests.corpora import TRAIN
+from tests.wrappers.conftest import Make
+from tests.wrappers.scripted_source import ScriptedSource
+
+Env = gym.Env[Any, Any]
+IDS = [dialogue.dialogue_id for dialogue in TRAIN]
+
+
+def numbers(env: Env) -> Env:
+    return EncodeObservation(CandidateAction(env, ScriptedSource(), k=4))
+
+
+def tried(env: Env) -> Env:
+    return EncodeObservation(CandidateAction(TurnEpisodes(env, tries=2), ScriptedSource(), k=4))
+
+
+def text(env: Env) -> Env:
+    return TextAction(TextObservation(env))
+
+
+def tokens(env: Env) -> Env:
+    return ByteAction(ByteObservation(text(env), length=256), length=16)
+
+
+def held_out(env: Env) -> Env:
+    return numbers(DialogueSubset(env, IDS[:2]))
+
+
+STACKS = [numbers, tried, text, tokens, held_out]
+NUMERIC = [numbers, tried, tokens, held_out]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_gymnasiums_own_wrappers_go_around(make: Make, stack: Callable[[Env], Env]) -> None:
+    env = TransformReward(stack(make(reward="balanced")), lambda reward: 2 * reward + 1)
+    env = RecordEpisodeStatistics(TimeLimit(env, max_episode_steps=3))
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    rewards, terminated, truncated = [], False, False
+    while not (terminated or truncated):
+        _, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        rewards.append(float(reward))
+    assert len(rewards) <= 3
+    assert info["episode"]["l"] == len(rewards)
+    assert info["episode"]["r"] == pytest.approx(sum(rewards))
+    assert all(1 <= reward <= 3 for reward in rewards)
+
+
+@pytest.mark.parametrize("stack", [numbers, text, held_out])
+def test_gymnasiums_own_wrappers_go_inside(make: Make, stack: Callable[[Env], Env]) -> None:
+    inner = TransformReward(TimeLimit(make(), max_episode_steps=1), lambda _: 7.0)
+    env = stack(RecordEpisodeStatistics(inner))
+    env.reset(seed=0, options={"dialogue_id": IDS[0]})
+    env.action_space.seed(0)
+    _, reward, terminated, truncated, info = env.step(env.action_space.sample())
+    assert (reward, terminated, truncated, info["episode"]["l"]) == (7.0, False, True, 1)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_same_seed_gives_the_same_episodes(make: Make, stack: Callable[[Env], Env]) -> None:
+    def played() -> list[Any]:
+        env = stack(make(reward="balanced"))
+        seen: list[Any] = [env.reset(seed=3)]
+        env.action_space.seed(3)
+        for _ in range(20):
+            step = env.step(env.action_space.sample())
+            seen.append(step)
+            if step[2]:
+                seen.append(env.reset())
+        return seen
+
+    np.testing.assert_equal(played(), played())
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_gymnasiums_checker_is_content(make: Make, stack: Callable[[Env], Env]) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*different from the unwrapped version")
+        check_with_gymnasium(stack(make()), skip_render_check=True)
+
+
+@pytest.mark.parametrize("stack", NUMERIC)
+def test_stable_baselines3s_checker_is_content(make: Make, stack: Callable[[Env], Env]) -> None:
+    checker = pytest.importorskip(
+        "stable_baselines3.common.env_checker", reason="the extra sb3 is not installed"
+    )
+    checker.check_env(stack(make(reward="balanced")))
+
+
+def test_the_spec_tells_which_wrappers_there_are(make: Make) -> None:
+    env = ByteObservation(TextObservation(make()), length=64)
+    assert env.spec is not None
+    wrappers = env.spec.additional_wrappers
+    assert [wrapper.name for wrapper in wrappers] == ["TextObservation", "ByteObservation"]
+    remade = gym.make(env.spec)
+    assert remade.observation_space == env.observation_space

@@ -53,8 +53,8 @@ NUMERIC = [numbers, tried, tokens, held_out]
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_gymnasiums_own_wrappers_go_around(make: Make, stack: Callable[[Env], Env]) -> None:
-    env = TransformReward(stack(make(reward="balanced")), lambda reward: 2 * reward + 1)
-    env = RecordEpisodeStatistics(TimeLimit(env, max_episode_steps=3))
+    transformed = TransformReward(stack(make(reward="balanced")), lambda reward: 2 * reward + 1)  # type: ignore[operator]
+    env = RecordEpisodeStatistics(TimeLimit(transformed, max_episode_steps=3))
     env.reset(seed=0)
     env.action_space.seed(0)
     rewards, terminated, truncated = [], False, False

@@ -1,0 +1,157 @@
+"""A run repeats, goes on after a stop as if there had been none, and learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
+pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
+
+from agent_gym_env.assembly import make_env, make_policy
+from agent_gym_env.errors import DataError, ResumeMismatchError
+from agent_gym_env.policies.sb3_model import SB3Policy
+from agent_gym_env.training.curve import CurvePoint, read_curve
+from agent_gym_env.training.ppo import train_ppo
+from agent_gym_env.training.ppo_config import PPOConfig
+from tests.training.small_run import small
+
+
+def weights(policy: SB3Policy) -> list[float]:
+    """All weights of a policy."""
+    tensors = policy.network.state_dict().values()
+    return [float(weight) for tensor in tensors for weight in tensor.numpy().ravel()]
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a run."""
+
+
+def stop_after(steps: int) -> Callable[[int, int], None]:
+    """End a run when so many steps are done."""
+
+    def on_progress(done: int, total: int) -> None:
+        if done >= steps:
+            raise StoppedError
+
+    return on_progress
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_the_same_configuration_gives_the_same_policy(masked: bool) -> None:
+    config = small(masked=masked, total_timesteps=128)
+    first = weights(train_ppo(config))
+    assert weights(train_ppo(config)) == first
+    assert weights(train_ppo(small(masked=masked, total_timesteps=128, seed=1))) != first
+
+
+@pytest.mark.parametrize("tries", [2, None])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path, tries: int | None) -> None:
+    config = small(tries=tries)
+    whole = train_ppo(config, out=tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        train_ppo(config, out=tmp_path / "stopped", on_progress=stop_after(192))
+    resumed = train_ppo(config, out=tmp_path / "stopped", resume=True)
+    assert weights(resumed) == weights(whole)
+    curves = [read_curve(tmp_path / name / "curve.jsonl") for name in ("whole", "stopped")]
+    assert [point.reward for point in curves[0]] == [point.reward for point in curves[1]]
+    assert [point.steps for point in curves[1]] == [0, 0, 128, 256]
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    train_ppo(small(total_timesteps=64), out=tmp_path)
+    with pytest.raises(ResumeMismatchError, match="made by another configuration"):
+        train_ppo(small(total_timesteps=64, gamma=0.5), out=tmp_path, resume=True)
+    with pytest.raises(DataError, match="does not fit"):
+        train_ppo(small(total_timesteps=64, shape={"hidden": 8}), out=tmp_path, resume=True)
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="need a folder"):
+        train_ppo(small(), resume=True)
+    with pytest.raises(DataError, match="no checkpoint"):
+        train_ppo(small(), out=tmp_path / "empty", resume=True)
+
+
+def test_the_folder_holds_policies_and_the_curve(tmp_path: Path) -> None:
+    points: list[CurvePoint] = []
+    train_ppo(small(total_timesteps=128), out=tmp_path, tensorboard=True, on_point=points.append)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        "initial.npz", "cloned.npz", "policy.npz", "curve.jsonl", "checkpoint.npz", "tensorboard",
+    }  # fmt: skip
+    assert [point.stage for point in points] == ["initial", "cloned", "policy"]
+    assert read_curve(tmp_path / "curve.jsonl") == points
+    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_a_saved_policy_plays_by_name(tmp_path: Path) -> None:
+    trained = train_ppo(small(total_timesteps=0), out=tmp_path)
+    env = make_env(split="dev")
+    played = make_policy({"name": "sb3", "path": str(tmp_path / "cloned.npz")}, env)
+    observation, _ = env.reset(seed=0)
+    assert played.act(observation) == trained.act(observation)
+    assert isinstance(played, SB3Policy)
+    assert played.candidates == {"lessons": 90, "indexed": 70}
+
+
+def test_progress_is_told_in_steps() -> None:
+    told: list[tuple[int, int]] = []
+    train_ppo(
+        small(total_timesteps=100, cloning={"dialogues": 0}),
+        on_progress=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(64, 100), (100, 100)]
+
+
+def test_it_learns_to_choose_on_the_sample_corpus() -> None:
+    points: list[CurvePoint] = []
+    config = small(
+        shape={"k": 8},
+        cloning={"dialogues": 0},
+        evaluation={"dialogues": 52, "every": 4096},
+        tries=4,
+        total_timesteps=4096,
+        n_steps=128,
+        n_epochs=10,
+        learning_rate=1e-3,
+        batch_size=64,
+    )
+    train_ppo(config, on_point=points.append)
+    first, last = points[0].reward, points[-1].reward
+    assert first.high is not None
+    assert last.low is not None
+    assert last.low > first.high
+
+
+def test_cloning_alone_beats_the_first_policy() -> None:
+    points: list[CurvePoint] = []
+    config = small(
+        shape={"k": 8},
+        cloning={"dialogues": 40, "epochs": 10},
+        evaluation={"dialogues": 52, "every": 1},
+        total_timesteps=0,
+    )
+    train_ppo(config, on_point=points.append)
+    first, cloned = (point.reward.mean for point in points)
+    assert first is not None
+    assert cloned is not None
+    assert cloned > first
+
+
+def test_nothing_left_to_train_on_is_said() -> None:
+    with pytest.raises(ValueError, match="leave none of the 200 dialogues"):
+        train_ppo(small(world={"lessons": 0.5, "indexed": 0.5}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"gamma": 1.5}, "<= 1"), ({"tries": 0}, ">= 1"), ({"steps": 5}, "unknown field `steps`")],
+)
+def test_a_configuration_is_checked(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small(**changes)
+    assert isinstance(small(), PPOConfig)

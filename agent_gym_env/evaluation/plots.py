@@ -15,6 +15,8 @@ _GAP = 12
 _AXIS = 26
 _TOP = 6
 
+_CURVE_HEIGHT = 280
+
 _HISTOGRAM_WIDTH = 300
 _HISTOGRAM_HEIGHT = 130
 
@@ -91,6 +93,64 @@ def histogram_plot(counts: Sequence[int], *, series: int, highest_share: float) 
         anchor = {0: "start", 0.5: "middle", 1: "end"}[value]
         _text(svg, f"{value:g}", left + value * (right - left), bottom + 13, f"tick {anchor}")
     return _written(svg)
+
+
+class Point(NamedTuple):
+    """A value with its interval, at a place on the axis."""
+
+    x: float
+    interval: Interval
+
+
+def curve_plot(points: Sequence[Point], *, x_label: str) -> str:
+    """Draw how a value from 0 upwards changes, with a band for its interval.
+
+    Args:
+        points: from left to right; those without a value are left out.
+        x_label: what the horizontal axis counts.
+    """
+    known = [point for point in points if point.interval.value is not None]
+    bottom = _CURVE_HEIGHT - 2 * _AXIS
+    svg = _svg(_WIDTH, _CURVE_HEIGHT)
+    highest = max((end for point in known for end in point.interval if end is not None), default=1)
+    across = _Scale((0, max((point.x for point in known), default=1) or 1), _VALUES, _WIDTH - 24)
+    up = _Scale((0, highest or 1), bottom, _TOP + 8)
+    for tick in up.ticks():
+        _shape(svg, "line", "grid", x1=_VALUES, x2=_WIDTH - 24, y1=up(tick), y2=up(tick))
+        _text(svg, f"{tick:g}", _VALUES - 8, up(tick), "tick end")
+    for tick in across.ticks():
+        _text(svg, f"{tick:,g}", across(tick), bottom + 14, "tick middle")
+    _text(svg, x_label, (_VALUES + _WIDTH - 24) / 2, bottom + 34, "tick middle")
+    mark = ElementTree.SubElement(svg, "g", {"class": "s0"})
+    _draw_band(mark, [point for point in known if None not in point.interval], across, up)
+    _draw_path(mark, "polyline", "curve", [_place(point, 0, across, up) for point in known])
+    for point in known:
+        x, y = _place(point, 0, across, up)
+        dot = _shape(mark, "circle", "dot", cx=x, cy=y, r=4)
+        value, low, high = point.interval
+        ends = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+        _hint(dot, f"{point.x:,g}: {value:.3f}{ends}")
+    return _written(svg)
+
+
+def _draw_band(
+    mark: ElementTree.Element, points: Sequence[Point], across: _Scale, up: _Scale
+) -> None:
+    lower = [_place(point, 1, across, up) for point in points]
+    upper = [_place(point, 2, across, up) for point in reversed(points)]
+    _draw_path(mark, "polygon", "band-of-curve", lower + upper)
+
+
+def _draw_path(
+    mark: ElementTree.Element, tag: str, style: str, places: Sequence[tuple[float, float]]
+) -> None:
+    written = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    ElementTree.SubElement(mark, tag, {"class": style, "points": written})
+
+
+def _place(point: Point, part: int, across: _Scale, up: _Scale) -> tuple[float, float]:
+    value = point.interval[part]
+    return across(point.x), up(0.0 if value is None else value)
 
 
 class _Scale(NamedTuple):

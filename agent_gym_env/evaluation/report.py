@@ -25,6 +25,9 @@ from agent_gym_env.rollout.episode import Episode
 
 Evaluated = tuple[Evaluation, Iterable[Episode]]
 
+TitledPlot = tuple[str, str]
+"""A plot's title, and its SVG, in which every foreign word is escaped."""
+
 _SPLIT_NAMES = {
     "with_due_call": "call due",
     "without_due_call": "no call due",
@@ -38,6 +41,7 @@ def write_report(
     evaluations: Sequence[Evaluated],
     comparisons: Sequence[Comparison] = (),
     *,
+    plots: Sequence[TitledPlot] = (),
     max_episodes: int = 50,
 ) -> Path:
     """Write the page.
@@ -47,6 +51,8 @@ def write_report(
         evaluations: of each policy, with the episodes that may be shown; they are gone through
             twice, and few are held at once.
         comparisons: of pairs of them.
+        plots: more of them, such as a learning curve, as `agent_gym_env.evaluation.plots` draws
+            them.
         max_episodes: how many episodes to embed: the same dialogues for each policy, spread evenly
             from the worst to the best. Fewer where they would make the page larger than 2 MB.
 
@@ -57,7 +63,7 @@ def write_report(
         ValueError: there is no evaluation.
         StorageError: the disk does not take the page.
     """
-    page = render_report(evaluations, comparisons, max_episodes=max_episodes)
+    page = render_report(evaluations, comparisons, plots=plots, max_episodes=max_episodes)
     path = Path(path)
     with written_whole(path) as file:
         file.write(page.encode())
@@ -68,6 +74,7 @@ def render_report(
     evaluations: Sequence[Evaluated],
     comparisons: Sequence[Comparison] = (),
     *,
+    plots: Sequence[TitledPlot] = (),
     max_episodes: int = 50,
 ) -> str:
     """Render the page; the same input gives the same page. The arguments are `write_report`'s."""
@@ -81,7 +88,7 @@ def render_report(
         names=names,
         evaluations=summaries,
         comparisons=comparisons,
-        plots=_plots(summaries, names),
+        plots=[*plots, *_plots(summaries, names)],
         histograms=_histograms(summaries),
         comparison_plots=[_comparison_plot(comparison) for comparison in comparisons],
         style=style,
@@ -104,7 +111,7 @@ def _series_names(evaluations: Sequence[Evaluation]) -> list[str]:
     ]
 
 
-def _plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[tuple[str, str]]:
+def _plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[TitledPlot]:
     """Draw the plots that show every policy, each with its title."""
     titled = {
         "Reward per turn": [_turn_rewards(evaluation) for evaluation in evaluations],

@@ -2,7 +2,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from agent_gym_env.evaluation.plots import Interval, Row, histogram_plot, interval_plot
+from agent_gym_env.evaluation.plots import (
+    Interval,
+    Point,
+    Row,
+    curve_plot,
+    histogram_plot,
+    interval_plot,
+)
 
 HOSTILE = "<script>alert(1)</script> & \"'"
 
@@ -64,3 +71,37 @@ def test_names_that_look_like_markup_stay_text() -> None:
     svg = interval_plot([Row(HOSTILE, [Interval(0.5, 0.4, 0.6)])], series=[HOSTILE])
     assert "<script" not in svg
     assert HOSTILE in [each.text for each in marks(svg, "label end")]
+
+
+def learning(*means: float | None) -> str:
+    points = [
+        Point(
+            1000 * number, Interval(mean, None if mean is None else mean - 0.1, mean and mean + 0.1)
+        )
+        for number, mean in enumerate(means)
+    ]
+    return curve_plot(points, x_label="steps")
+
+
+def test_a_curve_passes_through_its_values() -> None:
+    svg = learning(0.2, 0.4, 0.3)
+    dots = [(float(dot.get("cx", "")), float(dot.get("cy", ""))) for dot in marks(svg, "dot")]
+    assert [x for x, _ in dots] == sorted(x for x, _ in dots)
+    assert dots[1][1] < dots[2][1] < dots[0][1]
+    (curve,) = marks(svg, "curve")
+    assert curve.get("points") == " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
+
+
+def test_the_band_of_a_curve_has_two_ends_for_each_point() -> None:
+    (band,) = marks(learning(0.2, 0.4, 0.3), "band-of-curve")
+    assert len(band.get("points", "").split()) == 6
+
+
+def test_a_point_without_a_value_is_left_out_of_a_curve() -> None:
+    assert len(marks(learning(0.2, None, 0.3), "dot")) == 2
+    assert not marks(learning(), "dot")
+
+
+def test_what_a_curve_counts_is_escaped() -> None:
+    svg = curve_plot([Point(0, Interval(0.1, None, None))], x_label=HOSTILE)
+    assert "<script>" not in svg

@@ -23,8 +23,8 @@ from agent_gym_env.retrieval.state import State
 from agent_gym_env.retrieval.templates import Filler
 from agent_gym_env.types import Action, Observation, ToolCall
 
-_NEIGHBOURS = 45
-_VOTERS = 30
+_NEIGHBOURS = 60
+_VOTERS = 40
 _SHARPNESS = 2.0
 """Exponent of a neighbour's similarity in its vote."""
 

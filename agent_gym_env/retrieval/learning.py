@@ -32,7 +32,7 @@ from agent_gym_env.retrieval.templates import take_values_out
 from agent_gym_env.retrieval.tokens import Features
 from agent_gym_env.retrieval.vocabulary import Vocabulary, VocabularyBuilder
 
-MEMORY_FORMAT = 5
+MEMORY_FORMAT = 6
 """Part of the file's name: raised with any change of what is learned or how."""
 
 _WAIT_S = 1_800.0

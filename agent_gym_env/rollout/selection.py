@@ -1,0 +1,89 @@
+"""Which episodes and rows an export keeps, and the count of those that it leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import msgspec
+
+from agent_gym_env.rollout.chat_rows import mean_reward
+from agent_gym_env.rollout.episode import Episode
+
+_Row = TypeVar("_Row")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Tally(msgspec.Struct):
+    """What an export read, wrote and left out.
+
+    Attributes:
+        read: episodes or branch points.
+        written: rows.
+        left_out: how many for each reason.
+    """
+
+    read: int = 0
+    written: int = 0
+    left_out: dict[str, int] = {}
+
+    def leave_out(self, reason: str, number: int = 1) -> None:
+        """Count what is left out."""
+        self.left_out[reason] = self.left_out.get(reason, 0) + number
+
+
+def whole_episodes(
+    episodes: Iterable[Episode], tally: Tally, *, min_reward: float | None = None
+) -> Iterator[Episode]:
+    """Pass on the episodes that came to their end and earned enough.
+
+    Args:
+        episodes: of any policies.
+        tally: counts them.
+        min_reward: least mean of an episode's rewards; ``None`` for any, and for none at all.
+    """
+    for episode in episodes:
+        tally.read += 1
+        reason = _objection(episode, min_reward)
+        if reason is None:
+            yield episode
+        else:
+            tally.leave_out(reason)
+
+
+def _objection(episode: Episode, min_reward: float | None) -> str | None:
+    if episode.error is not None:
+        return "failed"
+    if not (episode.terminated and episode.turns):
+        return "unfinished"
+    if min_reward is None:
+        return None
+    reward = mean_reward(episode)
+    if reward is None:
+        return "unscored"
+    return "below min_reward" if reward < min_reward else None
+
+
+def distinct(rows: Iterable[_Row], tally: Tally, *fields: str) -> Iterator[_Row]:
+    """Pass on the first of the rows that agree in some fields; 16 bytes of each are kept in mind.
+
+    Args:
+        rows: structs.
+        tally: counts the others.
+        *fields: that make two rows the same.
+    """
+    seen: set[bytes] = set()
+    for row in rows:
+        key = digest([getattr(row, field) for field in fields])
+        if key in seen:
+            tally.leave_out("duplicate")
+        else:
+            seen.add(key)
+            yield row
+
+
+def digest(value: Any) -> bytes:
+    """Give 16 bytes that stand for a value."""
+    return blake2b(_encode(value), digest_size=16).digest()

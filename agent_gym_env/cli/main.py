@@ -13,7 +13,16 @@ from collections.abc import Sequence
 import gymnasium
 
 import agent_gym_env
-from agent_gym_env.cli import agreement, data, evaluate, optimize, play, synthesize, trust
+from agent_gym_env.cli import (
+    agreement,
+    data,
+    evaluate,
+    export,
+    optimize,
+    play,
+    synthesize,
+    trust,
+)
 from agent_gym_env.envs.render import printable
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, StorageError
 
@@ -27,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=agent_gym_env.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (play, evaluate, trust, agreement, optimize, data, synthesize):
+    for module in (play, evaluate, trust, agreement, optimize, export, data, synthesize):
         module.add_commands(commands)
     options = parser.parse_args(arguments)
     try:

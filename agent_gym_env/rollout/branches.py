@@ -1,0 +1,99 @@
+"""The record of one state of a dialogue from which the open turn was played more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from agent_gym_env.errors import DataError
+from agent_gym_env.rollout.episode import StepRecord
+
+BRANCH_FORMAT = 1
+
+
+class Branch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One way on from a state, to the close of the turn.
+
+    Attributes:
+        policy: who played it.
+        seed: of the policy.
+        steps: at least one.
+        reward: of the turn, in [0, 1]; ``None`` where it could not be told.
+        components: the reward's parts; ``None`` for one that does not apply.
+    """
+
+    policy: str
+    steps: tuple[StepRecord, ...]
+    seed: int | None = None
+    reward: float | None = None
+    components: dict[str, float | None] = {}
+
+
+class BranchPoint(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A state, and what followed from it.
+
+    Attributes:
+        dialogue_id: unique within its split only.
+        split: the split.
+        corpus: fingerprint of the compiled split that was played.
+        schema_variant: ``v1`` to ``v5``, or ``None`` for the original schema.
+        services: of the dialogue.
+        seen_services: those of them that train has; ``None`` where the corpus has no train.
+        date: the dialogue's "today", ISO.
+        reward: the reward's name.
+        turn: how many turns had closed.
+        step: how many steps the open turn had taken.
+        seed: of the way to the state.
+        tools: what was on offer, JSON in OpenAI's function format.
+        messages: the observation's, JSON in OpenAI's chat format.
+        branches: at least one.
+        format: version of this record's shape.
+    """
+
+    dialogue_id: str
+    split: str
+    corpus: str
+    services: tuple[str, ...]
+    date: str
+    reward: str
+    turn: int
+    messages: str
+    branches: tuple[Branch, ...]
+    schema_variant: str | None = None
+    seen_services: tuple[str, ...] | None = None
+    step: int = 0
+    seed: int | None = None
+    tools: str = "[]"
+    format: int = BRANCH_FORMAT
+
+
+_decode = msgspec.json.Decoder(BranchPoint).decode
+
+
+def read_branches(path: Path) -> Iterator[BranchPoint]:
+    """Read branch points one at a time, a JSON line each.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no branch point of this version's format.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield _branch_point(line, f"{path}:{number}")
+    except OSError as error:
+        raise DataError(f"cannot read branch points: {error.strerror}", file=str(path)) from error
+
+
+def _branch_point(line: bytes, place: str) -> BranchPoint:
+    try:
+        point = _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"this line is no branch point: {error}", file=place) from error
+    if point.format != BRANCH_FORMAT:
+        raise DataError(
+            f"the branch point's format is {point.format}; this version reads {BRANCH_FORMAT}",
+            file=place,
+        )
+    return point

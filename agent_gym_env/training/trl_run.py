@@ -1,0 +1,263 @@
+"""A run of one of TRL's trainers: what goes in, its folder, where it goes on, what comes out.
+
+::
+
+    out/run.json       the configuration, and the digest of the rows
+    out/metrics.jsonl  a line of measurements every so many steps
+    out/checkpoints/   what a stopped run goes on from
+    out/tensorboard/   the same measurements, where they are wanted
+    out/model/         the trained model, a folder in Hugging Face's layout
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
+from agent_gym_env.extras import require
+from agent_gym_env.training.chat_dataset import digest
+from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.training_config import LoRA, TrainingConfig
+
+require("transformers", extra="train")
+
+import torch  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+)
+from transformers.utils.import_utils import is_flash_attn_2_available  # noqa: E402
+
+from agent_gym_env.training.trl_callbacks import (  # noqa: E402
+    MarkComplete,
+    Metrics,
+    Progress,
+    RefuseNonFinite,
+    last_complete,
+    tensorboard_events,
+)
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+
+def load_model(config: TrainingConfig) -> PreTrainedModel:
+    """Load the model to be trained, on a GPU where there is one.
+
+    Nothing of its folder is executed: weights are taken from safetensors only.
+
+    Raises:
+        DataError: there is no such model, or it has no safetensors.
+    """
+    on_gpu = torch.cuda.is_available()
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            config.model,
+            # Frozen weights need no more digits; trained ones do, under bfloat16's autocast.
+            dtype=torch.bfloat16 if on_gpu and config.lora else torch.float32,
+            attn_implementation="flash_attention_2"
+            if on_gpu and is_flash_attn_2_available()
+            else "sdpa",
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=Path(config.model).exists(),
+        )
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot load the model: {error}", file=config.model) from error
+
+
+def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of the model to be trained.
+
+    Raises:
+        DataError: there is none, or it has no chat template.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            config.model,
+            padding_side="left",
+            trust_remote_code=False,
+            local_files_only=Path(config.model).exists(),
+        )
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot load the tokenizer: {error}", file=config.model) from error
+    if tokenizer.chat_template is None:
+        problem = "the tokenizer has no chat template: take a model that was made for chats"
+        raise DataError(problem, file=config.model)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def peft_config(lora: LoRA | None) -> LoraConfig | None:
+    """Give the adapters as TRL's trainers take them.
+
+    Raises:
+        MissingDependency: peft is not installed.
+    """
+    if lora is None:
+        return None
+    require("peft", extra="train")
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
+        task_type="CAUSAL_LM",
+    )
+
+
+class TRLRun:
+    """One run.
+
+    Args:
+        config: of the run.
+        out: its folder.
+        resume: go on from the last checkpoint in the folder, or begin where there is none.
+        tensorboard: write TensorBoard's event files.
+        on_progress: called with the method's name and the numbers of steps done and of all.
+
+    Raises:
+        StorageError: the folder holds a run already, and this one is not to go on with it.
+        ResumeMismatchError: the folder holds a run of another configuration or of other rows.
+        DataError: a file of rows cannot be read.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        out: Path,
+        *,
+        resume: bool = False,
+        tensorboard: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        # TRL warns of what is experimental each time it is used.
+        os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+        self._config = config
+        self._out = out
+        self._tensorboard = tensorboard
+        self._on_progress = on_progress
+        self._checkpoint = self._begin(resume)
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the trained model goes."""
+        return self._out / "model"
+
+    def arguments(self) -> dict[str, Any]:
+        """Give what all of TRL's configurations take by these names."""
+        config, on_gpu = self._config, torch.cuda.is_available()
+        return {
+            "output_dir": str(self._out / "checkpoints"),
+            "learning_rate": config.learning_rate,
+            "num_train_epochs": config.epochs,
+            "max_steps": config.max_steps or -1,
+            "per_device_train_batch_size": config.batch_size,
+            "per_device_eval_batch_size": config.batch_size,
+            "gradient_accumulation_steps": config.gradient_accumulation,
+            "lr_scheduler_type": config.schedule,
+            "warmup_steps": config.warmup if config.warmup < 1 else 0.999,
+            "weight_decay": config.weight_decay,
+            "max_grad_norm": config.max_grad_norm,
+            "gradient_checkpointing": config.gradient_checkpointing,
+            "logging_steps": config.log_every,
+            "logging_nan_inf_filter": False,
+            "eval_strategy": "steps" if config.held_out else "no",
+            "eval_steps": config.eval_every,
+            "save_strategy": "steps",
+            "save_steps": config.save_every,
+            "save_total_limit": 2,
+            "seed": config.seed,
+            "bf16": on_gpu,
+            "use_cpu": not on_gpu,
+            "report_to": "none",
+            "disable_tqdm": True,
+        }
+
+    def callbacks(self) -> list[TrainerCallback]:
+        """Give what a trainer is to tell as it goes."""
+        callbacks: list[TrainerCallback] = [
+            Metrics(self._out / "metrics.jsonl"),
+            RefuseNonFinite(),
+            MarkComplete(),
+        ]
+        if self._on_progress is not None:
+            callbacks.append(Progress(self._on_progress, _name(self._config)))
+        if self._tensorboard:
+            callbacks.append(tensorboard_events(self._out / "tensorboard"))
+        return callbacks
+
+    def train(self, trainer: Trainer) -> Path:
+        """Train to the end, and save the model with its adapters merged into it.
+
+        Returns:
+            The folder of the trained model.
+
+        Raises:
+            AgentGymError: the loss is no number any more.
+        """
+        trainer.train(resume_from_checkpoint=self._checkpoint)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        if self._config.lora is not None:
+            model = model.merge_and_unload()
+        unfinished = self.model_folder.with_name(".model.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        model.save_pretrained(unfinished)
+        cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(unfinished)
+        shutil.rmtree(self.model_folder, ignore_errors=True)
+        unfinished.rename(self.model_folder)
+        return self.model_folder
+
+    def _begin(self, resume: bool) -> str | None:
+        """Write down what is run, or see that it is what was run; give the last checkpoint."""
+        path = self._out / "run.json"
+        settings = {
+            "method": _name(self._config),
+            "config": msgspec.to_builtins(self._config),
+            "rows": digest(self._config.rows),
+        }
+        if path.exists():
+            self._compare(path, settings, resume=resume)
+            return last_complete(self._out / "checkpoints")
+        with written_whole(path) as file:
+            file.write(msgspec.json.format(msgspec.json.encode(settings)))
+        return None
+
+    def _compare(self, path: Path, settings: dict[str, Any], *, resume: bool) -> None:
+        if not resume:
+            raise StorageError(
+                f"{self._out} holds a run already: resume it, or name another folder"
+            )
+        try:
+            begun = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError) as error:
+            raise DataError(f"this is no run's configuration: {error}", file=str(path)) from error
+        # As JSON, where there are no tuples.
+        now = msgspec.json.decode(msgspec.json.encode(settings))
+        if begun != now:
+            raise ResumeMismatchError(
+                f"{self._out} holds a run that differs in {', '.join(_differences(begun, now))}"
+            )
+
+
+def _name(config: TrainingConfig) -> str:
+    return type(config).__name__.removesuffix("Config").lower()
+
+
+def _differences(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    of_runs = [name for name in now if name != "config" and begun.get(name) != now[name]]
+    before, after = begun.get("config", {}), now["config"]
+    return of_runs + [name for name in after if before.get(name) != after[name]]

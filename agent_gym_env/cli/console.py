@@ -9,7 +9,14 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -45,15 +52,35 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str
 @contextmanager
 def progress(label: str) -> Iterator[Advance]:
     """Show a bar on the standard error output while work lasts; nothing where it is no terminal."""
+    with _bars() as bars:
+        task = bars.add_task(label, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+@contextmanager
+def phases() -> Iterator[Callable[[str, int, int], None]]:
+    """Show one bar as `progress` does, which begins anew with each phase of the work."""
+    with _bars() as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                for ended in tasks.values():
+                    bars.update(ended, visible=False)
+                tasks[phase] = bars.add_task(phase)
+            bars.update(tasks[phase], completed=done, total=total)
+
+        yield advance
+
+
+def _bars() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     # The stream as it is now: whoever keeps a library quiet must not take the bar away.
     console = Console(file=sys.stderr)
-    with Progress(
+    return Progress(
         *columns, TimeRemainingColumn(), console=console, transient=True,
         disable=not console.is_terminal,
-    ) as bar:  # fmt: skip
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    )  # fmt: skip
 
 
 class Begin(Protocol[_T_co]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -38,14 +38,20 @@ MEMORY_FORMAT = 6
 _WAIT_S = 1_800.0
 _SEED = 0
 
+OnProgress = Callable[[int, int], None]
+"""Called with how many dialogues have been gone through, and how many there are to go through."""
 
-def recall(split: Split, *, lessons: int, indexed: int) -> Memory:
+
+def recall(
+    split: Split, *, lessons: int, indexed: int, on_progress: OnProgress | None = None
+) -> Memory:
     """Give what a split teaches: from its file in the cache, which is made on first use.
 
     Args:
         split: a train split.
         lessons: how many of its dialogues are learned from.
         indexed: how many of its dialogues lend their replies.
+        on_progress: called as it learns; never where it has learned before.
 
     Raises:
         StorageError: the cache cannot be written.
@@ -59,7 +65,7 @@ def recall(split: Split, *, lessons: int, indexed: int) -> Memory:
     with locked(path.with_suffix(".lock"), wait_s=_WAIT_S):
         memory = _load_if_whole(path)
         if memory is None:
-            memory = learn(split, lessons=lessons, indexed=indexed)
+            memory = learn(split, lessons=lessons, indexed=indexed, on_progress=on_progress)
             memory.save(path)
     return memory
 
@@ -71,7 +77,9 @@ def _load_if_whole(path: Path) -> Memory | None:
         return None
 
 
-def learn(split: Split, *, lessons: int, indexed: int) -> Memory:
+def learn(
+    split: Split, *, lessons: int, indexed: int, on_progress: OnProgress | None = None
+) -> Memory:
     """Learn from dialogues of a split, in an order that is the same each time.
 
     Where there are enough dialogues, others are indexed than were learned from, so that situations
@@ -80,15 +88,21 @@ def learn(split: Split, *, lessons: int, indexed: int) -> Memory:
     """
     random = np.random.default_rng(_SEED)
     order = random.permutation(len(split))
-    replying = order[max(len(order) - indexed, 0) :]
-    vocabulary = _count(split, {*order[:lessons].tolist(), *replying.tolist()})
+    teaching = order[:lessons].tolist()
+    replying = order[max(len(order) - indexed, 0) :].tolist()
+    all_seen = sorted({*teaching, *replying})
+    tasks = _Tasks(split, len(all_seen) + len(teaching) + len(replying), on_progress)
+    builder = VocabularyBuilder(split.tools)
+    for task in tasks(all_seen):
+        builder.add(task)
+    vocabulary = builder.build()
     beginnings = _Beginnings(split.tools, vocabulary)
     learning = LearningChooser(random)
-    for task in _tasks(split, order[:lessons]):
+    for task in tasks(teaching):
         learn_dialogue(learning, task, beginnings.state(task))
     chooser = Chooser(learning.weights)
     decide, replies = decided_by(chooser), _Replies()
-    for task in _tasks(split, replying):
+    for task in tasks(replying):
         replies.add(task, beginnings.state(task), decide)
     return replies.memory(vocabulary, chooser)
 
@@ -103,15 +117,21 @@ def held_out(split: Split, *, lessons: int, indexed: int) -> list[int]:
     return sorted(order[lessons : max(len(order) - indexed, lessons)].tolist())
 
 
-def _count(split: Split, indices: Iterable[int]) -> Vocabulary:
-    builder = VocabularyBuilder(split.tools)
-    for task in _tasks(split, sorted(indices)):
-        builder.add(task)
-    return builder.build()
+class _Tasks:
+    """Goes through dialogues several times, and tells how far all the passes together are."""
 
+    def __init__(self, split: Split, total: int, on_progress: OnProgress | None) -> None:
+        self._split = split
+        self._total = total
+        self._done = 0
+        self._on_progress = on_progress
 
-def _tasks(split: Split, indices: Iterable[int]) -> Iterator[Task]:
-    return (split.task(int(index)) for index in indices)
+    def __call__(self, indices: Iterable[int]) -> Iterator[Task]:
+        for index in indices:
+            yield self._split.task(index)
+            self._done += 1
+            if self._on_progress is not None:
+                self._on_progress(self._done, self._total)
 
 
 class _Beginnings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -15,6 +16,7 @@ from agent_gym_env.policies.sb3_model import Shape
 from agent_gym_env.retrieval.candidates import CandidateGenerator
 from agent_gym_env.retrieval.learning import held_out, recall
 from agent_gym_env.training.hindsight import bare_env
+from agent_gym_env.training.progress import OnProgress
 from agent_gym_env.wrappers.candidate_action import CandidateAction
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
 from agent_gym_env.wrappers.encode_observation import EncodeObservation
@@ -47,13 +49,19 @@ class CandidateWorld:
         config: what is played.
         shape: how many candidates there are, and how texts are encoded.
         encoder: of texts; by default that of the shape.
+        on_progress: called while the candidates are learned from the train split.
 
     Raises:
         ValueError: nothing of the train split is left to train on.
     """
 
     def __init__(
-        self, config: WorldConfig, shape: Shape, *, encoder: Encoder | None = None
+        self,
+        config: WorldConfig,
+        shape: Shape,
+        *,
+        encoder: Encoder | None = None,
+        on_progress: OnProgress | None = None,
     ) -> None:
         self._config = config
         self._k = shape.k
@@ -71,7 +79,8 @@ class CandidateWorld:
                 f"{len(train)} dialogues of train to train on; their sum must be below 1"
             )
         self.dialogues = [ids[index] for index in left]
-        self._memory = recall(train, **self.candidates)
+        told = on_progress and partial(on_progress, "candidates")
+        self._memory = recall(train, **self.candidates, on_progress=told)
 
     def bare(self, split: str) -> gym.Env[Any, Any]:
         """Make ``SGD-v0`` over a split."""
@@ -82,6 +91,12 @@ class CandidateWorld:
             reward=self._config.reward,
             **self._config.env,
         )
+
+    def spread(self, split: str, most: int) -> list[str]:
+        """Choose dialogues of a split, evenly spread over it."""
+        ids = bare_env(self.bare(split)).split.dialogue_ids()
+        places = np.linspace(0, len(ids) - 1, min(most, len(ids)))
+        return [ids[round(place)] for place in places.tolist()]
 
     def source(self) -> CandidateGenerator:
         """Make a source of candidates."""

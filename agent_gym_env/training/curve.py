@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Estimate
 
 
@@ -38,5 +39,12 @@ def write_curve(path: Path, points: Sequence[CurvePoint]) -> None:
 
 
 def read_curve(path: Path) -> list[CurvePoint]:
-    """Read a learning curve."""
-    return msgspec.json.Decoder(CurvePoint).decode_lines(path.read_bytes())
+    """Read a learning curve.
+
+    Raises:
+        DataError: the file cannot be read or is none.
+    """
+    try:
+        return msgspec.json.Decoder(CurvePoint).decode_lines(path.read_bytes())
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataError(f"this is no learning curve: {error}", file=str(path)) from error

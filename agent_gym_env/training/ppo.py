@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import gymnasium as gym
 import msgspec
 import numpy as np
 
-from agent_gym_env.errors import ResumeMismatchError
+from agent_gym_env.errors import DataError, ResumeMismatchError
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.extras import require
 from agent_gym_env.policies.candidate_network import CandidateNetwork
@@ -21,8 +22,8 @@ from agent_gym_env.training.candidate_world import CandidateWorld
 from agent_gym_env.training.checkpoint import load_checkpoint, save_checkpoint
 from agent_gym_env.training.cloning import clone, demonstrate
 from agent_gym_env.training.curve import CurvePoint, write_curve
-from agent_gym_env.training.hindsight import bare_env
 from agent_gym_env.training.ppo_config import PPOConfig
+from agent_gym_env.training.progress import OnProgress
 
 require("stable_baselines3", extra="sb3")
 require("sb3_contrib", extra="sb3")
@@ -41,8 +42,9 @@ from agent_gym_env.training.sb3_network import (  # noqa: E402
 from agent_gym_env.training.unscored import SkipUnscoredSteps  # noqa: E402
 
 _CHECKPOINT = "checkpoint.npz"
+_NAMES = {"initial": "untrained", "cloned": "cloned", "policy": "ppo"}
+"""Of the policies in the stages of a run."""
 
-OnProgress = Callable[[int, int], None]
 OnPoint = Callable[[CurvePoint], None]
 
 
@@ -63,7 +65,8 @@ def train_ppo(
             ``checkpoint.npz`` and ``tensorboard/``; nothing is written without one.
         resume: go on from the folder's checkpoint. The result is that of an uninterrupted run.
         tensorboard: write TensorBoard's event files.
-        on_progress: called with the number of steps done and of all.
+        on_progress: called for ``candidates`` and ``cloning`` (of dialogues), and ``ppo`` (of
+            steps).
         on_point: called with each point of the learning curve.
 
     Returns:
@@ -71,21 +74,28 @@ def train_ppo(
 
     Raises:
         ValueError: there is no folder to resume from or to write to, or nothing to train on.
-        DataError: the checkpoint cannot be read.
+        DataError: there is no checkpoint, or it cannot be read.
         ResumeMismatchError: the checkpoint is one of another configuration.
     """
     if out is None and (resume or tensorboard):
         raise ValueError("resume and tensorboard need a folder: out=…")
-    run = _Run(config, out, tensorboard=tensorboard, on_point=on_point)
-    if out is not None and resume:
-        run.resume(out / _CHECKPOINT)
-    else:
+    checkpoint = out / _CHECKPOINT if out is not None and resume else None
+    if checkpoint is not None and not checkpoint.exists():
+        raise DataError("there is no checkpoint to resume from", file=str(checkpoint))
+    run = _Run(
+        config, out, tensorboard=tensorboard, on_point=on_point, on_progress=on_progress or _quiet
+    )
+    if checkpoint is None:
         run.begin()
+    else:
+        run.resume(checkpoint)
     while run.steps < config.total_timesteps:
         run.update()
-        if on_progress is not None:
-            on_progress(min(run.steps, config.total_timesteps), config.total_timesteps)
     return run.policy()
+
+
+def _quiet(phase: str, done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 class _LeanInfo(gym.Wrapper[Any, Any, Any, Any]):
@@ -101,12 +111,19 @@ class _Run:
     """A run between two of its updates."""
 
     def __init__(
-        self, config: PPOConfig, out: Path | None, *, tensorboard: bool, on_point: OnPoint | None
+        self,
+        config: PPOConfig,
+        out: Path | None,
+        *,
+        tensorboard: bool,
+        on_point: OnPoint | None,
+        on_progress: OnProgress,
     ) -> None:
         self._config = config
         self._out = out
         self._on_point = on_point
-        self._world = CandidateWorld(config.world, config.shape)
+        self._on_progress = on_progress
+        self._world = CandidateWorld(config.world, config.shape, on_progress=on_progress)
         self._curve: list[CurvePoint] = []
         self._cpu_s = 0.0
         self._remaining = 1.0
@@ -150,12 +167,13 @@ class _Run:
     def _network(self) -> CandidateNetwork:
         return cast(CandidateNetwork, self._model.policy.mlp_extractor)
 
-    def policy(self) -> SB3Policy:
+    def policy(self, name: str = "ppo") -> SB3Policy:
         """Give the policy as it is now."""
         return SB3Policy(
             self._network,
             self._world.source(),
             self._config.shape,
+            name=name,
             candidates=self._world.candidates,
         )
 
@@ -176,7 +194,7 @@ class _Run:
         dialogues = random.permutation(self._world.dialogues)[: cloning.dialogues].tolist()
         clone(
             self._network,
-            demonstrate(env, source, dialogues),
+            demonstrate(env, source, dialogues, on_progress=partial(self._on_progress, "cloning")),
             epochs=cloning.epochs,
             learning_rate=cloning.learning_rate,
             seed=self._config.seed,
@@ -214,13 +232,16 @@ class _Run:
         ):
             notes = _Notes(config, self._curve, self._cpu_s)
             save_checkpoint(self._out / _CHECKPOINT, self._model, notes)
+        total = config.total_timesteps
+        self._on_progress("ppo", min(self.steps, total), total)
 
     def _evaluate(self, stage: str) -> None:
-        env = self._world.bare(self._config.evaluation.split)
-        ids = bare_env(env).split.dialogue_ids()
-        spread = np.linspace(0, len(ids) - 1, min(self._config.evaluation.dialogues, len(ids)))
-        policy = self.policy()
-        played = play_all(env, policy, [ids[round(place)] for place in spread.tolist()])
+        evaluation, policy = self._config.evaluation, self.policy(_NAMES[stage])
+        played = play_all(
+            self._world.bare(evaluation.split),
+            policy,
+            self._world.spread(evaluation.split, evaluation.dialogues),
+        )
         point = CurvePoint(stage, self.steps, self._cpu_s, summarize(played).reward)
         self._curve.append(point)
         if self._out is not None:

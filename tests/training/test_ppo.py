@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.training.curve import CurvePoint, read_curve
 from agent_gym_env.training.ppo import train_ppo
 from agent_gym_env.training.ppo_config import PPOConfig
+from agent_gym_env.training.progress import OnProgress
 from tests.training.small_run import small
 
 
@@ -30,11 +30,11 @@ class StoppedError(Exception):
     """Stands for whatever ends a run."""
 
 
-def stop_after(steps: int) -> Callable[[int, int], None]:
+def stop_after(steps: int) -> OnProgress:
     """End a run when so many steps are done."""
 
-    def on_progress(done: int, total: int) -> None:
-        if done >= steps:
+    def on_progress(phase: str, done: int, total: int) -> None:
+        if phase == "ppo" and done >= steps:
             raise StoppedError
 
     return on_progress
@@ -72,7 +72,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> Non
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="need a folder"):
         train_ppo(small(), resume=True)
-    with pytest.raises(DataError, match="no checkpoint"):
+    with pytest.raises(DataError, match="there is no checkpoint to resume from"):
         train_ppo(small(), out=tmp_path / "empty", resume=True)
 
 
@@ -98,13 +98,17 @@ def test_a_saved_policy_plays_by_name(tmp_path: Path) -> None:
     assert played.candidates == {"lessons": 90, "indexed": 70}
 
 
-def test_progress_is_told_in_steps() -> None:
-    told: list[tuple[int, int]] = []
-    train_ppo(
-        small(total_timesteps=100, cloning={"dialogues": 0}),
-        on_progress=lambda done, total: told.append((done, total)),
-    )
-    assert told == [(64, 100), (100, 100)]
+def test_progress_is_told_of_each_long_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_GYM_HOME", str(tmp_path))  # nothing is learned yet
+    told: list[tuple[str, int, int]] = []
+    config = small(total_timesteps=100, cloning={"dialogues": 2, "epochs": 1})
+    train_ppo(config, on_progress=lambda *done: told.append(done))
+    # The candidates: the words of 90 + 70 dialogues, then 90 lessons, then 70 that lend replies.
+    learned = [("candidates", done, 320) for done in range(1, 321)]
+    cloned = [("cloning", 1, 2), ("cloning", 2, 2)]
+    assert told == [*learned, *cloned, ("ppo", 64, 100), ("ppo", 100, 100)]
 
 
 def test_it_learns_to_choose_on_the_sample_corpus() -> None:

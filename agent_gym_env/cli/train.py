@@ -1,0 +1,101 @@
+"""``agent-gym train``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agent_gym_env.cli.arguments import (
+    Subparsers,
+    add_corpus,
+    add_json,
+    add_variant,
+    json_object,
+    reward_config,
+    whole_number,
+)
+from agent_gym_env.cli.console import phases, print_json, print_table
+from agent_gym_env.evaluation.table import interval, number
+from agent_gym_env.training.curve import read_curve
+
+if TYPE_CHECKING:
+    from agent_gym_env.training.ppo_config import PPOConfig
+
+
+def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
+    """Add the commands of this module."""
+    train = commands.add_parser("train", help="train a policy")
+    methods = train.add_subparsers(dest="method", required=True, metavar="METHOD")
+    ppo = methods.add_parser("ppo", help="PPO over candidate actions, with stable-baselines3")
+    add_corpus(ppo)
+    add_variant(ppo)
+    ppo.add_argument("--reward", type=reward_config, default={"name": "balanced"})
+    ppo.add_argument("--steps", type=whole_number, metavar="N", help="of all environments together")
+    ppo.add_argument("--plain", action="store_true", help="PPO instead of MaskablePPO")
+    ppo.add_argument("--seed", type=whole_number, default=0)
+    ppo.add_argument("--config", type=json_object, default={}, metavar="JSON",
+                     help="more of agent_gym_env.training.ppo_config.PPOConfig")  # fmt: skip
+    ppo.add_argument("--out", type=Path, default=Path("out/ppo"), metavar="DIR",
+                     help="policy, checkpoint, learning curve; default: %(default)s")  # fmt: skip
+    ppo.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    ppo.add_argument("--tensorboard", action="store_true", help="write events to --out")
+    add_json(ppo)
+    ppo.set_defaults(run=_ppo)
+
+
+def _ppo(options: argparse.Namespace) -> None:
+    # Only here: what trains is slow to import, and comes with an extra that nothing else needs.
+    from agent_gym_env.training.ppo import train_ppo
+    from agent_gym_env.training.ppo_report import write_ppo_report
+
+    config = _config(options)
+    with phases() as advance:
+        train_ppo(
+            config,
+            out=options.out,
+            resume=options.resume,
+            tensorboard=options.tensorboard,
+            on_progress=advance,
+        )
+    report = write_ppo_report(options.out, config)
+    curve = read_curve(options.out / "curve.jsonl")
+    if options.json:
+        print_json(curve)
+        return
+    rows = [
+        (
+            each.stage,
+            f"{each.steps:,}",
+            f"{each.cpu_s:.0f}",
+            number(each.reward.mean),
+            interval(each.reward),
+        )
+        for each in curve
+    ]
+    evaluation = config.evaluation
+    title = f"{evaluation.dialogues} dialogues of {evaluation.split}"
+    print_table(("policy", "steps", "CPU s", "reward per turn", "95 % interval"), rows, title)
+    print(f"policy: {options.out / 'policy.npz'}; report: {report}")
+
+
+def _config(options: argparse.Namespace) -> PPOConfig:
+    from agent_gym_env.training.ppo_config import PPOConfig
+
+    env = {"corpus": options.corpus, "schema_variant": options.schema_variant}
+    settings: dict[str, Any] = {
+        "seed": options.seed,
+        "masked": not options.plain,
+        "world": {},
+        **options.config,
+    }
+    if options.steps is not None:
+        settings["total_timesteps"] = options.steps
+    if isinstance(settings["world"], dict):
+        settings["world"] = {"env": env, "reward": options.reward, **settings["world"]}
+    try:
+        return msgspec.convert(settings, PPOConfig)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"--config: {error}") from error

@@ -1,0 +1,57 @@
+"""The page about a PPO run: its learning curve, and what its policies earn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent_gym_env.evaluation.evaluate import summarize
+from agent_gym_env.evaluation.plots import Interval, Point, curve_plot
+from agent_gym_env.evaluation.report import write_report
+from agent_gym_env.policies.base import Policy
+from agent_gym_env.policies.constant import ConstantPolicy
+from agent_gym_env.policies.sb3_model import SB3Policy
+from agent_gym_env.rollout.play import play_all
+from agent_gym_env.training.candidate_world import CandidateWorld
+from agent_gym_env.training.curve import CurvePoint, read_curve
+from agent_gym_env.training.ppo_config import PPOConfig
+
+_STAGES = ("initial", "cloned", "policy")
+
+
+def write_ppo_report(out: Path, config: PPOConfig) -> Path:
+    """Play the policies of a run, beside a constant one, and write ``report.html``.
+
+    Args:
+        out: the folder of the run.
+        config: of the run.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DataError: the folder has no learning curve, or a policy in it cannot be read.
+        StorageError: the disk does not take the page.
+    """
+    curve = read_curve(out / "curve.jsonl")
+    world = CandidateWorld(config.world, config.shape)
+    split, dialogues = config.evaluation.split, config.evaluation.dialogues
+    policies: list[Policy] = [ConstantPolicy()]
+    stages = [stage for stage in _STAGES if any(point.stage == stage for point in curve)]
+    policies += [SB3Policy.load(out / f"{stage}.npz", world.source()) for stage in stages]
+    evaluated = []
+    for policy in policies:
+        episodes = list(play_all(world.bare(split), policy, world.spread(split, dialogues)))
+        evaluated.append((summarize(episodes), episodes))
+    return write_report(
+        out / "report.html", evaluated, plots=[("Reward per turn, as it learned", learned(curve))]
+    )
+
+
+def learned(curve: Sequence[CurvePoint]) -> str:
+    """Draw a learning curve as SVG."""
+    points = [
+        Point(point.steps, Interval(point.reward.mean, point.reward.low, point.reward.high))
+        for point in curve
+    ]
+    return curve_plot(points, x_label="steps")

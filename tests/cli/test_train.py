@@ -1,0 +1,79 @@
+"""``agent-gym train ppo`` on the sample corpus: what it leaves, prints and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
+pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
+
+from agent_gym_env.cli.main import main
+from tests.training.small_run import SMALL
+
+
+def train(out: Path, *options: str, **changes: Any) -> int:
+    """Run the command with a configuration that takes a second."""
+    config = json.dumps({**SMALL, "total_timesteps": 64, **changes})
+    return main(["train", "ppo", "--out", str(out), "--config", config, *options])
+
+
+def test_it_leaves_policy_curve_and_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path, "--tensorboard") == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"policy.npz", "curve.jsonl", "report.html", "checkpoint.npz", "tensorboard"} <= names
+    said = capsys.readouterr().out
+    assert "4 dialogues of dev" in said
+    assert str(tmp_path / "policy.npz") in said
+
+
+def test_the_policy_plays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path, cloning={"dialogues": 0}) == 0
+    policy = json.dumps({"name": "sb3", "path": str(tmp_path / "policy.npz")})
+    capsys.readouterr()
+    assert main(["evaluate", "--policy", policy, "--episodes", "2", "--json"]) == 0
+    (evaluation,) = json.loads(capsys.readouterr().out)["evaluations"]
+    assert evaluation["policy"] == "ppo"
+
+
+def test_json_is_the_learning_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path, "--json", "--plain", "--reward", "ground_truth") == 0
+    curve = json.loads(capsys.readouterr().out)
+    assert [point["stage"] for point in curve] == ["initial", "cloned", "policy"]
+
+
+def test_it_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    assert train(tmp_path) == 0
+    before = (tmp_path / "checkpoint.npz").read_bytes()
+    assert train(tmp_path, "--resume") == 0
+    assert (tmp_path / "checkpoint.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--resume"], 4, "there is no checkpoint to resume from"),
+        (["--config", '{"gamma": 1.5}'], 2, "Expected `float` <= 1.0 - at `$.gamma`"),
+        (["--config", '{"world": 3}'], 2, "Expected `object`, got `int` - at `$.world`"),
+        (["--config", '{"stepz": 3}'], 2, "--config: Object contains unknown field `stepz`"),
+        (["--corpus", "nowhere"], 4, "nowhere"),
+    ],
+)
+def test_what_is_wrong_is_said_and_has_its_exit_code(
+    options: list[str], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "ppo", "--out", str(tmp_path / "none"), *options]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path) == 0
+    assert train(tmp_path, "--resume", gamma=0.5) == 5
+    assert "made by another configuration" in capsys.readouterr().err

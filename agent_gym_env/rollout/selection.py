@@ -11,7 +11,7 @@ import msgspec
 from agent_gym_env.rollout.chat_rows import mean_reward
 from agent_gym_env.rollout.episode import Episode
 
-_Row = TypeVar("_Row")
+_T = TypeVar("_T")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -34,6 +34,13 @@ class Tally(msgspec.Struct):
         self.left_out[reason] = self.left_out.get(reason, 0) + number
 
 
+def counted(records: Iterable[_T], tally: Tally) -> Iterator[_T]:
+    """Pass on what is read, and count it."""
+    for record in records:
+        tally.read += 1
+        yield record
+
+
 def whole_episodes(
     episodes: Iterable[Episode], tally: Tally, *, min_reward: float | None = None
 ) -> Iterator[Episode]:
@@ -41,11 +48,10 @@ def whole_episodes(
 
     Args:
         episodes: of any policies.
-        tally: counts them.
+        tally: counts the others.
         min_reward: least mean of an episode's rewards; ``None`` for any, and for none at all.
     """
     for episode in episodes:
-        tally.read += 1
         reason = _objection(episode, min_reward)
         if reason is None:
             yield episode
@@ -66,7 +72,7 @@ def _objection(episode: Episode, min_reward: float | None) -> str | None:
     return "below min_reward" if reward < min_reward else None
 
 
-def distinct(rows: Iterable[_Row], tally: Tally, *fields: str) -> Iterator[_Row]:
+def distinct(rows: Iterable[_T], tally: Tally, *fields: str) -> Iterator[_T]:
     """Pass on the first of the rows that agree in some fields; 16 bytes of each are kept in mind.
 
     Args:

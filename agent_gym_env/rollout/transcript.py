@@ -44,27 +44,47 @@ def transcript(episode: Episode) -> Iterator[TurnMessages]:
         separator = ","
         for step in turn.steps:
             try:
-                log += _exchange(step, executed)
-            except (ValueError, msgspec.DecodeError) as problem:
+                log += exchange(step, executed)
+            except DataError as error:
                 raise DataError(
-                    f"the tool results do not answer the calls: {problem}",
-                    dialogue_id=episode.dialogue_id,
-                    turn=number,
-                ) from problem
+                    error.problem, dialogue_id=episode.dialogue_id, turn=number
+                ) from error
             executed += len(step.action.tool_calls)
         reply = reply_message(turn.steps[-1].action.text)
         yield TurnMessages(log, reply)
         log += reply
 
 
-def _exchange(step: StepRecord, executed: int) -> str:
-    """Write the messages of a step's calls and their results; ``""`` without calls."""
+def openings(episode: Episode) -> Iterator[str]:
+    """Yield the conversation as the agent finds it at the beginning of each turn, JSON.
+
+    Raises:
+        DataError: a step's tool results do not answer its calls.
+    """
+    before = "["
+    for turn, closed in zip(episode.turns, transcript(episode), strict=True):
+        yield f'{before}{{"role":"user","content":{_encode(turn.user).decode()}}}]'
+        before = f"{closed.log}{closed.reply},"
+
+
+def exchange(step: StepRecord, executed: int) -> str:
+    """Write the messages of a step's calls and their results, each with its comma before it.
+
+    Args:
+        step: ``""`` is what one without calls gives.
+        executed: how many calls the dialogue has seen before; they number the calls' ids.
+
+    Raises:
+        DataError: the tool results do not answer the calls.
+    """
     calls = step.action.tool_calls
     if not calls:
         return ""
-    contents = [bytes(result).decode() for result in _decode_array(step.tool_result)]
     ids = [f"call_{number}" for number in range(executed, executed + len(calls))]
     requests = [tool_call_message(*each) for each in zip(ids, calls, strict=True)]
-    return calls_message(
-        requests, [tool_message(*each) for each in zip(ids, contents, strict=True)]
-    )
+    try:
+        contents = [bytes(result).decode() for result in _decode_array(step.tool_result)]
+        answers = [tool_message(*each) for each in zip(ids, contents, strict=True)]
+    except (ValueError, msgspec.DecodeError) as problem:
+        raise DataError(f"the tool results do not answer the calls: {problem}") from problem
+    return calls_message(requests, answers)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -16,8 +19,15 @@ from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.oracle import OraclePolicy
 from agent_gym_env.policies.uniform import UniformPolicy
 from agent_gym_env.rewards.base import Reward
+from agent_gym_env.rollout.collect import Progress
+from agent_gym_env.rollout.collect import collect as run_collection
+from agent_gym_env.rollout.collection import Collection
 from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.job_player import JobPlayer
+from agent_gym_env.rollout.lockstep import play_all_together
+from agent_gym_env.rollout.manifest import free_folder
 from agent_gym_env.rollout.play import play_all
+from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
 
 Env = gym.Env[Any, Any]
 
@@ -52,6 +62,12 @@ def _llm(env: Env, **options: Any) -> Policy:
     return LLMPolicy(_model_of(options), **{"date": _date_of(env), **options})
 
 
+def _transformers(env: Env, *, path: str, **options: Any) -> Policy:
+    from agent_gym_env.policies.transformers_model import TransformersPolicy
+
+    return TransformersPolicy(path, **{"date": _date_of(env), **options})
+
+
 def _dspy(env: Env, *, program: str | None = None, **options: Any) -> Policy:
     from agent_gym_env.policies.dspy_module import SGDAgentModule
     from agent_gym_env.policies.dspy_program import DSPyPolicy
@@ -62,9 +78,12 @@ def _dspy(env: Env, *, program: str | None = None, **options: Any) -> Policy:
 
 
 def _model_of(options: dict[str, Any]) -> LanguageModel:
-    """Take the options of a model out of those of its policy."""
+    """Take the options of a model, or ``lm``, one that is shared, out of those of its policy."""
     from agent_gym_env.lm.open_model import ModelOptions, open_model
 
+    if "lm" in options:
+        shared: LanguageModel = options.pop("lm")
+        return shared
     of_model = options.keys() & ModelOptions.__struct_fields__
     return open_model({name: options.pop(name) for name in of_model})
 
@@ -82,6 +101,7 @@ _POLICIES: dict[str, Callable[..., Policy]] = {
     "retrieval": _retrieval,
     "sb3": _sb3,
     "llm": _llm,
+    "transformers": _transformers,
     "dspy": _dspy,
 }
 
@@ -160,6 +180,7 @@ def rollout(
     *,
     episodes: int | None = None,
     seed: int = 0,
+    batch: int | None = None,
     on_begin: Callable[[int], None] | None = None,
     **arguments: Any,
 ) -> Iterator[Episode]:
@@ -169,15 +190,143 @@ def rollout(
         policy: as in `make_policy`.
         episodes: how many dialogues; ``None`` for all.
         seed: of the choice of dialogues, and of each episode.
+        batch: how many dialogues are played in step, for a policy that can be asked about several
+            at once; ``None`` to play one after another.
         on_begin: called with the number of episodes before the first is played.
         **arguments: as in `make_env`.
+
+    Raises:
+        ValueError: a policy that plays one dialogue at a time is to play several.
     """
     env = make_env(**arguments)
     dialogue_ids = choose_dialogues(env, episodes, seed)
     player = make_policy(policy, env)
     if on_begin is not None:
         on_begin(len(dialogue_ids))
-    yield from play_all(env, player, dialogue_ids, seed=seed)
+    if batch is None:
+        yield from play_all(env, player, dialogue_ids, seed=seed)
+    else:
+        envs = [env, *(make_env(**arguments) for _ in range(batch - 1))]
+        yield from play_all_together(envs, player, dialogue_ids, seed=seed)
+
+
+def collect(
+    policy: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
+    out: str | PathLike[str],
+    *,
+    episodes: int | None = None,
+    seed: int = 0,
+    best_of: int = 1,
+    keep_all: bool = False,
+    branches: int = 0,
+    path: str | Mapping[str, Any] = "oracle",
+    runner: str = "serial",
+    workers: int = 2,
+    retry_failed: bool = False,
+    new_run: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    **arguments: Any,
+) -> Progress:
+    """Collect episodes, or branches, into a folder; the same call goes on with what is missing.
+
+    Args:
+        policy: a name or mapping as in `make_policy`; several where they branch.
+        out: the folder; `agent_gym_env.rollout.episode_file.read_episodes` reads it.
+        episodes: how many dialogues are played; ``None`` for each once. If there are fewer they are
+            played again, with other seeds.
+        seed: of the choice of dialogues, and of each episode.
+        best_of: how many episodes of each are played of which the best is kept.
+        keep_all: whether all of these are kept.
+        branches: how often each policy plays on from each state of a dialogue; 0 for episodes.
+        path: the policy that walks from state to state.
+        runner: one of `RUNNER_NAMES`.
+        workers: how many threads, processes or actors, or dialogues in step.
+        retry_failed: whether episodes that have failed are played again.
+        new_run: whether, where ``out`` holds a run of another configuration, ``out-2`` and so on
+            is taken.
+        on_progress: is told after each episode.
+        **arguments: as in `make_env`.
+
+    Raises:
+        ValueError: an argument is not among its values.
+        LockError: another process collects into this folder.
+        ResumeMismatchError: the folder was begun with another configuration.
+        StorageError: the disk does not take it, or a file there is damaged.
+        BudgetExceeded: the run has spent what it may spend; what was played is there.
+        CircuitOpenError: the provider keeps refusing the key; likewise.
+    """
+    policies = [policy] if isinstance(policy, str | Mapping) else policy
+    env = make_env(**arguments)
+    dialogues = len(choose_dialogues(env, episodes, seed)) if episodes is None else episodes
+    collection = Collection(
+        policies=tuple(map(_config, policies)),
+        world=arguments,
+        corpus=_bare(env).split.fingerprint,
+        jobs=dialogues * (best_of if keep_all else 1),
+        seed=seed,
+        best_of=best_of,
+        keep_all=keep_all,
+        branches=branches,
+        path=_config(path),
+    )
+    folder = free_folder(Path(out), collection) if new_run else Path(out)
+    return run_collection(
+        collection,
+        folder,
+        partial(open_player, collection),
+        make_runner(runner, workers),
+        retry_failed=retry_failed,
+        on_progress=on_progress,
+    )
+
+
+def open_player(collection: Collection) -> JobPlayer:
+    """Make who plays a collection; processes and actors call this by its name."""
+    configs = [*map(_with_model, collection.policies), _with_model(collection.path)]
+    env = make_env(**collection.world)
+    return JobPlayer(
+        collection,
+        choose_dialogues(env, collection.dialogues, collection.seed),
+        open_env=partial(make_env, **collection.world),
+        open_policies=lambda env: [make_policy(config, env) for config in configs],
+    )
+
+
+def make_runner(name: str, workers: int) -> Runner:
+    """Make a runner.
+
+    Args:
+        name: one of `RUNNER_NAMES`.
+        workers: how many threads, processes or actors, or dialogues in step.
+
+    Raises:
+        ValueError: the name is not known.
+    """
+    build = _RUNNERS.get(name)
+    if build is None:
+        raise ValueError(f"runner must be one of {RUNNER_NAMES}, not {name!r}")
+    return build(workers)
+
+
+_RUNNERS: dict[str, Callable[[int], Runner]] = {
+    "serial": lambda _: SerialRunner(),
+    "threads": ThreadRunner,
+    "lockstep": LockstepRunner,
+}
+
+RUNNER_NAMES = tuple(_RUNNERS)
+
+
+def _config(policy: str | Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": policy} if isinstance(policy, str) else dict(policy)
+
+
+def _with_model(policy: dict[str, Any]) -> dict[str, Any]:
+    """Open the model of a policy that asks one, so that all that are made of it share it."""
+    if policy.get("name") not in ("llm", "dspy"):
+        return policy
+    options = dict(policy)
+    return {"lm": _model_of(options), **options}
 
 
 def _bare(env: Env) -> SGDEnv:

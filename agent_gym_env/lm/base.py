@@ -62,6 +62,8 @@ class Response(msgspec.Struct, frozen=True, omit_defaults=True):
         latency_s: wall-clock seconds from the question to the answer, waits included.
         attempts: requests that went over the wire; 0 from the cache.
         cached: whether it comes from the cache.
+        token_ids: of the answer as the model wrote it, its end among them; ``None`` where the
+            provider does not tell.
     """
 
     text: str
@@ -74,6 +76,7 @@ class Response(msgspec.Struct, frozen=True, omit_defaults=True):
     latency_s: float = 0.0
     attempts: int = 1
     cached: bool = False
+    token_ids: tuple[int, ...] | None = None
 
     def completion(self) -> Completion:
         """Give what an action and its episode keep."""
@@ -83,6 +86,7 @@ class Response(msgspec.Struct, frozen=True, omit_defaults=True):
             usage=self.usage,
             cost_usd=self.cost_usd,
             latency_s=self.latency_s,
+            token_ids=self.token_ids,
         )
 
 

@@ -27,5 +27,12 @@ class Policy(Protocol):
 class BatchPolicy(Protocol):
     """A policy that is faster when asked about several conversations at once."""
 
-    def act_batch(self, observations: Sequence[Observation]) -> Sequence[Action]:
-        """Choose an action for each observation."""
+    def act_batch(
+        self, observations: Sequence[Observation], *, seeds: Sequence[int | None] | None = None
+    ) -> Sequence[Action]:
+        """Choose an action for each observation.
+
+        Args:
+            observations: each of an episode of its own.
+            seeds: of these episodes; ``None`` for draws that nobody repeats.
+        """

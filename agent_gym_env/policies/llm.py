@@ -75,16 +75,30 @@ class LLMPolicy:
             LMError: the model did not answer.
         """
         messages, tools = _read(observation)
-        return self._action(messages, tools, self.lm.complete(self._request(messages, tools)))
+        request = self._request(messages, tools, self._seed)
+        return self._action(messages, tools, self.lm.complete(request))
 
-    def act_batch(self, observations: Sequence[Observation]) -> list[Action]:
+    def act_batch(
+        self, observations: Sequence[Observation], *, seeds: Sequence[int | None] | None = None
+    ) -> list[Action]:
         """Ask about several conversations at once.
+
+        Args:
+            observations: each of an episode of its own.
+            seeds: of these episodes, where the model is sent any.
 
         Raises:
             LMError: the first that ended one of them.
         """
         read = [_read(observation) for observation in observations]
-        outcomes = self.lm.complete_many([self._request(*situation) for situation in read])
+        if seeds is None or not self._send_seed:
+            seeds = [None] * len(read)
+        outcomes = self.lm.complete_many(
+            [
+                self._request(messages, tools, seed)
+                for (messages, tools), seed in zip(read, seeds, strict=True)
+            ]
+        )
         actions = []
         for (messages, tools), outcome in zip(read, outcomes, strict=True):
             if isinstance(outcome, LMError):
@@ -92,7 +106,9 @@ class LLMPolicy:
             actions.append(self._action(messages, tools, outcome))
         return actions
 
-    def _request(self, messages: list[Message], tools: list[dict[str, Any]]) -> Request:
+    def _request(
+        self, messages: list[Message], tools: list[dict[str, Any]], seed: int | None
+    ) -> Request:
         if self.native_tools:
             system = system_message(self._rules, self._today)
             conversation = self._ids.restore(messages)
@@ -104,7 +120,7 @@ class LLMPolicy:
             tools=tools if self.native_tools else (),
             temperature=self._temperature,
             max_tokens=self._max_tokens,
-            seed=self._seed,
+            seed=seed,
             extra=self._extra,
         )
 

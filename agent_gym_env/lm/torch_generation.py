@@ -1,0 +1,258 @@
+"""Tokens out of a causal language model: many prompts at once, nothing known read twice.
+
+transformers' own `generate` keeps nothing between calls, and its work per token costs more than a
+small model's.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from agent_gym_env.extras import require
+from agent_gym_env.lm.torch_pages import PAGE, PagePool, can_be_paged
+
+torch: Any = require("torch", extra="train")
+_cache_utils: Any = require("transformers.cache_utils", extra="train")
+
+
+class Guide(Protocol):
+    """Says which tokens may come next in one answer."""
+
+    def fill(self, masks: Any, row: int) -> None:
+        """Write what may come next into a row of bits, 32 tokens an integer."""
+
+    def advance(self, token: int) -> None:
+        """Take note of a token."""
+
+    def may_stop(self) -> bool:
+        """Say whether the answer is whole as it stands."""
+
+
+class Draft(msgspec.Struct, kw_only=True, eq=False):
+    """One answer, from its prompt to its last token.
+
+    Attributes:
+        prompt: token ids.
+        max_tokens: of the answer. One that a guide holds open goes on to its end.
+        temperature: of sampling; 0 for the likeliest token.
+        random: draws, one number a token.
+        stop: texts that end the answer.
+        guide: says which tokens may come; ``None`` for any.
+        tokens: of the answer so far, the end of the turn among them.
+        finish: why it ended.
+        reused: tokens of the prompt that were not read again.
+    """
+
+    prompt: list[int]
+    max_tokens: int
+    temperature: float = 0.0
+    random: random.Random
+    stop: tuple[str, ...] = ()
+    guide: Guide | None = None
+    tokens: list[int] = []
+    finish: Literal["", "stop", "length"] = ""
+    reused: int = 0
+
+
+class Generator:
+    """Generates answers in batches.
+
+    Args:
+        model: a causal language model of transformers, in evaluation mode.
+        tokenizer: of the model, for texts that end an answer.
+        ends: tokens that end an answer.
+        context: tokens that the model can read and write.
+        cache_bytes: of keys and values kept between calls; 0 for none. A model whose layers do
+            not keep every token has none.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, *, ends: frozenset[int], context: int, cache_bytes: int
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._ends = ends
+        self._context = context
+        self.pool = self._page_pool(cache_bytes)
+
+    def run(self, drafts: Sequence[Draft]) -> None:
+        """Write one batch of answers to their ends."""
+        if drafts:
+            with torch.inference_mode():
+                _Batch(self._model, self.pool, drafts).run(self._step)
+
+    def _page_pool(self, cache_bytes: int) -> PagePool | None:
+        if not cache_bytes:
+            return None
+        cache = _cache_utils.DynamicCache(config=self._model.config)
+        with torch.inference_mode():
+            some = torch.zeros(1, 1, dtype=torch.long, device=self._model.device)
+            self._model(input_ids=some, past_key_values=cache, use_cache=True)
+        return PagePool(cache, cache_bytes) if can_be_paged(cache) else None
+
+    def _step(self, drafts: Sequence[Draft], logits: Any) -> list[int]:
+        """Choose the next token of each draft, and end those that are whole."""
+        tokens = _chosen(drafts, _allowed(drafts, logits))
+        for draft, token in zip(drafts, tokens, strict=True):
+            if not draft.finish:
+                draft.tokens.append(token)
+                draft.finish = self._finish(draft, token)
+        return tokens
+
+    def _finish(self, draft: Draft, token: int) -> Literal["", "stop", "length"]:
+        if token in self._ends:
+            return "stop"
+        if draft.guide is not None:
+            draft.guide.advance(token)
+        if draft.stop and any(text in self._said(draft) for text in draft.stop):
+            return "stop"
+        if len(draft.prompt) + len(draft.tokens) >= self._context:
+            return "length"
+        if len(draft.tokens) < draft.max_tokens:
+            return ""
+        return "" if draft.guide is not None and not draft.guide.may_stop() else "length"
+
+    def _said(self, draft: Draft) -> str:
+        return str(self._tokenizer.decode(draft.tokens, skip_special_tokens=False))
+
+
+class _Batch:
+    """Rows under way; each lies in the cache as zeros, known pages, zeros, the rest, the answer."""
+
+    def __init__(self, model: Any, pool: PagePool | None, drafts: Sequence[Draft]) -> None:
+        self._model = model
+        self._pool = pool
+        self._drafts = list(drafts)
+        # The last token is always read: what comes next follows from it.
+        self._pages = [pool.find(draft.prompt[:-1]) if pool else [] for draft in drafts]
+        for draft, pages in zip(drafts, self._pages, strict=True):
+            draft.reused = len(pages) * PAGE
+        self._known = max(draft.reused for draft in drafts)
+        self._unread = max(len(draft.prompt) - draft.reused for draft in drafts)
+        self._cache = self._new_cache()
+
+    def run(self, step: Any) -> None:
+        """Alternate between the model and the choice of tokens until no row is left."""
+        logits = self._read_prompts()
+        while True:
+            tokens = step(self._drafts, logits)
+            left = [row for row, draft in enumerate(self._drafts) if not draft.finish]
+            # Copying the cache costs about what a few tokens do.
+            if len(left) <= len(self._drafts) // 2:
+                self._retire(left)
+                tokens = [tokens[row] for row in left]
+            if not left:
+                return
+            logits = self._read(tokens)
+
+    def _new_cache(self) -> Any:
+        if self._pool is None:
+            return _cache_utils.DynamicCache(config=self._model.config)
+        return self._pool.cache(self._pages, self._unread)
+
+    def _read_prompts(self) -> Any:
+        device = self._model.device
+        rows, known, unread = len(self._drafts), self._known, self._unread
+        ids = torch.zeros(rows, unread, dtype=torch.long)
+        positions = torch.zeros(rows, unread, dtype=torch.long)
+        mask = torch.zeros(rows, known + unread, dtype=torch.long)
+        for row, draft in enumerate(self._drafts):
+            rest = len(draft.prompt) - draft.reused
+            ids[row, unread - rest :] = torch.tensor(draft.prompt[draft.reused :])
+            positions[row, unread - rest :] = torch.arange(draft.reused, len(draft.prompt))
+            mask[row, known - draft.reused : known] = 1
+            mask[row, known + unread - rest :] = 1
+        self._mask = mask.to(device)
+        self._positions = positions[:, -1:].to(device)
+        return self._forward(ids.to(device), positions.to(device))
+
+    def _read(self, tokens: Sequence[int]) -> Any:
+        self._positions = self._positions + 1
+        one = self._mask.new_ones(len(tokens), 1)
+        self._mask = torch.cat((self._mask, one), dim=1)
+        ids = torch.tensor(tokens, device=self._mask.device)[:, None]
+        return self._forward(ids, self._positions)
+
+    def _forward(self, ids: Any, positions: Any) -> Any:
+        return self._model(
+            input_ids=ids,
+            attention_mask=self._mask,
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+
+    def _retire(self, left: Sequence[int]) -> None:
+        """Keep the pages of rows that have ended, and go on without them."""
+        for row in sorted(set(range(len(self._drafts))) - set(left)):
+            self._keep(row)
+        self._drafts = [self._drafts[row] for row in left]
+        self._pages = [self._pages[row] for row in left]
+        if left:
+            index = torch.tensor(left, device=self._mask.device)
+            self._mask = self._mask.index_select(0, index)
+            self._positions = self._positions.index_select(0, index)
+            for layer in self._cache.layers:
+                layer.batch_select_indices(index)
+
+    def _keep(self, row: int) -> None:
+        if self._pool is None:
+            return
+        draft = self._drafts[row]
+        begin = self._known + self._unread - (len(draft.prompt) - draft.reused)
+        # The last token was chosen, and not read.
+        tokens = draft.prompt + draft.tokens[:-1]
+        self._pool.keep(tokens, len(self._pages[row]), self._cache, row, begin)
+
+
+def _allowed(drafts: Sequence[Draft], logits: Any) -> Any:
+    """Put what the guides rule out at minus infinity."""
+    guides = [None if draft.finish else draft.guide for draft in drafts]
+    if not any(guides):
+        return logits
+    words = -(-logits.shape[1] // 32)
+    masks = torch.full((len(drafts), words), -1, dtype=torch.int32)
+    for row, guide in enumerate(guides):
+        if guide is not None:
+            guide.fill(masks, row)
+    masks = masks.to(logits.device)
+    bits = masks[:, :, None] >> torch.arange(32, dtype=torch.int32, device=logits.device)
+    allowed = (bits & 1).bool().flatten(1)[:, : logits.shape[1]]
+    return logits.masked_fill(~allowed, float("-inf"))
+
+
+def _chosen(drafts: Sequence[Draft], logits: Any) -> list[int]:
+    """Take the likeliest token, or draw one."""
+    chosen: list[int] = logits.argmax(1).tolist()
+    drawing = [row for row, draft in enumerate(drafts) if draft.temperature > 0]
+    if drawing:
+        drawn = _drawn([drafts[row] for row in drawing], logits[drawing])
+        for row, token in zip(drawing, drawn, strict=True):
+            chosen[row] = token
+    return chosen
+
+
+def _drawn(drafts: Sequence[Draft], logits: Any) -> list[int]:
+    """Draw by the inverse of the distribution function, one number a row.
+
+    A row's draw depends on nothing beside it in the batch.
+    """
+    device = logits.device
+    heat = torch.tensor([draft.temperature for draft in drafts], device=device)[:, None]
+    uniform = [draft.random.random() for draft in drafts]
+    height = torch.tensor(uniform, dtype=torch.float64, device=device)[:, None]
+    total = torch.softmax(logits.double() / heat, dim=1).cumsum(1)
+    drawn: list[int] = torch.searchsorted(total, height * total[:, -1:], right=True)[:, 0].tolist()
+    return drawn
+
+
+def batches(drafts: Sequence[Draft], size: int) -> Iterator[list[Draft]]:
+    """Split drafts into batches of prompts of about one length."""
+    by_length = sorted(drafts, key=lambda draft: len(draft.prompt))
+    for begin in range(0, len(by_length), size):
+        yield by_length[begin : begin + size]

@@ -1,0 +1,260 @@
+"""A model in this process: a Hugging Face folder or name, loaded by transformers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agent_gym_env.errors import DataError, LMError, PermanentLMError
+from agent_gym_env.extras import require
+from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.parse import parse_reply
+from agent_gym_env.lm.torch_generation import Draft, Generator, batches
+from agent_gym_env.lm.transformers_prompt import ChatTokenizer
+from agent_gym_env.types import Usage
+
+torch: Any = require("torch", extra="train")
+transformers: Any = require("transformers", extra="train")
+
+_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError)
+"""What transformers and safetensors raise for files that are no model."""
+
+
+class LoadedModel(msgspec.Struct, frozen=True, eq=False):
+    """A model in memory.
+
+    Attributes:
+        model: a causal language model of transformers.
+        tokenizer: its tokenizer.
+        name: as reports show it.
+    """
+
+    model: Any
+    tokenizer: Any
+    name: str
+
+
+class Counts(msgspec.Struct):
+    """What a client has done so far.
+
+    Attributes:
+        answers: that were given.
+        prompt_tokens: of all prompts.
+        reused_tokens: of these, how many were not read again.
+        completion_tokens: of all answers.
+    """
+
+    answers: int = 0
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class TransformersClient:
+    """Answers with a model on this machine's GPU or processor.
+
+    Requests that come from several threads while it is at work are answered together.
+
+    Args:
+        checkpoint: a Hugging Face folder, a name on its hub, or a model in memory. Weights are read
+            from safetensors only, and no code that comes with a model is run.
+        device: ``cuda``, ``cpu`` …; by default the GPU where there is one.
+        dtype: ``bfloat16``, ``float32`` …; by default the first on a GPU, the second without one.
+        max_new_tokens: of an answer, where the request does not say.
+        temperature: likewise; 0 takes the likeliest token.
+        batch_size: how many answers are written at once.
+        cache_bytes: of keys and values kept between answers, so that a conversation that goes on
+            is not read again from its beginning; 0 for none.
+        name: as reports show it; by default that of the folder or model.
+
+    Raises:
+        DataError: it is no such model.
+        ValueError: its tokenizer has no chat template.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | PathLike[str] | LoadedModel,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        batch_size: int = 64,
+        cache_bytes: int = 1 << 30,
+        name: str | None = None,
+    ) -> None:
+        if not isinstance(checkpoint, LoadedModel):
+            checkpoint = load_model(checkpoint, device=device, dtype=dtype)
+        self.name = name or checkpoint.name
+        self.counts = Counts()
+        self._max_new_tokens = max_new_tokens
+        self._temperature = temperature
+        self._batch_size = batch_size
+        context = _context(checkpoint)
+        self._prompts = ChatTokenizer(checkpoint.tokenizer, context)
+        self._ends = _ends(checkpoint, self._prompts.end_of_turn())
+        self._generator = Generator(
+            checkpoint.model,
+            checkpoint.tokenizer,
+            ends=self._ends,
+            context=context,
+            cache_bytes=cache_bytes,
+        )
+        self._lock = threading.Lock()
+        self._waiting: list[_Asked] = []
+
+    def complete(self, request: Request) -> Response:
+        """Answer; see `LanguageModel.complete`."""
+        (outcome,) = self.complete_many([request])
+        if isinstance(outcome, LMError):
+            raise outcome
+        return outcome
+
+    def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
+        """Answer many requests, as many at once as a batch takes."""
+        asked = [_Asked(request) for request in requests]
+        self._waiting.extend(asked)
+        with self._lock:
+            # Whoever is at work meanwhile may have answered these along with its own.
+            waiting, self._waiting = self._waiting, []
+            if waiting:
+                self._answer(waiting)
+        return [each.outcome for each in asked]
+
+    def forget(self) -> None:
+        """Forget keys and values: the model's weights have changed."""
+        if self._generator.pool is not None:
+            self._generator.pool.clear()
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def _answer(self, waiting: list[_Asked]) -> None:
+        prompts = self._prompts.encode([each.request for each in waiting], self._max_new_tokens)
+        drafts = {}
+        for each, prompt in zip(waiting, prompts, strict=True):
+            if isinstance(prompt, LMError):
+                each.outcome = prompt
+            else:
+                drafts[each] = self._draft(each.request, prompt)
+        for batch in batches(list(drafts.values()), self._batch_size):
+            self._generator.run(batch)
+        for each, draft in drafts.items():
+            each.outcome = self._response(each, draft)
+
+    def _draft(self, request: Request, prompt: list[int]) -> Draft:
+        temperature = request.temperature
+        return Draft(
+            prompt=prompt,
+            max_tokens=min(request.max_tokens or self._max_new_tokens, self._max_new_tokens),
+            temperature=self._temperature if temperature is None else temperature,
+            random=_random(request, prompt),
+            stop=request.stop,
+        )
+
+    def _response(self, asked: _Asked, draft: Draft) -> Response:
+        self.counts.answers += 1
+        self.counts.prompt_tokens += len(draft.prompt)
+        self.counts.reused_tokens += draft.reused
+        self.counts.completion_tokens += len(draft.tokens)
+        said = draft.tokens[:-1] if draft.tokens[-1] in self._ends else draft.tokens
+        names = [tool["function"]["name"] for tool in asked.request.tools]
+        reply = parse_reply(_cut(self._prompts.decode(said), draft.stop), names)
+        return Response(
+            text=reply.text,
+            tool_calls=reply.tool_calls,
+            model=self.name,
+            finish_reason="tool_calls" if reply.tool_calls else draft.finish,
+            usage=Usage(len(draft.prompt), len(draft.tokens)),
+            cost_usd=0.0,
+            latency_s=time.monotonic() - asked.begun,
+            token_ids=tuple(draft.tokens),
+        )
+
+
+class _Asked:
+    """A request, and its answer when there is one."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.begun = time.monotonic()
+        self.outcome: Response | LMError = PermanentLMError("the model was interrupted")
+
+
+def load_model(
+    path: str | PathLike[str], *, device: str | None = None, dtype: str | None = None
+) -> LoadedModel:
+    """Load a model; see `TransformersClient`.
+
+    Raises:
+        DataError: it is no such model.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
+    safe = {"trust_remote_code": False}
+    try:
+        with _without_progress_bar():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(path, **safe)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                path, dtype=getattr(torch, dtype), use_safetensors=True, **safe
+            )
+    except _UNREADABLE as error:
+        raise DataError(f"this is no language model: {error}", file=os.fspath(path)) from error
+    return LoadedModel(model.to(device).eval(), tokenizer, Path(path).name)
+
+
+@contextlib.contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """Loading a small model takes less time than reading about it."""
+    logging = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _context(loaded: LoadedModel) -> int:
+    return int(getattr(loaded.model.config, "max_position_embeddings", 1 << 20))
+
+
+def _ends(loaded: LoadedModel, end_of_turn: int | None) -> frozenset[int]:
+    return frozenset(_tokens(loaded, end_of_turn))
+
+
+def _tokens(loaded: LoadedModel, end_of_turn: int | None) -> Iterator[int]:
+    configured = loaded.model.generation_config.eos_token_id
+    for token in (end_of_turn, loaded.tokenizer.eos_token_id, configured):
+        if isinstance(token, list):
+            yield from token
+        elif token is not None:
+            yield token
+
+
+def _random(request: Request, prompt: Sequence[int]) -> random.Random:
+    """Make the draws of an answer: by its seed and its prompt, whatever else is under way."""
+    if request.seed is None:
+        return random.Random()
+    digest = blake2b(f"{request.seed} {request.sample}".encode(), digest_size=16)
+    digest.update(np.asarray(prompt, dtype=np.int32).tobytes())
+    return random.Random(digest.digest())
+
+
+def _cut(text: str, stop: Sequence[str]) -> str:
+    """Cut an answer off before the first text that ends it."""
+    ends = [text.find(end) for end in stop if end in text]
+    return text[: min(ends)] if ends else text

@@ -1,0 +1,131 @@
+"""A conversation as the token ids that a model was trained to read: its chat template's."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.errors import PermanentLMError
+from agent_gym_env.lm.base import Message, Request
+
+
+class ChatTokenizer:
+    """Writes requests as token ids.
+
+    Args:
+        tokenizer: of transformers, with a chat template.
+        context: tokens that the model can read and write.
+
+    Raises:
+        ValueError: the tokenizer has no chat template.
+    """
+
+    def __init__(self, tokenizer: Any, context: int) -> None:
+        if not tokenizer.chat_template:
+            raise ValueError(
+                "the tokenizer has no chat template, so that a conversation cannot be written for "
+                "the model; expected chat_template.jinja in its folder"
+            )
+        self.context = context
+        self._tokenizer = tokenizer
+
+    def encode(self, requests: Sequence[Request], room: int) -> list[list[int] | PermanentLMError]:
+        """Write each request up to the place where the assistant's words begin.
+
+        Of a conversation that is too long the oldest turns are left out, never the system message
+        and the tools.
+
+        Args:
+            requests: what is asked.
+            room: tokens that must stay free for the answer.
+        """
+        most = self.context - room
+        texts = [self._text(template_messages(request.messages), request) for request in requests]
+        prompts = self._ids(texts)
+        return [
+            prompt if len(prompt) <= most else self._shortened(request, most)
+            for request, prompt in zip(requests, prompts, strict=True)
+        ]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Give the text, the marks of calls and turns in it."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+
+    def end_of_turn(self) -> int | None:
+        """Find the token that the template writes behind an assistant's words."""
+        said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        text = self._tokenizer.apply_chat_template(said, tokenize=False)
+        _, _, behind = text.rpartition("b")
+        special = set(self._tokenizer.all_special_ids)
+        return next((token for token in self._ids([behind])[0] if token in special), None)
+
+    def _shortened(self, request: Request, most: int) -> list[int] | PermanentLMError:
+        messages = template_messages(request.messages)
+        system, turns = _turns(messages)
+
+        def prompt(left_out: int) -> list[int]:
+            kept = [message for turn in turns[left_out:] for message in turn]
+            return self._ids([self._text([*system, *kept], request)])[0]
+
+        # The fewest turns to leave out: the prompt only gets shorter.
+        left_out = bisect.bisect_left(
+            range(len(turns)), True, key=lambda count: len(prompt(count)) <= most
+        )
+        if left_out < len(turns):
+            return prompt(left_out)
+        shortest = len(prompt(len(turns) - 1)) if turns else len(prompt(0))
+        return PermanentLMError(
+            f"the prompt has {shortest} tokens without all the earlier turns, and the model reads "
+            f"{most} beside its answer: offer fewer tools, shorten their results, or take a model "
+            "with a longer context"
+        )
+
+    def _text(self, messages: list[Message], request: Request) -> str:
+        tools = None if request.tool_choice == "none" else list(request.tools) or None
+        return str(
+            self._tokenizer.apply_chat_template(
+                messages, tools=tools, add_generation_prompt=True, tokenize=False
+            )
+        )
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        encoded = self._tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
+        return list(encoded["input_ids"])
+
+
+def template_messages(messages: Iterable[Message]) -> list[Message]:
+    """Give messages as chat templates take them: arguments of calls as objects, texts not null."""
+    return [_for_template(message) for message in messages]
+
+
+def _for_template(message: Message) -> Message:
+    written = {**message, "content": message.get("content") or ""}
+    if message.get("tool_calls"):
+        written["tool_calls"] = [
+            {**call, "function": _with_object(call["function"])} for call in message["tool_calls"]
+        ]
+    return written
+
+
+def _with_object(function: dict[str, Any]) -> dict[str, Any]:
+    arguments = function.get("arguments")
+    if not isinstance(arguments, str):
+        return {**function, "arguments": arguments or {}}
+    try:
+        return {**function, "arguments": msgspec.json.decode(arguments or "{}")}
+    except msgspec.DecodeError:
+        return function
+
+
+def _turns(messages: list[Message]) -> tuple[list[Message], list[list[Message]]]:
+    """Split a conversation at the user's messages, what stands before the first apart."""
+    system: list[Message] = []
+    turns: list[list[Message]] = []
+    for message in messages:
+        if message["role"] == "user":
+            turns.append([])
+        (turns[-1] if turns else system).append(message)
+    return system, turns

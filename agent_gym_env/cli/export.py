@@ -1,12 +1,11 @@
-"""``agent-gym export``: recorded episodes as training rows."""
+"""``agent-gym export``: recorded episodes as training rows, tables and data sets."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,7 +14,6 @@ from agent_gym_env.cli.console import print_json, progress
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.errors import DataError
-from agent_gym_env.lm.prompt import RULES
 from agent_gym_env.rollout.branches import BranchPoint, read_branches
 from agent_gym_env.rollout.common_states import common_states
 from agent_gym_env.rollout.episode import Episode
@@ -31,60 +29,87 @@ from agent_gym_env.rollout.export import (
 from agent_gym_env.rollout.leaks import HeldOut, without_leaks
 from agent_gym_env.rollout.preferences import PairRule, PreferenceRow
 from agent_gym_env.rollout.record_kind import record_kind
-from agent_gym_env.rollout.selection import Tally, counted
+from agent_gym_env.rollout.selection import Tally, counted, whole_episodes
 
 _Record = TypeVar("_Record", Episode, BranchPoint)
+
+_FORMATS_OF_OPTION = {
+    "min_reward": ("sft", "grpo", "parquet", "minari"),
+    "min_margin": ("dpo", "kto"),
+    "max_pairs": ("dpo", "kto"),
+    "ranking": ("dpo", "kto"),
+    "threshold": ("kto",),
+    "rules": ("sft", "dpo", "kto", "grpo"),
+    "max_bytes": ("sft", "dpo", "kto", "grpo"),
+    "leaves": ("minari",),
+}
 
 
 def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     """Add the command of this module."""
-    parser = commands.add_parser("export", help="write recorded episodes as training rows")
+    parser = commands.add_parser("export", help="write recorded episodes as training data")
     parser.add_argument(
         "episodes", type=Path, nargs="+",
         help="a file of episodes or of branch points, or a folder that `rollout` has collected",
     )  # fmt: skip
-    parser.add_argument("--format", choices=tuple(_ROWS), required=True)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--rules", type=Path, metavar="FILE",
-                        help="a system message of your own; {today} in it is the date")  # fmt: skip
-    parser.add_argument("--max-bytes", type=positive, metavar="N",
-                        help="leave out rows whose line is longer")  # fmt: skip
-    _add_choice_of_episodes(parser)
+    parser.add_argument("--format", choices=tuple(_EXPORTS), required=True)
+    parser.add_argument("--out", type=Path, required=True,
+                        help="the file to write; the folder for minari")  # fmt: skip
+    parser.add_argument("--held-out", nargs="+", choices=SPLITS, default=(), metavar="SPLIT",
+                        help="refuse episodes of dialogues that these splits have")  # fmt: skip
+    parser.add_argument("--drop-held-out", action="store_true",
+                        help="leave them out and write the others")  # fmt: skip
     add_corpus(parser)
-    _add_choice_of_pairs(parser)
+    for name, text, arguments in _OPTIONS:
+        formats = ", ".join(_FORMATS_OF_OPTION[name])
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, help=f"{formats}: {text}", **arguments)
     add_json(parser)
     parser.set_defaults(run=_export)
 
 
-def _add_choice_of_episodes(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("which episodes")
-    group.add_argument("--min-reward", type=float, metavar="R",
-                       help="sft, grpo: least mean reward of an episode")  # fmt: skip
-    group.add_argument("--held-out", nargs="+", choices=SPLITS, default=(), metavar="SPLIT",
-                       help="refuse to write rows of dialogues that these splits have")  # fmt: skip
-    group.add_argument("--drop-held-out", action="store_true",
-                       help="leave such rows out and write the others")  # fmt: skip
+_RULE = PairRule()
 
-
-def _add_choice_of_pairs(parser: argparse.ArgumentParser) -> None:
-    rule = PairRule()
-    group = parser.add_argument_group("which pairs (dpo; kto of branch points)")
-    group.add_argument("--min-margin", type=float, default=rule.min_margin, metavar="R",
-                       help="least difference of the rewards; default: %(default)s")  # fmt: skip
-    group.add_argument("--max-pairs", type=positive, default=rule.max_pairs, metavar="N",
-                       help="of one state; default: %(default)s")  # fmt: skip
-    group.add_argument("--ranking", nargs="+", default=(), metavar="POLICY",
-                       help="policies, the best first, that decide instead of rewards")  # fmt: skip
-    group.add_argument(
-        "--threshold", type=float, default=0.5, metavar="R",
-        help="kto of episodes: least reward of a good turn; default: %(default)s",
-    )  # fmt: skip
+_OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("min_reward", "least mean reward of an episode", {"type": float, "metavar": "R"}),
+    (
+        "min_margin",
+        f"least difference of a pair's rewards; default: {_RULE.min_margin}",
+        {"type": float, "metavar": "R"},
+    ),
+    (
+        "max_pairs",
+        f"of one state; default: {_RULE.max_pairs}",
+        {"type": positive, "metavar": "N"},
+    ),
+    (
+        "ranking",
+        "policies, the best first, that decide which message is chosen",
+        {"nargs": "+", "metavar": "POLICY"},
+    ),
+    (
+        "threshold",
+        "least reward of a good turn; by default messages are labelled by pairs",
+        {"type": float, "metavar": "R"},
+    ),
+    (
+        "rules",
+        "a system message of your own; {today} in it stands for the date",
+        {"type": Path, "metavar": "FILE"},
+    ),
+    ("max_bytes", "leave out rows whose line is longer", {"type": positive, "metavar": "N"}),
+    (
+        "leaves",
+        "of the observation; messages and tools take most of the room",
+        {"nargs": "+", "metavar": "LEAF"},
+    ),
+)
 
 
 def _export(options: argparse.Namespace) -> None:
+    _refuse_options_of_other_formats(options)
     tally = Tally()
-    rows = _ROWS[options.format](options, tally, rules=_rules(options.rules))
-    write_rows(options.out, rows, tally, max_bytes=options.max_bytes)
+    _EXPORTS[options.format](options, tally)
     if options.json:
         print_json(tally)
         return
@@ -93,67 +118,134 @@ def _export(options: argparse.Namespace) -> None:
         print(f"left out, {reason}: {number}")
 
 
-def _sft(options: argparse.Namespace, tally: Tally, *, rules: str) -> Iterable[msgspec.Struct]:
+def _refuse_options_of_other_formats(options: argparse.Namespace) -> None:
+    for name, formats in _FORMATS_OF_OPTION.items():
+        if getattr(options, name) is not None and options.format not in formats:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is for --format {' or '.join(formats)}, not for "
+                f"{options.format}"
+            )
+
+
+def _export_sft(options: argparse.Namespace, tally: Tally) -> None:
     episodes = _episodes(options, tally)
-    return conversations(episodes, tally, min_reward=options.min_reward, rules=rules)
+    rows = conversations(episodes, tally, min_reward=options.min_reward, **_rules(options))
+    _write_rows(options, rows, tally)
 
 
-def _dpo(options: argparse.Namespace, tally: Tally, *, rules: str) -> Iterator[PreferenceRow]:
-    rule = PairRule(options.min_margin, options.max_pairs, tuple(options.ranking))
-    return preferences(_states(options, tally), tally, rule=rule, rules=rules)
+def _export_dpo(options: argparse.Namespace, tally: Tally) -> None:
+    _write_rows(options, _pairs(options, tally), tally)
 
 
-def _kto(options: argparse.Namespace, tally: Tally, *, rules: str) -> Iterable[msgspec.Struct]:
-    if record_kind(options.episodes) == "branches":
-        return labels_of_pairs(_dpo(options, tally, rules=rules), tally)
-    return labels(_episodes(options, tally), tally, threshold=options.threshold, rules=rules)
+def _export_kto(options: argparse.Namespace, tally: Tally) -> None:
+    if options.threshold is None:
+        rows = labels_of_pairs(_pairs(options, tally), tally)
+    else:
+        episodes = _episodes(options, tally)
+        rows = labels(episodes, tally, threshold=options.threshold, **_rules(options))
+    _write_rows(options, rows, tally)
 
 
-def _grpo(options: argparse.Namespace, tally: Tally, *, rules: str) -> Iterable[msgspec.Struct]:
+def _export_grpo(options: argparse.Namespace, tally: Tally) -> None:
     episodes = _episodes(options, tally)
-    return prompts(episodes, tally, min_reward=options.min_reward, rules=rules)
+    rows = prompts(episodes, tally, min_reward=options.min_reward, **_rules(options))
+    _write_rows(options, rows, tally)
 
 
-_ROWS: dict[str, Callable[..., Iterable[msgspec.Struct]]] = {
-    "sft": _sft,
-    "dpo": _dpo,
-    "kto": _kto,
-    "grpo": _grpo,
+def _export_parquet(options: argparse.Namespace, tally: Tally) -> None:
+    from agent_gym_env.rollout.parquet import write_parquet
+
+    write_parquet(options.out, _archived(options, tally), tally)
+
+
+def _export_minari(options: argparse.Namespace, tally: Tally) -> None:
+    from agent_gym_env.rollout.minari_export import LEAVES, write_minari
+
+    # They are read twice, and counted the second time.
+    tallies = iter((Tally(), tally))
+    write_minari(
+        options.out,
+        lambda: _archived(options, next(tallies)),
+        tally,
+        leaves=options.leaves or LEAVES,
+    )
+
+
+_EXPORTS: dict[str, Callable[[argparse.Namespace, Tally], None]] = {
+    "sft": _export_sft,
+    "dpo": _export_dpo,
+    "kto": _export_kto,
+    "grpo": _export_grpo,
+    "parquet": _export_parquet,
+    "minari": _export_minari,
 }
 
 
-def _states(options: argparse.Namespace, tally: Tally) -> Iterator[BranchPoint]:
+def _write_rows(options: argparse.Namespace, rows: Iterable[msgspec.Struct], tally: Tally) -> None:
+    write_rows(options.out, rows, tally, max_bytes=options.max_bytes)
+
+
+def _pairs(options: argparse.Namespace, tally: Tally) -> Iterator[PreferenceRow]:
+    given = {name: getattr(options, name) for name in PairRule.__struct_fields__}
+    rule = PairRule(**{name: value for name, value in given.items() if value is not None})
     if record_kind(options.episodes) == "branches":
-        return _read(read_branches, options, tally)
-    return common_states(_episodes(options, tally))
+        points = _read(read_branches, options, tally)
+    else:
+        points = common_states(_episodes(options, tally))
+    return preferences(points, tally, rule=rule, **_rules(options))
+
+
+def _archived(options: argparse.Namespace, tally: Tally) -> Iterator[Episode]:
+    """Read episodes, also such as have not come to their end, unless they must earn something."""
+    episodes = _episodes(options, tally)
+    if options.min_reward is None:
+        return episodes
+    return whole_episodes(episodes, tally, min_reward=options.min_reward)
 
 
 def _episodes(options: argparse.Namespace, tally: Tally) -> Iterator[Episode]:
-    return _read(read_episodes, options, tally)
+    if record_kind(options.episodes) == "branches":
+        raise DataError(
+            "expected episodes, found branch points, which are for --format dpo, and kto without "
+            "a threshold",
+            file=str(options.episodes[0]),
+        )
+    return _read(_episodes_of, options, tally)
+
+
+def _episodes_of(path: Path) -> Iterator[Episode]:
+    if path.suffix != ".parquet":
+        return read_episodes(path)
+    from agent_gym_env.rollout.parquet import read_parquet
+
+    return read_parquet(path)
 
 
 def _read(
     read: Callable[[Path], Iterator[_Record]], options: argparse.Namespace, tally: Tally
 ) -> Iterator[_Record]:
-    records = counted(chain.from_iterable(map(read, options.episodes)), tally)
+    records = counted((record for path in options.episodes for record in read(path)), tally)
     if options.held_out:
         corpus = open_corpus(options.corpus)
         held_out = HeldOut(corpus.split(name) for name in options.held_out)
         records = without_leaks(records, held_out, tally, drop=options.drop_held_out)
-    return _tracked(records)
+    return _shown(records)
 
 
-def _tracked(records: Iterable[_Record]) -> Iterator[_Record]:
+def _shown(records: Iterable[_Record]) -> Iterator[_Record]:
+    """Pass records on while a bar counts them."""
     with progress("records") as advance:
         for done, record in enumerate(records, start=1):
             yield record
             advance(done, None)
 
 
-def _rules(path: Path | None) -> str:
+def _rules(options: argparse.Namespace) -> dict[str, str]:
+    """Give the system message as an argument, where one is named."""
+    path: Path | None = options.rules
     if path is None:
-        return RULES
+        return {}
     try:
-        return path.read_text(encoding="utf-8")
+        return {"rules": path.read_text(encoding="utf-8")}
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the rules: {error}", file=str(path)) from error

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -27,7 +28,9 @@ from agent_gym_env.training.training_config import LoRA, TrainingConfig
 
 require("transformers", extra="train")
 
+import datasets  # noqa: E402
 import torch  # noqa: E402
+import transformers  # noqa: E402
 from transformers import (  # noqa: E402
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -35,6 +38,7 @@ from transformers import (  # noqa: E402
     PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
+    TrainingArguments,
 )
 from transformers.utils.import_utils import is_flash_attn_2_available  # noqa: E402
 
@@ -49,6 +53,13 @@ from agent_gym_env.training.trl_callbacks import (  # noqa: E402
 
 if TYPE_CHECKING:
     from peft import LoraConfig
+
+_CHECKPOINTING = next(
+    field.name
+    for field in dataclasses.fields(TrainingArguments)
+    if field.name in ("activation_checkpointing", "gradient_checkpointing")
+)
+"""The newer name where there are both."""
 
 
 def load_model(config: TrainingConfig) -> PreTrainedModel:
@@ -144,8 +155,7 @@ class TRLRun:
         tensorboard: bool = False,
         on_progress: OnProgress | None = None,
     ) -> None:
-        # TRL warns of what is experimental each time it is used.
-        os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+        _hush()
         self._config = config
         self._out = out
         self._tensorboard = tensorboard
@@ -172,7 +182,7 @@ class TRLRun:
             "warmup_steps": config.warmup if config.warmup < 1 else 0.999,
             "weight_decay": config.weight_decay,
             "max_grad_norm": config.max_grad_norm,
-            "gradient_checkpointing": config.gradient_checkpointing,
+            _CHECKPOINTING: config.gradient_checkpointing,
             "logging_steps": config.log_every,
             "logging_nan_inf_filter": False,
             "eval_strategy": "steps" if config.held_out else "no",
@@ -251,6 +261,13 @@ class TRLRun:
             raise ResumeMismatchError(
                 f"{self._out} holds a run that differs in {', '.join(_differences(begun, now))}"
             )
+
+
+def _hush() -> None:
+    """Leave it to us to show progress, and know that parts of TRL are experimental."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _name(config: TrainingConfig) -> str:

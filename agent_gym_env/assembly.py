@@ -269,7 +269,7 @@ def collect(
         branches=branches,
         path=_config(path),
     )
-    folder = free_folder(Path(out), collection) if new_run else Path(out)
+    folder = free_folder(Path(out), collection.as_json()) if new_run else Path(out)
     return run_collection(
         collection,
         folder,

@@ -20,6 +20,7 @@ from agent_gym_env.cli import (
     export,
     optimize,
     play,
+    rollout,
     synthesize,
     train,
     trust,
@@ -37,7 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=agent_gym_env.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (play, evaluate, trust, agreement, optimize, export, train, data, synthesize):
+    for module in (
+        play,
+        evaluate,
+        rollout,
+        trust,
+        agreement,
+        optimize,
+        export,
+        train,
+        data,
+        synthesize,
+    ):
         module.add_commands(commands)
     options = parser.parse_args(arguments)
     try:

@@ -9,6 +9,7 @@ import msgspec
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.episode import StepRecord
+from agent_gym_env.rollout.record_lines import record_lines
 
 BRANCH_FORMAT = 1
 
@@ -19,9 +20,10 @@ class Branch(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         policy: who played it.
         seed: of the policy.
-        steps: at least one.
+        steps: at least one, but for a policy that failed.
         reward: of the turn, in [0, 1]; ``None`` where it could not be told.
         components: the reward's parts; ``None`` for one that does not apply.
+        error: ``Class: message`` of the exception that ended the policy, and with it the branch.
     """
 
     policy: str
@@ -29,6 +31,7 @@ class Branch(msgspec.Struct, frozen=True, omit_defaults=True):
     seed: int | None = None
     reward: float | None = None
     components: dict[str, float | None] = {}
+    error: str | None = None
 
 
 class BranchPoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -73,17 +76,17 @@ _decode = msgspec.json.Decoder(BranchPoint).decode
 
 
 def read_branches(path: Path) -> Iterator[BranchPoint]:
-    """Read branch points one at a time, a JSON line each.
+    """Read branch points one at a time.
+
+    Args:
+        path: a file of them, a JSON line each, or the folder that a collector has filled.
 
     Raises:
-        DataError: the file cannot be read, or a line is no branch point of this version's format.
+        DataError: the path cannot be read, or a line is no branch point of this version's format.
+        StorageError: a line of a collector's is not as it was written, or some are missing.
     """
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                yield _branch_point(line, f"{path}:{number}")
-    except OSError as error:
-        raise DataError(f"cannot read branch points: {error.strerror}", file=str(path)) from error
+    for place, line in record_lines(path, "branches"):
+        yield _branch_point(line, place)
 
 
 def _branch_point(line: bytes, place: str) -> BranchPoint:

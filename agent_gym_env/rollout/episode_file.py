@@ -1,4 +1,4 @@
-"""Episodes in a file: one JSON line each."""
+"""Episodes in a file, one JSON line each, or in a collector's journal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode
+from agent_gym_env.rollout.record_lines import record_lines
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Episode).decode
@@ -30,15 +31,15 @@ def write_episodes(path: Path, episodes: Iterable[Episode]) -> Iterator[Episode]
 def read_episodes(path: Path) -> Iterator[Episode]:
     """Read episodes one at a time.
 
+    Args:
+        path: a file of them, or the folder that a collector has filled.
+
     Raises:
-        DataError: the file cannot be read, or a line is no episode of this version's format.
+        DataError: the path cannot be read, or a line is no episode of this version's format.
+        StorageError: a line of a collector's is not as it was written, or some are missing.
     """
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                yield _episode(line, f"{path}:{number}")
-    except OSError as error:
-        raise DataError(f"cannot read episodes: {error.strerror}", file=str(path)) from error
+    for place, line in record_lines(path, "episodes"):
+        yield _episode(line, place)
 
 
 def _episode(line: bytes, place: str) -> Episode:

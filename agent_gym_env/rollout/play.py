@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import msgspec
@@ -13,11 +13,19 @@ import numpy as np
 
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.envs.replay import Replay
 from agent_gym_env.envs.spaces import is_unicode
 from agent_gym_env.errors import STOPS_THE_RUN
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.rollout.episode import Episode, StepRecord, TurnRecord
 from agent_gym_env.types import Action, Completion, Observation
+
+_T = TypeVar("_T")
+
+
+Game = Generator[Observation, "Action | Exception", _T]
+"""A dialogue in play: it yields observations, is sent what the policy does or the exception that
+ended it, and returns the record."""
 
 
 def play(
@@ -39,6 +47,20 @@ def play(
         BudgetExceeded: the run has spent what it may spend; the dialogue counts as not played.
         CircuitOpenError: the provider keeps refusing the key; likewise.
     """
+    return drive(episode_game(env, policy.name, dialogue_id=dialogue_id, seed=seed), policy, seed)
+
+
+def episode_game(
+    env: gym.Env[Any, Any], policy: str, *, dialogue_id: str | None = None, seed: int | None = None
+) -> Game[Episode]:
+    """Begin a dialogue; see `play`.
+
+    Args:
+        env: as in `play`.
+        policy: the name of who will play.
+        dialogue_id: as in `play`.
+        seed: as in `play`.
+    """
     begin = time.perf_counter()
     record = _Record(env)
     options = None if dialogue_id is None else {"dialogue_id": dialogue_id}
@@ -46,27 +68,78 @@ def play(
     record.begin_turn(observation)
     terminated = truncated = False
     error = None
-    while not (terminated or truncated or error):
-        try:
-            if record.is_empty():
-                policy.reset(seed=seed)
-            action = policy.act(observation)
-            parse_action(action)  # what is no action at all is the policy's mistake, too
-        except STOPS_THE_RUN:
-            raise
-        except Exception as problem:  # noqa: BLE001  (a failed episode is a record, not a crash)
-            error = _writable(f"{type(problem).__name__}: {problem}")
+    while not (terminated or truncated):
+        action = yield observation
+        if isinstance(action, Exception):
+            error = said(action)
             break
         observation, _, terminated, truncated, info = env.step(action)
         record.step(action, observation, info)
     return record.episode(
-        policy=policy.name,
+        policy=policy,
         seed=seed,
         terminated=terminated,
         truncated=truncated,
         error=error,
         duration_s=time.perf_counter() - begin,
     )
+
+
+def drive(game: Game[_T], policy: Policy, seed: int | None) -> _T:
+    """Let a policy play a game to its end.
+
+    Raises:
+        BudgetExceeded: as in `play`.
+        CircuitOpenError: as in `play`.
+    """
+    observation = next(game)
+    action = _first_action(policy, observation, seed)
+    while True:
+        try:
+            observation = game.send(action)
+        except StopIteration as over:
+            record: _T = over.value
+            return record
+        action = ask(policy, observation)
+
+
+def _first_action(policy: Policy, observation: Observation, seed: int | None) -> Action | Exception:
+    try:
+        policy.reset(seed=seed)
+    except STOPS_THE_RUN:
+        raise
+    except Exception as problem:  # noqa: BLE001  (a failed episode is a record, not a crash)
+        return problem
+    return ask(policy, observation)
+
+
+def ask(policy: Policy, observation: Observation) -> Action | Exception:
+    """Ask a policy what to do; gives the exception if it raises one.
+
+    Raises:
+        BudgetExceeded: as in `play`.
+        CircuitOpenError: as in `play`.
+    """
+    try:
+        return checked(policy.act(observation))
+    except STOPS_THE_RUN:
+        raise
+    except Exception as problem:  # noqa: BLE001  (a failed episode is a record, not a crash)
+        return problem
+
+
+def checked(action: Action) -> Action | Exception:
+    """Give the action, or what is wrong with it: what is no action at all is no action."""
+    try:
+        parse_action(action)
+    except (TypeError, ValueError) as problem:
+        return problem
+    return action
+
+
+def said(problem: Exception) -> str:
+    """Write an exception as records do: ``Class: message``."""
+    return _writable(f"{type(problem).__name__}: {problem}")
 
 
 def play_all(
@@ -102,9 +175,6 @@ class _Record:
         self._turns: list[TurnRecord] = []
         self._steps: list[StepRecord] = []
 
-    def is_empty(self) -> bool:
-        return not (self._turns or self._steps)
-
     def begin_turn(self, observation: Observation) -> None:
         self._user = observation["user"]
         self._tools = observation["tools"]
@@ -113,9 +183,7 @@ class _Record:
 
     def step(self, action: Action, observation: Observation, info: dict[str, Any]) -> None:
         replay = self._env.replay
-        completion = _writable_completion(getattr(action, "completion", None))
-        understood = msgspec.structs.replace(replay.last_action, completion=completion)
-        self._steps.append(StepRecord(understood, observation["tool_result"], info["action_error"]))
+        self._steps.append(step_record(replay, action, observation, info))
         if replay.score is None:
             return
         self._turns.append(
@@ -148,6 +216,15 @@ class _Record:
             turns=tuple(self._turns),
             **outcome,
         )
+
+
+def step_record(
+    replay: Replay, action: Action, observation: Observation, info: dict[str, Any]
+) -> StepRecord:
+    """Record a step that was just taken, as the environment understood it."""
+    completion = _writable_completion(getattr(action, "completion", None))
+    understood = msgspec.structs.replace(replay.last_action, completion=completion)
+    return StepRecord(understood, observation["tool_result"], info["action_error"])
 
 
 def _writable_completion(completion: Completion | None) -> Completion | None:

@@ -1,0 +1,109 @@
+"""Playing the open turn more than once from one state: where preference pairs come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.policies.base import Policy
+from agent_gym_env.rollout.branches import Branch, BranchPoint
+from agent_gym_env.rollout.episode import StepRecord
+from agent_gym_env.rollout.play import Game, ask, said, step_record
+from agent_gym_env.types import Observation
+
+
+class State(NamedTuple):
+    """A state on the way through a dialogue.
+
+    Attributes:
+        turn: how many turns had closed.
+        step: how many steps the open turn had taken.
+        observation: what was seen there.
+        snapshot: of the environment.
+    """
+
+    turn: int
+    step: int
+    observation: Observation
+    snapshot: dict[str, Any]
+
+
+def walk(
+    env: SGDEnv, path: Policy, *, dialogue_id: str, seed: int
+) -> tuple[list[State], str | None]:
+    """Walk through a dialogue.
+
+    Args:
+        env: the environment.
+        path: the policy that walks.
+        dialogue_id: the dialogue.
+        seed: of the policy.
+
+    Returns:
+        Each state in which the policy had to act, and the error that ended its way, if one did.
+    """
+    observation, info = env.reset(seed=seed, options={"dialogue_id": dialogue_id})
+    path.reset(seed=seed)
+    states: list[State] = []
+    step, terminated = 0, False
+    while not terminated:
+        turn = info["turn"]
+        states.append(State(turn, step, observation, env.get_state()))
+        action = ask(path, observation)
+        if isinstance(action, Exception):
+            return states, said(action)
+        observation, _, terminated, _, info = env.step(action)
+        step = step + 1 if info["turn"] == turn else 0
+    return states, None
+
+
+def branch_game(env: SGDEnv, state: State, policy: str, seed: int) -> Game[Branch]:
+    """Begin a branch: the open turn of a state, to its close.
+
+    Args:
+        env: is put into the state.
+        state: where it begins.
+        policy: the name of who will play.
+        seed: of that policy.
+    """
+    env.set_state(state.snapshot)
+    observation: Observation = state.observation
+    steps: list[StepRecord] = []
+    while not steps or env.replay.score is None:
+        action = yield observation
+        if isinstance(action, Exception):
+            return Branch(policy, tuple(steps), seed, error=said(action))
+        observation, _, _, _, info = env.step(action)
+        steps.append(step_record(env.replay, action, observation, info))
+    score = env.replay.score
+    return Branch(policy, tuple(steps), seed, score.value, dict(score.components))
+
+
+def branch_point(env: SGDEnv, state: State, seed: int, branches: Sequence[Branch]) -> BranchPoint:
+    """Record a state and what followed from it.
+
+    Args:
+        env: has been in the state's dialogue.
+        state: where the branches began.
+        seed: of the way to the state.
+        branches: what followed.
+    """
+    split, task = env.split, env.replay.task
+    seen = split.seen_services
+    return BranchPoint(
+        dialogue_id=task.dialogue_id,
+        split=split.name,
+        corpus=split.fingerprint,
+        schema_variant=split.schema_variant,
+        services=task.services,
+        seen_services=None if seen is None else tuple(s for s in task.services if s in seen),
+        date=task.date,
+        reward=env.world.reward.name,
+        turn=state.turn,
+        step=state.step,
+        seed=seed,
+        tools=state.observation["tools"],
+        messages=state.observation["messages"],
+        branches=tuple(branches),
+    )

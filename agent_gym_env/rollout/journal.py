@@ -1,0 +1,248 @@
+"""The append-only journal of a collection: what was appended survives whatever ends the process.
+
+A folder with ``manifest.json``, shards ``episodes-00000.jsonl`` … (or ``branches-…``) of framed
+lines (`agent_gym_env.rollout.framing`), and ``failed.jsonl`` beside them. One process writes. Each
+job is appended by one write, and is on the disk within a second: killing the process loses no job
+that was appended, a loss of power at most the last second. What a kill left of a job is cut off
+when the journal is opened again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.corpus.disk import locked, remove_unfinished, sync_folder
+from agent_gym_env.errors import StorageError
+from agent_gym_env.rollout.framing import Entry, frame
+from agent_gym_env.rollout.manifest import (
+    FAILED,
+    MANIFEST,
+    Kind,
+    Manifest,
+    Shard,
+    check_same_run,
+    fingerprint,
+    read_manifest,
+    shard_name,
+    shard_paths,
+    write_manifest,
+)
+from agent_gym_env.rollout.recovery import DONE, FAILED_JOB, PENDING, Recovered
+from agent_gym_env.rollout.spending import Spending
+
+SHARD_BYTES = 64 << 20
+_LOCK = "journal.lock"
+_WAIT_FOR_LOCK_S = 0.5
+_SYNC_EVERY_S = 1.0
+
+
+@contextlib.contextmanager
+def open_journal(
+    folder: Path,
+    kind: Kind,
+    config: Mapping[str, Any],
+    jobs: int,
+    *,
+    retry_failed: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+) -> Iterator[Journal]:
+    """Begin a journal, or go on with one.
+
+    Args:
+        folder: made where it is not there.
+        kind: of the records.
+        config: everything that decides the records, in JSON values.
+        jobs: how many there are.
+        retry_failed: whether jobs that have failed are pending again.
+        shard_bytes: a file that has so many does not grow any more.
+
+    Raises:
+        LockError: another process collects into this folder.
+        ResumeMismatchError: it was begun with another configuration.
+        StorageError: a line is not as it was written, or the disk does not take what is needed.
+    """
+    with locked(folder / _LOCK, wait_s=_WAIT_FOR_LOCK_S):
+        manifest = _same_run(folder, kind, config)
+        if manifest is None:
+            manifest = Manifest(kind, dict(config), fingerprint(config), jobs)
+            write_manifest(folder, manifest)
+        remove_unfinished(folder, MANIFEST)
+        journal = Journal(folder, manifest, retry_failed=retry_failed, shard_bytes=shard_bytes)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+
+def _same_run(folder: Path, kind: Kind, config: Mapping[str, Any]) -> Manifest | None:
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        check_same_run(manifest, config, folder)
+    elif shard_paths(folder, kind):
+        raise StorageError(
+            f"{folder} has {kind} but no {MANIFEST}. Restore it, or choose another folder"
+        )
+    return manifest
+
+
+class Journal:
+    """An open journal, as `open_journal` gives it.
+
+    Attributes:
+        folder: where it lies.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, *, retry_failed: bool, shard_bytes: int
+    ) -> None:
+        self.folder = folder
+        self._written = manifest
+        self._shard_bytes = shard_bytes
+        found = Recovered(folder, manifest, heal=True)
+        self._status = found.status
+        if retry_failed:
+            self._status = found.status.replace(bytes([FAILED_JOB]), bytes([PENDING]))
+        self._spending = found.spending
+        self._healed_bytes = manifest.healed_bytes + found.torn_bytes
+        self._shards = found.shards
+        self._shard = _Appendable(folder / self._shards[-1].name)
+        self._failures = _Appendable(folder / FAILED)
+        self._synced_at = time.monotonic()
+        self._is_broken = False
+        # Before anything is appended: what is said to be complete must be so to a reader.
+        self._note()
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is there now."""
+        done, failed = self._status.count(DONE), self._status.count(FAILED_JOB)
+        return msgspec.structs.replace(
+            self._written,
+            done=done,
+            failed=failed,
+            is_complete=done + failed == self._written.jobs,
+            records=sum(shard.records for shard in self._shards),
+            spending=self._spending,
+            healed_bytes=self._healed_bytes,
+            shards=tuple(self._shards),
+        )
+
+    def pending(self) -> Iterator[int]:
+        """Yield the jobs that are not done, in order; each once, however many are appended."""
+        job = self._status.find(PENDING)
+        while job >= 0:
+            yield job
+            job = self._status.find(PENDING, job + 1)
+
+    def append(self, entry: Entry, records: Sequence[bytes]) -> None:
+        """Append a job.
+
+        Args:
+            entry: of the job; its parts are numbered here.
+            records: JSON objects; at least one.
+
+        Raises:
+            StorageError: the disk does not take it; what was appended before is safe.
+        """
+        is_failure = entry.error_class is not None
+        lines = b"".join(_lines(entry, records))
+        with self._writing():
+            (self._failures if is_failure else self._shard).append(lines)
+            self._status[entry.job] = FAILED_JOB if is_failure else DONE
+            self._spending += entry.spending or Spending()
+            if not is_failure:
+                self._grow(len(records), len(lines))
+            if time.monotonic() - self._synced_at >= _SYNC_EVERY_S:
+                self._sync()
+
+    def close(self) -> None:
+        """Put all on the disk; after a failure to write, leave it as it is."""
+        with contextlib.closing(self._shard), contextlib.closing(self._failures):
+            if not self._is_broken:
+                with self._writing():
+                    self._sync()
+                    self._note()
+
+    def _grow(self, records: int, size_bytes: int) -> None:
+        self._shards[-1] = self._shards[-1].grown(records, size_bytes)
+        if self._shards[-1].size_bytes < self._shard_bytes:
+            return
+        self._sync()
+        self._shard.close()
+        self._shards.append(Shard(shard_name(self._written.kind, len(self._shards)), 0, 0))
+        self._shard = _Appendable(self.folder / self._shards[-1].name)
+        self._note()
+
+    def _sync(self) -> None:
+        self._shard.sync()
+        self._failures.sync()
+        self._synced_at = time.monotonic()
+
+    def _note(self) -> None:
+        manifest = self.manifest
+        if manifest != self._written:
+            write_manifest(self.folder, manifest)
+            self._written = manifest
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with _storage_named(self.folder):
+                yield
+        except StorageError:
+            self._is_broken = True
+            raise
+
+
+class _Appendable:
+    """A file that only grows, made by its first line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._is_synced = True
+
+    def append(self, lines: bytes) -> None:
+        if self._descriptor is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            self._descriptor = os.open(self._path, flags, 0o666)
+            sync_folder(self._path.parent)
+        self._is_synced = False
+        rest = memoryview(lines)
+        while rest:
+            # One write but on a disk that is nearly full: the next one says so.
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def sync(self) -> None:
+        if self._descriptor is not None and not self._is_synced:
+            os.fsync(self._descriptor)
+            self._is_synced = True
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _lines(entry: Entry, records: Sequence[bytes]) -> Iterator[bytes]:
+    for part, record in enumerate(records):
+        about = entry if part == 0 else Entry(entry.job)
+        yield frame(msgspec.structs.replace(about, part=part, parts=len(records)), record)
+
+
+@contextlib.contextmanager
+def _storage_named(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {folder}: {error.strerror or error}. Make room there: the same "
+            "command goes on from what is written"
+        ) from error

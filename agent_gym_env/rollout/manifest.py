@@ -1,0 +1,183 @@
+"""What a collector's journal says about itself, in ``manifest.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from agent_gym_env.corpus.disk import sync_folder, written_whole
+from agent_gym_env.errors import ResumeMismatchError, StorageError
+from agent_gym_env.rollout.spending import Spending
+
+JOURNAL_FORMAT = 1
+MANIFEST = "manifest.json"
+FAILED = "failed.jsonl"
+
+Kind = Literal["episodes", "branches"]
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """A file of records.
+
+    Attributes:
+        name: of the file.
+        records: lines in it.
+        size_bytes: of the file.
+    """
+
+    name: str
+    records: int
+    size_bytes: int
+
+    def grown(self, records: int, size_bytes: int) -> Shard:
+        """Give the shard with more in it."""
+        return Shard(self.name, self.records + records, self.size_bytes + size_bytes)
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was asked for, and how much of it is there.
+
+    The numbers are those of the last time that a shard was begun or a run ended; the shards
+    themselves are the truth.
+
+    Attributes:
+        kind: of the records.
+        config: everything that decides the records, in JSON values.
+        fingerprint: SHA-256 of ``config``.
+        jobs: how many were asked for.
+        done: how many have their records here.
+        failed: how many have failed, and not succeeded since.
+        is_complete: whether each job is done or has failed.
+        records: lines in all shards.
+        spending: of all jobs, failed ones too.
+        healed_bytes: of lines that were cut off because a kill had left them unfinished.
+        shards: in order.
+        format: version of the journal's shape.
+    """
+
+    kind: Kind
+    config: dict[str, Any]
+    fingerprint: str
+    jobs: int
+    done: int = 0
+    failed: int = 0
+    is_complete: bool = False
+    records: int = 0
+    spending: Spending = Spending()
+    healed_bytes: int = 0
+    shards: tuple[Shard, ...] = ()
+    format: int = JOURNAL_FORMAT
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """Give the SHA-256 of a configuration, whatever the order of its keys."""
+    return hashlib.sha256(msgspec.json.encode(config, order="sorted")).hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Read a journal's manifest; ``None`` where there is none.
+
+    Raises:
+        StorageError: it is damaged, or of another version.
+    """
+    path = folder / MANIFEST
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        version = msgspec.json.decode(content, type=_Versioned).format
+        if version != JOURNAL_FORMAT:
+            raise StorageError(
+                f"{path} is of format {version}; this version reads {JOURNAL_FORMAT}. Collect "
+                "into another folder"
+            )
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise StorageError(f"{path} is no manifest of a journal: {error}") from error
+    if fingerprint(manifest.config) != manifest.fingerprint:
+        raise StorageError(f"{path} was changed: its fingerprint is not that of its configuration")
+    return manifest
+
+
+class _Versioned(msgspec.Struct):
+    format: int
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Put a manifest in place, whole.
+
+    Raises:
+        StorageError: the disk does not take it.
+    """
+    with written_whole(folder / MANIFEST) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    sync_folder(folder)
+
+
+def shard_name(kind: Kind, number: int) -> str:
+    """Name the file of a shard."""
+    return f"{kind}-{number:05}.jsonl"
+
+
+def shard_paths(folder: Path, kind: Kind) -> list[Path]:
+    """Find the shards of a journal, in order.
+
+    Raises:
+        StorageError: one is missing.
+    """
+    pattern = re.compile(rf"{kind}-\d{{5,}}\.jsonl")
+    found = {path.name for path in folder.iterdir() if pattern.fullmatch(path.name)}
+    expected = [shard_name(kind, number) for number in range(len(found))]
+    missing = [name for name in expected if name not in found]
+    if missing:
+        raise StorageError(
+            f"{folder / missing[0]} is missing. Restore it, or collect anew into another folder"
+        )
+    return [folder / name for name in expected]
+
+
+def check_same_run(manifest: Manifest, config: Mapping[str, Any], folder: Path) -> None:
+    """Let only the configuration go on that a journal was begun with.
+
+    Raises:
+        ResumeMismatchError: it is another one; says what differs.
+    """
+    if manifest.fingerprint == fingerprint(config):
+        return
+    differences = "; ".join(_differences(manifest.config, config))
+    raise ResumeMismatchError(
+        f"{folder} was begun with another configuration: {differences}. Give the same one to go "
+        "on, or another folder"
+    )
+
+
+def free_folder(folder: Path, config: Mapping[str, Any]) -> Path:
+    """Find the first of ``folder``, ``folder-2``, … that is empty or was begun with this one."""
+    others = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    for candidate in itertools.chain([folder], others):
+        manifest = read_manifest(candidate)
+        if manifest is None or manifest.fingerprint == fingerprint(config):
+            break
+    return candidate
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    for key in sorted(there.keys() | here.keys()):
+        old, new = there.get(key), here.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{at}{key}.")
+        elif old != new:
+            yield f"{at}{key} is {_shown(old)} there and {_shown(new)} here"
+
+
+def _shown(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,91 @@
+"""The lines of recorded episodes or branch points, from a file or from a collector's journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent_gym_env.errors import DataError, StorageError
+from agent_gym_env.rollout.framing import is_framed, is_whole
+from agent_gym_env.rollout.manifest import MANIFEST, Kind, read_manifest, shard_paths
+
+
+def record_lines(path: Path, kind: Kind) -> Iterator[tuple[str, bytes]]:
+    """Yield each line with its place.
+
+    A journal may be read while it grows: a last line that is not yet whole is left out.
+
+    Args:
+        path: a file of JSON lines, or the folder of a journal.
+        kind: of the records.
+
+    Raises:
+        DataError: the path cannot be read, or is a folder without such a journal.
+        StorageError: a line of a journal is not as it was written, or some are missing.
+    """
+    try:
+        if path.is_dir():
+            yield from _journal_lines(path, kind)
+        else:
+            yield from _file_lines(path)
+    except OSError as error:
+        raise DataError(f"cannot read {kind}: {error.strerror}", file=str(path)) from error
+
+
+def shard_lines(path: Path, *, is_last: bool) -> Iterator[tuple[str, bytes]]:
+    """Yield the lines of one file of a journal, with their places.
+
+    Args:
+        path: of the file.
+        is_last: whether it is the file that grows, whose last line may be torn: that one is left
+            out.
+
+    Raises:
+        OSError: the file cannot be read.
+        StorageError: a line is not as it was written.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if is_last and not line.endswith(b"\n"):
+                return
+            if not (line.endswith(b"\n") and is_whole(line)):
+                raise StorageError(_damaged(path, number))
+            yield f"{path}:{number}", line
+
+
+def _journal_lines(folder: Path, kind: Kind) -> Iterator[tuple[str, bytes]]:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise DataError(
+            f"cannot read {kind}: the folder has no {MANIFEST}, so it is no journal",
+            file=str(folder),
+        )
+    if manifest.kind != kind:
+        raise DataError(f"this journal holds {manifest.kind}, not {kind}", file=str(folder))
+    shards = shard_paths(folder, kind)
+    count = 0
+    for shard in shards:
+        for place_and_line in shard_lines(shard, is_last=shard == shards[-1]):
+            count += 1
+            yield place_and_line
+    if manifest.is_complete and count != manifest.records:
+        raise StorageError(
+            f"{folder} holds {count} {kind}, but {manifest.records} when it was complete: the same "
+            "`agent-gym rollout` collects what is missing"
+        )
+
+
+def _file_lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            # A file of a journal may be read alone; its lines keep their promise.
+            if is_framed(line) and not is_whole(line):
+                raise StorageError(_damaged(path, number))
+            yield f"{path}:{number}", line
+
+
+def _damaged(path: Path, number: int) -> str:
+    return (
+        f"{path}:{number}: this line is not as it was written: its checksum differs. Restore the "
+        "file, or collect anew into another folder"
+    )

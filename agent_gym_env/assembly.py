@@ -27,6 +27,8 @@ from agent_gym_env.rollout.job_player import JobPlayer
 from agent_gym_env.rollout.lockstep import play_all_together
 from agent_gym_env.rollout.manifest import free_folder
 from agent_gym_env.rollout.play import play_all
+from agent_gym_env.rollout.process_runner import ProcessRunner
+from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
 
 Env = gym.Env[Any, Any]
@@ -311,6 +313,8 @@ def make_runner(name: str, workers: int) -> Runner:
 _RUNNERS: dict[str, Callable[[int], Runner]] = {
     "serial": lambda _: SerialRunner(),
     "threads": ThreadRunner,
+    "processes": ProcessRunner,
+    "ray": RayRunner,
     "lockstep": LockstepRunner,
 }
 

@@ -64,7 +64,7 @@ def write_minari(
     for episode in read():
         survey.see(episode)
     with _folder_written_whole(folder) as unfinished:
-        data = unfinished / "data"
+        data = (unfinished / "data").absolute()  # Minari joins a relative path with itself
         data.mkdir()
         storage = MinariStorage.new(
             data,

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import gymnasium as gym
 import msgspec
 import numpy as np
 
@@ -24,6 +23,7 @@ from agent_gym_env.training.cloning import clone, demonstrate
 from agent_gym_env.training.curve import CurvePoint, write_curve
 from agent_gym_env.training.ppo_config import PPOConfig
 from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.wrappers.select_info import SelectInfo
 
 require("stable_baselines3", extra="sb3")
 require("sb3_contrib", extra="sb3")
@@ -98,15 +98,6 @@ def _quiet(phase: str, done: int, total: int) -> None:
     """Tell nobody."""
 
 
-class _LeanInfo(gym.Wrapper[Any, Any, Any, Any]):
-    """Keeps of infos what training needs: stable-baselines3 copies them deeply at every step."""
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Take a step."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, reward, terminated, truncated, {"reward_valid": info["reward_valid"]}
-
-
 class _Run:
     """A run between two of its updates."""
 
@@ -138,7 +129,8 @@ class _Run:
         algorithm: type[Any] = MaskablePPO if config.masked else PPO
         source = self._world.source()
         envs = DummyVecEnv(
-            [lambda: _LeanInfo(self._world.wrapped(source, tries=config.tries))] * config.n_envs
+            [lambda: SelectInfo(self._world.wrapped(source, tries=config.tries), ["reward_valid"])]
+            * config.n_envs
         )
         model: OnPolicyAlgorithm = algorithm(
             MaskableCandidateActorCritic if config.masked else CandidateActorCritic,

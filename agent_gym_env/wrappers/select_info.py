@@ -1,0 +1,51 @@
+"""Only some entries of ``info``, for libraries that copy or stack it at each step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.utils import RecordConstructorArgs
+
+Info = dict[str, Any]
+
+
+class SelectInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Leaves of ``info`` the entries that are named.
+
+    stable-baselines3 copies infos deeply, and Tianshou makes arrays of them, in which ``None``
+    (such as ``info["target"]`` while a turn is open) becomes a NaN.
+
+    Args:
+        env: any environment.
+        keys: what is kept where it is there.
+
+    Example:
+        >>> import gymnasium as gym, agent_gym_env
+        >>> env = SelectInfo(gym.make("SGD-v0"), ["reward_valid"])
+        >>> observation, info = env.reset(seed=0)
+        >>> observation, reward, terminated, truncated, info = env.step("Hello.")
+        >>> info
+        {'reward_valid': True}
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], keys: Sequence[str]) -> None:
+        RecordConstructorArgs.__init__(self, keys=list(keys))
+        gym.Wrapper.__init__(self, env)
+        self.keys = tuple(keys)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, Info]:
+        """Begin an episode."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return observation, self._selected(info)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, Info]:
+        """Take a step."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, terminated, truncated, self._selected(info)
+
+    def _selected(self, info: Info) -> Info:
+        return {key: info[key] for key in self.keys if key in info}

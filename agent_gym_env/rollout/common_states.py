@@ -6,7 +6,7 @@ import tempfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -40,8 +40,8 @@ def common_states(episodes: Iterable[Episode]) -> Iterator[BranchPoint]:
 
 def _by_dialogue(episodes: Iterable[Episode]) -> Iterator[list[Episode]]:
     """Group episodes as a hash join of data bases does: partition on disk, then in memory."""
-    with tempfile.TemporaryDirectory(prefix="agent-gym-") as folder:
-        for path in _partition(episodes, Path(folder)):
+    with _temporary_folder() as folder:
+        for path in _partition(episodes, folder):
             groups: defaultdict[bytes, list[Episode]] = defaultdict(list)
             for episode in read_episodes(path):
                 groups[_dialogue(episode)].append(episode)
@@ -50,18 +50,24 @@ def _by_dialogue(episodes: Iterable[Episode]) -> Iterator[list[Episode]]:
 
 def _partition(episodes: Iterable[Episode], folder: Path) -> list[Path]:
     paths = [folder / f"{number}.jsonl" for number in range(_PARTITIONS)]
+    with ExitStack() as stack:
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        for episode in episodes:
+            file = files[zlib.crc32(_dialogue(episode)) % _PARTITIONS]
+            file.write(_encode(episode) + b"\n")
+    return paths
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
     try:
-        with ExitStack() as stack:
-            files = [stack.enter_context(path.open("wb")) for path in paths]
-            for episode in episodes:
-                file = files[zlib.crc32(_dialogue(episode)) % _PARTITIONS]
-                file.write(_encode(episode) + b"\n")
+        with tempfile.TemporaryDirectory(prefix="agent-gym-") as folder:
+            yield Path(folder)
     except OSError as error:
         raise StorageError(
-            f"cannot write temporary files in {folder.parent}: {error.strerror or error}. Make "
-            "room there, or name another folder by the environment variable TMPDIR"
+            f"cannot write temporary files: {error.strerror or error}. Make room for them, or name "
+            "another folder by the environment variable TMPDIR"
         ) from error
-    return paths
 
 
 def _dialogue(episode: Episode) -> bytes:

@@ -1,0 +1,100 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent_gym_env.errors import StorageError
+from agent_gym_env.rollout.common_states import common_states
+from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.export import (
+    conversations,
+    labels,
+    labels_of_pairs,
+    preferences,
+    prompts,
+    write_rows,
+)
+from agent_gym_env.rollout.selection import Tally
+from tests.evaluation.episode_factory import call, episode, turn
+
+GOOD = episode(turn(1.0, says="Where?"), turn(1.0, made=[call()], says="One."), policy="teacher")
+POOR = episode(turn(1.0, says="Where?"), turn(0.0, says="None."), policy="student")
+
+
+def test_conversations_are_one_an_episode_and_each_only_once() -> None:
+    tally = Tally()
+    rows = list(conversations([GOOD, POOR, GOOD], tally))
+    assert [row.policy for row in rows] == ["teacher", "student"]
+    assert tally.left_out == {"duplicate": 1}
+
+
+def test_conversations_of_too_little_reward_are_left_out() -> None:
+    tally = Tally()
+    assert [row.policy for row in conversations([GOOD, POOR], tally, min_reward=0.6)] == ["teacher"]
+    assert tally.left_out == {"below min_reward": 1}
+
+
+def test_preferences_of_episodes_are_found_where_they_part() -> None:
+    (row,) = preferences(common_states([POOR, GOOD]), Tally())
+    assert (row.turn, row.chosen_policy, row.rejected_policy) == (1, "teacher", "student")
+    assert row.rejected == [{"role": "assistant", "content": "None."}]
+
+
+def test_labels_of_pairs_say_each_message_once() -> None:
+    tally = Tally()
+    third = episode(turn(1.0, says="Where?"), turn(0.5, says="Some."), policy="third")
+    rows = list(labels_of_pairs(preferences(common_states([POOR, GOOD, third]), Tally()), tally))
+    # In the middle "Some." is better than "None." and worse than the call.
+    assert sorted((row.policy, row.label) for row in rows) == [
+        ("student", False), ("teacher", True), ("third", False), ("third", True)
+    ]  # fmt: skip
+    assert tally.left_out == {"duplicate": 2}
+
+
+def test_labels_take_episodes_that_have_not_come_to_their_end() -> None:
+    failed = episode(turn(1.0), terminated=False, error="LMError: no")
+    nothing = episode(terminated=False, error="LMError: no")
+    assert [row.label for row in labels([failed, nothing], Tally())] == [True]
+
+
+def test_prompts_are_one_a_turn_and_each_only_once() -> None:
+    tally = Tally()
+    rows = list(prompts([GOOD, POOR], tally))
+    assert [row.turn for row in rows] == [0, 1]
+    assert tally.left_out == {"duplicate": 2}
+
+
+def test_rows_are_lines_of_json(tmp_path: Path) -> None:
+    tally = Tally()
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, conversations([GOOD, POOR], tally), tally)
+    rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [row["policy"] for row in rows] == ["teacher", "student"]
+    assert tally.written == 2
+
+
+def test_a_line_that_is_too_long_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, conversations([POOR], Tally()), Tally())
+    size = len(path.read_bytes()) - 1
+    for limit, left_out in ((size, {}), (size - 1, {"longer than max_bytes": 1})):
+        tally = Tally()
+        write_rows(path, conversations([POOR], tally), tally, max_bytes=limit)
+        assert tally.left_out == left_out
+
+
+def test_a_run_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    def failing() -> Iterator[Episode]:
+        yield GOOD
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_rows(tmp_path / "rows.jsonl", conversations(failing(), Tally()), Tally())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError):
+        write_rows(tmp_path / "file" / "rows.jsonl", [], Tally())

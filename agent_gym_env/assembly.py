@@ -14,7 +14,7 @@ import numpy as np
 from agent_gym_env.encoders.candidates import CandidateSource
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.lm.base import LanguageModel
-from agent_gym_env.policies.base import Policy
+from agent_gym_env.policies.base import BatchPolicy, Policy
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.oracle import OraclePolicy
 from agent_gym_env.policies.uniform import UniformPolicy
@@ -182,7 +182,7 @@ def rollout(
     *,
     episodes: int | None = None,
     seed: int = 0,
-    batch: int | None = None,
+    batch: int = 1,
     on_begin: Callable[[int], None] | None = None,
     **arguments: Any,
 ) -> Iterator[Episode]:
@@ -192,24 +192,21 @@ def rollout(
         policy: as in `make_policy`.
         episodes: how many dialogues; ``None`` for all.
         seed: of the choice of dialogues, and of each episode.
-        batch: how many dialogues are played in step, for a policy that can be asked about several
-            at once; ``None`` to play one after another.
+        batch: how many dialogues are played in step by a policy that can be asked about several at
+            once; others play one after another.
         on_begin: called with the number of episodes before the first is played.
         **arguments: as in `make_env`.
-
-    Raises:
-        ValueError: a policy that plays one dialogue at a time is to play several.
     """
     env = make_env(**arguments)
     dialogue_ids = choose_dialogues(env, episodes, seed)
     player = make_policy(policy, env)
     if on_begin is not None:
         on_begin(len(dialogue_ids))
-    if batch is None:
-        yield from play_all(env, player, dialogue_ids, seed=seed)
-    else:
+    if batch > 1 and isinstance(player, BatchPolicy):
         envs = [env, *(make_env(**arguments) for _ in range(batch - 1))]
         yield from play_all_together(envs, player, dialogue_ids, seed=seed)
+    else:
+        yield from play_all(env, player, dialogue_ids, seed=seed)
 
 
 def collect(

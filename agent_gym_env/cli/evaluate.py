@@ -63,6 +63,8 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     )
     evaluate.add_argument("--episodes", type=positive, metavar="N", help="default: all dialogues")
     evaluate.add_argument("--seed", type=whole_number, default=0)
+    evaluate.add_argument("--batch", type=positive, default=1, metavar="N",
+                          help="play so many dialogues in step, where a policy can")  # fmt: skip
     evaluate.add_argument("--out", type=Path, metavar="DIR",
                           help="keep the episodes, and a report a reward, there")  # fmt: skip
     evaluate.add_argument("--domains", action="store_true", help="say it for each domain, too")
@@ -103,6 +105,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             policy,
             episodes=options.episodes,
             seed=options.seed,
+            batch=options.batch,
             reward=rewards[0],
             **world,
         )

@@ -66,8 +66,10 @@ class DSPyPolicy:
             action = self._decide(observation)
         return msgspec.structs.replace(action, completion=_completion(answers))
 
-    def act_batch(self, observations: Sequence[Observation]) -> list[Action]:
-        """Ask the program about several conversations at once."""
+    def act_batch(
+        self, observations: Sequence[Observation], *, seeds: Sequence[int | None] | None = None
+    ) -> list[Action]:
+        """Ask the program about several conversations at once; nothing is drawn here."""
         with ThreadPoolExecutor(min(len(observations) or 1, CONCURRENT_ACTIONS)) as pool:
             asked = [pool.submit(copy_context().run, self.act, each) for each in observations]
             return [each.result() for each in asked]

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from agent_gym_env.extras import require
 from agent_gym_env.lm.torch_pages import PAGE, PagePool, can_be_paged
@@ -22,7 +24,7 @@ _cache_utils: Any = require("transformers.cache_utils", extra="train")
 class Guide(Protocol):
     """Says which tokens may come next in one answer."""
 
-    def fill(self, masks: Any, row: int) -> None:
+    def fill(self, masks: npt.NDArray[np.int32], row: int) -> None:
         """Write what may come next into a row of bits, 32 tokens an integer."""
 
     def advance(self, token: int) -> None:
@@ -216,12 +218,13 @@ def _allowed(drafts: Sequence[Draft], logits: Any) -> Any:
     if not any(guides):
         return logits
     words = -(-logits.shape[1] // 32)
-    masks = torch.full((len(drafts), words), -1, dtype=torch.int32)
+    masks = np.full((len(drafts), words), -1, np.int32)
     for row, guide in enumerate(guides):
         if guide is not None:
             guide.fill(masks, row)
-    masks = masks.to(logits.device)
-    bits = masks[:, :, None] >> torch.arange(32, dtype=torch.int32, device=logits.device)
+    bits = torch.from_numpy(masks).to(logits.device)[:, :, None] >> torch.arange(
+        32, dtype=torch.int32, device=logits.device
+    )
     allowed = (bits & 1).bool().flatten(1)[:, : logits.shape[1]]
     return logits.masked_fill(~allowed, float("-inf"))
 

@@ -7,7 +7,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from agent_gym_env.errors import DataError, LMError, PermanentLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.guided import CallGrammar, CallGuide
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer
@@ -27,6 +28,7 @@ from agent_gym_env.types import Usage
 torch: Any = require("torch", extra="train")
 transformers: Any = require("transformers", extra="train")
 
+_FREE_CHOICES = (None, "auto", "none")
 _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError)
 """What transformers and safetensors raise for files that are no model."""
 
@@ -74,13 +76,16 @@ class TransformersClient:
         max_new_tokens: of an answer, where the request does not say.
         temperature: likewise; 0 takes the likeliest token.
         batch_size: how many answers are written at once.
+        guided: whether calls are held to the schemas of their tools, so that none is malformed; for
+            models whose chat template writes calls in Hermes' form.
         cache_bytes: of keys and values kept between answers, so that a conversation that goes on
             is not read again from its beginning; 0 for none.
         name: as reports show it; by default that of the folder or model.
 
     Raises:
         DataError: it is no such model.
-        ValueError: its tokenizer has no chat template.
+        ValueError: its tokenizer has no chat template, or one that cannot be guided.
+        MissingDependency: a library is not installed.
     """
 
     def __init__(
@@ -92,6 +97,7 @@ class TransformersClient:
         max_new_tokens: int = 256,
         temperature: float = 0.0,
         batch_size: int = 64,
+        guided: bool = True,
         cache_bytes: int = 1 << 30,
         name: str | None = None,
     ) -> None:
@@ -112,6 +118,7 @@ class TransformersClient:
             context=context,
             cache_bytes=cache_bytes,
         )
+        self._grammar = _call_grammar(checkpoint, self._prompts, self._ends) if guided else None
         self._lock = threading.Lock()
         self._waiting: list[_Asked] = []
 
@@ -145,16 +152,25 @@ class TransformersClient:
         prompts = self._prompts.encode([each.request for each in waiting], self._max_new_tokens)
         drafts = {}
         for each, prompt in zip(waiting, prompts, strict=True):
-            if isinstance(prompt, LMError):
-                each.outcome = prompt
+            draft = self._draft(each.request, prompt)
+            if isinstance(draft, Draft):
+                drafts[each] = draft
             else:
-                drafts[each] = self._draft(each.request, prompt)
+                each.outcome = draft
         for batch in batches(list(drafts.values()), self._batch_size):
             self._generator.run(batch)
         for each, draft in drafts.items():
             each.outcome = self._response(each, draft)
 
-    def _draft(self, request: Request, prompt: list[int]) -> Draft:
+    def _draft(
+        self, request: Request, prompt: list[int] | PermanentLMError
+    ) -> Draft | PermanentLMError:
+        if isinstance(prompt, PermanentLMError):
+            return prompt
+        try:
+            guide = self._guide(request)
+        except PermanentLMError as error:
+            return error
         temperature = request.temperature
         return Draft(
             prompt=prompt,
@@ -162,16 +178,25 @@ class TransformersClient:
             temperature=self._temperature if temperature is None else temperature,
             random=_random(request, prompt),
             stop=request.stop,
+            guide=guide,
         )
+
+    def _guide(self, request: Request) -> CallGuide | None:
+        if self._grammar is not None:
+            return self._grammar.guide(request)
+        if request.response_format is not None or request.tool_choice not in _FREE_CHOICES:
+            raise PermanentLMError(
+                "response_format and this tool_choice need a guided model: pass guided=True"
+            )
+        return None
 
     def _response(self, asked: _Asked, draft: Draft) -> Response:
         self.counts.answers += 1
         self.counts.prompt_tokens += len(draft.prompt)
         self.counts.reused_tokens += draft.reused
         self.counts.completion_tokens += len(draft.tokens)
-        said = draft.tokens[:-1] if draft.tokens[-1] in self._ends else draft.tokens
         names = [tool["function"]["name"] for tool in asked.request.tools]
-        reply = parse_reply(_cut(self._prompts.decode(said), draft.stop), names)
+        reply = parse_reply(self._said(draft), names)
         return Response(
             text=reply.text,
             tool_calls=reply.tool_calls,
@@ -182,6 +207,14 @@ class TransformersClient:
             latency_s=time.monotonic() - asked.begun,
             token_ids=tuple(draft.tokens),
         )
+
+    def _said(self, draft: Draft) -> str:
+        ids = draft.tokens[:-1] if draft.tokens[-1] in self._ends else draft.tokens
+        text = self._prompts.decode(ids)
+        if draft.finish == "length" and draft.guide is not None and not draft.guide.may_stop():
+            # The context is full; half a call would be taken for another one.
+            text = text.rpartition("<tool_call>")[0]
+        return _cut(text, draft.stop)
 
 
 class _Asked:
@@ -226,6 +259,15 @@ def _without_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def _call_grammar(loaded: LoadedModel, prompts: ChatTokenizer, ends: Iterable[int]) -> CallGrammar:
+    if not prompts.writes_hermes_calls():
+        raise ValueError(
+            f"the chat template of {loaded.name} does not write calls as <tool_call> and JSON, so "
+            "that they cannot be guided: pass guided=False"
+        )
+    return CallGrammar(loaded.tokenizer, loaded.model.config.vocab_size, tuple(ends))
 
 
 def _context(loaded: LoadedModel) -> int:

@@ -62,6 +62,16 @@ class ChatTokenizer:
         special = set(self._tokenizer.all_special_ids)
         return next((token for token in self._ids([behind])[0] if token in special), None)
 
+    def writes_hermes_calls(self) -> bool:
+        """Say whether the template writes calls as `agent_gym_env.lm.guided` guides them."""
+        call = {"type": "function", "id": "1", "function": {"name": "f", "arguments": {"a": "b"}}}
+        said = [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+        ]
+        text = self._tokenizer.apply_chat_template(said, tokenize=False)
+        return '<tool_call>\n{"name": "f", "arguments": {"a": "b"}}\n</tool_call>' in text
+
     def _shortened(self, request: Request, most: int) -> list[int] | PermanentLMError:
         messages = template_messages(request.messages)
         system, turns = _turns(messages)

@@ -1,0 +1,232 @@
+"""Answers that cannot be malformed: free text, and calls that follow the schemas of their tools.
+
+A grammar says which tokens may come next (llguidance: https://github.com/guidance-ai/llguidance).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from agent_gym_env.errors import PermanentLMError
+from agent_gym_env.extras import require
+from agent_gym_env.lm.base import Request
+
+llguidance: Any = require("llguidance", extra="train")
+_hf: Any = require("llguidance.hf", extra="train")
+
+MAX_CALLS = 16
+"""Of one answer."""
+
+MAX_STRING = 256
+"""Characters of an argument whose schema does not say, so that each call comes to its end."""
+
+_MAX_KEPT = 256
+_MAX_BITS = 64
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class CallGrammar:
+    """Makes the guide of each answer.
+
+    Args:
+        tokenizer: of transformers, a fast one.
+        vocabulary: how many tokens the model knows.
+        ends: tokens that end an answer.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: int, ends: Collection[int]) -> None:
+        self._tokenizer = _hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=sorted(ends))
+        self._ends = tuple(ends)
+        opening, closing = tokenizer.convert_tokens_to_ids(["<tool_call>", "</tool_call>"])
+        self._tags = self._tag(opening, "<tool_call>"), self._tag(closing, "</tool_call>")
+        self._kept: OrderedDict[bytes, Any] = OrderedDict()
+
+    def guide(self, request: Request) -> CallGuide | None:
+        """Make the guide of an answer; ``None`` where anything may be said.
+
+        Raises:
+            PermanentLMError: the request's schemas cannot be followed.
+        """
+        if request.response_format is None and not (request.tools and _may_call(request)):
+            return None
+        key = _encode((request.response_format, request.tools, request.tool_choice))
+        if key not in self._kept:
+            self._kept[key] = self._matcher(self._grammar(request))
+            if len(self._kept) > _MAX_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return CallGuide(self._kept[key].deep_copy(), self._ends)
+
+    def _tag(self, token: int | None, text: str) -> str:
+        """Write a tag as the grammar takes it: special tokens are no text."""
+        is_special = token is not None and self._tokenizer.is_special_token(token)
+        return text if is_special else json.dumps(text)
+
+    def _grammar(self, request: Request) -> str:
+        if request.response_format is not None:
+            return f"%llguidance {{}}\nstart: %json {json.dumps(request.response_format)}\n"
+        return grammar(_choice(request), self._tags, must_call=_must_call(request))
+
+    def _matcher(self, text: str) -> Any:
+        matcher = llguidance.LLMatcher(self._tokenizer, text, log_level=0)
+        if matcher.is_error():
+            reason = matcher.get_error().partition("\n")[0]
+            raise PermanentLMError(f"the schemas of the request cannot be followed: {reason}")
+        return matcher
+
+
+class CallGuide:
+    """Follows one answer; see `agent_gym_env.lm.torch_generation.Guide`.
+
+    Args:
+        matcher: of llguidance, at the answer's beginning.
+        ends: tokens that end an answer.
+    """
+
+    def __init__(self, matcher: Any, ends: Sequence[int]) -> None:
+        self._matcher = matcher
+        self._ends = ends
+
+    def fill(self, masks: npt.NDArray[np.int32], row: int) -> None:
+        """Write what may come next into a row of bits, 32 tokens an integer."""
+        masks[row] = 0
+        if not self._matcher.is_error():
+            bits = np.frombuffer(self._matcher.compute_bitmask(), np.int32)
+            masks[row, : len(bits)] = bits
+        # A parser that has met a limit of its own says nothing more: then the answer ends.
+        if not masks[row].any():
+            for token in self._ends:
+                masks[row, token // 32] |= np.left_shift(1, token % 32, dtype=np.int32)
+
+    def advance(self, token: int) -> None:
+        """Take note of a token."""
+        self._matcher.consume_token(token)
+
+    def may_stop(self) -> bool:
+        """Say whether the answer is whole as it stands."""
+        return bool(self._matcher.is_accepting())
+
+
+def grammar(
+    functions: Sequence[Mapping[str, Any]], tags: tuple[str, str], *, must_call: bool = False
+) -> str:
+    """Write the grammar of an answer: text, calls in Hermes' form, or text and then calls.
+
+    Args:
+        functions: what may be called, as in OpenAI's format below ``function``.
+        tags: what opens and what closes a call, as llguidance's grammar takes it.
+        must_call: whether words alone will not do.
+    """
+    opening, closing = tags
+    if opening.startswith("<"):
+        first = f"first: TEXT {opening} call"
+    else:
+        # Lazy: as soon as the tag is written it is a call.
+        first = f"first: words call\nwords[lazy]: TEXT {opening}"
+    begin = f"{opening} call" if must_call else "first"
+    text = "" if must_call else " | TEXT"
+    choices = " | ".join(f"call_{number}" for number in range(len(functions)))
+    lines = [
+        "%llguidance {}",
+        f"start: {begin} next{{0,{MAX_CALLS - 1}}}{text}",
+        first,
+        f"next: GAP {opening} call",
+        f'call: "\\n{{\\"name\\": " ({choices}) "}}\\n" {closing}',
+        "TEXT: /(.|\\n)*/",
+        "GAP: /\\n?/",
+        # No `<`: no value can close the tag.
+        r"CHARACTER: /[^\"\\<\x00-\x1F\x7F]|\\[\"\\]|\\u003c/",
+        r"INTEGER: /-?(0|[1-9][0-9]{0,17})/",
+        r"NUMBER: /-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?/",
+        'BOOLEAN: "true" | "false"',
+    ]
+    for number, function in enumerate(functions):
+        lines += _call(f"call_{number}", function)
+    lines += _strings(lines)
+    return "\n".join(lines) + "\n"
+
+
+def _call(rule: str, function: Mapping[str, Any]) -> Iterator[str]:
+    """Write the rules of one tool: its arguments in any order, each once, the required ones all."""
+    name = f"{_written(function['name'])}, {_written('arguments')}: {{"
+    parameters = function.get("parameters") or {}
+    properties: Mapping[str, Any] = parameters.get("properties") or {}
+    required = list(dict.fromkeys(parameters.get("required") or ()))
+    names = [*required, *(name for name in properties if name not in required)]
+    if len(names) > _MAX_BITS:
+        raise PermanentLMError(
+            f"the tool {function['name']} has {len(names)} arguments; at most {_MAX_BITS} can be "
+            "followed: pass guided=False"
+        )
+    if not names:
+        yield f"{rule}: {json.dumps(name + '}', ensure_ascii=False)}"
+        return
+    whole = f" %if is_ones([0:{len(required)}])" if required else ""
+    members = [(bit, f"{rule}_{bit}") for bit in range(len(names))]
+    yield f"{rule}: {json.dumps(name, ensure_ascii=False)} {rule}_first::0x0"
+    for state, comma in (("first", ""), ("more", '", " ')):
+        yield f'{rule}_{state}::_: "}}"{whole}'
+        for bit, member in members:
+            yield f"    | {comma}{member} {rule}_more::set_bit({bit}) %if bit_clear({bit})"
+    for (_, member), name in zip(members, names, strict=True):
+        key = json.dumps(f"{_written(name)}: ", ensure_ascii=False)
+        yield f"{member}: {key} {_value(properties.get(name, {}))}"
+
+
+def _value(schema: Mapping[str, Any]) -> str:
+    """Write what a value may be."""
+    if "enum" in schema or "const" in schema:
+        choices = schema.get("enum") or [schema["const"]]
+        return f"({' | '.join(json.dumps(_written(choice)) for choice in choices)})"
+    kind = schema.get("type")
+    if kind == "string" and not schema.keys() & {"pattern", "format"}:
+        return f"STRING_{schema.get('minLength', 0)}_{schema.get('maxLength', MAX_STRING)}"
+    simple = {"integer": "INTEGER", "number": "NUMBER", "boolean": "BOOLEAN"}
+    if isinstance(kind, str) and kind in simple and not schema.keys() & _BOUNDS:
+        return simple[kind]
+    return f"%json {json.dumps(schema)}"
+
+
+def _strings(lines: Sequence[str]) -> Iterator[str]:
+    """Write what texts of the lengths that are asked for are made of."""
+    for name in sorted(set(_STRING.findall("\n".join(lines)))):
+        least, most = name.split("_")[1:]
+        yield rf'{name}: /"/ CHARACTER{{{least},{most}}} /"/'
+
+
+_STRING = re.compile(r"\bSTRING_\d+_\d+$", re.MULTILINE)
+_BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
+
+
+def _written(value: Any) -> str:
+    """Write a value as chat templates do, but so that it cannot close the tag."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
+
+
+def _may_call(request: Request) -> bool:
+    return request.tool_choice != "none"
+
+
+def _must_call(request: Request) -> bool:
+    return request.tool_choice not in (None, "auto")
+
+
+def _choice(request: Request) -> list[Mapping[str, Any]]:
+    """Give the functions that may be called."""
+    functions = [tool["function"] for tool in request.tools]
+    if not isinstance(request.tool_choice, dict):
+        return functions
+    named = request.tool_choice["function"]["name"]
+    chosen = [function for function in functions if function["name"] == named]
+    if not chosen:
+        raise PermanentLMError(f"tool_choice names {named!r}, which is not among the tools")
+    return chosen

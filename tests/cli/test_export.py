@@ -1,0 +1,171 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent_gym_env.cli.main import main
+from agent_gym_env.rollout.episode_file import read_episodes
+from tests.rollout.branch_factory import branch, point
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory, tiny_corpus: Path) -> Path:
+    """Episodes of two policies on the three dialogues of the tiny corpus's train split."""
+    out = tmp_path_factory.mktemp("played")
+    policies = ["--policy", "oracle", "--policy", "silent"]
+    corpus = ["--corpus", str(tiny_corpus), "--split", "train"]
+    assert main(["evaluate", *policies, *corpus, "--out", str(out), "--json"]) == 0
+    return out
+
+
+def export(capsys: Capture, *arguments: object) -> dict[str, Any]:
+    """Run the command, and give what it prints."""
+    capsys.readouterr()
+    assert main(["export", *map(str, arguments), "--json"]) == 0
+    tally: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return tally
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_sft_writes_a_conversation_an_episode(
+    played: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "sft.jsonl"
+    files = [played / "oracle.jsonl", played / "silent.jsonl"]
+    tally = export(capsys, *files, "--format", "sft", "--min-reward", "0.9", "--out", out)
+    assert tally == {"read": 6, "written": 3, "left_out": {"below min_reward": 3}}
+    assert {row["policy"] for row in rows(out)} == {"oracle"}
+
+
+def test_dpo_of_episodes_pairs_two_policies(played: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "dpo.jsonl"
+    files = [played / "oracle.jsonl", played / "silent.jsonl"]
+    export(capsys, *files, "--format", "dpo", "--out", out)
+    assert [(row["chosen_policy"], row["rejected_policy"]) for row in rows(out)] == [
+        ("oracle", "silent")
+    ] * 3
+
+
+@pytest.mark.parametrize(("kind", "written"), [("dpo", 1), ("kto", 2)])
+def test_branch_points_are_taken_as_they_are(
+    tmp_path: Path, capsys: Capture, kind: str, written: int
+) -> None:
+    path = tmp_path / "branches.jsonl"
+    path.write_bytes(msgspec.json.encode(point(branch(1.0, "A"), branch(0.0, "B"))) + b"\n")
+    tally = export(capsys, path, "--format", kind, "--out", tmp_path / "rows.jsonl")
+    assert tally == {"read": 1, "written": written, "left_out": {}}
+
+
+def test_a_ranking_and_a_margin_choose_the_pairs(tmp_path: Path, capsys: Capture) -> None:
+    path, out = tmp_path / "branches.jsonl", tmp_path / "rows.jsonl"
+    state = point(branch(None, "A", policy="weak"), branch(None, "B", policy="strong"))
+    path.write_bytes(msgspec.json.encode(state) + b"\n")
+    export(capsys, path, "--format", "dpo", "--ranking", "strong", "weak", "--out", out)
+    assert [row["chosen_policy"] for row in rows(out)] == ["strong"]
+
+
+def test_kto_with_a_threshold_labels_every_message(
+    played: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "kto.jsonl"
+    arguments = ["--format", "kto", "--threshold", "0.5", "--out", out]
+    export(capsys, played / "oracle.jsonl", *arguments)
+    # 8 turns, 5 of them with a call before the reply.
+    assert {row["label"] for row in rows(out)} == {True}
+    assert len(rows(out)) == 13
+
+
+def test_grpo_writes_a_prompt_a_turn(played: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "grpo.jsonl"
+    export(capsys, played / "oracle.jsonl", "--format", "grpo", "--out", out)
+    assert [row["turn"] for row in rows(out)] == [0, 1, 2, 3, 0, 1, 0, 1]
+
+
+def test_rules_of_one_s_own_make_the_system_message(
+    played: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    rules, out = tmp_path / "rules.txt", tmp_path / "sft.jsonl"
+    rules.write_text("Today is {today}.")
+    export(capsys, played / "oracle.jsonl", "--format", "sft", "--rules", rules, "--out", out)
+    assert rows(out)[0]["messages"][0]["content"] == "Today is Friday, 2019-03-01."
+
+
+def test_parquet_is_read_like_a_file_of_episodes(
+    played: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: extra data")
+    table, out, direct = (tmp_path / name for name in ("t.parquet", "sft.jsonl", "direct.jsonl"))
+    tally = export(capsys, played / "oracle.jsonl", "--format", "parquet", "--out", table)
+    assert tally == {"read": 3, "written": 8, "left_out": {}}
+    export(capsys, table, "--format", "sft", "--out", out)
+    export(capsys, played / "oracle.jsonl", "--format", "sft", "--out", direct)
+    assert out.read_bytes() == direct.read_bytes()
+
+
+def test_minari_counts_each_episode_once(played: Path, tmp_path: Path, capsys: Capture) -> None:
+    pytest.importorskip("minari", reason="minari is not installed: extra data")
+    out = tmp_path / "oracle-v0"
+    arguments = ["--format", "minari", "--leaves", "user", "--out", out]
+    tally = export(capsys, played / "oracle.jsonl", *arguments)
+    steps = sum(
+        len(turn.steps) for one in read_episodes(played / "oracle.jsonl") for turn in one.turns
+    )
+    assert tally == {"read": 3, "written": steps, "left_out": {}}
+    assert (out / "data").is_dir()
+
+
+def test_dialogues_of_a_held_out_split_are_refused(
+    played: Path, tmp_path: Path, capsys: Capture, tiny_corpus: Path
+) -> None:
+    # One of train's dialogues is also in dev.
+    out = tmp_path / "sft.jsonl"
+    command = [played / "oracle.jsonl", "--format", "sft", "--out", out]
+    held_out = ["--corpus", tiny_corpus, "--held-out", "dev", "test"]
+    assert main(["export", *map(str, [*command, *held_out])]) == 4
+    assert "1 of 3 records are of held-out dialogues" in capsys.readouterr().err
+    assert not out.exists()
+    tally = export(capsys, *command, *held_out, "--drop-held-out")
+    assert tally == {"read": 3, "written": 2, "left_out": {"held out": 1}}
+
+
+def test_what_was_left_out_is_said(played: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "sft.jsonl"
+    command = ["export", str(played / "silent.jsonl"), "--format", "sft", "--min-reward", "1"]
+    assert main([*command, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "0 rows of 3 records" in said
+    assert "below min_reward: 3" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["no.jsonl", "--format", "sft"], 4, "no.jsonl"),
+        (["no.jsonl", "--format", "dpo"], 4, "no.jsonl"),
+        (["no.parquet", "--format", "sft"], 4, "no.parquet"),
+        (["{episodes}", "--format", "sft", "--rules", "no.txt"], 4, "no.txt"),
+        (["{episodes}", "--format", "sft", "--min-margin", "1"], 2, "--min-margin is for"),
+        (["{episodes}", "--format", "dpo", "--leaves", "user"], 2, "--leaves is for"),
+        (["{branches}", "--format", "sft"], 4, "found branch points"),
+        (["{branches}", "{episodes}", "--format", "dpo"], 4, "episodes only or branch points only"),
+        (["{episodes}", "--format", "sft", "--held-out", "dev", "--corpus", "no"], 4, "no"),
+    ],
+)
+def test_what_is_wrong_is_said_and_leaves_no_file(
+    arguments: list[str], code: int, said: str, played: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    branches = tmp_path / "branches.jsonl"
+    branches.write_bytes(msgspec.json.encode(point(branch(1.0))) + b"\n")
+    names = {"{episodes}": str(played / "oracle.jsonl"), "{branches}": str(branches)}
+    given = [names.get(argument, argument) for argument in arguments]
+    out = tmp_path / "out"
+    assert main(["export", *given, "--out", str(out)]) == code
+    assert said in capsys.readouterr().err
+    assert not out.exists()

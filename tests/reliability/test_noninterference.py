@@ -1,4 +1,4 @@
-"""What comes later in a dialogue's file changes nothing that is told before."""
+"""What comes later in a dialogue's file changes nothing that is told or proposed before."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sample import sample_path
 from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.retrieval.candidates import CandidateGenerator
+from agent_gym_env.retrieval.learning import recall
 from tests.reliability.playing import sized
 
 
@@ -62,3 +65,57 @@ def until(env: SGDEnv, dialogue_id: str, last: int) -> list[bytes]:
             observation = {"tools": observation["tools"]}
         told.append((observation, reward, terminated, truncated, info))
     return [msgspec.json.encode(each) for each in told]
+
+
+TOKEN = "Qzx"
+"""In no word of the corpus."""
+
+
+def replace_answers(split: Path, random_: random.Random) -> dict[str, int]:
+    """Replace what was done in one turn of each dialogue, and all that follows; gives the turns."""
+    shard = split / "dialogues_001.json"
+    dialogues = json.loads(shard.read_text())
+    replaced = {}
+    for dialogue in dialogues:
+        turns = dialogue["turns"]
+        turn = replaced[dialogue["dialogue_id"]] = random_.randrange(len(turns) // 2)
+        frames = [{"service": dialogue["services"][-1], "actions": [], "slots": []}]
+        answer = {"speaker": "SYSTEM", "utterance": f"{TOKEN} {turn}.", "frames": frames}
+        again = [turns[2 * turn], answer] * random_.randrange(3)
+        dialogue["turns"] = [*turns[: 2 * turn + 1], answer, *again]
+    shard.write_text(json.dumps(dialogues))
+    return replaced
+
+
+def test_the_recorded_answer_and_what_follows_it_change_no_candidate(tmp_path: Path) -> None:
+    train = open_corpus("sample").split("train")
+    source = CandidateGenerator(recall(train, lessons=90, indexed=70))
+    env = SGDEnv("sample", "dev")
+    for seed in range(sized(2, 20)):
+        other = tmp_path / str(seed)
+        shutil.copytree(sample_path(), other)
+        replaced = replace_answers(other / "dev", random.Random(seed))
+        twin = SGDEnv(str(other), "dev")
+        for dialogue_id, turn in replaced.items():
+            candidates, targets = zip(
+                proposed(env, source, dialogue_id, turn),
+                proposed(twin, source, dialogue_id, turn),
+                strict=True,
+            )
+            assert candidates[0] == candidates[1]
+            assert TOKEN not in candidates[0]
+            assert TOKEN in targets[1]
+            assert TOKEN not in targets[0]
+
+
+def proposed(
+    env: SGDEnv, source: CandidateGenerator, dialogue_id: str, last: int
+) -> tuple[str, str]:
+    """Do as recorded before a turn; give all candidates up to it, and what was recorded in it."""
+    observation, info = env.reset(options={"dialogue_id": dialogue_id})
+    seen = [source.candidates(observation, 16)]
+    while info["turn"] < last:
+        observation, _, _, _, info = env.step(env.recorded_action())
+        seen.append(source.candidates(observation, 16))
+    target = env.step("Certainly.")[-1]["target"]
+    return msgspec.json.encode(seen).decode(), msgspec.json.encode(target).decode()

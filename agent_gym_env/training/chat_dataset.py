@@ -86,6 +86,7 @@ class _KTORow(_Taken):
 class _GRPORow(_Taken):
     prompt: _Messages
     turn: int
+    state: str
 
 
 _TYPES: dict[RowKind, type[_Taken]] = {

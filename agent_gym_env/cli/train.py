@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agent_gym_env.cli import train_lm
 from agent_gym_env.cli.arguments import (
     Subparsers,
     add_corpus,
@@ -18,6 +19,7 @@ from agent_gym_env.cli.arguments import (
     whole_number,
 )
 from agent_gym_env.cli.console import phases, print_json, print_table
+from agent_gym_env.cli.train_lm import add_methods
 from agent_gym_env.evaluation.table import interval, number
 from agent_gym_env.training.curve import read_curve
 
@@ -44,6 +46,8 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     ppo.add_argument("--tensorboard", action="store_true", help="write events to --out")
     add_json(ppo)
     ppo.set_defaults(run=_ppo)
+    add_methods(methods)
+    train_lm.add_methods(methods)
 
 
 def _ppo(options: argparse.Namespace) -> None:

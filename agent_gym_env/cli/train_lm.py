@@ -1,0 +1,128 @@
+"""``agent-gym train sft``, ``dpo`` and ``grpo``: training a language model."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from agent_gym_env.cli.arguments import Subparsers, add_json, json_object, positive, whole_number
+from agent_gym_env.cli.console import phases, print_json
+
+
+class _Method(NamedTuple):
+    """A way to train, by the names of its parts: what trains is slow to import.
+
+    Attributes:
+        name: of the method.
+        help: what it does.
+        out: the default folder.
+    """
+
+    name: str
+    help: str
+    out: str
+
+    def config_class(self) -> type[msgspec.Struct]:
+        """Give the class of its configuration."""
+        module = import_module(f"agent_gym_env.training.{self.name}_config")
+        return getattr(module, f"{self.name.upper()}Config")  # type: ignore[no-any-return]
+
+    def train(self, *arguments: Any, **options: Any) -> Path:
+        """Train."""
+        module = import_module(f"agent_gym_env.training.{self.name}")
+        return getattr(module, f"train_{self.name}")(*arguments, **options)  # type: ignore[no-any-return]
+
+
+_METHODS = (
+    _Method("sft", "imitate recorded conversations, with TRL", "out/sft"),
+    _Method("dpo", "prefer the better message of each pair, with TRL", "out/dpo"),
+    _Method("grpo", "play the environment and learn from its reward, with TRL", "out/grpo"),
+)
+
+
+def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
+    """Add the methods of this module to ``agent-gym train``."""
+    for method in _METHODS:
+        parser = methods.add_parser(method.name, help=method.help)
+        parser.add_argument(
+            "rows", nargs="+", metavar="ROWS", help="files that `agent-gym export` wrote"
+        )
+        parser.add_argument(
+            "--model",
+            required=True,
+            help="a folder, a name on Hugging Face's hub, or, for sft, 'tiny'",
+        )
+        parser.add_argument(
+            "--held-out",
+            nargs="+",
+            default=[],
+            metavar="ROWS",
+            help="such files of other dialogues, to measure on",
+        )
+        parser.add_argument("--epochs", type=float, metavar="N")
+        parser.add_argument("--steps", type=positive, metavar="N", help="instead of epochs")
+        parser.add_argument("--learning-rate", type=float, metavar="RATE")
+        parser.add_argument("--lora", action="store_true", help="train adapters, and merge them")
+        parser.add_argument("--seed", type=whole_number, default=0)
+        parser.add_argument(
+            "--config",
+            type=json_object,
+            default={},
+            metavar="JSON",
+            help=f"more of agent_gym_env.training.{method.name}_config",
+        )
+        parser.add_argument(
+            "--out",
+            type=Path,
+            default=Path(method.out),
+            metavar="DIR",
+            help="model, measurements, checkpoints; default: %(default)s",
+        )
+        parser.add_argument(
+            "--resume", action="store_true", help="go on from the last checkpoint in --out"
+        )
+        parser.add_argument("--tensorboard", action="store_true", help="write events to --out")
+        add_json(parser)
+        parser.set_defaults(run=_train, lm_method=method)
+
+
+def _train(options: argparse.Namespace) -> None:
+    method: _Method = options.lm_method
+    config = _config(options, method)
+    with phases() as advance:
+        path = method.train(
+            config,
+            out=options.out,
+            resume=options.resume,
+            tensorboard=options.tensorboard,
+            on_progress=advance,
+        )
+    report = msgspec.json.decode((options.out / "report.json").read_bytes())
+    if options.json:
+        print_json({"model": str(path), **report})
+        return
+    for name, value in report.items():
+        print(f"{name.replace('_', ' ')}: {value}")
+    print(f'model: {path}; play it: --policy \'{{"name": "transformers", "path": "{path}"}}\'')
+
+
+def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:
+    given = {
+        "model": options.model,
+        "rows": options.rows,
+        "held_out": options.held_out,
+        "seed": options.seed,
+        "epochs": options.epochs,
+        "max_steps": options.steps,
+        "learning_rate": options.learning_rate,
+        "lora": {} if options.lora else None,
+    }
+    settings = {name: value for name, value in given.items() if value is not None}
+    try:
+        return msgspec.convert({**settings, **options.config}, method.config_class())
+    except msgspec.ValidationError as error:
+        raise ValueError(f"the configuration of {method.name}: {error}") from error

@@ -1,0 +1,165 @@
+"""Supervised fine-tuning on conversations, with TRL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.errors import DataError
+from agent_gym_env.extras import require
+from agent_gym_env.training.chat_dataset import chat_dataset
+from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.sft_config import TINY, SFTConfig
+from agent_gym_env.training.tiny import make_tiny
+from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer, peft_config
+
+trl: Any = require("trl", extra="train")
+
+import torch  # noqa: E402
+
+_IGNORED = -100
+"""The label of a token that is not learned."""
+
+
+class SFTReport(msgspec.Struct, frozen=True):
+    """What a run has made of its rows.
+
+    Attributes:
+        conversations: that were trained on.
+        tokens: of them, as the chat template writes them.
+        learned: of those tokens, the assistant's.
+        long: share of the rows that was left out since it has too many tokens.
+        held_out_loss: nats a learned token of the rows that are held out; ``None`` without any.
+    """
+
+    conversations: int
+    tokens: int
+    learned: int
+    long: float
+    held_out_loss: float | None
+
+
+def train_sft(
+    config: SFTConfig,
+    *,
+    out: Path,
+    resume: bool = False,
+    tensorboard: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Train a model to write what the assistant of each conversation wrote.
+
+    Args:
+        config: of the run.
+        out: its folder, as `agent_gym_env.training.trl_run` lays it out, and ``report.json``.
+        resume: go on from the folder's last checkpoint. The result is that of an uninterrupted run.
+        tensorboard: write TensorBoard's event files.
+        on_progress: called with ``sft`` and the numbers of steps done and of all.
+
+    Returns:
+        The folder of the trained model.
+
+    Raises:
+        DataError: the rows or the model cannot be read, or no row is left to train on.
+        StorageError: the folder holds another run, or the disk does not take this one.
+        AgentGymError: the loss is no number any more.
+    """
+    run = TRLRun(config, out, resume=resume, tensorboard=tensorboard, on_progress=on_progress)
+    rows = chat_dataset(config.rows, "sft")
+    if config.model == TINY:
+        config = msgspec.structs.replace(config, model=str(out / "untrained"))
+        make_tiny(Path(config.model), _spread(rows, config.tiny.tokenizer_rows), config.tiny)
+    trainer = _trainer(config, run, rows)
+    path = run.train(trainer)
+    learned = trainer.train_dataset
+    report = SFTReport(
+        conversations=len(learned),
+        tokens=sum(map(len, learned["input_ids"])),
+        learned=sum(_count_learned(labels) for labels in learned["labels"]),
+        long=1 - len(learned) / len(rows),
+        held_out_loss=trainer.evaluate()["eval_loss"] if config.held_out else None,
+    )
+    with written_whole(out / "report.json") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(report)))
+    return path
+
+
+def _spread(rows: Any, most: int) -> Iterator[dict[str, Any]]:
+    """Give every so many-th row."""
+    every = -(-len(rows) // most)
+    return (rows[index] for index in range(0, len(rows), every))
+
+
+def _trainer(config: SFTConfig, run: TRLRun, rows: Any) -> Any:
+    # On a GPU TRL's own loss is fast, and knows of several devices.
+    kind = trl.SFTTrainer if torch.cuda.is_available() else _CPUTrainer
+    trainer = kind(
+        load_model(config),
+        args=trl.SFTConfig(
+            assistant_only_loss=True,
+            adam_beta2=config.adam_beta2,
+            # Else it would cut off the ends; what is too long is left out below.
+            max_length=None,
+            train_sampling_strategy="group_by_length",
+            **run.arguments(),
+        ),
+        train_dataset=_conversations(rows),
+        eval_dataset=_conversations(chat_dataset(config.held_out, "sft"))
+        if config.held_out
+        else None,
+        processing_class=load_tokenizer(config),
+        peft_config=peft_config(config.lora),
+        callbacks=run.callbacks(),
+    )
+    room = {"room": config.max_length}
+    trainer.train_dataset = trainer.train_dataset.filter(_fits, fn_kwargs=room)
+    if not len(trainer.train_dataset):
+        problem = f"no conversation has at most max_length={config.max_length} tokens"
+        raise DataError(problem, file=config.rows[0])
+    if trainer.eval_dataset is not None:
+        trainer.eval_dataset = trainer.eval_dataset.filter(_fits, fn_kwargs=room)
+    return trainer
+
+
+def _conversations(rows: Any) -> Any:
+    """Leave what TRL would take for something else: it knows ``messages`` and ``tools``."""
+    return rows.select_columns(["messages", "tools"])
+
+
+def _fits(row: Mapping[str, Any], room: int) -> bool:
+    return len(row["input_ids"]) <= room
+
+
+def _count_learned(labels: Sequence[int]) -> int:
+    return sum(label != _IGNORED for label in labels)
+
+
+class _CPUTrainer(trl.SFTTrainer):  # type: ignore[misc]  # it has no types
+    """Leaves out what the loss does not need, which halves its CPU time.
+
+    TRL's own loss tells entropy and accuracy too. And rows are padded at their ends, where no
+    earlier token looks: without a mask attention need not read what it would hide.
+    """
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Give the mean negative log-likelihood of the learned tokens."""
+        bare = self.accelerator.unwrap_model(model)
+        if hasattr(bare, "get_base_model"):  # adapters are around it
+            bare = bare.get_base_model()
+        hidden = bare.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
+        labels = inputs["labels"][:, 1:]
+        kept = labels != _IGNORED
+        logits = bare.get_output_embeddings()(hidden[:, :-1][kept]).float()
+        total = torch.nn.functional.cross_entropy(logits, labels[kept], reduction="sum")
+        loss = total / (kept.sum() if num_items_in_batch is None else num_items_in_batch)
+        return (loss, {"loss": loss}) if return_outputs else loss

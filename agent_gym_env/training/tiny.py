@@ -1,0 +1,165 @@
+"""A small causal language model made from nothing, so that training needs no download."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from agent_gym_env.extras import require
+from agent_gym_env.training.tiny_config import TinyConfig
+
+require("transformers", extra="train")
+
+from tokenizers import Tokenizer  # noqa: E402
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder  # noqa: E402
+from tokenizers.models import BPE  # noqa: E402
+from tokenizers.pre_tokenizers import ByteLevel, Digits  # noqa: E402
+from tokenizers.pre_tokenizers import Sequence as InSequence  # noqa: E402
+from tokenizers.trainers import BpeTrainer  # noqa: E402
+from transformers import (  # noqa: E402
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    set_seed,
+)
+
+END_OF_TURN = "<|im_end|>"
+PADDING = "<|endoftext|>"
+_ROLE_MARKS = tuple(f"<|im_start|>{role}\n" for role in ("tools", "user", "assistant", "tool"))
+"""One token each, where ChatML's usual tokenizers take three."""
+
+_SPECIAL = (PADDING, END_OF_TURN, *_ROLE_MARKS, "<tool_call>", "</tool_call>")
+
+Conversation = Mapping[str, Any]
+"""A row with ``messages`` and ``tools``, as `agent_gym_env.rollout.chat_rows` writes it."""
+
+
+def make_tiny(
+    folder: Path, conversations: Iterable[Conversation], config: TinyConfig | None = None
+) -> int:
+    """Write a fresh model, its tokenizer and its chat template as a Hugging Face folder.
+
+    Args:
+        folder: is made.
+        conversations: what the tokenizer's vocabulary is learned from.
+        config: of the model.
+
+    Returns:
+        The number of the model's parameters.
+    """
+    config = config or TinyConfig()
+    tokenizer = make_tokenizer(conversations, config)
+    set_seed(config.seed)
+    model = Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=config.width,
+            intermediate_size=config.width * 8 // 3 // 32 * 32,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            num_key_value_heads=config.heads,
+            max_position_embeddings=config.context,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return int(model.num_parameters())
+
+
+def make_tokenizer(
+    conversations: Iterable[Conversation], config: TinyConfig
+) -> PreTrainedTokenizerFast:
+    """Learn a byte-level BPE tokenizer from conversations, as the chat template writes them."""
+    model = Tokenizer(BPE())
+    # Digits stay apart: a date is copied or counted digit by digit.
+    model.pre_tokenizer = InSequence([Digits(individual_digits=True), ByteLevel(False)])
+    model.decoder = ByteLevelDecoder()
+    trainer = BpeTrainer(
+        vocab_size=config.vocabulary,
+        special_tokens=list(_SPECIAL),
+        initial_alphabet=ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    template = chat_template(config.result_characters)
+    bare = _wrapped(model, template, config)
+    model.train_from_iterator(_texts(bare, conversations), trainer)
+    return _wrapped(model, template, config)
+
+
+def _wrapped(model: Tokenizer, template: str, config: TinyConfig) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=model,
+        chat_template=template,
+        eos_token=END_OF_TURN,
+        pad_token=PADDING,
+        padding_side="left",
+        model_max_length=config.context,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _texts(
+    tokenizer: PreTrainedTokenizerFast, conversations: Iterable[Conversation]
+) -> Iterator[str]:
+    for each in conversations:
+        messages = [message for message in each["messages"] if message["role"] != "system"]
+        text = cast(
+            str,
+            tokenizer.apply_chat_template(messages, tools=each["tools"] or None, tokenize=False),
+        )
+        for mark in _SPECIAL:
+            text = text.replace(mark, "\n")
+        yield text
+
+
+def chat_template(result_characters: int) -> str:
+    """Write the chat template: ChatML with Hermes calls, cut down to what a tiny model can use.
+
+    The system message is left out, a tool is its name and its arguments' (required ones marked by a
+    star), and of a tool's result the begin is shown.
+    """
+    return _TEMPLATE.replace("RESULT_CHARACTERS", str(result_characters))
+
+
+_TEMPLATE = """\
+{%- if tools %}
+{{- '<|im_start|>tools\n' }}
+{%- for tool in tools %}
+{%- set function = tool.function %}
+{{- function.name }}(
+{%- for name in function.parameters.properties %}
+{{- name }}{{ '*' if name in function.parameters.required }}{{ ', ' if not loop.last }}
+{%- endfor %}
+{{- ')' }}{{ '\n' if not loop.last }}
+{%- endfor %}
+{{- '<|im_end|>\n' }}
+{%- endif %}
+{%- for message in messages %}
+{%- if message.role == 'assistant' %}
+{{- '<|im_start|>assistant\n' }}
+{%- generation %}
+{{- message.content or '' }}
+{%- for call in message.tool_calls or [] %}
+{{- '<tool_call>\n{"name": ' }}{{ call.function.name | tojson }}{{ ', "arguments": ' }}
+{{- call.function.arguments | tojson }}{{ '}\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>' }}
+{%- endgeneration %}
+{{- '\n' }}
+{%- elif message.role == 'tool' %}
+{%- set parts = message.content.split(',"results":') %}
+{{- '<|im_start|>tool\n' }}{{ message.content.count('},{') + 1 }} {{ parts[0].split(',')[-1] }}
+{{- ' ' }}{{ parts[-1][:RESULT_CHARACTERS] }}{{ '<|im_end|>\n' }}
+{%- elif message.role == 'user' %}
+{{- '<|im_start|>user\n' }}{{ message.content }}{{ '<|im_end|>\n' }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|im_start|>assistant\n' }}
+{%- endif %}
+"""

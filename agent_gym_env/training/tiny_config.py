@@ -1,0 +1,33 @@
+"""What a tiny model is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class TinyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A decoder of Qwen2's architecture, and its tokenizer.
+
+    Attributes:
+        vocabulary: tokens, of which 256 are bytes.
+        width: of the residual stream; a multiple of the heads.
+        layers: of the decoder.
+        heads: of attention.
+        context: tokens of the longest conversation.
+        result_characters: of a tool's result that the model reads; what is behind is cut off.
+        tokenizer_rows: at most so many conversations, evenly spread, teach the tokenizer.
+        seed: of the weights.
+    """
+
+    vocabulary: Annotated[int, msgspec.Meta(ge=300)] = 4096
+    width: AtLeastOne = 192
+    layers: AtLeastOne = 4
+    heads: AtLeastOne = 3
+    context: AtLeastOne = 2048
+    result_characters: AtLeastOne = 320
+    tokenizer_rows: AtLeastOne = 2048
+    seed: int = 0

@@ -19,7 +19,6 @@ from agent_gym_env.cli.arguments import (
     whole_number,
 )
 from agent_gym_env.cli.console import phases, print_json, print_table
-from agent_gym_env.cli.train_lm import add_methods
 from agent_gym_env.evaluation.table import interval, number
 from agent_gym_env.training.curve import read_curve
 
@@ -46,7 +45,6 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     ppo.add_argument("--tensorboard", action="store_true", help="write events to --out")
     add_json(ppo)
     ppo.set_defaults(run=_ppo)
-    add_methods(methods)
     train_lm.add_methods(methods)
 
 

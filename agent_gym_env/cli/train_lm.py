@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agent_gym_env.cli.arguments import Subparsers, add_json, json_object, positive, whole_number
+from agent_gym_env.cli.arguments import (
+    Subparsers,
+    add_corpus,
+    add_json,
+    add_variant,
+    json_object,
+    positive,
+    reward_config,
+    whole_number,
+)
 from agent_gym_env.cli.console import phases, print_json
 
 
@@ -88,6 +97,17 @@ def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
         parser.add_argument("--tensorboard", action="store_true", help="write events to --out")
         add_json(parser)
         parser.set_defaults(run=_train, lm_method=method)
+        if method.name == "grpo":
+            _add_play(parser)
+
+
+def _add_play(parser: argparse.ArgumentParser) -> None:
+    """Add what a method that plays needs to know beside the rows."""
+    add_corpus(parser)
+    add_variant(parser)
+    parser.add_argument("--reward", type=reward_config, help="default: balanced")
+    parser.add_argument("--turns", type=positive, metavar="N", help="from each row; default: 1")
+    parser.add_argument("--algorithm", choices=("grpo", "rloo"), help="default: grpo")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -121,6 +141,9 @@ def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:
         "learning_rate": options.learning_rate,
         "lora": {} if options.lora else None,
     }
+    if method.name == "grpo":
+        given |= {name: getattr(options, name) for name in ("reward", "turns", "algorithm")}
+        given["env"] = {"corpus": options.corpus, "schema_variant": options.schema_variant}
     settings = {name: value for name, value in given.items() if value is not None}
     try:
         return msgspec.convert({**settings, **options.config}, method.config_class())

@@ -74,10 +74,9 @@ def _largest(values: NDArray[np.float32], most: int) -> NDArray[np.int64]:
     """Give the places of the largest values, the largest first, equal ones in order."""
     if not len(values):
         return np.array([], np.int64)
-    # Far fewer than all come near the largest, and are cheap to sort.
-    places = np.flatnonzero(values >= values.max() / 2)
-    if len(places) < most:
-        places = np.arange(len(values))
+    # Few are as large as the last that is wanted, and are cheap to sort.
+    place = max(len(values) - most, 0)
+    places = np.flatnonzero(values >= np.partition(values, place)[place])
     order = np.lexsort((places, -values[places]))
     largest: NDArray[np.int64] = places[order[:most]]
     return largest

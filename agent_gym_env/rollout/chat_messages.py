@@ -69,8 +69,20 @@ def read_messages(messages: str) -> list[Message]:
         raise DataError(f"these messages are not an environment's: {error!r}") from error
 
 
+def read_tools(tools: str) -> list[dict[str, Any]]:
+    """Read the tools on offer.
+
+    Raises:
+        DataError: they are no list of objects.
+    """
+    try:
+        return _decode(tools)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DataError(f"these tools are not an environment's: {error}") from error
+
+
 def _with_objects(message: Message) -> Message:
-    if "tool_calls" not in message:
+    if message["role"] != "assistant" or "tool_calls" not in message:
         return message
     return {**message, "tool_calls": [_with_object(call) for call in message["tool_calls"]]}
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-import msgspec
-
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.branches import BranchPoint
+from agent_gym_env.rollout.chat_messages import read_messages
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.selection import Tally, digest
 
@@ -17,16 +16,6 @@ TELLING_TURNS = 3
 """User turns that tell dialogues apart: no two of SGD in different splits begin with the same."""
 
 _Record = TypeVar("_Record", Episode, BranchPoint)
-
-
-class _Said(msgspec.Struct):
-    """Of a message, what shows the user's words."""
-
-    role: str
-    content: str | None = None
-
-
-_decode = msgspec.json.Decoder(list[_Said]).decode
 
 
 class HeldOut:
@@ -59,7 +48,8 @@ class HeldOut:
 def _user_turns(record: Episode | BranchPoint) -> list[str]:
     if isinstance(record, Episode):
         return [turn.user for turn in record.turns]
-    return [said.content or "" for said in _decode(record.messages) if said.role == "user"]
+    messages = read_messages(record.messages)
+    return [message["content"] for message in messages if message["role"] == "user"]
 
 
 def _keys(split: str, dialogue_id: str, users: Sequence[str], *, is_whole: bool) -> Iterator[bytes]:
@@ -100,6 +90,7 @@ def without_leaks(
     if first is not None and not drop:
         raise DataError(
             f"{tally.left_out['held out']} of {tally.read} records are of held-out dialogues, the "
-            f"first of split {first.split!r}: leave such episodes away, or drop them here",
+            f"first of split {first.split!r}: leave such episodes away, or drop them with "
+            "--drop-held-out",
             dialogue_id=first.dialogue_id,
         )

@@ -12,7 +12,7 @@ import msgspec
 from agent_gym_env.lm.base import Message
 from agent_gym_env.lm.prompt import RULES
 from agent_gym_env.rollout.branches import Branch, BranchPoint
-from agent_gym_env.rollout.chat_messages import conversation, turn_messages
+from agent_gym_env.rollout.chat_messages import conversation, read_tools, turn_messages
 from agent_gym_env.rollout.selection import Tally
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -96,7 +96,7 @@ def preference_rows(
     pairs = list(_distinct(sorted(_pairs(point, prompt, rule, tally), key=_by_margin), tally))
     if len(pairs) > rule.max_pairs:
         tally.leave_out("beyond max_pairs", len(pairs) - rule.max_pairs)
-    tools = msgspec.json.decode(point.tools)
+    tools = read_tools(point.tools)
     return [_row(point, prompt, tools, pair) for pair in pairs[: rule.max_pairs]]
 
 

@@ -10,7 +10,7 @@ import msgspec
 from agent_gym_env.envs.replay import SNAPSHOT_VERSION, Snapshot
 from agent_gym_env.lm.base import Message
 from agent_gym_env.lm.prompt import RULES
-from agent_gym_env.rollout.chat_messages import conversation
+from agent_gym_env.rollout.chat_messages import conversation, read_tools
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.transcript import openings
 
@@ -47,7 +47,7 @@ def prompt_rows(episode: Episode, *, rules: str = RULES) -> Iterator[PromptRow]:
     Raises:
         DataError: the episode does not hold together.
     """
-    tools = msgspec.json.decode(episode.tools)
+    tools = read_tools(episode.tools)
     executed, tool_result = 0, ""
     for number, messages in enumerate(openings(episode)):
         yield PromptRow(

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from agent_gym_env.errors import DataError
-from agent_gym_env.rollout.chat_messages import conversation, turn_messages
+from agent_gym_env.rollout.chat_messages import conversation, read_tools, turn_messages
 from tests.evaluation.episode_factory import FIND, call, turn
 
 ASKED = '[{"role":"user","content":"Hi"}]'
@@ -55,8 +55,15 @@ def test_a_date_that_is_none_is_told() -> None:
         '[{"role":"assistant","tool_calls":[{"id":"call_0"}]}]',
         '[{"role":"assistant","tool_calls":[{"function":{"arguments":"{"}}]}]',
         '[{"role":"assistant","tool_calls":null}]',
+        '[{"content":"Hi"}]',
     ],
 )
 def test_messages_that_are_none_of_an_environment_s_are_told(messages: str) -> None:
     with pytest.raises(DataError, match="not an environment's"):
         conversation(messages, "2019-03-01", "")
+
+
+@pytest.mark.parametrize("tools", ["nonsense", "{}", "[1]", ""])
+def test_tools_that_are_no_list_of_objects_are_told(tools: str) -> None:
+    with pytest.raises(DataError, match="tools are not an environment's"):
+        read_tools(tools)

@@ -21,6 +21,7 @@ from agent_gym_env.cli import (
     optimize,
     play,
     rollout,
+    serve_policy,
     synthesize,
     train,
     trust,
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         optimize,
         export,
         train,
+        serve_policy,
         data,
         synthesize,
     ):

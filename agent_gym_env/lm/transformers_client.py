@@ -80,6 +80,7 @@ class TransformersClient:
             models whose chat template writes calls in Hermes' form.
         cache_bytes: of keys and values kept between answers, so that a conversation that goes on
             is not read again from its beginning; 0 for none.
+        context: tokens that the model reads and writes; by default those it was made for.
         name: as reports show it; by default that of the folder or model.
 
     Raises:
@@ -99,6 +100,7 @@ class TransformersClient:
         batch_size: int = 64,
         guided: bool = True,
         cache_bytes: int = 1 << 30,
+        context: int | None = None,
         name: str | None = None,
     ) -> None:
         if not isinstance(checkpoint, LoadedModel):
@@ -108,7 +110,7 @@ class TransformersClient:
         self._max_new_tokens = max_new_tokens
         self._temperature = temperature
         self._batch_size = batch_size
-        context = _context(checkpoint)
+        context = context or _context(checkpoint)
         self._prompts = ChatTokenizer(checkpoint.tokenizer, context)
         self._ends = _ends(checkpoint, self._prompts.end_of_turn())
         self._generator = Generator(

@@ -1,0 +1,213 @@
+"""A model behind an endpoint that speaks OpenAI's protocol, so that any client can play it."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from agent_gym_env.errors import LMError, PermanentLMError
+from agent_gym_env.extras import require
+from agent_gym_env.lm.base import LanguageModel
+from agent_gym_env.lm.openai_wire import InvalidRequest, completion, events, failure, read_body
+from agent_gym_env.lm.secret import Secret
+
+fastapi: Any = require("fastapi", extra="serve")
+uvicorn: Any = require("uvicorn", extra="serve")
+_anyio: Any = require("anyio", extra="serve")
+_responses: Any = require("starlette.responses", extra="serve")
+_exceptions: Any = require("starlette.exceptions", extra="serve")
+
+MAX_BODY_BYTES = 4 << 20
+BODY_TIMEOUT_S = 30.0
+MAX_CONCURRENT = 256
+"""Requests that wait for the model at once."""
+
+_log = logging.getLogger(__name__)
+
+
+def serve(
+    model: LanguageModel,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    api_key: str | None = None,
+    on_ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve a model until the process is asked to end.
+
+    Args:
+        model: answers. Requests that arrive together reach it from several threads.
+        host: address to listen at.
+        port: likewise; 0 for any that is free.
+        api_key: what clients must send as their key.
+        on_ready: is given the address, up to ``/v1``, before the first request is taken.
+
+    Raises:
+        ValueError: other machines could ask, and there is no key; or the address is not free.
+    """
+    if not _is_loopback(host) and not api_key:
+        raise ValueError(
+            f"{host} can be reached from other machines: give a key that clients must send, or "
+            "listen at 127.0.0.1"
+        )
+    with _listener(host, port) as listener:
+        shown = f"[{host}]" if ":" in host else host
+        config = uvicorn.Config(
+            make_app(model, api_key=api_key, host=host),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=30,
+        )
+        on_ready(f"http://{shown}:{listener.getsockname()[1]}/v1")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise ValueError(f"cannot listen at {host}, port {port}: {error.strerror}") from error
+
+
+def make_app(model: LanguageModel, *, api_key: str | None = None, host: str = "127.0.0.1") -> Any:
+    """Make the ASGI application.
+
+    Args:
+        model: answers.
+        api_key: what clients must send as their key; ``None`` for none.
+        host: the address that it listens at. At a loopback address only requests that name one
+            are answered, and none that a web page of another origin makes.
+    """
+    return _Application(model, api_key, only_local=_is_loopback(host)).app
+
+
+class _Application:
+    def __init__(self, model: LanguageModel, api_key: str | None, *, only_local: bool) -> None:
+        self._model = model
+        self._key = Secret(api_key) if api_key else None
+        self._only_local = only_local
+        self._waiting = 0
+        self.app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        self.app.add_route("/health", self._checked(self._health, open_to_all=True))
+        self.app.add_route("/v1/models", self._checked(self._models))
+        self.app.add_route("/v1/chat/completions", self._checked(self._chat), methods=["POST"])
+        self.app.add_exception_handler(_exceptions.HTTPException, _unknown)
+
+    async def _health(self, _: Any) -> Any:
+        return _json({"status": "ok"})
+
+    async def _models(self, _: Any) -> Any:
+        entry = {"id": self._model.name, "object": "model", "owned_by": "agent-gym", "created": 0}
+        return _json({"object": "list", "data": [entry]})
+
+    async def _chat(self, request: Any) -> Any:
+        chat = read_body(await _body(request), self._model.name)
+        asked = chat.request()
+        if self._waiting >= MAX_CONCURRENT:
+            raise InvalidRequest("too many requests wait already", status=429)
+        self._waiting += 1
+        try:
+            # As many threads as may wait: the model answers together what waits together.
+            limiter = _anyio.CapacityLimiter(1)
+            response = await _anyio.to_thread.run_sync(self._model.complete, asked, limiter=limiter)
+        finally:
+            self._waiting -= 1
+        if chat.stream:
+            return _responses.StreamingResponse(events(response), media_type="text/event-stream")
+        return _responses.Response(completion(response), media_type="application/json")
+
+    def _checked(
+        self, answer: Callable[[Any], Awaitable[Any]], *, open_to_all: bool = False
+    ) -> Callable[[Any], Awaitable[Any]]:
+        """Answer whoever may ask; what goes wrong is an error in OpenAI's form."""
+
+        async def checked(request: Any) -> Any:
+            try:
+                self._check_place(request)
+                if not open_to_all:
+                    self._check_key(request)
+                return await answer(request)
+            except InvalidRequest as error:
+                return _failed(str(error), error.status, error.code)
+            except PermanentLMError as error:
+                return _failed(str(error), 400)
+            except LMError as error:
+                _log.warning("%s", error)
+                return _failed("the model did not answer", 503)
+
+        return checked
+
+    def _check_place(self, request: Any) -> None:
+        """Refuse what a web page could send: a name that points here, or a foreign origin."""
+        if not self._only_local:
+            return
+        for header in ("host", "origin"):
+            value = request.headers.get(header)
+            if value is not None and not _is_local(value):
+                raise InvalidRequest(f"the {header} is not of this machine", status=403)
+
+    def _check_key(self, request: Any) -> None:
+        if self._key is None:
+            return
+        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+        wanted = self._key.reveal().encode()
+        if scheme.lower() != "bearer" or not hmac.compare_digest(sent.strip().encode(), wanted):
+            raise InvalidRequest(
+                "the key is missing or wrong; expected it as a bearer token",
+                status=401,
+                code="invalid_api_key",
+            )
+
+
+async def _body(request: Any) -> bytes:
+    """Read a body whole, but neither without end nor for ever."""
+    try:
+        return await asyncio.wait_for(_all_of(request), BODY_TIMEOUT_S)
+    except asyncio.TimeoutError:
+        raise InvalidRequest("the body did not arrive in time", status=408) from None
+
+
+async def _all_of(request: Any) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise InvalidRequest(f"the body is over {MAX_BODY_BYTES} bytes", status=413)
+    return bytes(body)
+
+
+async def _unknown(_: Any, error: Any) -> Any:
+    return _failed("there is nothing here by this name and method", error.status_code)
+
+
+def _failed(message: str, status: int, code: str | None = None) -> Any:
+    return _responses.Response(
+        failure(message, status, code), status_code=status, media_type="application/json"
+    )
+
+
+def _json(value: Any) -> Any:
+    return _responses.Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def _is_local(place: str) -> bool:
+    """Say whether a Host or an Origin header names this machine."""
+    parts = urlsplit(place if "//" in place else f"//{place}")
+    return parts.hostname is not None and _is_loopback(parts.hostname)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,233 @@
+"""OpenAI's chat-completions protocol as a server sees it: what is asked, how it is answered."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from agent_gym_env.lm.base import Message, Request, Response
+
+
+class InvalidRequest(Exception):  # noqa: N818  (OpenAI's word for it)
+    """A request that is refused.
+
+    Args:
+        message: what is wrong, and what is expected.
+        status: of HTTP.
+        code: for machines.
+    """
+
+    def __init__(self, message: str, *, status: int = 400, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class _Function(msgspec.Struct, omit_defaults=True):
+    name: str
+    arguments: str | dict[str, Any] = "{}"
+
+
+class _Call(msgspec.Struct, omit_defaults=True):
+    function: _Function
+    id: str = ""
+    type: str = "function"
+
+
+class _Part(msgspec.Struct):
+    type: str
+    text: str | None = None
+
+
+class _Message(msgspec.Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[_Part] | None = None
+    tool_calls: list[_Call] | None = None
+    tool_call_id: str | None = None
+
+
+class _ToolFunction(msgspec.Struct, omit_defaults=True):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class _Tool(msgspec.Struct):
+    function: _ToolFunction
+    type: Literal["function"] = "function"
+
+
+class _Named(msgspec.Struct):
+    name: str
+
+
+class _Choice(msgspec.Struct):
+    function: _Named
+    type: Literal["function"] = "function"
+
+
+class _JSONSchema(msgspec.Struct):
+    schema: dict[str, Any]
+
+
+class _Format(msgspec.Struct):
+    type: Literal["text", "json_schema"]
+    json_schema: _JSONSchema | None = None
+
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class ChatBody(msgspec.Struct):
+    """The body of a request; parameters that are not here are left unread, as OpenAI does."""
+
+    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
+    model: str = ""
+    tools: list[_Tool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | _Choice | None = None
+    response_format: _Format | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    max_tokens: _Positive | None = None
+    max_completion_tokens: _Positive | None = None
+    seed: int | None = None
+    stop: _Text | Annotated[list[_Text], msgspec.Meta(max_length=16)] | None = None
+    stream: bool | None = False
+    n: int | None = 1
+    top_p: float | None = 1
+    logprobs: bool | None = False
+    frequency_penalty: float | None = 0
+    presence_penalty: float | None = 0
+
+    def request(self) -> Request:
+        """Give what is asked."""
+        choice = self.tool_choice
+        form = self.response_format
+        return Request(
+            messages=[_message(message) for message in self.messages],
+            tools=msgspec.to_builtins(self.tools or []),
+            tool_choice=msgspec.to_builtins(choice) if isinstance(choice, _Choice) else choice,
+            response_format=form.json_schema.schema if form and form.json_schema else None,
+            temperature=self.temperature,
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            seed=self.seed,
+            stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
+        )
+
+
+_decode = msgspec.json.Decoder(ChatBody).decode
+_encode = msgspec.json.Encoder().encode
+_FIXED = {"n": 1, "top_p": 1, "logprobs": False, "frequency_penalty": 0, "presence_penalty": 0}
+
+
+def read_body(body: bytes, model: str) -> ChatBody:
+    """Read a request.
+
+    Args:
+        body: JSON.
+        model: the one that is served.
+
+    Raises:
+        InvalidRequest: it cannot be answered.
+    """
+    try:
+        chat = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is no chat completion request: {error}") from None
+    if chat.model not in ("", model):
+        raise InvalidRequest(
+            f"the model {chat.model[:100]!r} is not served here; expected {model!r}",
+            status=404,
+            code="model_not_found",
+        )
+    for name, value in _FIXED.items():
+        if getattr(chat, name) not in (None, value):
+            raise InvalidRequest(f"{name} must be {value} here", code="unsupported_parameter")
+    return chat
+
+
+def _message(message: _Message) -> Message:
+    role = "system" if message.role == "developer" else message.role
+    written: Message = {"role": role, "content": _content(message.content)}
+    if message.tool_calls:
+        written["tool_calls"] = msgspec.to_builtins(message.tool_calls)
+    if message.tool_call_id is not None:
+        written["tool_call_id"] = message.tool_call_id
+    return written
+
+
+def _content(content: str | list[_Part] | None) -> str:
+    if not isinstance(content, list):
+        return content or ""
+    if any(part.text is None for part in content):
+        raise InvalidRequest("this model reads text only; expected parts of the type text")
+    return "".join(part.text or "" for part in content)
+
+
+def completion(response: Response) -> bytes:
+    """Write an answer."""
+    usage = response.usage
+    counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", **_said(response)},
+        "logprobs": None,
+        "finish_reason": response.finish_reason,
+    }
+    return _encode(
+        {
+            **_head(response, "chat.completion"),
+            "choices": [choice],
+            "usage": {
+                "prompt_tokens": counts[0],
+                "completion_tokens": counts[1],
+                "total_tokens": sum(counts),
+            },
+        }
+    )
+
+
+def events(response: Response) -> Iterator[bytes]:
+    """Write an answer as server-sent events: whole, in one piece."""
+    head = _head(response, "chat.completion.chunk")
+    delta = {"role": "assistant", **_said(response)}
+    for number, call in enumerate(delta.get("tool_calls", ())):
+        call["index"] = number
+    for piece, reason in ((delta, None), ({}, response.finish_reason)):
+        choice = {"index": 0, "delta": piece, "finish_reason": reason}
+        yield b"data: " + _encode({**head, "choices": [choice]}) + b"\n\n"
+    yield b"data: [DONE]\n\n"
+
+
+def failure(message: str, status: int, code: str | None = None) -> bytes:
+    """Write an error."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return _encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+
+def _head(response: Response, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{secrets.token_hex(12)}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": response.model,
+    }
+
+
+def _said(response: Response) -> dict[str, Any]:
+    """Give words and calls; without calls the words are never null."""
+    if not response.tool_calls:
+        return {"content": response.text}
+    calls = [
+        {
+            "id": f"call_{secrets.token_hex(12)}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": _encode(call.arguments).decode()},
+        }
+        for call in response.tool_calls
+    ]
+    return {"content": response.text or None, "tool_calls": calls}

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("llguidance", reason="the extra train is not installed")
+pytest.importorskip("transformers", reason="the extra train is not installed")
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerFast
+
+from agent_gym_env.corpus.corpus import open_corpus
+from agent_gym_env.corpus.tool_specs import openai_function
+from agent_gym_env.errors import PermanentLMError
+from agent_gym_env.lm.base import Request
+from agent_gym_env.lm.guided import MAX_CALLS, CallGrammar, CallGuide
+from agent_gym_env.lm.parse import parse_reply
+from agent_gym_env.tools.validation import ToolCatalogue
+from agent_gym_env.types import ToolCall
+from tests.local_models import load, write_model
+
+AWKWARD = {
+    "Bäume-Fällen": {"properties": {"größe": {"type": "string", "enum": ["groß", 'so "la la"']}}},
+    "Ünïcode_1-查找": {
+        "properties": {"城市": {"type": "string", "enum": ["東京", "a\\b", "</tool_call>", ""]}},
+        "required": ["城市"],
+    },
+    "None_1-Empty": {"properties": {}},
+    "None_2-Nothing": {},
+    "Types_1-All": {
+        "properties": {
+            "count": {"type": "integer"},
+            "price": {"type": "number"},
+            "open": {"type": "boolean"},
+            "short": {"type": "string", "minLength": 2, "maxLength": 3},
+            "list": {"type": "array", "items": {"type": "boolean"}, "maxItems": 2},
+        },
+        "required": ["open", "short", "count"],
+    },
+    "Loose_1-Undeclared": {"properties": {}, "required": ["what"]},
+}
+
+
+def tool(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+AWKWARD_TOOLS = [
+    tool(name, {"type": "object", **parameters}) for name, parameters in AWKWARD.items()
+]
+CITY = tool(
+    "Cafes_1-FindCafe",
+    {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "day": {"type": "string"}},
+        "required": ["city"],
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder: Path) -> Any:
+    return load(folder).tokenizer
+
+
+@pytest.fixture(scope="module")
+def grammar(tokenizer: Any) -> CallGrammar:
+    return CallGrammar(tokenizer, len(tokenizer), [tokenizer.eos_token_id])
+
+
+@pytest.fixture(scope="module")
+def plain_tokenizer() -> Any:
+    """One that knows nothing of calls: their tags are text like any other."""
+    model = Tokenizer(BPE())
+    model.pre_tokenizer = ByteLevel(False)
+    model.decoder = ByteLevelDecoder()
+    trainer = BpeTrainer(
+        vocab_size=400, special_tokens=["<end>"], initial_alphabet=ByteLevel.alphabet(),
+        show_progress=False,
+    )  # fmt: skip
+    texts = ['a <b> <tool_call>\n{"name": "x", "arguments": {"y": "z"}}\n</tool_call> c'] * 50
+    model.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=model, eos_token="<end>")
+
+
+def allowed(guide: CallGuide, vocabulary: int) -> list[int]:
+    masks = np.zeros((1, -(-vocabulary // 32)), np.int32)
+    guide.fill(masks, 0)
+    bits = np.unpackbits(masks[0].view(np.uint8), bitorder="little")
+    return [int(token) for token in np.flatnonzero(bits)]
+
+
+def follow(guide: CallGuide | None, tokenizer: Any, text: str) -> bool:
+    """Whether a text can be written."""
+    assert guide is not None
+    for token in tokenizer(text, add_special_tokens=False).input_ids:
+        if token not in allowed(guide, len(tokenizer)):
+            return False
+        guide.advance(token)
+    return True
+
+
+def drawn(guide: CallGuide | None, tokenizer: Any, draws: random.Random, most: int = 3000) -> str:
+    """What a model says to which every token is alike, which ends when it may after a while."""
+    assert guide is not None
+    said: list[int] = []
+    for _ in range(most):
+        choices = allowed(guide, len(tokenizer))
+        assert choices
+        if len(said) > 60 and tokenizer.eos_token_id in choices:
+            break
+        token = draws.choice(choices)
+        if token == tokenizer.eos_token_id:
+            break
+        said.append(token)
+        guide.advance(token)
+    else:
+        pytest.fail("it did not come to an end")
+    return str(tokenizer.decode(said))
+
+
+def call_text(arguments: str, name: str = "Cafes_1-FindCafe") -> str:
+    return f'<tool_call>\n{{"name": "{name}", "arguments": {{{arguments}}}}}\n</tool_call>'
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_call_of_a_random_model_is_one_that_the_environment_takes(
+    seed: int, grammar: CallGrammar, tokenizer: Any
+) -> None:
+    split = open_corpus("sample").split("train")
+    catalogue = ToolCatalogue(split.tools)
+    draws = random.Random(seed)
+    task = split.task(seed)
+    specs = [spec for spec in split.tools.values() if spec.service in task.services]
+    tools = [openai_function(spec) for spec in specs]
+    request = Request([], tools=tools, tool_choice="required")
+    for _ in range(4):
+        calls = parse_reply(drawn(grammar.guide(request), tokenizer, draws)).tool_calls
+        assert calls
+        for call in calls:
+            spec = catalogue.resolve(call.name)
+            assert not isinstance(spec, str)
+            assert catalogue.problem(spec, call.arguments) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("kind", ["special", "plain"])
+def test_awkward_schemas_are_followed(
+    seed: int, kind: str, tokenizer: Any, plain_tokenizer: Any
+) -> None:
+    chosen = tokenizer if kind == "special" else plain_tokenizer
+    grammar = CallGrammar(chosen, len(chosen), [chosen.eos_token_id])
+    request = Request([], tools=AWKWARD_TOOLS, tool_choice="required")
+    text = drawn(grammar.guide(request), chosen, random.Random(seed))
+    calls = parse_reply(text).tool_calls
+    assert len(calls) == text.count("<tool_call>")
+    for call in calls:
+        _check(call)
+
+
+def _check(call: ToolCall) -> None:
+    schema = AWKWARD[call.name]
+    properties = schema.get("properties", {})
+    required = schema.get("required", [])
+    assert set(required) <= call.arguments.keys() <= {*properties, *required}
+    kinds = {"string": str, "integer": int, "boolean": bool, "number": (int, float), "array": list}
+    for name, value in call.arguments.items():
+        of = properties.get(name, {})
+        assert value in of.get("enum", [value])
+        if "type" in of:
+            assert isinstance(value, kinds[of["type"]])
+        if "maxLength" in of:
+            assert of["minLength"] <= len(value) <= of["maxLength"]
+
+
+@pytest.mark.parametrize("kind", ["special", "plain"])
+def test_words_are_free_until_a_call_begins(
+    kind: str, tokenizer: Any, plain_tokenizer: Any
+) -> None:
+    chosen = tokenizer if kind == "special" else plain_tokenizer
+    grammar = CallGrammar(chosen, len(chosen), [chosen.eos_token_id])
+    guide = grammar.guide(Request([], tools=[CITY]))
+    assert guide is not None
+    assert follow(guide, chosen, 'It is 3 < 4 {"name": and so on ')
+    assert guide.may_stop()
+    assert follow(guide, chosen, "<tool_call>")
+    assert not guide.may_stop()
+    assert not follow(guide, chosen, "so")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fits"),
+    [
+        ('"city": "Bergen"', True),
+        ('"city": "Bergen", "day": "Friday"', True),
+        ('"day": "Friday", "city": "Bergen"', True),
+        ('"city": "say \\"hi\\" \\\\ twice"', True),
+        ('"city": ""', True),
+        ('"day": "Friday"', False),
+        ("", False),
+        ('"city": "a", "city": "b"', False),
+        ('"city": "a", "town": "b"', False),
+        ('"city": 3', False),
+        ('"city": "a<b"', False),
+    ],
+)
+def test_arguments_come_in_any_order_each_once_and_the_required_ones_all(
+    arguments: str, fits: bool, grammar: CallGrammar, tokenizer: Any
+) -> None:
+    guide = grammar.guide(Request([], tools=[CITY]))
+    assert follow(guide, tokenizer, call_text(arguments)) is fits
+    assert guide is not None
+    assert guide.may_stop() is fits
+
+
+def test_a_text_of_an_argument_has_an_end(grammar: CallGrammar, tokenizer: Any) -> None:
+    guide = grammar.guide(Request([], tools=[CITY]))
+    assert follow(guide, tokenizer, call_text('"city": "' + "ab" * 128)[: -len("}}\n</tool_call>")])
+    assert not follow(guide, tokenizer, "a")
+
+
+def test_several_calls_may_follow_each_other_but_not_without_end(
+    grammar: CallGrammar, tokenizer: Any
+) -> None:
+    call = call_text('"city": "a"')
+    many = grammar.guide(Request([], tools=[CITY]))
+    assert follow(many, tokenizer, "\n".join([call] * MAX_CALLS))
+    assert not follow(many, tokenizer, call)
+
+
+def test_no_other_name_can_be_called(grammar: CallGrammar, tokenizer: Any) -> None:
+    text = call_text('"city": "a"', name="Cafes_1-Find")
+    assert not follow(grammar.guide(Request([], tools=[CITY])), tokenizer, text)
+
+
+def test_a_tool_that_is_named_must_be_called(grammar: CallGrammar, tokenizer: Any) -> None:
+    named = {"type": "function", "function": {"name": "Cafes_1-FindCafe"}}
+    request = Request([], tools=[*AWKWARD_TOOLS, CITY], tool_choice=named)
+    assert not follow(grammar.guide(request), tokenizer, "Hello")
+    assert not follow(grammar.guide(request), tokenizer, call_text("", name="None_1-Empty"))
+    assert follow(grammar.guide(request), tokenizer, call_text('"city": "a"'))
+
+
+def test_nothing_is_ruled_out_where_nothing_can_be_called(grammar: CallGrammar) -> None:
+    assert grammar.guide(Request([])) is None
+    assert grammar.guide(Request([], tools=[CITY], tool_choice="none")) is None
+
+
+def test_a_response_format_is_followed(grammar: CallGrammar, tokenizer: Any) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"score": {"enum": [0, 0.5, 1]}},
+        "required": ["score"],
+        "additionalProperties": False,
+    }
+    request = Request([], response_format=schema)
+    for seed in range(5):
+        text = drawn(grammar.guide(request), tokenizer, random.Random(seed))
+        assert msgspec.json.decode(text)["score"] in (0, 0.5, 1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (
+            Request([], tools=[CITY], tool_choice={"function": {"name": "Other"}}),
+            "'Other', which is not among the tools",
+        ),
+        (Request([], response_format={"type": "nonsense"}), "cannot be followed"),
+        (
+            Request([], tools=[tool("Big", {"properties": {str(n): {} for n in range(65)}})]),
+            "65 arguments",
+        ),
+    ],
+)
+def test_what_cannot_be_followed_is_said(
+    request_: Request, message: str, grammar: CallGrammar
+) -> None:
+    with pytest.raises(PermanentLMError, match=message):
+        grammar.guide(request_)
+
+
+def test_answers_do_not_disturb_each_other(grammar: CallGrammar, tokenizer: Any) -> None:
+    request = Request([], tools=[CITY])
+    first, second = grammar.guide(request), grammar.guide(request)
+    assert follow(first, tokenizer, "<tool_call>")
+    assert second is not None
+    assert second.may_stop()

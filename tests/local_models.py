@@ -1,0 +1,65 @@
+"""A language model that nobody trained, small enough to answer in milliseconds."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from agent_gym_env.assembly import make_env
+from agent_gym_env.lm.base import Request
+from agent_gym_env.lm.prompt import RULES, system_message
+from agent_gym_env.lm.transformers_client import LoadedModel
+from agent_gym_env.lm.transformers_prompt import template_messages
+from agent_gym_env.training.tiny import TinyConfig, make_tiny
+
+CONFIG = TinyConfig(vocabulary=700, width=64, layers=2, heads=4)
+
+
+def conversations(count: int) -> list[dict[str, Any]]:
+    """What was recorded in the first dialogues of the sample corpus, as rows."""
+    env = make_env(split="train")
+    ids = env.unwrapped.split.dialogue_ids()[:count]
+    return [_conversation(env, dialogue_id) for dialogue_id in ids]
+
+
+def _conversation(env: Any, dialogue_id: str) -> dict[str, Any]:
+    observation, _ = env.reset(options={"dialogue_id": dialogue_id})
+    terminated = False
+    while not terminated:
+        observation, _, terminated, _, _ = env.step(env.unwrapped.recorded_action())
+    messages = template_messages(msgspec.json.decode(observation["messages"]))
+    system = system_message(RULES, datetime.date(2019, 3, 1))
+    return {"messages": [system, *messages], "tools": msgspec.json.decode(observation["tools"])}
+
+
+def requests(row: dict[str, Any], **options: Any) -> list[Request]:
+    """What a model is asked at each step of a recorded conversation."""
+    messages = row["messages"]
+    return [
+        Request(messages[:place], tools=row["tools"], **options)
+        for place, message in enumerate(messages)
+        if message["role"] == "assistant"
+    ]
+
+
+def write_model(folder: Path, config: TinyConfig = CONFIG) -> Path:
+    """Write a model whose answers differ from one another, though they mean nothing."""
+    make_tiny(folder, conversations(12), config)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(folder)
+    return folder
+
+
+def load(folder: Path) -> LoadedModel:
+    """Load a model without a client."""
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    return LoadedModel(model, AutoTokenizer.from_pretrained(folder), folder.name)

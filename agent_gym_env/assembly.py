@@ -58,6 +58,12 @@ def _sb3(env: Env, *, path: str, **options: Any) -> Policy:
     return SB3Policy.load(path, source, **options)
 
 
+def _best_candidate(env: Env, *, k: int = 16, **candidates: int) -> Policy:
+    from agent_gym_env.training.hindsight import BestCandidatePolicy
+
+    return BestCandidatePolicy(env, make_candidates(env, **candidates), k)
+
+
 def _llm(env: Env, **options: Any) -> Policy:
     from agent_gym_env.policies.llm import LLMPolicy
 
@@ -102,6 +108,7 @@ _POLICIES: dict[str, Callable[..., Policy]] = {
     "uniform": lambda _, **options: UniformPolicy(**options),
     "retrieval": _retrieval,
     "sb3": _sb3,
+    "best-candidate": _best_candidate,
     "llm": _llm,
     "transformers": _transformers,
     "dspy": _dspy,
@@ -254,11 +261,13 @@ def collect(
         BudgetExceeded: the run has spent what it may spend; what was played is there.
         CircuitOpenError: the provider keeps refusing the key; likewise.
     """
-    policies = [policy] if isinstance(policy, str | Mapping) else policy
+    policies = [_config(each) for each in _as_sequence(policy)]
+    if runner in ("processes", "ray"):
+        _refuse_budgets(policies)
     env = make_env(**arguments)
     dialogues = len(choose_dialogues(env, episodes, seed)) if episodes is None else episodes
     collection = Collection(
-        policies=tuple(map(_config, policies)),
+        policies=tuple(policies),
         world=arguments,
         corpus=_bare(env).split.fingerprint,
         jobs=dialogues * (best_of if keep_all else 1),
@@ -316,6 +325,22 @@ _RUNNERS: dict[str, Callable[[int], Runner]] = {
 }
 
 RUNNER_NAMES = tuple(_RUNNERS)
+
+
+def _as_sequence(
+    policy: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
+) -> Sequence[str | Mapping[str, Any]]:
+    return [policy] if isinstance(policy, str | Mapping) else policy
+
+
+def _refuse_budgets(policies: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse what each process would spend anew."""
+    for policy in policies:
+        limits = [name for name in ("budget_usd", "budget_calls") if policy.get(name) is not None]
+        if limits:
+            raise ValueError(
+                f"{limits[0]} is kept by one process: choose the runner 'threads' or 'lockstep'"
+            )
 
 
 def _config(policy: str | Mapping[str, Any]) -> dict[str, Any]:

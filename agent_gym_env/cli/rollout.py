@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as RichProgress
 
 from agent_gym_env.assembly import RUNNER_NAMES, collect
 from agent_gym_env.cli.arguments import (
@@ -18,6 +25,9 @@ from agent_gym_env.cli.arguments import (
     world_arguments,
 )
 from agent_gym_env.cli.console import print_json
+from agent_gym_env.rollout.collect import Progress
+from agent_gym_env.rollout.journal_check import JournalCheck, check_journal
+from agent_gym_env.rollout.spending import Spending
 
 STOPPED = 3
 
@@ -31,7 +41,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     )
     add_world(parser, split="train")
     parser.add_argument(
-        "--policy", type=policy_config, action="append", required=True,
+        "--policy", type=policy_config, action="append",
         help="a name, or a JSON object with options; several where they branch",
     )  # fmt: skip
     parser.add_argument(
@@ -68,20 +78,88 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "--new-run", action="store_true",
         help="where DIR holds a run of another configuration take DIR-2, DIR-3, …",
     )  # fmt: skip
+    parser.add_argument("--check", action="store_true", help="play nothing: check what DIR holds")
     add_json(parser)
     parser.set_defaults(run=_rollout)
 
 
 def _rollout(options: argparse.Namespace) -> int:
+    if options.check:
+        return _check(options)
+    if options.policy is None:
+        raise ValueError("--policy is needed: who plays?")
     names = (
         "episodes", "seed", "best_of", "keep_all", "branches", "path", "runner", "workers",
         "retry_failed", "new_run", "reward", "max_episode_steps",
     )  # fmt: skip
-    arguments = {name: getattr(options, name) for name in names}
-    try:
-        result = collect(options.policy, options.out, **arguments, **world_arguments(options))
-    except KeyboardInterrupt:
-        print(f"agent-gym: stopped; the same command goes on in {options.out}", file=sys.stderr)
-        return STOPPED
-    print_json(result)
-    return 1 if result.manifest.failed else 0
+    arguments = {name: getattr(options, name) for name in names} | world_arguments(options)
+    with _bar() as on_progress:
+        try:
+            result = collect(options.policy, options.out, on_progress=on_progress, **arguments)
+        except KeyboardInterrupt:
+            print("agent-gym: stopped; the same command goes on", file=sys.stderr)
+            return STOPPED
+    if options.json:
+        print_json(result)
+    else:
+        _print_result(result)
+    return 1 if result.failed else 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    found = check_journal(options.out)
+    if options.json:
+        print_json(found)
+    else:
+        torn = f"; {found.torn_bytes} bytes of a torn line at the end" if found.torn_bytes else ""
+        print(f"{found.folder}: {_counts(found)}; every line is as it was written{torn}")
+    return 0
+
+
+def _print_result(result: Progress) -> None:
+    before = result.done + result.failed - result.played
+    print(
+        f"{result.folder}: {_counts(result)}"
+        + (f", {before} of them from before" if before > 0 else "")
+        + (f"; cut off {result.healed_bytes} torn bytes" if result.healed_bytes else "")
+        + f"; {result.elapsed_s:.1f} s, {result.per_s:.1f}/s"
+    )
+    spending = result.spending
+    if spending.completions:
+        print(
+            f"{spending.completions} completions, {spending.prompt_tokens} + "
+            f"{spending.completion_tokens} tokens, {_cost(spending)}"
+        )
+
+
+def _counts(found: Progress | JournalCheck) -> str:
+    unit = "episodes" if found.kind == "episodes" else "dialogues with branches"
+    failed = f", {found.failed} failed" if found.failed else ""
+    return f"{found.done} of {found.jobs} {unit}{failed}"
+
+
+def _cost(spending: Spending) -> str:
+    unpriced = f" and {spending.unpriced} without a known price" if spending.unpriced else ""
+    return f"${spending.cost_usd:.4f}{unpriced}"
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    """Show rate, cost and time left on the standard error output, where it is a terminal."""
+    console = Console(file=sys.stderr)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+    with RichProgress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=None, said="")
+
+        def show(progress: Progress) -> None:
+            left = timedelta(seconds=round(progress.remaining_s or 0.0))
+            said = f"{progress.per_s:.1f}/s {_cost(progress.spending)} {left} left"
+            if progress.failed:
+                said += f", {progress.failed} failed"
+            bar.update(
+                task, completed=progress.done + progress.failed, total=progress.jobs, said=said
+            )
+
+        yield show

@@ -10,33 +10,48 @@ from pathlib import Path
 import msgspec
 
 from agent_gym_env.rollout.collection import Collection
-from agent_gym_env.rollout.journal import open_journal
-from agent_gym_env.rollout.manifest import Manifest
+from agent_gym_env.rollout.journal import SHARD_BYTES, Journal, open_journal
+from agent_gym_env.rollout.manifest import Kind
 from agent_gym_env.rollout.runners import OpenPlayer, Runner
+from agent_gym_env.rollout.spending import Spending
 
 
 class Progress(msgspec.Struct, frozen=True):
     """How far a collection has come.
 
     Attributes:
-        manifest: what is there.
-        played: jobs of this run, those that failed included.
+        folder: of the journal.
+        kind: of the records.
+        jobs: how many were asked for.
+        done: how many are there.
+        failed: how many have failed.
+        records: how many are there.
+        spending: of all jobs, on this run and those before it.
+        healed_bytes: of lines that kills had left unfinished.
+        played: jobs of this run, failed ones too.
         elapsed_s: wall-clock seconds of this run.
     """
 
-    manifest: Manifest
+    folder: str
+    kind: Kind
+    jobs: int
+    done: int
+    failed: int
+    records: int
+    spending: Spending
+    healed_bytes: int
     played: int
     elapsed_s: float
 
     @property
     def per_s(self) -> float:
-        """Jobs in a second."""
+        """Jobs in a second of this run."""
         return self.played / self.elapsed_s if self.elapsed_s else 0.0
 
     @property
     def remaining_s(self) -> float | None:
-        """Seconds until all is there at this rate; ``None`` while none is played."""
-        left = self.manifest.jobs - self.manifest.done - self.manifest.failed
+        """Seconds until all is there, at this rate; ``None`` while none is played."""
+        left = self.jobs - self.done - self.failed
         return left / self.per_s if self.played else None
 
 
@@ -47,6 +62,7 @@ def collect(
     runner: Runner,
     *,
     retry_failed: bool = False,
+    shard_bytes: int = SHARD_BYTES,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Play what is not yet in a folder's journal.
@@ -59,6 +75,7 @@ def collect(
         open_player: makes who plays; see `Runner.run`.
         runner: who plays.
         retry_failed: whether jobs that have failed are played again.
+        shard_bytes: a file that has so many does not grow any more.
         on_progress: is told after each job.
 
     Raises:
@@ -71,13 +88,33 @@ def collect(
     begin = time.perf_counter()
     played = 0
     with open_journal(
-        folder, collection.kind, collection.as_json(), collection.jobs, retry_failed=retry_failed
+        folder,
+        collection.kind,
+        collection.as_json(),
+        collection.jobs,
+        retry_failed=retry_failed,
+        shard_bytes=shard_bytes,
     ) as journal:
         with closing(runner.run(open_player, journal.pending())) as outcomes:
             for outcome in outcomes:
                 journal.append(outcome.entry, outcome.records)
                 played += 1
                 if on_progress is not None:
-                    elapsed_s = time.perf_counter() - begin
-                    on_progress(Progress(journal.manifest, played, elapsed_s))
-        return Progress(journal.manifest, played, time.perf_counter() - begin)
+                    on_progress(_progress(journal, played, begin))
+        return _progress(journal, played, begin)
+
+
+def _progress(journal: Journal, played: int, begin: float) -> Progress:
+    now = journal.manifest
+    return Progress(
+        folder=str(journal.folder),
+        kind=now.kind,
+        jobs=now.jobs,
+        done=now.done,
+        failed=now.failed,
+        records=now.records,
+        spending=now.spending,
+        healed_bytes=now.healed_bytes,
+        played=played,
+        elapsed_s=time.perf_counter() - begin,
+    )

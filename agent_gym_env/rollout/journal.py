@@ -103,7 +103,7 @@ class Journal:
         self, folder: Path, manifest: Manifest, *, retry_failed: bool, shard_bytes: int
     ) -> None:
         self.folder = folder
-        self._written = manifest
+        self._written = msgspec.structs.replace(manifest, checksum="")
         self._shard_bytes = shard_bytes
         found = Recovered(folder, manifest, heal=True)
         self._status = found.status
@@ -112,7 +112,7 @@ class Journal:
         self._spending = found.spending
         self._healed_bytes = manifest.healed_bytes + found.torn_bytes
         self._shards = found.shards
-        self._shard = _Appendable(folder / self._shards[-1].name)
+        self._shard = _Appendable(folder / self._shards[-1].name) if self._shards else None
         self._failures = _Appendable(folder / FAILED)
         self._synced_at = time.monotonic()
         self._is_broken = False
@@ -151,38 +151,45 @@ class Journal:
         Raises:
             StorageError: the disk does not take it; what was appended before is safe.
         """
-        is_failure = entry.error_class is not None
         lines = b"".join(_lines(entry, records))
         with self._writing():
-            (self._failures if is_failure else self._shard).append(lines)
-            self._status[entry.job] = FAILED_JOB if is_failure else DONE
+            if entry.error_class is not None:
+                self._failures.append(lines)
+            else:
+                self._growing_shard().append(lines)
+                self._shards[-1] = self._shards[-1].grown(len(records), len(lines))
+            self._status[entry.job] = DONE if entry.error_class is None else FAILED_JOB
             self._spending += entry.spending or Spending()
-            if not is_failure:
-                self._grow(len(records), len(lines))
             if time.monotonic() - self._synced_at >= _SYNC_EVERY_S:
                 self._sync()
 
     def close(self) -> None:
         """Put all on the disk; after a failure to write, leave it as it is."""
-        with contextlib.closing(self._shard), contextlib.closing(self._failures):
+        with contextlib.ExitStack() as files:
+            for file in self._files():
+                files.callback(file.close)
             if not self._is_broken:
                 with self._writing():
                     self._sync()
                     self._note()
 
-    def _grow(self, records: int, size_bytes: int) -> None:
-        self._shards[-1] = self._shards[-1].grown(records, size_bytes)
-        if self._shards[-1].size_bytes < self._shard_bytes:
-            return
-        self._sync()
-        self._shard.close()
+    def _growing_shard(self) -> _Appendable:
+        if self._shard is not None:
+            if self._shards[-1].size_bytes < self._shard_bytes:
+                return self._shard
+            self._sync()
+            self._shard.close()
         self._shards.append(Shard(shard_name(self._written.kind, len(self._shards)), 0, 0))
         self._shard = _Appendable(self.folder / self._shards[-1].name)
         self._note()
+        return self._shard
+
+    def _files(self) -> Sequence[_Appendable]:
+        return [file for file in (self._shard, self._failures) if file is not None]
 
     def _sync(self) -> None:
-        self._shard.sync()
-        self._failures.sync()
+        for file in self._files():
+            file.sync()
         self._synced_at = time.monotonic()
 
     def _note(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         healed_bytes: of lines that were cut off because a kill had left them unfinished.
         shards: in order.
         format: version of the journal's shape.
+        checksum: CRC-32 of all other fields.
     """
 
     kind: Kind
@@ -73,6 +75,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     healed_bytes: int = 0
     shards: tuple[Shard, ...] = ()
     format: int = JOURNAL_FORMAT
+    checksum: str = ""
+
+    def with_checksum(self) -> Manifest:
+        """Give the manifest with its checksum."""
+        blank = msgspec.json.encode(msgspec.structs.replace(self, checksum=""))
+        return msgspec.structs.replace(self, checksum=f"{zlib.crc32(blank):08x}")
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
@@ -103,8 +111,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StorageError(f"{path} is no manifest of a journal: {error}") from error
-    if fingerprint(manifest.config) != manifest.fingerprint:
-        raise StorageError(f"{path} was changed: its fingerprint is not that of its configuration")
+    if manifest != manifest.with_checksum():
+        raise StorageError(f"{path} is not as it was written: its checksum differs. Restore it")
     return manifest
 
 
@@ -118,8 +126,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         StorageError: the disk does not take it.
     """
+    content = msgspec.json.encode(manifest.with_checksum())
     with written_whole(folder / MANIFEST) as file:
-        file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+        file.write(msgspec.json.format(content, indent=2) + b"\n")
     sync_folder(folder)
 
 

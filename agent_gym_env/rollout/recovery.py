@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from agent_gym_env.errors import StorageError
 from agent_gym_env.rollout.framing import Entry, entry_of
-from agent_gym_env.rollout.manifest import FAILED, Manifest, Shard, shard_name, shard_paths
+from agent_gym_env.rollout.manifest import FAILED, Manifest, Shard, shard_paths
 from agent_gym_env.rollout.record_lines import shard_lines
 from agent_gym_env.rollout.spending import Spending
 
@@ -26,7 +26,7 @@ class Recovered:
 
     Attributes:
         status: of each job, a byte: `PENDING`, `DONE` or `FAILED_JOB`.
-        shards: in order, the last one being the one that grows; at least one.
+        shards: in order, the last one being the one that grows.
         spending: on all jobs.
         torn_bytes: of lines that a kill left unfinished.
 
@@ -52,8 +52,6 @@ class Recovered:
                 shard = shard.grown(job.entry.parts, job.size_bytes)
             self._cut(path, shard.size_bytes)
             self.shards.append(shard)
-        if not paths:
-            self.shards.append(Shard(shard_name(manifest.kind, 0), 0, 0))
 
     def _read_failures(self, path: Path) -> None:
         if not path.exists():

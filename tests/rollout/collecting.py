@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
+import time
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from agent_gym_env.assembly import choose_dialogues, make_env, make_policy
+from agent_gym_env.errors import BudgetExceeded, LMError, PermanentLMError
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.scripted import ScriptedLM
 from agent_gym_env.policies.base import Policy
@@ -21,11 +27,22 @@ from agent_gym_env.types import Usage
 CALL = '<tool_call>{"name": "Teas_1-FindTea", "arguments": {"kind": "green"}}</tool_call>'
 
 
-def collection(corpus: Path, *policies: str, jobs: int = 6, **options: Any) -> Collection:
-    """Say what to collect of a corpus; ``model`` is the policy below."""
+def collection(
+    corpus: Path, *policies: str, jobs: int = 6, model: dict[str, Any] | None = None, **options: Any
+) -> Collection:
+    """Say what to collect of a corpus.
+
+    Args:
+        corpus: in SGD's format.
+        *policies: names; ``model`` is `model_policy`, and the default.
+        jobs: how many.
+        model: arguments of `model_policy`.
+        **options: of `Collection`.
+    """
     world = {"corpus": str(corpus), "reward": "balanced"}
-    named = tuple({"name": name} for name in policies or ("model",))
-    return Collection(policies=named, world=world, corpus="0" * 64, jobs=jobs, **options)
+    named = [{"name": name} for name in policies or ("model",)]
+    configs = tuple(each | (model or {}) if each["name"] == "model" else each for each in named)
+    return Collection(policies=configs, world=world, corpus="0" * 64, jobs=jobs, **options)
 
 
 def open_player(collection: Collection) -> JobPlayer:
@@ -33,25 +50,49 @@ def open_player(collection: Collection) -> JobPlayer:
     env = make_env(**collection.world)
 
     def open_policies(env: Env) -> list[Policy]:
-        configs = [*collection.policies, collection.path]
-        return [
-            model_policy() if config["name"] == "model" else make_policy(config, env)
-            for config in configs
-        ]
+        return [_policy(config, env) for config in (*collection.policies, collection.path)]
 
     dialogues = choose_dialogues(env, collection.dialogues, collection.seed)
     return JobPlayer(collection, dialogues, lambda: make_env(**collection.world), open_policies)
 
 
-def model_policy() -> LLMPolicy:
-    """Make a policy that can be asked about several conversations, and asks what a seed decides."""
-    return LLMPolicy(ScriptedLM(_reply), send_seed=True)
+def _policy(config: Mapping[str, Any], env: Env) -> Policy:
+    if config["name"] != "model":
+        return make_policy(config, env)
+    return model_policy(**{name: value for name, value in config.items() if name != "name"})
 
 
-def _reply(request: Request) -> Response:
-    drawn = zlib.crc32(repr((request.seed, len(request.messages))).encode())
-    text = CALL if drawn % 3 == 0 else f"There is Sencha {drawn % 7}."
-    return Response(text, usage=Usage(10, drawn % 5), cost_usd=0.5)
+def model_policy(
+    *,
+    fails_on: str | None = None,
+    dies_on: str | None = None,
+    stops_after: int | None = None,
+    delay_s: float = 0.0,
+) -> LLMPolicy:
+    """Make a policy that can be asked about several conversations, and does what a seed decides.
+
+    Args:
+        fails_on: words of the user after which the model refuses.
+        dies_on: words of the user after which the process dies.
+        stops_after: how many answers the budget has room for.
+        delay_s: of each answer.
+    """
+    asked = itertools.count()
+
+    def reply(request: Request) -> Response | LMError:
+        time.sleep(delay_s)
+        last = request.messages[-1]["content"]
+        if stops_after is not None and next(asked) >= stops_after:
+            return BudgetExceeded("all is spent")
+        if last == fails_on:
+            return PermanentLMError("refused")
+        if last == dies_on:
+            os.kill(os.getpid(), signal.SIGKILL)
+        drawn = zlib.crc32(repr((request.seed, len(request.messages))).encode())
+        text = CALL if drawn % 3 == 0 else f"There is Sencha {drawn % 7}."
+        return Response(text, usage=Usage(10, drawn % 5), cost_usd=0.5)
+
+    return LLMPolicy(ScriptedLM(reply), send_seed=True)
 
 
 def records(folder: Path) -> dict[tuple[int, int], dict[str, Any]]:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from agent_gym_env.errors import BudgetExceeded
-from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.rollout.collect import collect
 from agent_gym_env.rollout.collection import Collection
-from agent_gym_env.rollout.job_player import Outcome
 from agent_gym_env.rollout.process_runner import ProcessRunner
 from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
 from tests.rollout.collecting import collection, open_player, records
 
-RUNNERS = {
+RUNNERS: dict[str, Runner] = {
     "serial": SerialRunner(),
     "threads": ThreadRunner(3),
     "processes": ProcessRunner(2),
     "lockstep": LockstepRunner(3),
     "lockstep of one": LockstepRunner(1),
 }
-COLLECTIONS = {
+COLLECTIONS: dict[str, dict[str, Any]] = {
     "episodes": {"jobs": 8},
     "best of three": {"jobs": 4, "best_of": 3},
     "all of three": {"jobs": 6, "best_of": 3, "keep_all": True},
@@ -39,7 +38,7 @@ def collected(folder: Path, what: Collection, runner: Runner) -> dict[tuple[int,
 
 @pytest.mark.parametrize("options", COLLECTIONS.values(), ids=COLLECTIONS)
 def test_every_runner_collects_the_same(
-    tiny_corpus: Path, tmp_path: Path, options: dict[str, int]
+    tiny_corpus: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     what = collection(tiny_corpus, **options)
     runs = {name: collected(tmp_path / name, what, runner) for name, runner in RUNNERS.items()}
@@ -59,12 +58,11 @@ def test_branches_of_several_policies_are_the_same_in_step(
 @pytest.mark.parametrize("runner", [SerialRunner(), ThreadRunner(2), LockstepRunner(2)])
 def test_jobs_are_read_no_faster_than_they_are_played(tiny_corpus: Path, runner: Runner) -> None:
     what = collection(tiny_corpus, jobs=1000)
-    read: list[int] = []
-    jobs = (read.append(job) or job for job in range(1000))
+    jobs = iter(range(1000))
     outcomes = runner.run(partial(open_player, what), jobs)
     next(outcomes)
     outcomes.close()
-    assert len(read) < 10
+    assert next(jobs) < 10
 
 
 def test_a_policy_that_plays_one_dialogue_at_a_time_is_refused_in_step(tiny_corpus: Path) -> None:
@@ -73,3 +71,40 @@ def test_a_policy_that_plays_one_dialogue_at_a_time_is_refused_in_step(tiny_corp
         next(LockstepRunner(2).run(partial(open_player, what), range(2)))
 
 
+@pytest.mark.parametrize("name", RUNNERS)
+def test_a_failed_episode_is_a_record_beside_and_ends_no_other(
+    tiny_corpus: Path, tmp_path: Path, name: str
+) -> None:
+    what = collection(tiny_corpus, jobs=6, model={"fails_on": "Do you sell black tea?"})
+    result = collect(what, tmp_path, partial(open_player, what), RUNNERS[name])
+    assert (result.done, result.failed, result.played) == (4, 2, 6)
+    failed = (tmp_path / "failed.jsonl").read_text().splitlines()
+    assert [msgspec.json.decode(line)["error_class"] for line in failed] == ["PermanentLMError"] * 2
+    assert {record["dialogue_id"] for record in records(tmp_path).values()} == {
+        "1_00000",
+        "1_00001",
+    }
+
+
+@pytest.mark.parametrize("name", RUNNERS)
+def test_an_error_that_stops_the_run_leaves_what_was_played(
+    tiny_corpus: Path, tmp_path: Path, name: str
+) -> None:
+    stopping = collection(tiny_corpus, jobs=30, model={"stops_after": 40})
+    with pytest.raises(BudgetExceeded):
+        collect(stopping, tmp_path, partial(open_player, stopping), RUNNERS[name])
+    before = records(tmp_path)
+    assert 0 < len(before) < 30
+    # The same collection, as it would be with more to spend.
+    rich = partial(open_player, collection(tiny_corpus, jobs=30))
+    assert collect(stopping, tmp_path, rich, RUNNERS[name]).done == 30
+    assert before.items() <= records(tmp_path).items()
+
+
+@pytest.mark.parametrize("name", RUNNERS)
+def test_a_player_that_cannot_be_made_is_an_error_of_the_run(
+    tiny_corpus: Path, tmp_path: Path, name: str
+) -> None:
+    what = collection(tiny_corpus, "nobody")
+    with pytest.raises(ValueError, match="policy must be one of"):
+        collect(what, tmp_path, partial(open_player, what), RUNNERS[name])

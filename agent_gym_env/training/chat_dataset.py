@@ -125,15 +125,12 @@ def chat_dataset(rows: Source, kind: RowKind) -> Dataset:
         DataError: a file cannot be read, a row is not of this kind, or there are none.
     """
     if _are_paths(rows):
-        paths = _names(rows)
-        dataset, place = _mapped(paths, kind), ", ".join(paths)
-    else:
-        at_hand = cast("Iterable[Mapping[str, Any]]", rows)
-        checked = [_columns(row, kind, f"row {n}") for n, row in enumerate(at_hand)]
-        dataset, place = Dataset.from_list(checked, features=features(kind)), None
-    if not len(dataset):
-        raise DataError(f"there are no {kind} rows", file=place)
-    return dataset
+        return _mapped(_names(rows), kind)
+    at_hand = cast("Iterable[Mapping[str, Any]]", rows)
+    checked = [_columns(row, kind, f"row {n}") for n, row in enumerate(at_hand)]
+    if not checked:
+        raise DataError(f"there are no {kind} rows")
+    return Dataset.from_list(checked, features=features(kind))
 
 
 def streamed_dataset(rows: Path | str | Sequence[Path | str], kind: RowKind) -> IterableDataset:
@@ -185,6 +182,8 @@ def _opened(path: Path | str) -> Iterator[BinaryIO]:
 
 
 def _mapped(paths: Sequence[str], kind: RowKind) -> Dataset:
+    if next(read_rows(paths, kind), None) is None:
+        raise DataError(f"there are no {kind} rows", file=", ".join(paths))
     # The digest is there for the cache's sake: a file that has changed is another one.
     generated = {"paths": paths, "kind": kind, "digest": digest(paths)}
     try:

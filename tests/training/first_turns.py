@@ -1,0 +1,62 @@
+"""Rows of how the sample's dialogues begin: short, so that one core soon learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.assembly import choose_dialogues, make_env, make_policy, rollout
+from agent_gym_env.rollout.branching import branch_game, branch_point, walk
+from agent_gym_env.rollout.chat_rows import conversation_row
+from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.play import drive
+from agent_gym_env.rollout.preferences import PairRule, PreferenceRow, preference_rows
+from agent_gym_env.rollout.prompt_rows import prompt_rows
+from agent_gym_env.rollout.selection import Tally
+
+TURNS = 2
+"""Of each dialogue."""
+
+
+def write(path: Path, rows: Iterable[Any]) -> str:
+    """Write rows; give the path as configurations take it."""
+    path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    return str(path)
+
+
+def conversations(split: str, episodes: int) -> list[Any]:
+    """Give what the teacher says in the first turns."""
+    return [conversation_row(each) for each in _beginnings(split, episodes)]
+
+
+def prompts(split: str, episodes: int) -> list[Any]:
+    """Give the states in which the first turns begin."""
+    return [row for each in _beginnings(split, episodes) for row in prompt_rows(each)]
+
+
+def pairs(split: str, episodes: int, worse: tuple[str, ...] = ("retrieval", "silent")) -> list[Any]:
+    """Give pairs of what the teacher says and what others say instead."""
+    return list(_pairs(split, episodes, worse))
+
+
+def _beginnings(split: str, episodes: int) -> list[Episode]:
+    played = rollout("oracle", split=split, reward="balanced", episodes=episodes)
+    return [msgspec.structs.replace(each, turns=each.turns[:TURNS]) for each in played]
+
+
+def _pairs(split: str, episodes: int, worse: tuple[str, ...]) -> Iterator[PreferenceRow]:
+    env: Any = make_env(split=split, reward="balanced")
+    policies = [make_policy(name, env) for name in ("oracle", *worse)]
+    tally = Tally()
+    for dialogue_id in choose_dialogues(env, episodes, seed=0):
+        states, _ = walk(env.unwrapped, policies[0], dialogue_id=dialogue_id, seed=0)
+        for state in (each for each in states if each.turn < TURNS):
+            branches = [
+                drive(branch_game(env.unwrapped, state, policy.name, 0), policy, 0)
+                for policy in policies
+            ]
+            point = branch_point(env.unwrapped, state, 0, branches)
+            yield from preference_rows(point, PairRule(), tally)

@@ -17,6 +17,15 @@ _TOP = 6
 
 _CURVE_HEIGHT = 280
 
+_STYLE = """
+text { fill: #7b8494; font: 12px system-ui, sans-serif; dominant-baseline: central; }
+.middle { text-anchor: middle; } .end { text-anchor: end; }
+.grid { stroke: #c9ccd2; } .axis, .zero, .whisker { stroke: #7b8494; } .band { fill: #8883; }
+circle, .bar { fill: #4a74e0; } .curve { fill: none; stroke: #4a74e0; stroke-width: 2; }
+.band-of-curve { fill: #4a74e0; opacity: .2; }
+"""
+"""Of a plot in a file of its own; readable on light and on dark ground."""
+
 _HISTOGRAM_WIDTH = 300
 _HISTOGRAM_HEIGHT = 130
 
@@ -130,6 +139,16 @@ def curve_plot(points: Sequence[Point], *, x_label: str) -> str:
         value, low, high = point.interval
         ends = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
         _hint(dot, f"{point.x:,g}: {value:.3f}{ends}")
+    return _written(svg)
+
+
+def as_file(plot: str) -> str:
+    """Give a plot what it needs to stand in a file of its own: a name space, and a style sheet."""
+    svg = ElementTree.fromstring(plot)  # noqa: S314  (drawn here)
+    svg.set("xmlns", "http://www.w3.org/2000/svg")
+    style = ElementTree.Element("style")
+    style.text = _STYLE
+    svg.insert(0, style)
     return _written(svg)
 
 

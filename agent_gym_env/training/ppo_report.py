@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.evaluation.evaluate import summarize
-from agent_gym_env.evaluation.plots import Interval, Point, curve_plot
+from agent_gym_env.evaluation.plots import Interval, Point, as_file, curve_plot
 from agent_gym_env.evaluation.report import write_report
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.policies.constant import ConstantPolicy
@@ -22,6 +23,8 @@ _STAGES = ("initial", "cloned", "policy")
 def write_ppo_report(out: Path, config: PPOConfig) -> Path:
     """Play the policies of a run, beside a constant one, and write ``report.html``.
 
+    The learning curve is also written as ``curve.svg``.
+
     Args:
         out: the folder of the run.
         config: of the run.
@@ -31,9 +34,11 @@ def write_ppo_report(out: Path, config: PPOConfig) -> Path:
 
     Raises:
         DataError: the folder has no learning curve, or a policy in it cannot be read.
-        StorageError: the disk does not take the page.
+        StorageError: the disk does not take page or curve.
     """
     curve = read_curve(out / "curve.jsonl")
+    with written_whole(out / "curve.svg") as file:
+        file.write(as_file(learned(curve)).encode())
     world = CandidateWorld(config.world, config.shape)
     split, dialogues = config.evaluation.split, config.evaluation.dialogues
     policies: list[Policy] = [ConstantPolicy()]

@@ -6,6 +6,7 @@ from agent_gym_env.evaluation.plots import (
     Interval,
     Point,
     Row,
+    as_file,
     curve_plot,
     histogram_plot,
     interval_plot,
@@ -105,3 +106,11 @@ def test_a_point_without_a_value_is_left_out_of_a_curve() -> None:
 def test_what_a_curve_counts_is_escaped() -> None:
     svg = curve_plot([Point(0, Interval(0.1, None, None))], x_label=HOSTILE)
     assert "<script>" not in svg
+
+
+def test_a_plot_in_a_file_of_its_own_has_name_space_and_style() -> None:
+    plot = curve_plot([Point(0, Interval(0.5, 0.25, 0.75))], x_label="steps")
+    root = ElementTree.fromstring(as_file(plot))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert ".curve" in (root[0].text or "")
+    assert len(root) == len(ElementTree.fromstring(plot)) + 1

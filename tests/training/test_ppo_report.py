@@ -23,6 +23,7 @@ def test_the_page_shows_the_curve_and_the_policies(tmp_path: Path) -> None:
     page = write_ppo_report(tmp_path, config).read_text()
     assert "Reward per turn, as it learned" in page
     assert all(name in page for name in ("constant", "untrained", "cloned", "ppo"))
+    assert "<circle" in (tmp_path / "curve.svg").read_text()
 
 
 def test_a_run_without_cloning_has_no_cloned_policy(tmp_path: Path) -> None:

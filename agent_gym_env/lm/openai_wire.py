@@ -27,12 +27,12 @@ class InvalidRequest(Exception):  # noqa: N818  (OpenAI's word for it)
         self.code = code
 
 
-class _Function(msgspec.Struct, omit_defaults=True):
+class _Function(msgspec.Struct):
     name: str
     arguments: str | dict[str, Any] = "{}"
 
 
-class _Call(msgspec.Struct, omit_defaults=True):
+class _Call(msgspec.Struct):
     function: _Function
     id: str = ""
     type: str = "function"

@@ -200,7 +200,7 @@ class _Batch:
             self._mask = self._mask.index_select(0, index)
             self._positions = self._positions.index_select(0, index)
             for layer in self._cache.layers:
-                layer.batch_select_indices(index)
+                layer.reorder_cache(index)
 
     def _keep(self, row: int) -> None:
         if self._pool is None:

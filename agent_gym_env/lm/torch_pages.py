@@ -66,11 +66,6 @@ class BatchLayer(_cache_utils.CacheLayerMixin):  # type: ignore[misc]
         """Say that there is no bound."""
         return -1
 
-    def batch_select_indices(self, indices: Any) -> None:
-        """Keep these rows."""
-        self.keys = self.keys.index_select(0, indices)
-        self.values = self.values.index_select(0, indices)
-
 
 def _grown(tensor: Any, room: int) -> Any:
     rows, heads, tokens, features = tensor.shape

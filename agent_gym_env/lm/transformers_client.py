@@ -7,6 +7,7 @@ import os
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from os import PathLike
@@ -52,12 +53,14 @@ class Counts(msgspec.Struct):
 
     Attributes:
         answers: that were given.
+        batches: in which they were written.
         prompt_tokens: of all prompts.
         reused_tokens: of these, how many were not read again.
         completion_tokens: of all answers.
     """
 
     answers: int = 0
+    batches: int = 0
     prompt_tokens: int = 0
     reused_tokens: int = 0
     completion_tokens: int = 0
@@ -122,7 +125,7 @@ class TransformersClient:
         )
         self._grammar = _call_grammar(checkpoint, self._prompts, self._ends) if guided else None
         self._lock = threading.Lock()
-        self._waiting: list[_Asked] = []
+        self._waiting: deque[_Asked] = deque()
 
     def complete(self, request: Request) -> Response:
         """Answer; see `LanguageModel.complete`."""
@@ -136,8 +139,10 @@ class TransformersClient:
         asked = [_Asked(request) for request in requests]
         self._waiting.extend(asked)
         with self._lock:
-            # Whoever is at work meanwhile may have answered these along with its own.
-            waiting, self._waiting = self._waiting, []
+            # Whoever was at work meanwhile may have answered these along with its own.
+            waiting = []
+            while self._waiting:
+                waiting.append(self._waiting.popleft())
             if waiting:
                 self._answer(waiting)
         return [each.outcome for each in asked]
@@ -161,6 +166,7 @@ class TransformersClient:
                 each.outcome = draft
         for batch in batches(list(drafts.values()), self._batch_size):
             self._generator.run(batch)
+            self.counts.batches += 1
         for each, draft in drafts.items():
             each.outcome = self._response(each, draft)
 
@@ -269,11 +275,13 @@ def _call_grammar(loaded: LoadedModel, prompts: ChatTokenizer, ends: Iterable[in
             f"the chat template of {loaded.name} does not write calls as <tool_call> and JSON, so "
             "that they cannot be guided: pass guided=False"
         )
-    return CallGrammar(loaded.tokenizer, loaded.model.config.vocab_size, tuple(ends))
+    vocabulary = loaded.model.config.get_text_config().vocab_size
+    return CallGrammar(loaded.tokenizer, vocabulary, tuple(ends))
 
 
 def _context(loaded: LoadedModel) -> int:
-    return int(getattr(loaded.model.config, "max_position_embeddings", 1 << 20))
+    config = loaded.model.config.get_text_config()
+    return int(getattr(config, "max_position_embeddings", 1 << 20))
 
 
 def _ends(loaded: LoadedModel, end_of_turn: int | None) -> frozenset[int]:

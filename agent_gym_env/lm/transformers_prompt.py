@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ class ChatTokenizer:
             )
         self.context = context
         self._tokenizer = tokenizer
+        marks = sorted(tokenizer.all_special_tokens, key=len, reverse=True)
+        self._marks = re.compile("|".join(map(re.escape, marks)) or "(?!)")
 
     def encode(self, requests: Sequence[Request], room: int) -> list[list[int] | PermanentLMError]:
         """Write each request up to the place where the assistant's words begin.
@@ -97,9 +100,20 @@ class ChatTokenizer:
         tools = None if request.tool_choice == "none" else list(request.tools) or None
         return str(
             self._tokenizer.apply_chat_template(
-                messages, tools=tools, add_generation_prompt=True, tokenize=False
+                [self._unmarked(message) for message in messages],
+                tools=tools,
+                add_generation_prompt=True,
+                tokenize=False,
             )
         )
+
+    def _unmarked(self, message: Message) -> Message:
+        """Break the marks of the template in what users and tools say: nobody can forge a turn."""
+        content = message["content"]
+        if message["role"] not in ("user", "tool") or not self._marks.search(content):
+            return message
+        broken = self._marks.sub(lambda mark: f"{mark[0][0]} {mark[0][1:]}", content)
+        return {**message, "content": broken}
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         encoded = self._tokenizer(texts, add_special_tokens=False, return_attention_mask=False)

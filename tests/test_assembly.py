@@ -22,6 +22,7 @@ from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.oracle import OraclePolicy
 from agent_gym_env.policies.uniform import UniformPolicy
+from agent_gym_env.training.hindsight import BestCandidatePolicy
 from tests.corpora import TRAIN
 
 TEA, BLACK, MIXED = (dialogue.dialogue_id for dialogue in TRAIN)
@@ -47,6 +48,7 @@ def test_an_environment_is_made_through_gymnasium(corpus: str) -> None:
         ("silent", ConstantPolicy),
         ({"name": "constant", "text": "Yes."}, ConstantPolicy),
         ({"name": "uniform", "call_probability": 0.1}, UniformPolicy),
+        ({"name": "best-candidate", "lessons": 3, "indexed": 3}, BestCandidatePolicy),
     ],
 )
 def test_a_policy_is_made_of_its_name_and_options(corpus: str, config: Any, kind: type) -> None:

@@ -1,7 +1,9 @@
 import json
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent_gym_env.errors import StorageError
@@ -98,3 +100,40 @@ def test_a_place_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError):
         write_rows(tmp_path / "file" / "rows.jsonl", [], Tally())
+
+
+def many(number: int) -> Iterator[Episode]:
+    """Episodes of two policies on half as many dialogues, made while they are read."""
+    for each in range(number):
+        says = f"{'Good' if each % 2 else 'Poor'} answer {each}."
+        yield episode(
+            turn(each % 2, user=f"Question {each // 2}", made=[call(n=each)], says=says * 50),
+            turn(says=says),
+            dialogue_id=f"1_{each // 2:05d}",
+        )
+
+
+def peak_bytes(kind: str, number: int, path: Path) -> int:
+    tally = Tally()
+    rows: dict[str, Callable[[], Iterable[msgspec.Struct]]] = {
+        "sft": lambda: conversations(many(number), tally),
+        "dpo": lambda: preferences(common_states(many(number)), tally),
+        "grpo": lambda: prompts(many(number), tally),
+    }
+    tracemalloc.start()
+    try:
+        write_rows(path, rows[kind](), tally)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["sft", "dpo", "grpo"])
+@pytest.mark.parametrize("number", [400, pytest.param(10_000, marks=pytest.mark.long)])
+def test_memory_does_not_grow_with_the_number_of_episodes(
+    tmp_path: Path, kind: str, number: int
+) -> None:
+    few = peak_bytes(kind, number // 8, tmp_path / "rows.jsonl")
+    many_more = peak_bytes(kind, number, tmp_path / "rows.jsonl")
+    # Each row leaves its digest behind; an episode alone is larger than 1,200 bytes.
+    assert many_more - few < 300 * number + 100_000

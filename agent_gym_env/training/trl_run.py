@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -218,8 +219,13 @@ class TRLRun:
 
         Raises:
             AgentGymError: the loss is no number any more.
+            DataError: a checkpoint holds more than tensors and numbers.
         """
-        trainer.train(resume_from_checkpoint=self._checkpoint)
+        try:
+            trainer.train(resume_from_checkpoint=self._checkpoint)
+        except pickle.UnpicklingError as error:
+            problem = f"the checkpoint holds what is not loaded: {error}"
+            raise DataError(problem, file=self._checkpoint) from error
         model = trainer.accelerator.unwrap_model(trainer.model)
         if self._config.lora is not None:
             model = model.merge_and_unload()

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+pytest.importorskip("trl", reason="needs the extra 'train'")
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
+from agent_gym_env.training.dpo import train_dpo
+from agent_gym_env.training.dpo_config import DPOConfig
+from agent_gym_env.training.grpo import train_grpo
+from agent_gym_env.training.grpo_config import GRPOConfig
+from agent_gym_env.training.tiny import make_tiny
+from agent_gym_env.training.tiny_config import TinyConfig
+from agent_gym_env.training.trl_run import load_model, load_tokenizer
+from tests.training.first_turns import conversations, pairs, prompts, write
+
+pytestmark = [
+    pytest.mark.usefixtures("datasets_cache"),
+    # TRL asks transformers for what that has renamed.
+    pytest.mark.filterwarnings("ignore:.*_checkpointing:FutureWarning"),
+]
+
+Train = Callable[..., Path]
+SMALL = TinyConfig(vocabulary=500, width=32, layers=1, heads=2, context=512, result_characters=60)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    make_tiny(folder / "model", msgspec.to_builtins(conversations("train", 4)), SMALL)
+    write(folder / "dpo.jsonl", pairs("train", 4, ("silent",)))
+    write(folder / "grpo.jsonl", prompts("train", 4))
+    return folder
+
+
+def dpo(folder: Path, **changes: Any) -> DPOConfig:
+    settings = {
+        "model": str(folder / "model"),
+        "rows": [str(folder / "dpo.jsonl")],
+        "learning_rate": 1e-3,
+        "max_length": 512,
+        "batch_size": 2,
+        "max_steps": 4,
+        "save_every": 2,
+        "log_every": 1,
+    }
+    return msgspec.convert({**settings, **changes}, DPOConfig)
+
+
+def grpo(folder: Path, **changes: Any) -> GRPOConfig:
+    settings = {
+        "model": str(folder / "model"),
+        "rows": [str(folder / "grpo.jsonl")],
+        # Words that nobody taught are worth nothing by any other reward.
+        "reward": "ground_truth",
+        "learning_rate": 1e-3,
+        "max_length": 512,
+        "batch_size": 4,
+        "gradient_accumulation": 1,
+        "generations": 4,
+        "max_new_tokens": 6,
+        "max_steps": 4,
+        "save_every": 2,
+        "log_every": 1,
+    }
+    return msgspec.convert({**settings, **changes}, GRPOConfig)
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def stop_after(steps: int) -> Callable[[str, int, int], None]:
+    def on_progress(method: str, done: int, total: int) -> None:
+        if done == steps:
+            raise StoppedError
+
+    return on_progress
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(AutoModelForCausalLM.from_pretrained(folder).state_dict())
+
+
+def losses(out: Path) -> list[float]:
+    lines = map(msgspec.json.decode, (out / "metrics.jsonl").read_bytes().splitlines())
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+@pytest.mark.parametrize(("configure", "train"), [(dpo, train_dpo), (grpo, train_grpo)])
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(
+    tmp_path: Path, folder: Path, configure: Any, train: Train
+) -> None:
+    config = configure(folder)
+    undisturbed = train(config, out=tmp_path / "a")
+    with pytest.raises(StoppedError):
+        train(config, out=tmp_path / "b", on_progress=stop_after(3))
+    resumed = train(config, out=tmp_path / "b", resume=True)
+    expected, begun = weights(undisturbed), weights(folder / "model")
+    for name, found in weights(resumed).items():
+        torch.testing.assert_close(found, expected[name], rtol=0, atol=1e-6)
+    assert any(not torch.equal(begun[name], expected[name]) for name in begun)
+    assert losses(tmp_path / "b") == pytest.approx(losses(tmp_path / "a"), abs=1e-6)
+    assert len(losses(tmp_path / "b")) == 4
+
+
+def test_a_checkpoint_that_was_cut_off_is_not_gone_on_from(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(StoppedError):
+        train_dpo(dpo(folder), out=tmp_path / "run", on_progress=stop_after(3))
+    torn = tmp_path / "run/checkpoints/checkpoint-3"
+    torn.mkdir()
+    (torn / "model.safetensors").write_bytes(b"half a")
+    train_dpo(dpo(folder), out=tmp_path / "run", resume=True)
+    assert len(losses(tmp_path / "run")) == 4
+
+
+def test_another_run_in_the_folder_is_not_written_over(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(StoppedError):
+        train_dpo(dpo(folder), out=tmp_path, on_progress=stop_after(1))
+    with pytest.raises(StorageError, match="holds a run already"):
+        train_dpo(dpo(folder), out=tmp_path)
+    with pytest.raises(ResumeMismatchError, match="differs in beta, seed"):
+        train_dpo(dpo(folder, beta=0.2, seed=1), out=tmp_path, resume=True)
+    with pytest.raises(ResumeMismatchError, match="differs in method"):
+        train_grpo(grpo(folder), out=tmp_path, resume=True)
+
+
+def test_rows_that_have_changed_are_another_run(tmp_path: Path, folder: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_bytes((folder / "dpo.jsonl").read_bytes())
+    config = dpo(folder, rows=[str(rows)])
+    with pytest.raises(StoppedError):
+        train_dpo(config, out=tmp_path / "run", on_progress=stop_after(1))
+    rows.write_bytes(b"".join(rows.read_bytes().splitlines(keepends=True)[:-1]))
+    with pytest.raises(ResumeMismatchError, match="differs in rows"):
+        train_dpo(config, out=tmp_path / "run", resume=True)
+
+
+def test_weights_that_are_no_numbers_end_a_run(tmp_path: Path, folder: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(folder / "model")
+    torch.nn.init.constant_(model.model.norm.weight, float("nan"))
+    load_tokenizer(dpo(folder)).save_pretrained(tmp_path / "sick")
+    model.save_pretrained(tmp_path / "sick")
+    with pytest.raises(AgentGymError, match="loss is nan at step 1"):
+        train_dpo(dpo(folder, model=str(tmp_path / "sick")), out=tmp_path / "run")
+
+
+def test_a_model_is_not_unpickled(tmp_path: Path, folder: Path) -> None:
+    hostile = tmp_path / "hostile"
+    load_tokenizer(dpo(folder)).save_pretrained(hostile)
+    (hostile / "config.json").write_bytes((folder / "model/config.json").read_bytes())
+    (hostile / "pytorch_model.bin").write_bytes(pickle.dumps(Touches(tmp_path / "touched")))
+    with pytest.raises(DataError, match="cannot load the model"):
+        load_model(dpo(folder, model=str(hostile)))
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_checkpoint_is_not_unpickled(tmp_path: Path, folder: Path, name: str) -> None:
+    with pytest.raises(StoppedError):
+        train_dpo(dpo(folder), out=tmp_path / "run", on_progress=stop_after(3))
+    hostile = tmp_path / "run/checkpoints/checkpoint-2" / name
+    assert hostile.exists()
+    hostile.write_bytes(pickle.dumps(Touches(tmp_path / "touched")))
+    with pytest.raises(DataError, match="checkpoint-2"):
+        train_dpo(dpo(folder), out=tmp_path / "run", resume=True)
+    assert not (tmp_path / "touched").exists()
+
+
+class Touches:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_model_without_a_chat_template_is_refused(tmp_path: Path, folder: Path) -> None:
+    tokenizer = load_tokenizer(dpo(folder))
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path / "mute")
+    with pytest.raises(DataError, match="has no chat template"):
+        load_tokenizer(dpo(folder, model=str(tmp_path / "mute")))
+
+
+def test_adapters_are_merged_into_the_trained_model(tmp_path: Path, folder: Path) -> None:
+    config = dpo(folder, lora={"rank": 2}, learning_rate=1e-2, max_steps=2)
+    path = train_dpo(config, out=tmp_path)
+    merged, begun = weights(path), weights(folder / "model")
+    assert merged.keys() == begun.keys()
+    attention = "model.layers.0.self_attn.q_proj.weight"
+    assert not torch.equal(merged[attention], begun[attention])
+    embedding = "model.embed_tokens.weight"
+    assert torch.equal(merged[embedding], begun[embedding])
+
+
+def test_measurements_go_to_tensorboard_where_they_are_wanted(tmp_path: Path, folder: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs the extra 'sb3'")
+    train_dpo(dpo(folder, max_steps=1), out=tmp_path, tensorboard=True)
+    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))

@@ -121,7 +121,7 @@ def chat_template(result_characters: int) -> str:
     """Write the chat template: ChatML with Hermes calls, cut down to what a tiny model can use.
 
     The system message is left out, a tool is its name and its arguments' (required ones marked by a
-    star), and of a tool's result the begin is shown.
+    star), and of a tool's result its status, the number of its rows and its begin are shown.
     """
     return _TEMPLATE.replace("RESULT_CHARACTERS", str(result_characters))
 
@@ -153,8 +153,11 @@ _TEMPLATE = """\
 {{- '\n' }}
 {%- elif message.role == 'tool' %}
 {%- set parts = message.content.split(',"results":') %}
-{{- '<|im_start|>tool\n' }}{{ message.content.count('},{') + 1 }} {{ parts[0].split(',')[-1] }}
-{{- ' ' }}{{ parts[-1][:RESULT_CHARACTERS] }}{{ '<|im_end|>\n' }}
+{{- '<|im_start|>tool\n' }}
+{%- if parts | length == 2 %}
+{{- message.content.count('},{') + 1 }} {{ parts[0].split(',')[-1] }}{{ ' ' }}
+{%- endif %}
+{{- parts[-1][:RESULT_CHARACTERS] }}{{ '<|im_end|>\n' }}
 {%- elif message.role == 'user' %}
 {{- '<|im_start|>user\n' }}{{ message.content }}{{ '<|im_end|>\n' }}
 {%- endif %}

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+pytest.importorskip("trl", reason="needs the extra 'train'")
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from agent_gym_env.cli.main import main
+from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
+from agent_gym_env.training import sft
+from agent_gym_env.training.chat_dataset import chat_dataset
+from agent_gym_env.training.sft import train_sft
+from agent_gym_env.training.sft_config import SFTConfig
+from agent_gym_env.training.trl_run import TRLRun
+from tests.training.chat_rows import read, write_sft_rows
+
+SMALL: dict[str, Any] = {
+    "model": "tiny",
+    "tiny": {"vocabulary": 600, "width": 32, "layers": 1, "heads": 2},
+    "learning_rate": 5e-3,
+    "max_steps": 8,
+    "batch_size": 2,
+    "log_every": 1,
+    "save_every": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("rows")
+    splits = {"train": 12, "dev": 3}
+    return {
+        split: str(write_sft_rows(folder / f"{split}.jsonl", split, episodes))
+        for split, episodes in splits.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, rows: dict[str, str]) -> Path:
+    out = tmp_path_factory.mktemp("run") / "sft"
+    train_sft(configured(rows, held_out=[rows["dev"]]), out=out)
+    return out
+
+
+def configured(rows: dict[str, str], **changes: Any) -> SFTConfig:
+    return msgspec.convert({**SMALL, "rows": [rows["train"]], **changes}, SFTConfig)
+
+
+def losses(out: Path) -> list[float]:
+    return [line["loss"] for line in read(out / "metrics.jsonl") if "loss" in line]
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    model = AutoModelForCausalLM.from_pretrained(out / "model")
+    return dict(model.state_dict())
+
+
+def test_the_loss_falls(trained: Path) -> None:
+    each = losses(trained)
+    assert len(each) == 8
+    assert each[-1] < each[0] - 0.3
+
+
+def test_the_report_counts_the_assistants_tokens(trained: Path, rows: dict[str, str]) -> None:
+    tokenizer: Any = AutoTokenizer.from_pretrained(trained / "model")
+    tokens = learned = 0
+    for row in read(Path(rows["train"])):
+        written = tokenizer.apply_chat_template(
+            row["messages"],
+            tools=row["tools"],
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+        )
+        tokens += len(written["input_ids"])
+        learned += sum(written["assistant_masks"])
+    report = msgspec.json.decode((trained / "report.json").read_bytes())
+    assert (report["conversations"], report["tokens"], report["learned"]) == (12, tokens, learned)
+    assert 0 < report["held_out_loss"] < 7
+
+
+def test_on_a_processor_the_loss_is_that_of_trl(
+    tmp_path: Path, trained: Path, rows: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = configured(rows, model=str(trained / "model"), held_out=[rows["dev"]])
+    learned = chat_dataset(config.rows, "sft")
+    found = []
+    for number, kind in enumerate((sft._CPUTrainer, sft.trl.SFTTrainer)):
+        monkeypatch.setattr(sft, "_CPUTrainer", kind)
+        trainer = sft._trainer(config, TRLRun(config, tmp_path / str(number)), learned)
+        found.append(trainer.evaluate()["eval_loss"])
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
+    tmp_path: Path, trained: Path, rows: dict[str, str]
+) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(_: str, done: int, __: int) -> None:
+        if done == 6:
+            raise StoppedError
+
+    config = configured(rows, held_out=[rows["dev"]])
+    with pytest.raises(StoppedError):
+        train_sft(config, out=tmp_path, on_progress=stop)
+    train_sft(config, out=tmp_path, resume=True)
+    for name, expected in weights(trained).items():
+        torch.testing.assert_close(weights(tmp_path)[name], expected, rtol=0, atol=1e-6)
+
+
+def test_a_folder_with_another_run_is_left_alone(trained: Path, rows: dict[str, str]) -> None:
+    before = (trained / "run.json").read_bytes()
+    with pytest.raises(StorageError, match="holds a run already"):
+        train_sft(configured(rows), out=trained)
+    with pytest.raises(ResumeMismatchError, match="learning_rate"):
+        train_sft(configured(rows, learning_rate=1e-3), out=trained, resume=True)
+    assert (trained / "run.json").read_bytes() == before
+
+
+def test_rows_that_are_too_long_are_left_out_and_counted(
+    tmp_path: Path, rows: dict[str, str]
+) -> None:
+    train_sft(configured(rows, max_length=800, max_steps=1), out=tmp_path)
+    report = msgspec.json.decode((tmp_path / "report.json").read_bytes())
+    assert 0 < report["conversations"] < 12
+    assert report["long"] == pytest.approx(1 - report["conversations"] / 12)
+
+
+def test_where_all_rows_are_too_long_it_says_so(tmp_path: Path, rows: dict[str, str]) -> None:
+    with pytest.raises(DataError, match="max_length=5 tokens"):
+        train_sft(configured(rows, max_length=5), out=tmp_path)
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path, rows: dict[str, str]) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        train_sft(configured(rows, model=str(tmp_path / "nowhere")), out=tmp_path / "out")
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+def test_adapters_are_merged_into_the_model(
+    tmp_path: Path, trained: Path, rows: dict[str, str]
+) -> None:
+    config = configured(rows, model=str(trained / "model"), lora={"rank": 2}, max_steps=2)
+    path = train_sft(config, out=tmp_path)
+    tuned, base = weights(tmp_path), weights(trained)
+    assert path == tmp_path / "model"
+    assert tuned.keys() == base.keys()
+    assert any(not torch.equal(tuned[name], base[name]) for name in base)
+
+
+def test_the_command_trains_and_says_how_to_play(
+    tmp_path: Path, rows: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = msgspec.json.encode({"tiny": SMALL["tiny"], "batch_size": 2}).decode()
+    command = ["train", "sft", rows["train"], "--model", "tiny", "--steps", "1"]
+    assert main([*command, "--config", config, "--out", str(tmp_path)]) == 0
+    assert f'"path": "{tmp_path / "model"}"' in capsys.readouterr().out
+
+
+def test_the_command_names_a_setting_that_is_wrong(
+    rows: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "sft", rows["train"], "--model", "tiny", "--config", '{"batch_size": 0}']
+    assert main(command) == 2
+    assert "batch_size" in capsys.readouterr().err

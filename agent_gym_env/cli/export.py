@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -33,16 +33,49 @@ from agent_gym_env.rollout.selection import Tally, counted, whole_episodes
 
 _Record = TypeVar("_Record", Episode, BranchPoint)
 
-_FORMATS_OF_OPTION = {
-    "min_reward": ("sft", "grpo", "parquet", "minari"),
-    "min_margin": ("dpo", "kto"),
-    "max_pairs": ("dpo", "kto"),
-    "ranking": ("dpo", "kto"),
-    "threshold": ("kto",),
-    "rules": ("sft", "dpo", "kto", "grpo"),
-    "max_bytes": ("sft", "dpo", "kto", "grpo"),
-    "leaves": ("minari",),
-}
+_PAIR_OPTIONS = PairRule.__struct_fields__
+_ROWS, _PAIRS = ("sft", "dpo", "kto", "grpo"), ("dpo", "kto")
+_RULE = PairRule()
+
+
+class _Option(NamedTuple):
+    """An option that not every format takes.
+
+    Attributes:
+        name: of the option and of its value.
+        formats: that take it.
+        explanation: for the help.
+        arguments: of `argparse`.
+    """
+
+    name: str
+    formats: tuple[str, ...]
+    explanation: str
+    arguments: dict[str, Any]
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+
+_OPTIONS = (
+    _Option("min_reward", ("sft", "grpo", "parquet", "minari"),
+            "least mean reward of an episode", {"type": float, "metavar": "R"}),
+    _Option("min_margin", _PAIRS, f"least difference of rewards; default: {_RULE.min_margin}",
+            {"type": float, "metavar": "R"}),
+    _Option("max_pairs", _PAIRS, f"pairs of one state; default: {_RULE.max_pairs}",
+            {"type": positive, "metavar": "N"}),
+    _Option("ranking", _PAIRS, "policies, the best first, that decide instead of rewards",
+            {"nargs": "+", "metavar": "POLICY"}),
+    _Option("threshold", ("kto",), "least reward of a good turn; by default pairs make labels",
+            {"type": float, "metavar": "R"}),
+    _Option("rules", _ROWS, "a system message of your own; {today} in it is the date",
+            {"type": Path, "metavar": "FILE"}),
+    _Option("max_bytes", _ROWS, "leave out rows whose line is longer",
+            {"type": positive, "metavar": "N"}),
+    _Option("leaves", ("minari",), "of the observation; messages and tools take most of the room",
+            {"nargs": "+", "metavar": "LEAF"}),
+)  # fmt: skip
 
 
 def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -60,54 +93,15 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--drop-held-out", action="store_true",
                         help="leave them out and write the others")  # fmt: skip
     add_corpus(parser)
-    for name, text, arguments in _OPTIONS:
-        formats = ", ".join(_FORMATS_OF_OPTION[name])
-        flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, help=f"{formats}: {text}", **arguments)
+    for option in _OPTIONS:
+        explanation = f"{', '.join(option.formats)}: {option.explanation}"
+        parser.add_argument(option.flag, help=explanation, **option.arguments)
     add_json(parser)
     parser.set_defaults(run=_export)
 
 
-_RULE = PairRule()
-
-_OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("min_reward", "least mean reward of an episode", {"type": float, "metavar": "R"}),
-    (
-        "min_margin",
-        f"least difference of a pair's rewards; default: {_RULE.min_margin}",
-        {"type": float, "metavar": "R"},
-    ),
-    (
-        "max_pairs",
-        f"of one state; default: {_RULE.max_pairs}",
-        {"type": positive, "metavar": "N"},
-    ),
-    (
-        "ranking",
-        "policies, the best first, that decide which message is chosen",
-        {"nargs": "+", "metavar": "POLICY"},
-    ),
-    (
-        "threshold",
-        "least reward of a good turn; by default messages are labelled by pairs",
-        {"type": float, "metavar": "R"},
-    ),
-    (
-        "rules",
-        "a system message of your own; {today} in it stands for the date",
-        {"type": Path, "metavar": "FILE"},
-    ),
-    ("max_bytes", "leave out rows whose line is longer", {"type": positive, "metavar": "N"}),
-    (
-        "leaves",
-        "of the observation; messages and tools take most of the room",
-        {"nargs": "+", "metavar": "LEAF"},
-    ),
-)
-
-
 def _export(options: argparse.Namespace) -> None:
-    _refuse_options_of_other_formats(options)
+    _refuse_options_without_effect(options)
     tally = Tally()
     _EXPORTS[options.format](options, tally)
     if options.json:
@@ -118,13 +112,17 @@ def _export(options: argparse.Namespace) -> None:
         print(f"left out, {reason}: {number}")
 
 
-def _refuse_options_of_other_formats(options: argparse.Namespace) -> None:
-    for name, formats in _FORMATS_OF_OPTION.items():
-        if getattr(options, name) is not None and options.format not in formats:
-            raise ValueError(
-                f"--{name.replace('_', '-')} is for --format {' or '.join(formats)}, not for "
-                f"{options.format}"
-            )
+def _refuse_options_without_effect(options: argparse.Namespace) -> None:
+    for option in _OPTIONS:
+        if getattr(options, option.name) is None:
+            continue
+        if options.format not in option.formats:
+            formats = " or ".join(option.formats)
+            raise ValueError(f"{option.flag} is for --format {formats}, not for {options.format}")
+        if option.name in _PAIR_OPTIONS and options.threshold is not None:
+            raise ValueError(f"with --threshold no pairs are made: leave {option.flag} away")
+    if options.drop_held_out and not options.held_out:
+        raise ValueError("--drop-held-out needs the splits: --held-out dev test")
 
 
 def _export_sft(options: argparse.Namespace, tally: Tally) -> None:
@@ -186,7 +184,7 @@ def _write_rows(options: argparse.Namespace, rows: Iterable[msgspec.Struct], tal
 
 
 def _pairs(options: argparse.Namespace, tally: Tally) -> Iterator[PreferenceRow]:
-    given = {name: getattr(options, name) for name in PairRule.__struct_fields__}
+    given = {name: getattr(options, name) for name in _PAIR_OPTIONS}
     rule = PairRule(**{name: value for name, value in given.items() if value is not None})
     if record_kind(options.episodes) == "branches":
         points = _read(read_branches, options, tally)

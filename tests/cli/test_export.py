@@ -153,6 +153,12 @@ def test_what_was_left_out_is_said(played: Path, tmp_path: Path, capsys: Capture
         (["{episodes}", "--format", "sft", "--rules", "no.txt"], 4, "no.txt"),
         (["{episodes}", "--format", "sft", "--min-margin", "1"], 2, "--min-margin is for"),
         (["{episodes}", "--format", "dpo", "--leaves", "user"], 2, "--leaves is for"),
+        (["{episodes}", "--format", "sft", "--drop-held-out"], 2, "--held-out dev test"),
+        (
+            ["{episodes}", "--format", "kto", "--threshold", "1", "--max-pairs", "1"],
+            2,
+            "leave --max-pairs away",
+        ),
         (["{branches}", "--format", "sft"], 4, "found branch points"),
         (["{branches}", "{episodes}", "--format", "dpo"], 4, "episodes only or branch points only"),
         (["{episodes}", "--format", "sft", "--held-out", "dev", "--corpus", "no"], 4, "no"),

@@ -101,7 +101,9 @@ class CallGuide:
         masks[row] = 0
         if not self._matcher.is_error():
             bits = np.frombuffer(self._matcher.compute_bitmask(), np.int32)
-            masks[row, : len(bits)] = bits
+            # It may have a word more, or fewer where the model's vocabulary is padded.
+            words = min(len(bits), masks.shape[1])
+            masks[row, :words] = bits[:words]
         # A parser that has met a limit of its own says nothing more: then the answer ends.
         if not masks[row].any():
             for token in self._ends:

@@ -102,6 +102,7 @@ class _Application:
         self.app.add_route("/v1/models", self._checked(self._models))
         self.app.add_route("/v1/chat/completions", self._checked(self._chat), methods=["POST"])
         self.app.add_exception_handler(_exceptions.HTTPException, _unknown)
+        self.app.add_exception_handler(Exception, _broken)
 
     async def _health(self, _: Any) -> Any:
         return _json({"status": "ok"})
@@ -188,6 +189,11 @@ async def _all_of(request: Any) -> bytes:
 
 async def _unknown(_: Any, error: Any) -> Any:
     return _failed("there is nothing here by this name and method", error.status_code)
+
+
+async def _broken(_: Any, __: Exception) -> Any:
+    """Tell nothing; what was raised goes on to the server's log."""
+    return _failed("an error inside the server", 500)
 
 
 def _failed(message: str, status: int, code: str | None = None) -> Any:

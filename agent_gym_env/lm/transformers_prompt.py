@@ -32,7 +32,9 @@ class ChatTokenizer:
             )
         self.context = context
         self._tokenizer = tokenizer
-        marks = sorted(tokenizer.all_special_tokens, key=len, reverse=True)
+        added = tokenizer.added_tokens_decoder
+        self._special = {token for token, written in added.items() if written.special}
+        marks = sorted((str(written) for written in added.values()), key=len, reverse=True)
         self._marks = re.compile("|".join(map(re.escape, marks)) or "(?!)")
 
     def encode(self, requests: Sequence[Request], room: int) -> list[list[int] | PermanentLMError]:
@@ -62,8 +64,7 @@ class ChatTokenizer:
         said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
         text = self._tokenizer.apply_chat_template(said, tokenize=False)
         _, _, behind = text.rpartition("b")
-        special = set(self._tokenizer.all_special_ids)
-        return next((token for token in self._ids([behind])[0] if token in special), None)
+        return next((token for token in self._ids([behind])[0] if token in self._special), None)
 
     def writes_hermes_calls(self) -> bool:
         """Say whether the template writes calls as `agent_gym_env.lm.guided` guides them."""

@@ -28,7 +28,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, Any]]:
-    return conversations(6)
+    return conversations(4)
 
 
 def answers(client: TransformersClient, asked: list[Request]) -> list[Response]:
@@ -39,7 +39,7 @@ def answers(client: TransformersClient, asked: list[Request]) -> list[Response]:
 
 def turn_by_turn(client: TransformersClient, rows: list[dict[str, Any]], **options: Any) -> Any:
     """What a model says at each step of conversations that go on side by side."""
-    steps = [requests(row, max_tokens=12, **options) for row in rows]
+    steps = [requests(row, max_tokens=6, **options)[:5] for row in rows]
     return [
         [answer.token_ids for answer in answers(client, [s[at] for s in steps if at < len(s)])]
         for at in range(max(map(len, steps)))
@@ -55,20 +55,20 @@ def test_what_is_kept_between_turns_changes_no_answer(
     assert turn_by_turn(kept, rows, **options) == turn_by_turn(forgetful, rows, **options)
     assert forgetful.counts.reused_tokens == 0
     assert kept.counts.prompt_tokens == forgetful.counts.prompt_tokens
-    assert kept.counts.reused_tokens > 0.7 * kept.counts.prompt_tokens
+    assert kept.counts.reused_tokens > 0.5 * kept.counts.prompt_tokens
 
 
 def test_a_cache_too_small_for_all_changes_no_answer(
     loaded: LoadedModel, rows: list[dict[str, Any]]
 ) -> None:
-    page_bytes = 2 * 2 * PAGE * 64 * 4
+    page_bytes = 2 * 2 * PAGE * 32 * 4
     small = TransformersClient(loaded, cache_bytes=20 * page_bytes)
     assert turn_by_turn(small, rows) == turn_by_turn(TransformersClient(loaded), rows)
     assert small.counts.reused_tokens > 0
 
 
 def test_a_batch_changes_no_answer(loaded: LoadedModel, rows: list[dict[str, Any]]) -> None:
-    asked = [request for row in rows for request in requests(row, max_tokens=12)[:3]]
+    asked = [request for row in rows for request in requests(row, max_tokens=6)[:3]]
     together = answers(TransformersClient(loaded), asked)
     alone = answers(TransformersClient(loaded, batch_size=1), asked)
     assert [a.token_ids for a in together] == [a.token_ids for a in alone]
@@ -149,7 +149,7 @@ def _length(loaded: LoadedModel, request: Request) -> int:
 
 
 def test_one_bad_request_does_not_spoil_the_others(loaded: LoadedModel) -> None:
-    client = TransformersClient(loaded, max_new_tokens=8)
+    client = TransformersClient(loaded, max_new_tokens=4)
     long = Request([{"role": "user", "content": "cafe " * 3000}])
     good, bad = client.complete_many([Request(SAID), long])
     assert isinstance(good, Response)

@@ -27,7 +27,7 @@ def run(arguments: list[str], cwd: Path, *, warnings: str = "error") -> str:
     environment = {**os.environ, "PYTHONWARNINGS": warnings}
     command = [sys.executable, *arguments]
     done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

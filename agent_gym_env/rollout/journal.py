@@ -179,9 +179,9 @@ class Journal:
                 return self._shard
             self._sync()
             self._shard.close()
+            self._note()
         self._shards.append(Shard(shard_name(self._written.kind, len(self._shards)), 0, 0))
         self._shard = _Appendable(self.folder / self._shards[-1].name)
-        self._note()
         return self._shard
 
     def _files(self) -> Sequence[_Appendable]:
@@ -218,9 +218,11 @@ class _Appendable:
 
     def append(self, lines: bytes) -> None:
         if self._descriptor is None:
+            is_new = not self._path.exists()
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             self._descriptor = os.open(self._path, flags, 0o666)
-            sync_folder(self._path.parent)
+            if is_new:
+                sync_folder(self._path.parent)
         self._is_synced = False
         rest = memoryview(lines)
         while rest:

@@ -9,6 +9,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from agent_gym_env.errors import StorageError
 from agent_gym_env.rollout.collect import collect
 from agent_gym_env.rollout.collection import Collection
@@ -63,3 +65,8 @@ def collect_on_a_small_disk(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     return ""
+
+
+def main(collection: str, folder: str) -> None:
+    """Collect, from the command line."""
+    collect_here(msgspec.json.decode(collection, type=Collection), Path(folder))

@@ -95,11 +95,18 @@ def model_policy(
     return LLMPolicy(ScriptedLM(reply), send_seed=True)
 
 
-def records(folder: Path) -> dict[tuple[int, int], dict[str, Any]]:
-    """Read what is in a journal, by job and part, without what differs between equal runs."""
+def records(folder: Path, *, torn: bool = False) -> dict[tuple[int, int], dict[str, Any]]:
+    """Read what is in a journal, by job and part, without what differs between equal runs.
+
+    Args:
+        folder: of the journal.
+        torn: whether a last line may be torn.
+    """
     found = {}
     for path in sorted(folder.glob("*-*.jsonl")):
-        for line in path.read_bytes().splitlines():
+        for line in path.read_bytes().splitlines(keepends=True):
+            if torn and not line.endswith(b"\n"):
+                continue
             assert is_whole(line)
             record = msgspec.json.decode(line)
             for differs in ("crc", "duration_s"):

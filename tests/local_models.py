@@ -15,9 +15,10 @@ from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.prompt import RULES, system_message
 from agent_gym_env.lm.transformers_client import LoadedModel
 from agent_gym_env.lm.transformers_prompt import template_messages
-from agent_gym_env.training.tiny import TinyConfig, make_tiny
+from agent_gym_env.training.tiny import make_tiny
+from agent_gym_env.training.tiny_config import TinyConfig
 
-CONFIG = TinyConfig(vocabulary=700, width=64, layers=2, heads=4)
+CONFIG = TinyConfig(vocabulary=512, width=32, layers=2, heads=2)
 
 
 def conversations(count: int) -> list[dict[str, Any]]:
@@ -49,7 +50,7 @@ def requests(row: dict[str, Any], **options: Any) -> list[Request]:
 
 def write_model(folder: Path, config: TinyConfig = CONFIG) -> Path:
     """Write a model whose answers differ from one another, though they mean nothing."""
-    make_tiny(folder, conversations(12), config)
+    make_tiny(folder, conversations(6), config)
     model = AutoModelForCausalLM.from_pretrained(folder)
     torch.manual_seed(0)
     for parameter in model.parameters():

@@ -1,0 +1,67 @@
+"""Each job of a collection is one dialogue with seeds of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agent_gym_env.rollout.collection import Collection
+from agent_gym_env.rollout.play import episode_seed
+
+IDS = ["1_00000", "1_00001"]
+
+
+def collection(**options: Any) -> Collection:
+    arguments: dict[str, Any] = {"policies": ({"name": "oracle"},), "jobs": 4, **options}
+    return Collection(world={}, corpus="0" * 64, **arguments)
+
+
+def jobs(**options: Any) -> list[tuple[str, tuple[int, ...]]]:
+    what = collection(**options)
+    return [what.job(number, IDS)[1:] for number in range(what.jobs)]
+
+
+def seed(dialogue_id: str, more: int = 0) -> int:
+    return episode_seed(0, dialogue_id) + more
+
+
+def test_the_first_episode_of_a_dialogue_has_the_seed_that_evaluation_gives_it() -> None:
+    assert jobs(jobs=2) == [(IDS[0], (seed(IDS[0]),)), (IDS[1], (seed(IDS[1]),))]
+
+
+def test_more_jobs_than_dialogues_play_them_again_with_other_seeds() -> None:
+    assert jobs(jobs=3)[2] == (IDS[0], (seed(IDS[0], 1),))
+
+
+def test_the_best_of_several_has_a_seed_for_each() -> None:
+    first, _, again, _ = jobs(best_of=3)
+    assert first == (IDS[0], tuple(seed(IDS[0], more) for more in (0, 1, 2)))
+    assert again == (IDS[0], tuple(seed(IDS[0], more) for more in (3, 4, 5)))
+
+
+def test_all_of_several_are_jobs_of_the_same_seeds() -> None:
+    kept = jobs(jobs=12, best_of=3, keep_all=True)
+    assert {(name, seed) for name, (seed,) in kept} == {
+        (name, seed) for name, seeds in jobs(best_of=3) for seed in seeds
+    }
+    assert [name for name, _ in kept[:4]] == [IDS[0]] * 3 + [IDS[1]]
+
+
+def test_no_seed_of_a_dialogue_comes_twice() -> None:
+    seeds = [(name, seed) for name, (seed,) in jobs(jobs=1000)]
+    assert len(set(seeds)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"policies": ()}, "of one policy, not of 0"),
+        ({"policies": ({"name": "oracle"}, {"name": "silent"})}, "of one policy, not of 2"),
+        ({"best_of": 0}, "best_of must be at least 1"),
+        ({"branches": 2, "best_of": 2}, "branches are all kept"),
+    ],
+)
+def test_what_cannot_be_collected_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        collection(**options)

@@ -82,11 +82,12 @@ def test_what_models_took_is_on_each_step_and_added_up_over_all_that_was_played(
         for turn in episode.turns
         for step in turn.steps
     ]
-    assert all(each is not None and each.usage is not None for each in completions)
+    usages = [each.usage for each in completions if each is not None and each.usage is not None]
+    assert len(usages) == len(completions)
     assert kept.spending == Spending(
         completions=len(completions),
         prompt_tokens=10 * len(completions),
-        completion_tokens=sum(each.usage.completion_tokens for each in completions),  # type: ignore[union-attr]
+        completion_tokens=sum(each.completion_tokens for each in usages),
         cost_usd=0.5 * len(completions),
     )
 

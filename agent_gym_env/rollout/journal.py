@@ -74,7 +74,8 @@ def open_journal(
             manifest = Manifest(kind, dict(config), fingerprint(config), jobs)
             write_manifest(folder, manifest)
         remove_unfinished(folder, MANIFEST)
-        journal = Journal(folder, manifest, retry_failed=retry_failed, shard_bytes=shard_bytes)
+        with _storage_named(folder):
+            journal = Journal(folder, manifest, retry_failed=retry_failed, shard_bytes=shard_bytes)
         try:
             yield journal
         finally:

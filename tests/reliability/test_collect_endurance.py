@@ -1,0 +1,35 @@
+"""Collecting on costs nothing: no memory, files or threads an episode."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from agent_gym_env.rollout.collect import Progress, collect
+from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
+from tests.reliability.playing import sized
+from tests.reliability.process import Holdings, holdings, needs_proc
+from tests.rollout.collecting import collection, open_player
+
+pytestmark = needs_proc
+
+
+@pytest.mark.parametrize("runner", [SerialRunner(), ThreadRunner(2), LockstepRunner(8)])
+def test_memory_files_and_threads_stay_as_they_are(
+    tiny_corpus: Path, tmp_path: Path, runner: Runner
+) -> None:
+    jobs = sized(600, 10_000)
+    what = collection(tiny_corpus, "model", jobs=jobs)
+    held: list[Holdings] = []
+
+    def look(progress: Progress) -> None:
+        if progress.played in (jobs // 3, jobs - 20):
+            held.append(holdings())
+
+    collect(what, tmp_path, partial(open_player, what), runner, on_progress=look)
+    warm, end = held
+    print(f"{(end.memory - warm.memory) / 1e6:+.2f} MB over {jobs - jobs // 3} episodes")
+    assert end.memory - warm.memory < 5e6
+    assert (end.files, end.threads) == (warm.files, warm.threads)

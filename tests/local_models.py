@@ -23,7 +23,7 @@ CONFIG = TinyConfig(vocabulary=512, width=32, layers=2, heads=2)
 
 def conversations(count: int) -> list[dict[str, Any]]:
     """What was recorded in the first dialogues of the sample corpus, as rows."""
-    env = make_env(split="train")
+    env: Any = make_env(split="train")
     ids = env.unwrapped.split.dialogue_ids()[:count]
     return [_conversation(env, dialogue_id) for dialogue_id in ids]
 
@@ -62,5 +62,5 @@ def write_model(folder: Path, config: TinyConfig = CONFIG) -> Path:
 
 def load(folder: Path) -> LoadedModel:
     """Load a model without a client."""
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    return LoadedModel(model, AutoTokenizer.from_pretrained(folder), folder.name)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    return LoadedModel(model.eval(), AutoTokenizer.from_pretrained(folder), folder.name)

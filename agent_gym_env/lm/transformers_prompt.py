@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import jinja2
 import msgspec
 
 from agent_gym_env.errors import PermanentLMError
@@ -48,11 +49,12 @@ class ChatTokenizer:
             room: tokens that must stay free for the answer.
         """
         most = self.context - room
-        texts = [self._text(template_messages(request.messages), request) for request in requests]
-        prompts = self._ids(texts)
+        texts = [self._whole(request) for request in requests]
+        # One call for all: each has a price of its own.
+        prompts = iter(self._ids([text for text in texts if isinstance(text, str)]))
         return [
-            prompt if len(prompt) <= most else self._shortened(request, most)
-            for request, prompt in zip(requests, prompts, strict=True)
+            self._fitting(request, next(prompts), most) if isinstance(text, str) else text
+            for request, text in zip(requests, texts, strict=True)
         ]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -75,6 +77,17 @@ class ChatTokenizer:
         ]
         text = self._tokenizer.apply_chat_template(said, tokenize=False)
         return '<tool_call>\n{"name": "f", "arguments": {"a": "b"}}\n</tool_call>' in text
+
+    def _whole(self, request: Request) -> str | PermanentLMError:
+        try:
+            return self._text(template_messages(request.messages), request)
+        except jinja2.TemplateError as error:
+            return PermanentLMError(f"the model's chat template refuses the messages: {error}")
+
+    def _fitting(
+        self, request: Request, prompt: list[int], most: int
+    ) -> list[int] | PermanentLMError:
+        return prompt if len(prompt) <= most else self._shortened(request, most)
 
     def _shortened(self, request: Request, most: int) -> list[int] | PermanentLMError:
         messages = template_messages(request.messages)

@@ -28,7 +28,7 @@ from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import ToolCall
 from tests.local_models import load, write_model
 
-AWKWARD = {
+AWKWARD: dict[str, dict[str, Any]] = {
     "Bäume-Fällen": {"properties": {"größe": {"type": "string", "enum": ["groß", 'so "la la"']}}},
     "Ünïcode_1-查找": {
         "properties": {"城市": {"type": "string", "enum": ["東京", "a\\b", "</tool_call>", ""]}},
@@ -94,7 +94,8 @@ def plain_tokenizer() -> Any:
     )  # fmt: skip
     texts = ['a <b> <tool_call>\n{"name": "x", "arguments": {"y": "z"}}\n</tool_call> c'] * 50
     model.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=model, eos_token="<end>")
+    wrap: Any = PreTrainedTokenizerFast
+    return wrap(tokenizer_object=model, eos_token="<end>")
 
 
 def allowed(guide: CallGuide, vocabulary: int) -> list[int]:
@@ -177,7 +178,13 @@ def _check(call: ToolCall) -> None:
     properties = schema.get("properties", {})
     required = schema.get("required", [])
     assert set(required) <= call.arguments.keys() <= {*properties, *required}
-    kinds = {"string": str, "integer": int, "boolean": bool, "number": (int, float), "array": list}
+    kinds: dict[str, Any] = {
+        "string": str,
+        "integer": int,
+        "boolean": bool,
+        "number": (int, float),
+        "array": list,
+    }
     for name, value in call.arguments.items():
         of = properties.get(name, {})
         assert value in of.get("enum", [value])

@@ -23,6 +23,7 @@ from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.openai_server import make_app, serve
 from agent_gym_env.lm.scripted import ScriptedLM
+from tests.lm.clients import needs
 
 USER = {"role": "user", "content": "Hi"}
 KEY = "a-key-of-the-tests"
@@ -251,7 +252,7 @@ def _played(policy: Any, count: int) -> list[Any]:
     from agent_gym_env.assembly import make_env
     from agent_gym_env.rollout.play import play_all
 
-    env = make_env(split="dev", max_episode_steps=4)
+    env: Any = make_env(split="dev", max_episode_steps=4)
     ids = env.unwrapped.split.dialogue_ids()[:count]
     episodes = list(play_all(env, policy, ids))
     assert [episode.error for episode in episodes] == [None] * count
@@ -265,12 +266,11 @@ def _played(policy: Any, count: int) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("client", ["local", "litellm"])
+@pytest.mark.parametrize("client", ["local", pytest.param("litellm", marks=needs("litellm"))])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_served_model_plays_as_it_does_in_process(client: str, tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="the extra train is not installed")
     pytest.importorskip("llguidance", reason="the extra train is not installed")
-    if client == "litellm":
-        pytest.importorskip("litellm", reason="the extra llm is not installed")
     from agent_gym_env.lm.litellm_client import litellm_client
     from agent_gym_env.lm.transformers_client import TransformersClient
     from agent_gym_env.policies.llm import LLMPolicy

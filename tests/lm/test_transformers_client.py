@@ -10,6 +10,7 @@ pytest.importorskip("transformers", reason="the extra train is not installed")
 pytest.importorskip("llguidance", reason="the extra train is not installed")
 
 import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from agent_gym_env.errors import DataError, PermanentLMError
 from agent_gym_env.lm.base import Request, Response
@@ -88,6 +89,26 @@ def test_the_answer_is_what_transformers_itself_generates(
     prompt = ids["input_ids"].shape[1]
     assert answer.token_ids == tuple(generated[0, prompt:].tolist())
     assert answer.usage == Usage(prompt, 12)
+
+
+def test_a_model_that_looks_back_through_a_window_keeps_nothing(
+    loaded: LoadedModel, rows: list[dict[str, Any]]
+) -> None:
+    config = Qwen2Config.from_dict(
+        {
+            **loaded.model.config.to_dict(), "use_sliding_window": True, "sliding_window": 16,
+            "max_window_layers": 1, "layer_types": ["full_attention", "sliding_attention"],
+        }
+    )  # fmt: skip
+    model: Any = Qwen2ForCausalLM(config)
+    model.load_state_dict(loaded.model.state_dict())
+    windowed = LoadedModel(model.eval(), loaded.tokenizer, "windowed")
+    asked = [request for row in rows for request in requests(row, max_tokens=6)[:2]]
+    client = TransformersClient(windowed)
+    together = [a.token_ids for a in answers(client, asked)]
+    alone = [a.token_ids for a in answers(TransformersClient(windowed, batch_size=1), asked)]
+    assert together == alone
+    assert client.counts.reused_tokens == 0
 
 
 def test_a_seed_repeats_its_draws_whatever_else_is_asked(

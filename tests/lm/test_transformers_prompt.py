@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import itertools
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,13 @@ def text(tokenizer: Any, request: Request, **limits: int) -> str:
 
 
 def test_arguments_are_objects_and_texts_are_never_null() -> None:
-    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": "b"}'}}
+    function = {"name": "f", "arguments": '{"a": "b"}'}
+    call = {"id": "1", "type": "function", "function": function}
     asked = {"role": "assistant", "content": None, "tool_calls": [call]}
     (message,) = template_messages([asked])
     assert message["content"] == ""
     assert message["tool_calls"][0]["function"] == {"name": "f", "arguments": {"a": "b"}}
-    assert call["function"]["arguments"] == '{"a": "b"}'
+    assert function["arguments"] == '{"a": "b"}'
 
 
 def test_what_is_no_json_stays_as_it_is() -> None:
@@ -108,6 +110,18 @@ def test_what_does_not_fit_at_all_is_refused_with_the_numbers(tokenizer: Any) ->
     (prompt,) = ChatTokenizer(tokenizer, 60).encode([request], 10)
     assert isinstance(prompt, PermanentLMError)
     assert "the model reads 50 beside its answer" in str(prompt)
+
+
+def test_what_the_template_refuses_does_not_spoil_the_others(tokenizer: Any) -> None:
+    picky = copy.copy(tokenizer)
+    picky.chat_template = (
+        "{% if messages[0].role == 'tool' %}{{ raise_exception('no tools first') }}{% endif %}a"
+    )
+    refused = Request([{"role": "tool", "content": "{}"}])
+    good, bad = ChatTokenizer(picky, 100).encode([Request([user("Hi")]), refused], 10)
+    assert isinstance(good, list)
+    assert isinstance(bad, PermanentLMError)
+    assert "no tools first" in str(bad)
 
 
 def test_a_tokenizer_without_a_template_is_refused(tokenizer: Any) -> None:

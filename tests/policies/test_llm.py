@@ -153,3 +153,12 @@ def test_a_model_that_does_what_was_recorded_earns_everything(native_tools: bool
         if info["target"] is not None:
             rewards.append(reward)
     assert rewards == [1.0] * len(rewards)
+
+
+def test_a_batch_sends_each_episode_s_seed_where_seeds_are_sent() -> None:
+    lm = ScriptedLM(["a"] * 6)
+    seen = [observation()] * 2
+    LLMPolicy(lm, send_seed=True).act_batch(seen, seeds=[3, None])
+    LLMPolicy(lm, send_seed=True).act_batch(seen)
+    LLMPolicy(lm).act_batch(seen, seeds=[3, 4])
+    assert [request.seed for request in lm.requests] == [3, None, None, None, None, None]

@@ -9,7 +9,7 @@ import msgspec
 
 from agent_gym_env.errors import AgentGymError
 from agent_gym_env.rollout.framing import Entry
-from agent_gym_env.rollout.job_player import Outcome
+from agent_gym_env.rollout.outcome import Outcome
 
 DEATHS_OF_A_JOB = 3
 """A job whose workers die so often has failed: it is what kills them."""

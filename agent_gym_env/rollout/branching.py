@@ -29,9 +29,21 @@ class State(NamedTuple):
     snapshot: dict[str, Any]
 
 
-def walk(
-    env: SGDEnv, path: Policy, *, dialogue_id: str, seed: int
-) -> tuple[list[State], str | None]:
+class Walk(NamedTuple):
+    """A way through a dialogue.
+
+    Attributes:
+        states: in which the policy had to act.
+        steps: that it took.
+        error: ``Class: message`` of the exception that ended the way, if one did.
+    """
+
+    states: list[State]
+    steps: list[StepRecord]
+    error: str | None = None
+
+
+def walk(env: SGDEnv, path: Policy, *, dialogue_id: str, seed: int) -> Walk:
     """Walk through a dialogue.
 
     Args:
@@ -39,23 +51,21 @@ def walk(
         path: the policy that walks.
         dialogue_id: the dialogue.
         seed: of the policy.
-
-    Returns:
-        Each state in which the policy had to act, and the error that ended its way, if one did.
     """
     observation, info = env.reset(seed=seed, options={"dialogue_id": dialogue_id})
     path.reset(seed=seed)
-    states: list[State] = []
+    way = Walk([], [])
     step, terminated = 0, False
     while not terminated:
         turn = info["turn"]
-        states.append(State(turn, step, observation, env.get_state()))
+        way.states.append(State(turn, step, observation, env.get_state()))
         action = ask(path, observation)
         if isinstance(action, Exception):
-            return states, said(action)
+            return way._replace(error=said(action))
         observation, _, terminated, _, info = env.step(action)
+        way.steps.append(step_record(env.replay, action, observation, info))
         step = step + 1 if info["turn"] == turn else 0
-    return states, None
+    return way
 
 
 def branch_game(env: SGDEnv, state: State, policy: str, seed: int) -> Game[Branch]:

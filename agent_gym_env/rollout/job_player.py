@@ -7,15 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
-import msgspec
 
-from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.policies.base import BatchPolicy, Policy
 from agent_gym_env.rollout.branches import Branch
 from agent_gym_env.rollout.branching import State, branch_game, branch_point, walk
 from agent_gym_env.rollout.collection import Collection, Job
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.framing import Entry
 from agent_gym_env.rollout.lockstep import (
     Opening,
     as_batch,
@@ -23,34 +20,16 @@ from agent_gym_env.rollout.lockstep import (
     in_order,
     play_together,
 )
-from agent_gym_env.rollout.play import drive, play
+from agent_gym_env.rollout.outcome import (
+    Outcome,
+    best_outcome,
+    branches_outcome,
+    failed_outcome,
+)
+from agent_gym_env.rollout.play import bare, drive, play
 from agent_gym_env.rollout.spending import spent_on
 
 Env = gym.Env[Any, Any]
-_encode = msgspec.json.Encoder().encode
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What a job came to: its place in the journal, and its records as JSON."""
-
-    entry: Entry
-    records: tuple[bytes, ...]
-
-
-class FailedWalk(msgspec.Struct, frozen=True):
-    """A dialogue through which the path's policy did not come.
-
-    Attributes:
-        dialogue_id: the dialogue.
-        policy: the one that failed.
-        seed: of that policy.
-        error: ``Class: message``.
-    """
-
-    dialogue_id: str
-    policy: str
-    seed: int
-    error: str
 
 
 class JobPlayer:
@@ -96,7 +75,7 @@ class JobPlayer:
         episodes = [
             play(self._env, policy, dialogue_id=job.dialogue_id, seed=seed) for seed in job.seeds
         ]
-        return _best(number, episodes)
+        return best_outcome(number, episodes)
 
     def play_together(self, numbers: Iterable[int], width: int) -> Iterator[Outcome]:
         """Play jobs, so many at once, with one question to the policy for all of them.
@@ -127,27 +106,24 @@ class JobPlayer:
             played[job][seed] = episode
             if len(played[job]) == len(job.seeds):
                 episodes = played.pop(job)
-                yield _best(job.number, [episodes[seed] for seed in job.seeds])
+                yield best_outcome(job.number, [episodes[seed] for seed in job.seeds])
 
     def _branch(self, job: Job) -> Outcome:
-        env = bare(self._env)
         (seed,) = job.seeds
-        states, error = walk(env, self._path, dialogue_id=job.dialogue_id, seed=seed)
-        if error is not None:
-            return _failed_walk(job, FailedWalk(job.dialogue_id, self._path.name, seed, error))
+        way = walk(bare(self._env), self._path, dialogue_id=job.dialogue_id, seed=seed)
+        if way.error is not None:
+            return failed_outcome(job, self._path.name, way.error, spent_on(way.steps))
         # The same seeds at each state: only what was said so far tells its branches apart.
         seeds = [(seed + more) % (1 << 32) for more in range(self._collection.branches)]
-        branches: list[list[Branch]] = [[] for _ in states]
+        branches: list[list[Branch]] = [[] for _ in way.states]
         for policy in self._policies:
-            for number, branch in self._branches(policy, states, seeds):
+            for number, branch in self._branches(policy, way.states, seeds):
                 branches[number].append(branch)
         points = [
-            branch_point(env, state, seed, each)
-            for state, each in zip(states, branches, strict=True)
+            branch_point(bare(self._env), state, seed, each)
+            for state, each in zip(way.states, branches, strict=True)
         ]
-        steps = (step for each in branches for branch in each for step in branch.steps)
-        entry = Entry(job.number, spending=spent_on(steps))
-        return Outcome(entry, tuple(map(_encode, points)))
+        return branches_outcome(job, points, way.steps)
 
     def _branches(
         self, policy: Policy, states: Sequence[State], seeds: Sequence[int]
@@ -171,49 +147,5 @@ class JobPlayer:
         return self._collection.job(number, self._dialogue_ids)
 
 
-def bare(env: Env) -> SGDEnv:
-    """Give the environment inside its wrappers.
-
-    Raises:
-        TypeError: it is another one than ``SGD-v0``.
-    """
-    inner = env.unwrapped
-    if not isinstance(inner, SGDEnv):
-        raise TypeError(f"expected SGD-v0, not {type(inner).__name__}")
-    return inner
-
-
 def _branch_opening(state: State, policy: str, seed: int) -> Opening[Branch]:
     return Opening(lambda env: branch_game(bare(env), state, policy, seed), seed)
-
-
-def _best(number: int, episodes: Sequence[Episode]) -> Outcome:
-    """Keep the episode with the best mean reward, the first of equals, of those that have ended."""
-    rewards = [_mean_reward(episode) for episode in episodes]
-    ended = [order for order, episode in enumerate(episodes) if episode.error is None]
-    best = max(ended, key=lambda order: _rank(rewards[order]), default=0)
-    steps = (step for episode in episodes for turn in episode.turns for step in turn.steps)
-    entry = Entry(
-        number,
-        candidates=tuple(rewards) if len(episodes) > 1 else (),
-        spending=spent_on(steps),
-        error_class=_class_of(episodes[best].error),
-    )
-    return Outcome(entry, (_encode(episodes[best]),))
-
-
-def _mean_reward(episode: Episode) -> float | None:
-    rewards = [turn.reward for turn in episode.turns if turn.reward is not None]
-    return sum(rewards) / len(rewards) if rewards else None
-
-
-def _rank(reward: float | None) -> float:
-    return -1.0 if reward is None else reward
-
-
-def _class_of(error: str | None) -> str | None:
-    return None if error is None else error.partition(":")[0]
-
-
-def _failed_walk(job: Job, walk: FailedWalk) -> Outcome:
-    return Outcome(Entry(job.number, error_class=_class_of(walk.error)), (_encode(walk),))

@@ -164,14 +164,23 @@ def episode_seed(seed: int, dialogue_id: str) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
+def bare(env: gym.Env[Any, Any]) -> SGDEnv:
+    """Give the environment inside its wrappers.
+
+    Raises:
+        TypeError: it is another one than ``SGD-v0``.
+    """
+    inner = env.unwrapped
+    if not isinstance(inner, SGDEnv):
+        raise TypeError(f"episodes are recorded of SGD-v0, not of {type(inner).__name__}")
+    return inner
+
+
 class _Record:
     """Gathers an episode turn by turn."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
-        base = env.unwrapped
-        if not isinstance(base, SGDEnv):
-            raise TypeError(f"episodes are recorded of SGD-v0, not of {type(base).__name__}")
-        self._env = base
+        self._env = bare(env)
         self._turns: list[TurnRecord] = []
         self._steps: list[StepRecord] = []
 

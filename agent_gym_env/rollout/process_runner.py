@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from agent_gym_env.rollout.assignments import Assignments
-from agent_gym_env.rollout.job_player import Outcome
+from agent_gym_env.rollout.outcome import Outcome
 from agent_gym_env.rollout.runners import OpenPlayer, Outcomes
 
 AHEAD = 4

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent_gym_env.extras import require
 from agent_gym_env.rollout.assignments import Assignments
-from agent_gym_env.rollout.job_player import Outcome
+from agent_gym_env.rollout.outcome import Outcome
 from agent_gym_env.rollout.runners import OpenPlayer, Outcomes
 
 AHEAD = 2

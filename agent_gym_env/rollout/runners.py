@@ -8,7 +8,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
-from agent_gym_env.rollout.job_player import JobPlayer, Outcome
+from agent_gym_env.rollout.job_player import JobPlayer
+from agent_gym_env.rollout.outcome import Outcome
 
 OpenPlayer = Callable[[], JobPlayer]
 """Makes a player; for other processes it must be importable, as a function of a module is."""

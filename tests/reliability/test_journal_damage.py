@@ -16,10 +16,10 @@ from agent_gym_env.errors import StorageError
 from agent_gym_env.rollout.collection import Collection
 from agent_gym_env.rollout.episode_file import read_episodes
 from agent_gym_env.rollout.framing import Entry
-from agent_gym_env.rollout.job_player import Outcome
 from agent_gym_env.rollout.journal import open_journal
 from agent_gym_env.rollout.journal_check import check_journal
 from agent_gym_env.rollout.manifest import Manifest
+from agent_gym_env.rollout.outcome import Outcome
 from agent_gym_env.rollout.runners import SerialRunner
 from tests.reliability.playing import sized
 from tests.rollout.collecting import collection, open_player, records

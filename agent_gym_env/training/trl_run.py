@@ -37,6 +37,7 @@ from transformers import (  # noqa: E402
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -221,6 +222,8 @@ class TRLRun:
             AgentGymError: the loss is no number any more.
             DataError: a checkpoint holds more than tensors and numbers.
         """
+        # It prints what is measured to the standard output, which is not the library's.
+        trainer.remove_callback(PrinterCallback)
         try:
             trainer.train(resume_from_checkpoint=self._checkpoint)
         except pickle.UnpicklingError as error:

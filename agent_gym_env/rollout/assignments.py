@@ -15,7 +15,7 @@ DEATHS_OF_A_JOB = 3
 """A job whose workers die so often has failed: it is what kills them."""
 
 DEATHS_BEFORE_WORK = 5
-"""After so many workers in a row that die before they can play, the run fails."""
+"""After so many workers that die before they can play, with none at work, the run fails."""
 
 
 class Assignments:
@@ -35,8 +35,8 @@ class Assignments:
         """Give a job; ``None`` if there is none left."""
         return self._again.popleft() if self._again else next(self._jobs, None)
 
-    def worker_is_ready(self) -> None:
-        """Note that workers can begin."""
+    def worker_spoke(self) -> None:
+        """Note that a worker is ready, or has played a job."""
         self._deaths_before_work = 0
 
     def worker_died(self, jobs: deque[int], reason: str, *, was_ready: bool) -> list[Outcome]:

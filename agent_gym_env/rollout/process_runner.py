@@ -80,9 +80,9 @@ class _Worker:
             return
         if isinstance(said, BaseException):
             raise said
+        self._assignments.worker_spoke()
         if said is None:
             self._is_ready = True
-            self._assignments.worker_is_ready()
         else:
             self._jobs.popleft()
             yield said

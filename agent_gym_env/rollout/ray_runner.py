@@ -92,10 +92,10 @@ class _Actor:
         except (errors.RayActorError, errors.ObjectLostError) as error:
             yield from self._replace(type(error).__name__)
             return
+        self._assignments.worker_spoke()
         self._refs.popleft()
         if said is None:
             self._is_ready = True
-            self._assignments.worker_is_ready()
         else:
             self._jobs.popleft()
             yield said

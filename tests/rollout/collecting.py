@@ -7,7 +7,7 @@ import os
 import signal
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import msgspec
 from agent_gym_env.assembly import choose_dialogues, make_env, make_policy
 from agent_gym_env.errors import BudgetExceeded, LMError, PermanentLMError
 from agent_gym_env.lm.base import Request, Response
-from agent_gym_env.lm.scripted import ScriptedLM
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.policies.llm import LLMPolicy
 from agent_gym_env.rollout.collection import Collection
@@ -80,7 +79,8 @@ def model_policy(
     asked = itertools.count()
 
     def reply(request: Request) -> Response | LMError:
-        time.sleep(delay_s)
+        if delay_s:
+            time.sleep(delay_s)
         last = request.messages[-1]["content"]
         if stops_after is not None and next(asked) >= stops_after:
             return BudgetExceeded("all is spent")
@@ -92,7 +92,28 @@ def model_policy(
         text = CALL if drawn % 3 == 0 else f"There is Sencha {drawn % 7}."
         return Response(text, usage=Usage(10, drawn % 5), cost_usd=0.5)
 
-    return LLMPolicy(ScriptedLM(reply), send_seed=True)
+    return LLMPolicy(_Model(reply), send_seed=True)
+
+
+class _Model:
+    """Answers by a function; unlike `ScriptedLM` it keeps nothing of what it was asked."""
+
+    name = "scripted"
+
+    def __init__(self, reply: Callable[[Request], Response | LMError]) -> None:
+        self._reply = reply
+
+    def complete(self, request: Request) -> Response:
+        answer = self._reply(request)
+        if isinstance(answer, LMError):
+            raise answer
+        return answer
+
+    def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
+        return [self._reply(request) for request in requests]
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
 
 def records(folder: Path, *, torn: bool = False) -> dict[tuple[int, int], dict[str, Any]]:

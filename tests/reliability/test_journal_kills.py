@@ -62,4 +62,4 @@ def test_a_collector_that_is_killed_loses_nothing_and_repeats_nothing(
         assert records(folder) == records(undisturbed)
         shutil.rmtree(folder)
         shutil.rmtree(undisturbed)
-    print(f"{kills} kills in {runs} runs, in {healed} of which lines had to be cut off")
+        print(f"{kills} kills in {runs} collections, in {healed} of them lines had to be cut off")

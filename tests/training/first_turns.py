@@ -52,8 +52,8 @@ def _pairs(split: str, episodes: int, worse: tuple[str, ...]) -> Iterator[Prefer
     policies = [make_policy(name, env) for name in ("oracle", *worse)]
     tally = Tally()
     for dialogue_id in choose_dialogues(env, episodes, seed=0):
-        states, _ = walk(env.unwrapped, policies[0], dialogue_id=dialogue_id, seed=0)
-        for state in (each for each in states if each.turn < TURNS):
+        way = walk(env.unwrapped, policies[0], dialogue_id=dialogue_id, seed=0)
+        for state in (each for each in way.states if each.turn < TURNS):
             branches = [
                 drive(branch_game(env.unwrapped, state, policy.name, 0), policy, 0)
                 for policy in policies

@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 # The extras that `make test` installs, and those that `make test-all` adds very large libraries to.
-EXTRAS ?= dev,dspy,gemini,local,sb3
+EXTRAS ?= dev,dspy,gemini,local,sb3,train,data,serve,ray
 ALL_EXTRAS ?= dev
 # Processes that run tests.
 JOBS ?= 2

@@ -10,12 +10,12 @@ AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class TinyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A decoder of Qwen2's architecture, and its tokenizer.
+    """A decoder of LFM2's architecture, and its tokenizer.
 
     Attributes:
         vocabulary: tokens, of which 256 are bytes.
         width: of the residual stream; a multiple of the heads.
-        layers: of the decoder.
+        layers: of the decoder, every second one of attention.
         heads: of attention.
         context: tokens of the longest conversation.
         result_characters: of a tool's result that the model reads; what is behind is cut off.
@@ -24,9 +24,9 @@ class TinyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     vocabulary: Annotated[int, msgspec.Meta(ge=300)] = 4096
-    width: AtLeastOne = 192
+    width: AtLeastOne = 128
     layers: AtLeastOne = 4
-    heads: AtLeastOne = 3
+    heads: AtLeastOne = 2
     context: AtLeastOne = 2048
     result_characters: AtLeastOne = 320
     tokenizer_rows: AtLeastOne = 2048

@@ -1,0 +1,127 @@
+"""What imitation, preference and play teach a model made from nothing: minutes of one core."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+pytest.importorskip("trl", reason="needs the extra 'train'")
+
+from agent_gym_env.assembly import rollout
+from agent_gym_env.evaluation.compare import compare
+from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.export import conversations, prompts, write_rows
+from agent_gym_env.rollout.selection import Tally
+from agent_gym_env.synthesis.corpus_synthesis import build_corpus
+from agent_gym_env.training.dpo import train_dpo
+from agent_gym_env.training.dpo_config import DPOConfig
+from agent_gym_env.training.grpo import train_grpo
+from agent_gym_env.training.grpo_config import GRPOConfig
+from agent_gym_env.training.sft import train_sft
+from agent_gym_env.training.sft_config import SFTConfig
+from agent_gym_env.training.tiny_config import TinyConfig
+from tests.training.chat_rows import read
+from tests.training.first_turns import pairs, write
+
+pytestmark = [
+    pytest.mark.usefixtures("datasets_cache"),
+    # TRL asks transformers for what that has renamed.
+    pytest.mark.filterwarnings("ignore:.*_checkpointing:FutureWarning"),
+]
+
+SOURCES = Path(__file__).parents[2] / "data/sources"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The sample corpus with twice as many dialogues to learn from, and the same held-out ones."""
+    folder = tmp_path_factory.mktemp("corpus")
+    shutil.copytree(SOURCES, folder / "sources")
+    recipes = json.loads((SOURCES / "splits.json").read_text())
+    recipes["train"]["dialogues"] = 400
+    (folder / "sources/splits.json").write_text(json.dumps(recipes))
+    build_corpus(folder / "sources", folder / "corpus")
+    return str(folder / "corpus")
+
+
+@pytest.fixture(scope="module")
+def imitator(tmp_path_factory: pytest.TempPathFactory, corpus: str) -> Path:
+    folder = tmp_path_factory.mktemp("sft")
+    tally = Tally()
+    write_rows(
+        folder / "rows.jsonl", conversations(played("oracle", corpus, "train"), tally), tally
+    )
+    config = SFTConfig(
+        model="tiny",
+        tiny=TinyConfig(vocabulary=1024, result_characters=120),
+        rows=(str(folder / "rows.jsonl"),),
+        learning_rate=4e-3,
+        batch_size=4,
+        epochs=2,
+    )
+    return train_sft(config, out=folder / "run")
+
+
+def played(policy: Any, corpus: str, split: str, episodes: int | None = None) -> list[Episode]:
+    settings: dict[str, Any] = {"corpus": corpus, "split": split, "reward": "balanced"}
+    return list(rollout(policy, episodes=episodes, batch=32, **settings))
+
+
+def played_on_dev(model: Path, corpus: str) -> list[Episode]:
+    return played({"name": "transformers", "path": str(model)}, corpus, "dev", 16)
+
+
+def test_imitation_earns_more_than_a_constant_on_held_out_dialogues(
+    imitator: Path, corpus: str
+) -> None:
+    constant = played("constant", corpus, "dev", 16)
+    assert compare(played_on_dev(imitator, corpus), constant).reward.verdict == "better"
+
+
+def test_preference_rises_on_held_out_pairs_and_play_does_not_get_worse(
+    tmp_path: Path, imitator: Path, corpus: str
+) -> None:
+    config = DPOConfig(
+        model=str(imitator),
+        rows=(write(tmp_path / "train.jsonl", pairs("train", 24)),),
+        held_out=(write(tmp_path / "dev.jsonl", pairs("dev", 6)),),
+        learning_rate=1e-4,
+        imitation=1.0,
+        max_steps=16,
+        eval_every=None,
+    )
+    tuned = train_dpo(config, out=tmp_path / "dpo")
+    found = msgspec.json.decode((tmp_path / "dpo/report.json").read_bytes())["held_out"]
+    assert found["margin_after"] > found["margin_before"]
+    assert found["reward_accuracy"] > 0.5
+    change = compare(played_on_dev(tuned, corpus), played_on_dev(imitator, corpus))
+    assert change.reward.verdict != "worse"
+
+
+def test_what_play_earns_rises(tmp_path: Path, imitator: Path, corpus: str) -> None:
+    tally = Tally()
+    write_rows(tmp_path / "all.jsonl", prompts(played("oracle", corpus, "train", 12), tally), tally)
+    openings = [row for row in read(tmp_path / "all.jsonl") if row["turn"] == 0][:4]
+    config = GRPOConfig(
+        model=str(imitator),
+        rows=(write(tmp_path / "rows.jsonl", openings),),
+        env={"corpus": corpus},
+        learning_rate=5e-4,
+        # All states in each step: what a step earns depends on the model alone.
+        batch_size=32,
+        gradient_accumulation=1,
+        generations=8,
+        max_new_tokens=48,
+        max_steps=16,
+        schedule="constant_with_warmup",
+        warmup=0.1,
+        log_every=1,
+    )
+    train_grpo(config, out=tmp_path / "grpo")
+    earned = [line["reward"] for line in read(tmp_path / "grpo/metrics.jsonl") if "reward" in line]
+    assert sum(earned[-3:]) / 3 > sum(earned[:3]) / 3 + 0.05

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 NEEDS = {
+    "distil_into_a_small_model": ("trl", "llguidance"),
     "minari_dataset": ("minari", "h5py"),
     "ppo_in_one_file": ("torch",),
     "train_with_rllib": ("ray", "tree"),  # RLlib comes with ray; what it needs does not

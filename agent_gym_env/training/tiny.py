@@ -94,19 +94,18 @@ def make_tokenizer(
         show_progress=False,
     )
     template = chat_template(config.result_characters)
-    bare = _wrapped(model, template, config)
+    bare = _wrapped(model, template)
     model.train_from_iterator(_texts(bare, conversations), trainer)
-    return _wrapped(model, template, config)
+    return _wrapped(model, template)
 
 
-def _wrapped(model: Tokenizer, template: str, config: TinyConfig) -> PreTrainedTokenizerFast:
+def _wrapped(model: Tokenizer, template: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=model,
         chat_template=template,
         eos_token=END_OF_TURN,
         pad_token=PADDING,
         padding_side="left",
-        model_max_length=config.context,
         clean_up_tokenization_spaces=False,
     )
 

@@ -39,11 +39,11 @@ SOURCES = Path(__file__).parents[2] / "data/sources"
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The sample corpus with twice as many dialogues to learn from, and the same held-out ones."""
+    """The sample corpus with more dialogues to learn from, and the same held-out ones."""
     folder = tmp_path_factory.mktemp("corpus")
     shutil.copytree(SOURCES, folder / "sources")
     recipes = json.loads((SOURCES / "splits.json").read_text())
-    recipes["train"]["dialogues"] = 400
+    recipes["train"]["dialogues"] = 1200
     (folder / "sources/splits.json").write_text(json.dumps(recipes))
     build_corpus(folder / "sources", folder / "corpus")
     return str(folder / "corpus")
@@ -62,7 +62,7 @@ def imitator(tmp_path_factory: pytest.TempPathFactory, corpus: str) -> Path:
         rows=(str(folder / "rows.jsonl"),),
         learning_rate=4e-3,
         batch_size=4,
-        epochs=2,
+        epochs=1,
     )
     return train_sft(config, out=folder / "run")
 

@@ -1,0 +1,37 @@
+"""From a teacher's episodes to a small model that plays. Needs: pip install 'agent-gym-env[train]'.
+
+A minute, so the model stays a beginner; docs/distillation.md has the same path on real SGD.
+"""
+
+from pathlib import Path
+
+from agent_gym_env.assembly import collect, rollout
+from agent_gym_env.evaluation.evaluate import summarize
+from agent_gym_env.rollout.episode_file import read_episodes
+from agent_gym_env.rollout.export import conversations, write_rows
+from agent_gym_env.rollout.selection import Tally
+from agent_gym_env.training.sft import train_sft
+from agent_gym_env.training.sft_config import SFTConfig
+from agent_gym_env.training.tiny_config import TinyConfig
+
+# The same script goes on from here if it is stopped.
+collect("oracle", "runs/teacher", split="train", episodes=60)
+
+rows, tally = Path("data/sft.jsonl"), Tally()
+write_rows(rows, conversations(read_episodes(Path("runs/teacher")), tally, min_reward=0.9), tally)
+print(tally.written, "conversations to learn from")
+
+config = SFTConfig(
+    model="tiny",
+    tiny=TinyConfig(vocabulary=800, width=64, result_characters=80),
+    rows=(str(rows),),
+    learning_rate=5e-3,
+    batch_size=4,
+    max_steps=100,
+)
+model = train_sft(config, out=Path("runs/sft"))
+
+student = {"name": "transformers", "path": str(model), "max_new_tokens": 48}
+for policy in ("silent", student, "oracle"):
+    episodes = list(rollout(policy, split="dev", reward="balanced", episodes=4, batch=4))
+    print(episodes[0].policy, f"{summarize(episodes).reward.mean:.3f}")

@@ -43,7 +43,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("corpus")
     shutil.copytree(SOURCES, folder / "sources")
     recipes = json.loads((SOURCES / "splits.json").read_text())
-    recipes["train"]["dialogues"] = 1200
+    recipes["train"]["dialogues"] = 2000
     (folder / "sources/splits.json").write_text(json.dumps(recipes))
     build_corpus(folder / "sources", folder / "corpus")
     return str(folder / "corpus")
@@ -68,8 +68,8 @@ def imitator(tmp_path_factory: pytest.TempPathFactory, corpus: str) -> Path:
 
 
 def played(policy: Any, corpus: str, split: str, episodes: int | None = None) -> list[Episode]:
-    settings: dict[str, Any] = {"corpus": corpus, "split": split, "reward": "balanced"}
-    return list(rollout(policy, episodes=episodes, batch=32, **settings))
+    settings: dict[str, Any] = {"corpus": corpus, "split": split, "seen": "seen"}
+    return list(rollout(policy, episodes=episodes, batch=32, reward="balanced", **settings))
 
 
 def played_on_dev(model: Path, corpus: str) -> list[Episode]:

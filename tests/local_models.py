@@ -18,7 +18,7 @@ from agent_gym_env.lm.transformers_prompt import template_messages
 from agent_gym_env.training.tiny import make_tiny
 from agent_gym_env.training.tiny_config import TinyConfig
 
-CONFIG = TinyConfig(vocabulary=512, width=32, layers=2, heads=2)
+CONFIG = TinyConfig(vocabulary=512, width=32, layers=2, heads=2, convolutions=False)
 
 
 def conversations(count: int) -> list[dict[str, Any]]:

@@ -20,7 +20,10 @@ from tokenizers.trainers import BpeTrainer  # noqa: E402
 from transformers import (  # noqa: E402
     Lfm2Config,
     Lfm2ForCausalLM,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     set_seed,
 )
 
@@ -32,8 +35,6 @@ _ROLE_MARKS = tuple(f"<|im_start|>{role}\n" for role in ("tools", "user", "assis
 _SPECIAL = (PADDING, END_OF_TURN, *_ROLE_MARKS, "<tool_call>", "</tool_call>")
 
 _LAYERS = ("conv", "full_attention")
-"""In turn: a token's key tells what stood before it, so that attention finds where the same words
-stood, and copies on. Layers of attention alone learn that late."""
 
 Conversation = Mapping[str, Any]
 """A row with ``messages`` and ``tools``, as `agent_gym_env.rollout.chat_rows` writes it."""
@@ -55,28 +56,34 @@ def make_tiny(
     config = config or TinyConfig()
     tokenizer = make_tokenizer(conversations, config)
     set_seed(config.seed)
-    model = Lfm2ForCausalLM(
-        Lfm2Config(
-            vocab_size=len(tokenizer),
-            hidden_size=config.width,
-            intermediate_size=config.width * 8 // 3 // 32 * 32,
-            block_auto_adjust_ff_dim=False,
-            num_hidden_layers=config.layers,
-            layer_types=[_LAYERS[number % 2] for number in range(config.layers)],
-            num_attention_heads=config.heads,
-            num_key_value_heads=config.heads,
-            max_position_embeddings=config.context,
-            tie_word_embeddings=True,
-            # The usual 0.02 suits a width of thousands.
-            initializer_range=config.width**-0.5,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    model = _decoder(config, tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return int(model.num_parameters())
+
+
+def _decoder(config: TinyConfig, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    common: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": config.width,
+        "intermediate_size": config.width * 8 // 3 // 32 * 32,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.heads,
+        "max_position_embeddings": config.context,
+        "tie_word_embeddings": True,
+        # The usual 0.02 suits a width of thousands.
+        "initializer_range": config.width**-0.5,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    if not config.convolutions:
+        return Qwen2ForCausalLM(Qwen2Config(**common))
+    # A token's key then tells what stood before it, so that attention finds where the same words
+    # stood, and copies on. The last layer is one of attention.
+    layers = [_LAYERS[(config.layers - place) % 2] for place in range(config.layers)]
+    return Lfm2ForCausalLM(Lfm2Config(layer_types=layers, block_auto_adjust_ff_dim=False, **common))
 
 
 def make_tokenizer(

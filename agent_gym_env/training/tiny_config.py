@@ -10,12 +10,15 @@ AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class TinyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A decoder of LFM2's architecture, and its tokenizer.
+    """A small decoder, and its tokenizer.
 
     Attributes:
         vocabulary: tokens, of which 256 are bytes.
         width: of the residual stream; a multiple of the heads.
-        layers: of the decoder, every second one of attention.
+        layers: of the decoder.
+        convolutions: whether every second layer is a short convolution (LFM2's architecture), which
+            learns sooner; else all are attention (Qwen2's), whose keys and values can be kept
+            between turns.
         heads: of attention.
         context: tokens of the longest conversation.
         result_characters: of a tool's result that the model reads; what is behind is cut off.
@@ -26,6 +29,7 @@ class TinyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     vocabulary: Annotated[int, msgspec.Meta(ge=300)] = 4096
     width: AtLeastOne = 128
     layers: AtLeastOne = 4
+    convolutions: bool = True
     heads: AtLeastOne = 2
     context: AtLeastOne = 2048
     result_characters: AtLeastOne = 320

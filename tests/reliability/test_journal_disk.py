@@ -109,7 +109,7 @@ def test_a_kill_at_each_call_of_the_system_is_gone_on_from(
     collect_here(what, undisturbed)
     kills = dict.fromkeys(CALLS, 0)
     for call in CALLS:
-        number = sized(3, 1)
+        number = sized(2, 1)
         while killed_at(call, number, what, folder := tmp_path / f"{call}-{number}"):
             assert_it_goes_on(what, folder, undisturbed)
             kills[call] += 1

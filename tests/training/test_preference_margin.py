@@ -32,7 +32,7 @@ def test_margins_before_and_after_by_hand() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_log_probabilities_are_the_models_loss(tmp_path: Path, batch_size: int) -> None:
-    small = TinyConfig(vocabulary=400, width=32, layers=1, heads=2)
+    small = TinyConfig(vocabulary=400, width=32, layers=1, heads=2, convolutions=False)
     make_tiny(tmp_path, msgspec.to_builtins(conversations("train", 2)), small)
     model: Any = AutoModelForCausalLM.from_pretrained(tmp_path)
     pairs = Dataset.from_dict(

@@ -31,7 +31,15 @@ pytestmark = [
 ]
 
 Train = Callable[..., Path]
-SMALL = TinyConfig(vocabulary=500, width=32, layers=1, heads=2, context=512, result_characters=60)
+SMALL = TinyConfig(
+    vocabulary=500,
+    width=32,
+    layers=1,
+    heads=2,
+    convolutions=False,
+    context=512,
+    result_characters=60,
+)
 
 
 @pytest.fixture(scope="module")

@@ -63,9 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fresh(stack: contextlib.ExitStack, width: int, layers: int) -> Path:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agent-gym-bench-")))
     heads = max(1, width // 32)
-    return write_model(
-        folder / "tiny", TinyConfig(vocabulary=2048, width=width, layers=layers, heads=heads)
+    # Of attention alone: with convolutions nothing could be kept.
+    config = TinyConfig(
+        vocabulary=2048, width=width, layers=layers, heads=heads, convolutions=False
     )
+    return write_model(folder / "tiny", config)
 
 
 def _turns(dialogues: int, steps: int, tokens: int) -> list[Turn]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -67,11 +68,13 @@ def test_a_full_file_system_ends_the_command_with_5_and_it_goes_on(tmp_path: Pat
     if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode:
         pytest.skip("no file system may be mounted here")
     main = "import sys; from agent_gym_env.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    command = f"{sys.executable} -c '{main}' rollout --policy oracle --out {tmp_path}"
+    folder = shlex.quote(str(tmp_path))
+    python = shlex.join([sys.executable, "-c", main])
+    command = f"{python} rollout --policy oracle --out {folder}"
     script = f"""
-        mount -t tmpfs -o size=1m small {tmp_path}
+        mount -t tmpfs -o size=1m small {folder}
         {command}; echo "code $?"
-        mount -o remount,size=20m {tmp_path}
+        mount -o remount,size=20m {folder}
         {command} && {command} --check
     """
     done = subprocess.run(

@@ -12,7 +12,6 @@ import gymnasium as gym
 import numpy as np
 
 from agent_gym_env.encoders.candidates import CandidateSource
-from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.lm.base import LanguageModel
 from agent_gym_env.policies.base import BatchPolicy, Policy
 from agent_gym_env.policies.constant import ConstantPolicy
@@ -30,6 +29,7 @@ from agent_gym_env.rollout.play import play_all
 from agent_gym_env.rollout.process_runner import ProcessRunner
 from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
+from agent_gym_env.training.hindsight import bare_env
 
 Env = gym.Env[Any, Any]
 
@@ -47,7 +47,7 @@ def make_env(*, max_episode_steps: int | None = None, **arguments: Any) -> Env:
 def _retrieval(env: Env, **options: Any) -> Policy:
     from agent_gym_env.policies.retrieval import RetrievalPolicy
 
-    corpus = _bare(env).corpus
+    corpus = bare_env(env).corpus
     return RetrievalPolicy(corpus.split("train"), **options)
 
 
@@ -97,7 +97,7 @@ def _model_of(options: dict[str, Any]) -> LanguageModel:
 
 
 def _date_of(env: Env) -> str:
-    bare = _bare(env)
+    bare = bare_env(env)
     return bare.split.task(int(bare.selected[0])).date
 
 
@@ -153,7 +153,7 @@ def make_candidates(env: Env, *, lessons: int = 8000, indexed: int = 5000) -> Ca
     from agent_gym_env.retrieval.candidates import CandidateGenerator
     from agent_gym_env.retrieval.learning import recall
 
-    train = _bare(env).corpus.split("train")
+    train = bare_env(env).corpus.split("train")
     return CandidateGenerator(recall(train, lessons=lessons, indexed=indexed))
 
 
@@ -164,7 +164,7 @@ def reward_of(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> Rew
         config: as ``reward`` in `SGDEnv`.
         **arguments: as in `make_env`.
     """
-    return _bare(make_env(reward=config, **arguments)).world.reward
+    return bare_env(make_env(reward=config, **arguments)).world.reward
 
 
 def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
@@ -175,7 +175,7 @@ def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
         episodes: how many; all where there are not so many, or for ``None``.
         seed: of the draw: the same for every policy, so that they can be compared in pairs.
     """
-    bare = _bare(env)
+    bare = bare_env(env)
     ids = bare.split.dialogue_ids()
     selected = np.asarray(bare.selected)
     if episodes is not None and episodes < len(selected):
@@ -269,7 +269,7 @@ def collect(
     collection = Collection(
         policies=tuple(policies),
         world=arguments,
-        corpus=_bare(env).split.fingerprint,
+        corpus=bare_env(env).split.fingerprint,
         jobs=dialogues * (best_of if keep_all else 1),
         seed=seed,
         best_of=best_of,
@@ -353,10 +353,3 @@ def _with_model(policy: dict[str, Any]) -> dict[str, Any]:
         return policy
     options = dict(policy)
     return {"lm": _model_of(options), **options}
-
-
-def _bare(env: Env) -> SGDEnv:
-    bare = env.unwrapped
-    if not isinstance(bare, SGDEnv):
-        raise TypeError(f"expected SGD-v0, not {type(bare).__name__}")
-    return bare

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.episode import StepRecord
-from agent_gym_env.rollout.record_lines import record_lines
+from agent_gym_env.rollout.record_lines import read_record, record_lines
 
 BRANCH_FORMAT = 1
 
@@ -86,17 +85,4 @@ def read_branches(path: Path) -> Iterator[BranchPoint]:
         StorageError: a line of a collector's is not as it was written, or some are missing.
     """
     for place, line in record_lines(path, "branches"):
-        yield _branch_point(line, place)
-
-
-def _branch_point(line: bytes, place: str) -> BranchPoint:
-    try:
-        point = _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"this line is no branch point: {error}", file=place) from error
-    if point.format != BRANCH_FORMAT:
-        raise DataError(
-            f"the branch point's format is {point.format}; this version reads {BRANCH_FORMAT}",
-            file=place,
-        )
-    return point
+        yield read_record(_decode, line, place, kind="branch point", version=BRANCH_FORMAT)

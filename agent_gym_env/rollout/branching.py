@@ -9,7 +9,7 @@ from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.rollout.branches import Branch, BranchPoint
 from agent_gym_env.rollout.episode import StepRecord
-from agent_gym_env.rollout.play import Game, ask, said, step_record
+from agent_gym_env.rollout.play import Game, ask, origin, said, step_record
 from agent_gym_env.types import Observation
 
 
@@ -99,17 +99,8 @@ def branch_point(env: SGDEnv, state: State, seed: int, branches: Sequence[Branch
         seed: of the way to the state.
         branches: what followed.
     """
-    split, task = env.split, env.replay.task
-    seen = split.seen_services
     return BranchPoint(
-        dialogue_id=task.dialogue_id,
-        split=split.name,
-        corpus=split.fingerprint,
-        schema_variant=split.schema_variant,
-        services=task.services,
-        seen_services=None if seen is None else tuple(s for s in task.services if s in seen),
-        date=task.date,
-        reward=env.world.reward.name,
+        **origin(env),
         turn=state.turn,
         step=state.step,
         seed=seed,

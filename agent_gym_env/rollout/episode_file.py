@@ -8,9 +8,8 @@ from pathlib import Path
 import msgspec
 
 from agent_gym_env.corpus.disk import written_whole
-from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode
-from agent_gym_env.rollout.record_lines import record_lines
+from agent_gym_env.rollout.record_lines import read_record, record_lines
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Episode).decode
@@ -39,17 +38,4 @@ def read_episodes(path: Path) -> Iterator[Episode]:
         StorageError: a line of a collector's is not as it was written, or some are missing.
     """
     for place, line in record_lines(path, "episodes"):
-        yield _episode(line, place)
-
-
-def _episode(line: bytes, place: str) -> Episode:
-    try:
-        episode = _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"this line is no episode: {error}", file=place) from error
-    if episode.format != EPISODE_FORMAT:
-        raise DataError(
-            f"the episode's format is {episode.format}; this version reads {EPISODE_FORMAT}",
-            file=place,
-        )
-    return episode
+        yield read_record(_decode, line, place, kind="episode", version=EPISODE_FORMAT)

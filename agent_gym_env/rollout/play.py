@@ -209,22 +209,28 @@ class _Record:
             self.begin_turn(observation)
 
     def episode(self, **outcome: Any) -> Episode:
-        env = self._env
-        task, split = env.replay.task, env.split
-        seen = split.seen_services
         return Episode(
-            dialogue_id=task.dialogue_id,
-            split=split.name,
-            corpus=split.fingerprint,
-            schema_variant=split.schema_variant,
-            services=task.services,
-            seen_services=None if seen is None else tuple(s for s in task.services if s in seen),
-            date=task.date,
-            reward=env.world.reward.name,
+            **origin(self._env),
             tools=self._tools,
             turns=tuple(self._turns),
             **outcome,
         )
+
+
+def origin(env: SGDEnv) -> dict[str, Any]:
+    """Give what every record tells of the dialogue under way and of where it comes from."""
+    task, split = env.replay.task, env.split
+    seen = split.seen_services
+    return {
+        "dialogue_id": task.dialogue_id,
+        "split": split.name,
+        "corpus": split.fingerprint,
+        "schema_variant": split.schema_variant,
+        "services": task.services,
+        "seen_services": None if seen is None else tuple(s for s in task.services if s in seen),
+        "date": task.date,
+        "reward": env.world.reward.name,
+    }
 
 
 def step_record(

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
 
 from agent_gym_env.errors import DataError, StorageError
 from agent_gym_env.rollout.framing import is_framed, is_whole
 from agent_gym_env.rollout.manifest import MANIFEST, Kind, read_manifest, shard_paths
+
+
+class _Versioned(Protocol):
+    @property
+    def format(self) -> int: ...
+
+
+_Record = TypeVar("_Record", bound=_Versioned)
 
 
 def record_lines(path: Path, kind: Kind) -> Iterator[tuple[str, bytes]]:
@@ -30,6 +41,32 @@ def record_lines(path: Path, kind: Kind) -> Iterator[tuple[str, bytes]]:
             yield from _file_lines(path)
     except OSError as error:
         raise DataError(f"cannot read {kind}: {error.strerror}", file=str(path)) from error
+
+
+def read_record(
+    decode: Callable[[bytes], _Record], line: bytes, place: str, *, kind: str, version: int
+) -> _Record:
+    """Read the record of a line.
+
+    Args:
+        decode: makes the record of JSON.
+        line: as it lies in the file.
+        place: of the line.
+        kind: what the record is called.
+        version: of its shape, that is read here.
+
+    Raises:
+        DataError: the line is no such record of this version's format.
+    """
+    try:
+        record = decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"this line is no {kind}: {error}", file=place) from error
+    if record.format != version:
+        raise DataError(
+            f"the {kind}'s format is {record.format}; this version reads {version}", file=place
+        )
+    return record
 
 
 def shard_lines(path: Path, *, is_last: bool) -> Iterator[tuple[str, bytes]]:

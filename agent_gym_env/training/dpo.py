@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 from agent_gym_env.training.chat_dataset import chat_dataset
@@ -84,8 +83,7 @@ def train_dpo(
         long=(len(apart) - len(trainer.train_dataset)) / len(rows),
         held_out=compare_preferences(before, after, beta=config.beta) if len(before) else None,
     )
-    with written_whole(out / "report.json") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(report)))
+    run.report(report)
     return path
 
 
@@ -117,19 +115,12 @@ def _trainer(config: DPOConfig, run: TRLRun, pairs: Any) -> Any:
         callbacks=run.callbacks(),
     )
     # TRL would cut off the ends, which are what a pair is about.
-    room = {"room": config.max_length}
-    trainer.train_dataset = trainer.train_dataset.filter(_fits, fn_kwargs=room)
-    if not len(trainer.train_dataset):
-        problem = f"no pair has at most max_length={config.max_length} tokens"
-        raise DataError(problem, file=config.rows[0])
-    if trainer.eval_dataset is not None:
-        trainer.eval_dataset = trainer.eval_dataset.filter(_fits, fn_kwargs=room)
+    run.leave_out_long(trainer, _tokens, "pair")
     return trainer
 
 
-def _fits(row: Mapping[str, Any], room: int) -> bool:
-    longer = max(len(row["chosen_ids"]), len(row["rejected_ids"]))
-    return len(row["prompt_ids"]) + longer <= room
+def _tokens(row: Mapping[str, Any]) -> int:
+    return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
 
 
 def _held_out(trainer: Any) -> LogProbabilities:

@@ -10,7 +10,6 @@ import gymnasium as gym
 import msgspec
 import numpy as np
 
-from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.envs.replay import World
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
@@ -98,8 +97,7 @@ def train_grpo(
         if held_out
         else None,
     )
-    with written_whole(out / "report.json") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(report)))
+    run.report(report)
     return path
 
 

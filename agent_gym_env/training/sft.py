@@ -8,8 +8,6 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
-from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 from agent_gym_env.training.chat_dataset import chat_dataset
 from agent_gym_env.training.progress import OnProgress
@@ -83,8 +81,7 @@ def train_sft(
         long=1 - len(learned) / len(rows),
         held_out_loss=trainer.evaluate()["eval_loss"] if config.held_out else None,
     )
-    with written_whole(out / "report.json") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(report)))
+    run.report(report)
     return path
 
 
@@ -115,13 +112,7 @@ def _trainer(config: SFTConfig, run: TRLRun, rows: Any) -> Any:
         peft_config=peft_config(config.lora),
         callbacks=run.callbacks(),
     )
-    room = {"room": config.max_length}
-    trainer.train_dataset = trainer.train_dataset.filter(_fits, fn_kwargs=room)
-    if not len(trainer.train_dataset):
-        problem = f"no conversation has at most max_length={config.max_length} tokens"
-        raise DataError(problem, file=config.rows[0])
-    if trainer.eval_dataset is not None:
-        trainer.eval_dataset = trainer.eval_dataset.filter(_fits, fn_kwargs=room)
+    run.leave_out_long(trainer, _tokens, "conversation")
     return trainer
 
 
@@ -130,8 +121,8 @@ def _conversations(rows: Any) -> Any:
     return rows.select_columns(["messages", "tools"])
 
 
-def _fits(row: Mapping[str, Any], room: int) -> bool:
-    return len(row["input_ids"]) <= room
+def _tokens(row: Mapping[str, Any]) -> int:
+    return len(row["input_ids"])
 
 
 def _count_learned(labels: Sequence[int]) -> int:

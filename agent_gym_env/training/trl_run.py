@@ -15,6 +15,7 @@ import dataclasses
 import os
 import pickle
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -240,6 +241,35 @@ class TRLRun:
         unfinished.rename(self.model_folder)
         return self.model_folder
 
+    def report(self, report: msgspec.Struct) -> None:
+        """Write ``report.json``: what the run has made of its rows."""
+        self._write("report.json", report)
+
+    def leave_out_long(
+        self, trainer: Any, tokens: Callable[[Mapping[str, Any]], int], kind: str
+    ) -> None:
+        """Take the rows that have too many tokens from what a trainer has prepared.
+
+        Args:
+            trainer: would cut off their ends.
+            tokens: counts a row's.
+            kind: what a row is called.
+
+        Raises:
+            DataError: no row is left to train on.
+        """
+        bounds = {"tokens": tokens, "most": self._config.max_length}
+        trainer.train_dataset = trainer.train_dataset.filter(_fits, fn_kwargs=bounds)
+        if not len(trainer.train_dataset):
+            problem = f"no {kind} has at most max_length={self._config.max_length} tokens"
+            raise DataError(problem, file=self._config.rows[0])
+        if trainer.eval_dataset is not None:
+            trainer.eval_dataset = trainer.eval_dataset.filter(_fits, fn_kwargs=bounds)
+
+    def _write(self, name: str, value: Any) -> None:
+        with written_whole(self._out / name) as file:
+            file.write(msgspec.json.format(msgspec.json.encode(value)))
+
     def _begin(self, resume: bool) -> str | None:
         """Write down what is run, or see that it is what was run; give the last checkpoint."""
         path = self._out / "run.json"
@@ -251,8 +281,7 @@ class TRLRun:
         if path.exists():
             self._compare(path, settings, resume=resume)
             return last_complete(self._out / "checkpoints")
-        with written_whole(path) as file:
-            file.write(msgspec.json.format(msgspec.json.encode(settings)))
+        self._write("run.json", settings)
         return None
 
     def _compare(self, path: Path, settings: dict[str, Any], *, resume: bool) -> None:
@@ -277,6 +306,10 @@ def _hush() -> None:
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _fits(row: Mapping[str, Any], tokens: Callable[[Mapping[str, Any]], int], most: int) -> bool:
+    return tokens(row) <= most
 
 
 def _name(config: TrainingConfig) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
 
 _OBSERVATION = frozenset(("user", "tool_result", "messages", "tools"))
 _ACTION = frozenset(("text", "tool_calls"))
@@ -27,6 +28,23 @@ def require_text_and_calls(env: gym.Env[Any, Any], wrapper: str) -> None:
         TypeError: it is another one.
     """
     _require_leaves(env.action_space, _ACTION, wrapper, "action")
+
+
+def refuse_time_limit(env: gym.Env[Any, Any], wrapper: str) -> None:
+    """Refuse an environment with a `TimeLimit` in it, for wrappers that go back in a dialogue.
+
+    Raises:
+        TypeError: there is one, whose count would not go back.
+    """
+    inner = env
+    while isinstance(inner, gym.Wrapper):
+        if isinstance(inner, TimeLimit):
+            raise TypeError(
+                f"{wrapper} goes back to where a turn began, and the count of a TimeLimit inside "
+                f"it would not: make the environment without max_episode_steps and put the "
+                f"TimeLimit around {wrapper}"
+            )
+        inner = inner.env
 
 
 def require_string(space: spaces.Space[Any], wrapper: str, inside: str) -> None:

@@ -8,7 +8,12 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
-from agent_gym_env.wrappers.checks import require_conversation, require_positive
+from agent_gym_env.wrappers.checks import (
+    refuse_time_limit,
+    require_conversation,
+    require_positive,
+    require_text_and_calls,
+)
 
 Texts = dict[str, str]
 Info = dict[str, Any]
@@ -26,7 +31,8 @@ class TurnEpisodes(gym.Wrapper[Texts, Any, Texts, Any], RecordConstructorArgs):
     What is lost: what an action does to later turns earns nothing.
 
     Args:
-        env: ``SGD-v0``, or wrappers around it that leave observation and action alone.
+        env: ``SGD-v0``, or wrappers around it that leave observation and action alone and count
+            nothing: a `TimeLimit` goes outside.
         tries: how often each turn is played.
 
     Example:
@@ -43,6 +49,8 @@ class TurnEpisodes(gym.Wrapper[Texts, Any, Texts, Any], RecordConstructorArgs):
         RecordConstructorArgs.__init__(self, tries=tries)
         gym.Wrapper.__init__(self, env)
         require_conversation(env, "TurnEpisodes")
+        require_text_and_calls(env, "TurnEpisodes")
+        refuse_time_limit(env, "TurnEpisodes")
         require_positive("tries", tries)
         self.tries = tries
         self._left = 0
@@ -51,13 +59,13 @@ class TurnEpisodes(gym.Wrapper[Texts, Any, Texts, Any], RecordConstructorArgs):
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Texts, Info]:
         """Begin the turn again, or the next one; with a seed or options, another dialogue."""
+        following, self._next = self._next, None
         if seed is not None or options:
-            self._left, self._next = 0, None
+            self._left, following = 0, None
         if self._left:
             self._left -= 1
             return self._bare("set_state")(self._begin)  # type: ignore[no-any-return]
-        begun = self._next or self.env.reset(seed=seed, options=options)
-        self._next = None
+        begun = following or self.env.reset(seed=seed, options=options)
         self._left = self.tries - 1
         # Without the generator's state: nothing is drawn within a turn.
         self._begin = {**self._bare("get_state")(), "random": ""} if self._left else {}

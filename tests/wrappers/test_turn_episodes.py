@@ -6,10 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from gymnasium.wrappers import TimeLimit
 
+from agent_gym_env.wrappers.candidate_action import CandidateAction
 from agent_gym_env.wrappers.turn_episodes import TurnEpisodes
 from tests.corpora import FIND_TEA, TRAIN
 from tests.wrappers.conftest import Make
+from tests.wrappers.scripted_source import ScriptedSource
 
 TEA, BLACK, _ = (dialogue.dialogue_id for dialogue in TRAIN)
 FIND_GREEN = {
@@ -44,6 +47,17 @@ def test_each_turn_is_tried_and_the_last_try_counts(make: Make) -> None:
     env.step(say("Three."))
     observation, info = env.reset()
     assert (said(observation), info["turn"]) == (["Three."], 1)
+
+
+def test_a_try_that_was_given_up_leaves_nothing_of_the_one_before(make: Make) -> None:
+    env = TurnEpisodes(make(), tries=2)
+    env.reset(seed=0, options={"dialogue_id": TEA})
+    env.step(say("One."))
+    env.reset()
+    observation, info = env.reset()
+    bare: Any = env.unwrapped
+    assert (observation, info) == bare.set_state(bare.get_state())
+    assert (said(observation), info["turn"]) == ([], 0)
 
 
 def test_a_call_is_undone_with_its_try(make: Make) -> None:
@@ -85,6 +99,21 @@ def test_its_state_brings_back_the_tries(make: Make) -> None:
     for _ in range(6):
         assert env.reset() == other.reset()
         env.step(say("Well.")), other.step(say("Well."))
+
+
+def test_a_time_limit_goes_outside(make: Make) -> None:
+    with pytest.raises(TypeError, match="put the TimeLimit around TurnEpisodes"):
+        TurnEpisodes(make(max_episode_steps=5))
+    env = TimeLimit(TurnEpisodes(make(), tries=2), max_episode_steps=1)
+    env.reset(options={"dialogue_id": TEA})
+    for _ in range(3):
+        assert env.step(FIND_GREEN)[2:4] == (False, True)
+        env.reset()
+
+
+def test_the_choice_among_candidates_goes_outside(make: Make) -> None:
+    with pytest.raises(TypeError, match="TurnEpisodes wraps .* action space is a Dict .* Discrete"):
+        TurnEpisodes(CandidateAction(make(), ScriptedSource(), k=4))
 
 
 def test_there_is_at_least_one_try(make: Make) -> None:

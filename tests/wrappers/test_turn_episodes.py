@@ -112,7 +112,9 @@ def test_a_time_limit_goes_outside(make: Make) -> None:
 
 
 def test_the_choice_among_candidates_goes_outside(make: Make) -> None:
-    with pytest.raises(TypeError, match="TurnEpisodes wraps .* action space is a Dict .* Discrete"):
+    with pytest.raises(
+        TypeError, match=r"TurnEpisodes wraps .* action space is a Dict .* Discrete"
+    ):
         TurnEpisodes(CandidateAction(make(), ScriptedSource(), k=4))
 
 

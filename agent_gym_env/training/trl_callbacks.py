@@ -15,12 +15,14 @@ from agent_gym_env.training.progress import OnProgress
 
 require("transformers", extra="train")
 
+import torch  # noqa: E402
 from transformers import (  # noqa: E402
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import TRAINER_STATE_NAME  # noqa: E402
 
 _COMPLETE = "complete"
 """The file that a checkpoint gets last; one without it was cut off."""
@@ -57,7 +59,19 @@ def _step(line: bytes) -> float:
 
 
 class RefuseNonFinite(TrainerCallback):
-    """Ends a run whose loss is no number: nothing good comes of its weights any more."""
+    """Ends a run that has diverged: nothing good comes of its weights any more."""
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        """Look at the gradient.
+
+        Raises:
+            AgentGymError: it is no number.
+        """
+        gradients = [each.grad for each in given["model"].parameters() if each.grad is not None]
+        if not torch.nn.utils.get_total_norm(gradients).isfinite():
+            raise _diverged(f"the gradient is no number at step {state.global_step + 1}")
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
@@ -68,12 +82,24 @@ class RefuseNonFinite(TrainerCallback):
             AgentGymError: it is no number.
         """
         logs = given["logs"]
-        for name in ("loss", "grad_norm", "eval_loss"):
+        for name in ("loss", "train_loss", "eval_loss"):
             if not math.isfinite(logs.get(name, 0.0)):
-                raise AgentGymError(
-                    f"{name} is {logs[name]} at step {state.global_step}; try a smaller "
-                    "learning_rate"
-                )
+                raise _diverged(f"{name} is {logs[name]} at step {state.global_step}")
+
+
+def refuse_non_finite(model: torch.nn.Module) -> None:
+    """See that a model's weights are numbers.
+
+    Raises:
+        AgentGymError: one is none.
+    """
+    for name, weights in model.named_parameters():
+        if not weights.isfinite().all():
+            raise _diverged(f"a weight of {name} is no number after the last step")
+
+
+def _diverged(problem: str) -> AgentGymError:
+    return AgentGymError(f"{problem}; try a smaller learning_rate")
 
 
 class MarkComplete(TrainerCallback):
@@ -91,6 +117,12 @@ def last_complete(folder: Path) -> str | None:
     """Give the last checkpoint in a folder that is complete; ``None`` if there is none."""
     marked = [mark.parent for mark in folder.glob(f"checkpoint-*/{_COMPLETE}")]
     return str(max(marked, key=_steps_of)) if marked else None
+
+
+def is_at_end(checkpoint: str) -> bool:
+    """Whether no step is left to a run that goes on from a checkpoint."""
+    state = TrainerState.load_from_json(str(Path(checkpoint, TRAINER_STATE_NAME)))
+    return bool(state.global_step >= state.max_steps)
 
 
 def _steps_of(checkpoint: Path) -> int:

@@ -50,7 +50,9 @@ from agent_gym_env.training.trl_callbacks import (  # noqa: E402
     Metrics,
     Progress,
     RefuseNonFinite,
+    is_at_end,
     last_complete,
+    refuse_non_finite,
     tensorboard_events,
 )
 
@@ -163,7 +165,12 @@ class TRLRun:
         self._out = out
         self._tensorboard = tensorboard
         self._on_progress = on_progress
-        self._checkpoint = self._begin(resume)
+        self._settings = {
+            "method": _name(config),
+            "config": msgspec.to_builtins(config),
+            "rows": digest(config.rows),
+        }
+        self._checkpoint = self._begun(resume)
 
     @property
     def model_folder(self) -> Path:
@@ -220,17 +227,14 @@ class TRLRun:
             The folder of the trained model.
 
         Raises:
-            AgentGymError: the loss is no number any more.
+            AgentGymError: loss, gradient or weights are no numbers any more.
             DataError: a checkpoint holds more than tensors and numbers.
         """
-        # It prints what is measured to the standard output, which is not the library's.
-        trainer.remove_callback(PrinterCallback)
-        try:
-            trainer.train(resume_from_checkpoint=self._checkpoint)
-        except pickle.UnpicklingError as error:
-            problem = f"the checkpoint holds what is not loaded: {error}"
-            raise DataError(problem, file=self._checkpoint) from error
+        # Not before: a model or a row that cannot be read has begun nothing.
+        self._write("run.json", self._settings)
+        self._go_on(trainer)
         model = trainer.accelerator.unwrap_model(trainer.model)
+        refuse_non_finite(model)
         if self._config.lora is not None:
             model = model.merge_and_unload()
         unfinished = self.model_folder.with_name(".model.unfinished")
@@ -266,25 +270,33 @@ class TRLRun:
         if trainer.eval_dataset is not None:
             trainer.eval_dataset = trainer.eval_dataset.filter(_fits, fn_kwargs=bounds)
 
+    def _go_on(self, trainer: Trainer) -> None:
+        # It prints what is measured to the standard output, which is not the library's.
+        trainer.remove_callback(PrinterCallback)
+        try:
+            if self._checkpoint is not None and is_at_end(self._checkpoint):
+                # The trainer would take a step before it sees that none is left.
+                trainer.remove_callback(Metrics)
+                trainer._load_from_checkpoint(self._checkpoint)
+            else:
+                trainer.train(resume_from_checkpoint=self._checkpoint)
+        except pickle.UnpicklingError as error:
+            problem = f"the checkpoint holds what is not loaded: {error}"
+            raise DataError(problem, file=self._checkpoint) from error
+
     def _write(self, name: str, value: Any) -> None:
         with written_whole(self._out / name) as file:
             file.write(msgspec.json.format(msgspec.json.encode(value)))
 
-    def _begin(self, resume: bool) -> str | None:
-        """Write down what is run, or see that it is what was run; give the last checkpoint."""
+    def _begun(self, resume: bool) -> str | None:
+        """See that a run in the folder is this one; give its last checkpoint."""
         path = self._out / "run.json"
-        settings = {
-            "method": _name(self._config),
-            "config": msgspec.to_builtins(self._config),
-            "rows": digest(self._config.rows),
-        }
-        if path.exists():
-            self._compare(path, settings, resume=resume)
-            return last_complete(self._out / "checkpoints")
-        self._write("run.json", settings)
-        return None
+        if not path.exists():
+            return None
+        self._compare(path, resume=resume)
+        return last_complete(self._out / "checkpoints")
 
-    def _compare(self, path: Path, settings: dict[str, Any], *, resume: bool) -> None:
+    def _compare(self, path: Path, *, resume: bool) -> None:
         if not resume:
             raise StorageError(
                 f"{self._out} holds a run already: resume it, or name another folder"
@@ -294,7 +306,7 @@ class TRLRun:
         except (OSError, msgspec.DecodeError) as error:
             raise DataError(f"this is no run's configuration: {error}", file=str(path)) from error
         # As JSON, where there are no tuples.
-        now = msgspec.json.decode(msgspec.json.encode(settings))
+        now = msgspec.json.decode(msgspec.json.encode(self._settings))
         if begun != now:
             raise ResumeMismatchError(
                 f"{self._out} holds a run that differs in {', '.join(_differences(begun, now))}"

@@ -122,6 +122,19 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     assert len(losses(tmp_path / "b")) == 4
 
 
+@pytest.mark.parametrize(("configure", "train"), [(dpo, train_dpo), (grpo, train_grpo)])
+def test_a_finished_run_stays_as_it_is_however_often_it_is_resumed(
+    tmp_path: Path, folder: Path, configure: Any, train: Train
+) -> None:
+    # Not at the end of an epoch, where the trainer itself would stop.
+    config = configure(folder, max_steps=3)
+    names = ("model/model.safetensors", "metrics.jsonl", "report.json")
+    train(config, out=tmp_path)
+    before = [(tmp_path / name).read_bytes() for name in names]
+    train(config, out=tmp_path, resume=True)
+    assert [(tmp_path / name).read_bytes() for name in names] == before
+
+
 def test_a_checkpoint_that_was_cut_off_is_not_gone_on_from(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(StoppedError):
         train_dpo(dpo(folder), out=tmp_path / "run", on_progress=stop_after(3))
@@ -143,6 +156,12 @@ def test_another_run_in_the_folder_is_not_written_over(tmp_path: Path, folder: P
         train_grpo(grpo(folder), out=tmp_path, resume=True)
 
 
+def test_a_run_that_could_not_begin_leaves_its_folder_free(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        train_dpo(dpo(folder, model=str(tmp_path / "nowhere")), out=tmp_path / "run")
+    train_dpo(dpo(folder, max_steps=1), out=tmp_path / "run")
+
+
 def test_rows_that_have_changed_are_another_run(tmp_path: Path, folder: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_bytes((folder / "dpo.jsonl").read_bytes())
@@ -154,13 +173,19 @@ def test_rows_that_have_changed_are_another_run(tmp_path: Path, folder: Path) ->
         train_dpo(config, out=tmp_path / "run", resume=True)
 
 
-def test_weights_that_are_no_numbers_end_a_run(tmp_path: Path, folder: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(folder / "model")
-    torch.nn.init.constant_(model.model.norm.weight, float("nan"))
-    load_tokenizer(dpo(folder)).save_pretrained(tmp_path / "sick")
-    model.save_pretrained(tmp_path / "sick")
-    with pytest.raises(AgentGymError, match="loss is nan at step 1"):
-        train_dpo(dpo(folder, model=str(tmp_path / "sick")), out=tmp_path / "run")
+def test_a_run_that_has_diverged_ends_although_nothing_is_logged(
+    tmp_path: Path, folder: Path
+) -> None:
+    with pytest.raises(AgentGymError, match=r"gradient is no number at step [234]; try"):
+        train_dpo(dpo(folder, learning_rate=1e20, log_every=100), out=tmp_path)
+    assert not (tmp_path / "model").exists()
+
+
+def test_weights_that_the_last_step_ruined_are_not_saved(tmp_path: Path, folder: Path) -> None:
+    ruinous = dpo(folder, learning_rate=1e39, warmup=0.0, max_steps=1)
+    with pytest.raises(AgentGymError, match="is no number after the last step"):
+        train_dpo(ruinous, out=tmp_path)
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_model_is_not_unpickled(tmp_path: Path, folder: Path) -> None:

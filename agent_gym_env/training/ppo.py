@@ -39,9 +39,15 @@ from agent_gym_env.training.sb3_network import (  # noqa: E402
     CandidateActorCritic,
     MaskableCandidateActorCritic,
 )
-from agent_gym_env.training.unscored import SkipUnscoredSteps  # noqa: E402
+from agent_gym_env.training.unscored import (  # noqa: E402
+    NoteUnscoredSteps,
+    ScoredMaskableRolloutBuffer,
+    ScoredRolloutBuffer,
+)
 
-_CHECKPOINT = "checkpoint.npz"
+CHECKPOINT = "checkpoint.npz"
+"""Its name in the folder of a run."""
+
 _NAMES = {"initial": "untrained", "cloned": "cloned", "policy": "ppo"}
 """Of the policies in the stages of a run."""
 
@@ -79,7 +85,7 @@ def train_ppo(
     """
     if out is None and (resume or tensorboard):
         raise ValueError("resume and tensorboard need a folder: out=…")
-    checkpoint = out / _CHECKPOINT if out is not None and resume else None
+    checkpoint = out / CHECKPOINT if out is not None and resume else None
     if checkpoint is not None and not checkpoint.exists():
         raise DataError("there is no checkpoint to resume from", file=str(checkpoint))
     run = _Run(
@@ -144,6 +150,9 @@ class _Run:
             gae_lambda=config.gae_lambda,
             clip_range=config.clip_range,
             ent_coef=config.ent_coef,
+            rollout_buffer_class=(
+                ScoredMaskableRolloutBuffer if config.masked else ScoredRolloutBuffer
+            ),
             policy_kwargs={"shape": config.shape},
             seed=config.seed,
             device="cpu",
@@ -213,7 +222,7 @@ class _Run:
         # With a seed for each update, no generator of torch or numpy is part of a run's state.
         set_random_seed(_seed_of(config.seed, before))
         self._model.learn(
-            config.n_envs * config.n_steps, SkipUnscoredSteps(), reset_num_timesteps=False
+            config.n_envs * config.n_steps, NoteUnscoredSteps(), reset_num_timesteps=False
         )
         self._cpu_s += time.process_time() - begin
         is_last = self.steps >= config.total_timesteps
@@ -223,7 +232,7 @@ class _Run:
             is_last or _passed(before, self.steps, config.checkpoint_every)
         ):
             notes = _Notes(config, self._curve, self._cpu_s)
-            save_checkpoint(self._out / _CHECKPOINT, self._model, notes)
+            save_checkpoint(self._out / CHECKPOINT, self._model, notes)
         total = config.total_timesteps
         self._on_progress("ppo", min(self.steps, total), total)
 

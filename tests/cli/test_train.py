@@ -12,6 +12,9 @@ pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed"
 pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
 
 from agent_gym_env.cli.main import main
+from agent_gym_env.training import ppo
+from agent_gym_env.training.curve import read_curve
+from agent_gym_env.training.ppo import train_ppo
 from tests.training.small_run import SMALL
 
 
@@ -28,8 +31,17 @@ def test_it_leaves_policy_curve_and_report(
     names = {path.name for path in tmp_path.iterdir()}
     assert {"policy.npz", "curve.jsonl", "report.html", "checkpoint.npz", "tensorboard"} <= names
     said = capsys.readouterr().out
-    assert "4 dialogues of dev" in said
+    turns = read_curve(tmp_path / "curve.jsonl")[-1].reward.count
+    assert f"{turns} turns of dev" in said
     assert str(tmp_path / "policy.npz") in said
+
+
+def test_it_names_the_policy_that_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path, total_timesteps=0) == 0
+    assert f"policy: {tmp_path / 'cloned.npz'};" in capsys.readouterr().out
+    assert (tmp_path / "cloned.npz").exists()
 
 
 def test_the_policy_plays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,6 +66,29 @@ def test_it_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
 
 
+def test_a_run_that_was_stopped_can_be_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped_after(steps: int) -> None:
+        def stop(phase: str, done: int, total: int) -> None:
+            if phase == "ppo" and done >= steps:
+                raise KeyboardInterrupt
+
+        def train_stopped(*arguments: Any, **options: Any) -> Any:
+            return train_ppo(*arguments, **{**options, "on_progress": stop})
+
+        monkeypatch.setattr(ppo, "train_ppo", train_stopped)
+
+    stopped_after(64)
+    assert train(tmp_path, total_timesteps=192, checkpoint_every=128) == 1
+    assert "resume" not in capsys.readouterr().err
+    stopped_after(128)
+    assert train(tmp_path, total_timesteps=192, checkpoint_every=128) == 3
+    assert "stopped; the same command with --resume goes on" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert train(tmp_path, "--resume", total_timesteps=192, checkpoint_every=128) == 0
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
@@ -62,6 +97,17 @@ def test_it_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
         (["--config", '{"world": 3}'], 2, "Expected `object`, got `int` - at `$.world`"),
         (["--config", '{"stepz": 3}'], 2, "--config: Object contains unknown field `stepz`"),
         (["--corpus", "nowhere"], 4, "nowhere"),
+        (
+            ["--corpus", "nowhere", "--config", '{"world": {"env": {"tools_offered": "all"}}}'],
+            4,
+            "nowhere",
+        ),
+        (
+            ["--seed", "3", "--config", '{"seed": 5}'],
+            2,
+            "--seed and seed in --config set the same thing: give one of them",
+        ),
+        (["--plain", "--config", '{"masked": true}'], 2, "--plain and masked in --config"),
     ],
 )
 def test_what_is_wrong_is_said_and_has_its_exit_code(

@@ -103,7 +103,7 @@ def _rollout(options: argparse.Namespace) -> int:
         print_json(result)
     else:
         _print_result(result)
-    return 1 if result.failed else 0
+    return 1 if result.failed or result.failed_branches else 0
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -135,6 +135,8 @@ def _print_result(result: Progress) -> None:
 def _counts(found: Progress | JournalCheck) -> str:
     unit = "episodes" if found.kind == "episodes" else "dialogues with branches"
     failed = f", {found.failed} failed" if found.failed else ""
+    if found.failed_branches:
+        failed += f", {found.failed_branches} branches failed"
     return f"{found.done} of {found.jobs} {unit}{failed}"
 
 

@@ -25,6 +25,7 @@ class Progress(msgspec.Struct, frozen=True):
         jobs: how many were asked for.
         done: how many are there.
         failed: how many have failed.
+        failed_branches: how many branches of jobs that are done have failed.
         records: how many are there.
         spending: of all jobs, on this run and those before it.
         healed_bytes: of lines that kills had left unfinished.
@@ -37,6 +38,7 @@ class Progress(msgspec.Struct, frozen=True):
     jobs: int
     done: int
     failed: int
+    failed_branches: int
     records: int
     spending: Spending
     healed_bytes: int
@@ -112,6 +114,7 @@ def _progress(journal: Journal, played: int, begin: float) -> Progress:
         jobs=now.jobs,
         done=now.done,
         failed=now.failed,
+        failed_branches=now.failed_branches,
         records=now.records,
         spending=now.spending,
         healed_bytes=now.healed_bytes,

@@ -29,6 +29,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
         candidates: the mean reward of each episode that was played, of which this is the best.
         spending: on the whole job, in its first part; ``None`` where no model was asked.
         error_class: why the job failed.
+        failed_branches: how many of a job that has not failed did.
     """
 
     job: int
@@ -37,6 +38,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     candidates: tuple[float | None, ...] = ()
     spending: Spending | None = None
     error_class: str | None = None
+    failed_branches: int = 0
 
 
 _encode = msgspec.json.Encoder().encode

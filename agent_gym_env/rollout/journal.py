@@ -110,6 +110,7 @@ class Journal:
         self._status = found.status
         if retry_failed:
             self._status = found.status.replace(bytes([FAILED_JOB]), bytes([PENDING]))
+        self._failed_branches = found.failed_branches
         self._spending = found.spending
         self._healed_bytes = manifest.healed_bytes + found.torn_bytes
         self._shards = found.shards
@@ -128,6 +129,7 @@ class Journal:
             self._written,
             done=done,
             failed=failed,
+            failed_branches=self._failed_branches,
             is_complete=done + failed == self._written.jobs,
             records=sum(shard.records for shard in self._shards),
             spending=self._spending,
@@ -160,6 +162,7 @@ class Journal:
                 self._growing_shard().append(lines)
                 self._shards[-1] = self._shards[-1].grown(len(records), len(lines))
             self._status[entry.job] = DONE if entry.error_class is None else FAILED_JOB
+            self._failed_branches += entry.failed_branches
             self._spending += entry.spending or Spending()
             if time.monotonic() - self._synced_at >= _SYNC_EVERY_S:
                 self._sync()

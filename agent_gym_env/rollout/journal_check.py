@@ -23,6 +23,7 @@ class JournalCheck(msgspec.Struct, frozen=True):
         jobs: how many were asked for.
         done: how many are there.
         failed: how many have failed, and not succeeded since.
+        failed_branches: how many branches of jobs that are done have failed.
         records: how many are there.
         torn_bytes: of a last line that is not whole; going on with the run cuts it off.
         spending: on all jobs.
@@ -33,6 +34,7 @@ class JournalCheck(msgspec.Struct, frozen=True):
     jobs: int
     done: int
     failed: int
+    failed_branches: int
     records: int
     torn_bytes: int
     spending: Spending
@@ -57,6 +59,7 @@ def check_journal(folder: Path) -> JournalCheck:
         jobs=manifest.jobs,
         done=found.status.count(DONE),
         failed=found.status.count(FAILED_JOB),
+        failed_branches=found.failed_branches,
         records=sum(shard.records for shard in found.shards),
         torn_bytes=found.torn_bytes,
         spending=found.spending,

@@ -54,6 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         jobs: how many were asked for.
         done: how many have their records here.
         failed: how many have failed, and not succeeded since.
+        failed_branches: how many branches of jobs that are done have failed.
         is_complete: whether each job is done or has failed.
         records: lines in all shards.
         spending: of all jobs, failed ones too.
@@ -69,6 +70,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jobs: int
     done: int = 0
     failed: int = 0
+    failed_branches: int = 0
     is_complete: bool = False
     records: int = 0
     spending: Spending = Spending()

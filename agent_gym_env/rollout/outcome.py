@@ -73,7 +73,8 @@ def branches_outcome(job: Job, points: Sequence[BranchPoint], way: Sequence[Step
     errors = [(branch.policy, branch.error) for branch in branches if branch.error is not None]
     if len(errors) == len(branches):
         return failed_outcome(job, *errors[0], spending)
-    return Outcome(Entry(job.number, spending=spending), tuple(map(_encode, points)))
+    entry = Entry(job.number, spending=spending, failed_branches=len(errors))
+    return Outcome(entry, tuple(map(_encode, points)))
 
 
 def failed_outcome(job: Job, policy: str, error: str, spending: Spending | None) -> Outcome:

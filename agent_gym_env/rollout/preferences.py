@@ -86,7 +86,7 @@ def preference_rows(
     Args:
         point: two branches of it make a pair.
         rule: chooses the pairs.
-        tally: counts the pairs of branches that it leaves out.
+        tally: counts the pairs of branches that it leaves out, and the branches that failed.
         rules: of the system message; by default those that `LLMPolicy` plays by.
 
     Raises:
@@ -104,7 +104,10 @@ def _pairs(
     point: BranchPoint, prompt: Sequence[Message], rule: PairRule, tally: Tally
 ) -> Iterator[_Pair]:
     executed = sum(message["role"] == "tool" for message in prompt)
-    written = [(branch, turn_messages(branch.steps, executed)) for branch in point.branches]
+    closed = [branch for branch in point.branches if branch.error is None]
+    if len(closed) < len(point.branches):
+        tally.leave_out("failed", len(point.branches) - len(closed))
+    written = [(branch, turn_messages(branch.steps, executed)) for branch in closed]
     for one, other in combinations(written, 2):
         pair = _pair(one, other, rule)
         if isinstance(pair, str):

@@ -27,6 +27,7 @@ class Recovered:
     Attributes:
         status: of each job, a byte: `PENDING`, `DONE` or `FAILED_JOB`.
         shards: in order, the last one being the one that grows.
+        failed_branches: of all jobs that are done.
         spending: on all jobs.
         torn_bytes: of lines that a kill left unfinished.
 
@@ -37,6 +38,7 @@ class Recovered:
     def __init__(self, folder: Path, manifest: Manifest, *, heal: bool) -> None:
         self.status = bytearray(manifest.jobs)
         self.shards: list[Shard] = []
+        self.failed_branches = 0
         self.spending = Spending()
         self.torn_bytes = 0
         self._heal = heal
@@ -64,6 +66,7 @@ class Recovered:
 
     def _mark(self, entry: Entry, place: str, status: int) -> None:
         self.spending += entry.spending or Spending()
+        self.failed_branches += entry.failed_branches
         if not 0 <= entry.job < len(self.status):
             raise StorageError(f"{place}: job {entry.job} is not of this run's {len(self.status)}")
         if status == FAILED_JOB:

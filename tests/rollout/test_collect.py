@@ -14,6 +14,7 @@ from agent_gym_env.rollout.branches import read_branches
 from agent_gym_env.rollout.collect import Progress
 from agent_gym_env.rollout.collect import collect as run_collection
 from agent_gym_env.rollout.episode_file import read_episodes
+from agent_gym_env.rollout.journal_check import check_journal
 from agent_gym_env.rollout.runners import SerialRunner
 from agent_gym_env.rollout.spending import Spending
 from tests.rollout.collecting import collection, open_player
@@ -116,6 +117,19 @@ def test_branches_play_on_from_each_state_of_the_path(tiny_corpus: Path, tmp_pat
         assert second.seed == (first.seed or 0) + 1
     after_the_call = json.loads(points[1].messages)
     assert [message["role"] for message in after_the_call] == ["user", "assistant", "tool"]
+
+
+def test_branches_that_failed_are_counted_again_and_again(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    model = {"fails_on": "Do you sell black tea?"}
+    what = collection(tiny_corpus, "oracle", "model", jobs=3, branches=2, model=model)
+    go_on = partial(run_collection, what, tmp_path, partial(open_player, what), SerialRunner())
+    result = go_on()
+    branches = [branch for point in read_branches(tmp_path) for branch in point.branches]
+    assert (result.done, result.failed) == (3, 0)
+    assert result.failed_branches == sum(branch.error is not None for branch in branches) == 2
+    assert go_on().failed_branches == check_journal(tmp_path).failed_branches == 2
 
 
 @pytest.mark.parametrize("runner", ["processes", "ray"])

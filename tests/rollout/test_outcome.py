@@ -63,6 +63,7 @@ def test_branches_are_kept_if_one_has_ended_and_the_way_is_paid_for() -> None:
     outcome = branches_outcome(JOB, points, [UNPRICED])
     assert msgspec.json.decode(outcome.records[0], type=BranchPoint) == points[0]
     assert outcome.entry.spending == Spending(2, 3, 4, 0.25, unpriced=1)
+    assert (outcome.entry.failed_branches, outcome.entry.error_class) == (1, None)
 
 
 def test_where_all_branches_have_failed_so_has_the_job() -> None:

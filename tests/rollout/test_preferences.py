@@ -130,6 +130,14 @@ def test_a_ranking_needs_two_of_its_policies(policy: str, reason: str) -> None:
     assert pairs(found, BY_RANK) == ([], {reason: 1})
 
 
+def test_branches_that_failed_make_no_pair_and_are_counted() -> None:
+    at_once = Branch("llm", (), error="TransientLMError: gone")
+    after_a_call = structs.replace(branch(None, made=[call()]), error="TransientLMError: gone")
+    rows, left_out = pairs(point(at_once, branch(1.0, "A"), after_a_call, branch(0.0, "B")))
+    assert [row.chosen[0]["content"] for row in rows] == ["A"]
+    assert left_out == {"failed": 2}
+
+
 def test_a_branch_that_does_not_hold_together_is_told() -> None:
     broken = with_results(branch(1.0, made=[call()]), "[]")
     with pytest.raises(DataError, match="do not answer the calls"):

@@ -29,7 +29,7 @@ from agent_gym_env.rollout.manifest import (
     Shard,
     check_same_run,
     fingerprint,
-    read_manifest,
+    read_begun,
     shard_name,
     shard_paths,
     write_manifest,
@@ -83,7 +83,7 @@ def open_journal(
 
 
 def _same_run(folder: Path, kind: Kind, config: Mapping[str, Any]) -> Manifest | None:
-    manifest = read_manifest(folder)
+    manifest = read_begun(folder)
     if manifest is not None:
         check_same_run(manifest, config, folder)
     elif shard_paths(folder, kind):

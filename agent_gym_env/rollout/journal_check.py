@@ -9,7 +9,7 @@ import msgspec
 
 from agent_gym_env.errors import DataError, StorageError
 from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.manifest import MANIFEST, Kind, read_manifest
+from agent_gym_env.rollout.manifest import MANIFEST, Kind, read_manifest, refuse_losses
 from agent_gym_env.rollout.recovery import DONE, FAILED_JOB, Recovered
 from agent_gym_env.rollout.spending import Spending
 
@@ -45,12 +45,13 @@ def check_journal(folder: Path) -> JournalCheck:
 
     Raises:
         DataError: the folder is no journal, or a line is no episode.
-        StorageError: a line is not as it was written, or something is there twice.
+        StorageError: a line is not as it was written, or is missing, or something is there twice.
     """
     manifest = read_manifest(folder)
     if manifest is None:
         raise DataError(f"there is no {MANIFEST}, so this is no journal", file=str(folder))
     found = Recovered(folder, manifest, heal=False)
+    refuse_losses(folder, manifest, {shard.name: shard.records for shard in found.shards})
     if manifest.kind == "episodes":
         _check_once(folder)
     return JournalCheck(

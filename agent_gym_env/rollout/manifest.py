@@ -122,6 +122,18 @@ class _Versioned(msgspec.Struct):
     format: int
 
 
+def read_begun(folder: Path) -> Manifest | None:
+    """Read the manifest of a journal that holds, or has held, something; ``None`` for any other.
+
+    Raises:
+        StorageError: it is damaged, or of another version.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.shards or shard_paths(folder, manifest.kind):
+        return manifest
+    return manifest if (folder / FAILED).exists() else None
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Put a manifest in place, whole.
 
@@ -156,6 +168,26 @@ def shard_paths(folder: Path, kind: Kind) -> list[Path]:
     return [folder / name for name in expected]
 
 
+def refuse_losses(folder: Path, manifest: Manifest, lines: Mapping[str, int]) -> None:
+    """See that each shard has the lines that it had when the manifest was written.
+
+    Args:
+        folder: of the journal.
+        manifest: read before the shards, which may have grown since.
+        lines: how many each shard has, by its name.
+
+    Raises:
+        StorageError: one has fewer.
+    """
+    for shard in manifest.shards:
+        found = lines.get(shard.name, 0)
+        if found < shard.records:
+            raise StorageError(
+                f"{folder / shard.name} has {found} lines, and had {shard.records}. Restore it, or "
+                "give the same `agent-gym rollout` again, which collects what is missing"
+            )
+
+
 def check_same_run(manifest: Manifest, config: Mapping[str, Any], folder: Path) -> None:
     """Let only the configuration go on that a journal was begun with.
 
@@ -172,10 +204,10 @@ def check_same_run(manifest: Manifest, config: Mapping[str, Any], folder: Path) 
 
 
 def free_folder(folder: Path, config: Mapping[str, Any]) -> Path:
-    """Find the first of ``folder``, ``folder-2``, … that is empty or was begun with this one."""
+    """Find the first of ``folder``, ``folder-2``, … that holds nothing, or is of this one."""
     others = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
     for candidate in itertools.chain([folder], others):
-        manifest = read_manifest(candidate)
+        manifest = read_begun(candidate)
         if manifest is None or manifest.fingerprint == fingerprint(config):
             break
     return candidate

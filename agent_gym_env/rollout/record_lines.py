@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -10,7 +11,13 @@ import msgspec
 
 from agent_gym_env.errors import DataError, StorageError
 from agent_gym_env.rollout.framing import is_framed, is_whole
-from agent_gym_env.rollout.manifest import MANIFEST, Kind, read_manifest, shard_paths
+from agent_gym_env.rollout.manifest import (
+    MANIFEST,
+    Kind,
+    read_manifest,
+    refuse_losses,
+    shard_paths,
+)
 
 
 class _Versioned(Protocol):
@@ -100,16 +107,12 @@ def _journal_lines(folder: Path, kind: Kind) -> Iterator[tuple[str, bytes]]:
     if manifest.kind != kind:
         raise DataError(f"this journal holds {manifest.kind}, not {kind}", file=str(folder))
     shards = shard_paths(folder, kind)
-    count = 0
+    lines = Counter[str]()
     for shard in shards:
         for place_and_line in shard_lines(shard, is_last=shard == shards[-1]):
-            count += 1
+            lines[shard.name] += 1
             yield place_and_line
-    if manifest.is_complete and count != manifest.records:
-        raise StorageError(
-            f"{folder} holds {count} {kind}, but {manifest.records} when it was complete: the same "
-            "`agent-gym rollout` collects what is missing"
-        )
+    refuse_losses(folder, manifest, lines)
 
 
 def _file_lines(path: Path) -> Iterator[tuple[str, bytes]]:

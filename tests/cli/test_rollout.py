@@ -67,6 +67,14 @@ def test_another_configuration_is_refused(command: list[str], capsys: Capture) -
     assert "out-2: 3 of 3 episodes" in capsys.readouterr().out
 
 
+def test_a_policy_that_is_none_leaves_the_folder_to_one_that_is(
+    command: list[str], capsys: Capture
+) -> None:
+    assert main([*command, "--policy", "nosuch"]) == 2
+    assert "policy must be one of" in capsys.readouterr().err
+    assert main([*command, "--policy", "oracle"]) == 0
+
+
 def test_a_folder_in_use_is_refused(command: list[str], tmp_path: Path, capsys: Capture) -> None:
     with locked(tmp_path / "out" / "journal.lock", wait_s=0):
         assert main([*command, "--policy", "oracle"]) == 5

@@ -6,7 +6,8 @@ import json
 import multiprocessing
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,28 @@ def test_another_configuration_is_refused_and_says_what_differs(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_run_that_failed_before_its_first_job_leaves_the_folder_free(tmp_path: Path) -> None:
+    with open_journal(tmp_path, "episodes", CONFIG | {"policies": [{"name": "nosuch"}]}, 6):
+        pass
+    assert free_folder(tmp_path, CONFIG) == tmp_path
+    assert fill(tmp_path).done == 6
+    read = read_manifest(tmp_path)
+    assert read is not None
+    assert (read.kind, read.config) == ("branches", CONFIG)
+
+
+@pytest.mark.parametrize("begin", [partial(fill, jobs=[0]), partial(fail, job=0)])
+def test_one_job_done_or_failed_keeps_the_folder(
+    tmp_path: Path, begin: Callable[[Path], Manifest]
+) -> None:
+    begin(tmp_path)
+    with (
+        pytest.raises(ResumeMismatchError, match="seed is 0 there"),
+        open_journal(tmp_path, "branches", CONFIG | {"seed": 1}, 6),
+    ):
+        pass
+
+
 def test_a_new_run_takes_the_first_folder_that_is_free_or_its_own(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert free_folder(out, CONFIG) == out
@@ -187,8 +210,8 @@ def test_a_new_run_takes_the_first_folder_that_is_free_or_its_own(tmp_path: Path
     assert free_folder(out, CONFIG) == out
     other = CONFIG | {"seed": 1}
     assert free_folder(out, other) == tmp_path / "out-2"
-    with open_journal(tmp_path / "out-2", "branches", other, 6):
-        pass
+    with open_journal(tmp_path / "out-2", "branches", other, 6) as journal:
+        append(journal, 0)
     assert free_folder(out, other) == tmp_path / "out-2"
     assert free_folder(out, CONFIG | {"seed": 2}) == tmp_path / "out-3"
 
@@ -201,14 +224,27 @@ def test_a_journal_is_read_while_it_grows(tmp_path: Path) -> None:
     assert check_journal(tmp_path).torn_bytes == 12
 
 
-def test_a_complete_journal_that_was_cut_is_not_read_as_complete(tmp_path: Path) -> None:
-    fill(tmp_path)
-    path = tmp_path / SHARD
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
-    with pytest.raises(StorageError, match="holds 5 branches, but 6 when it was complete"):
-        said(tmp_path)
-    assert fill(tmp_path).done == 6
-    assert len(said(tmp_path)) == 6
+def cut(path: Path) -> None:
+    """Take a whole job of two lines from the end of a shard."""
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
+
+
+@pytest.mark.parametrize("jobs", [range(5), range(6)], ids=["unfinished", "complete"])
+@pytest.mark.parametrize(
+    ("shard", "lose"), [(0, cut), (-1, cut), (-1, Path.unlink)], ids=["closed", "last", "deleted"]
+)
+def test_lines_that_were_lost_since_are_told_and_collected_again(
+    tmp_path: Path, jobs: range, shard: int, lose: Callable[[Path], None]
+) -> None:
+    manifest = fill(tmp_path, jobs, parts=2, shard_bytes=300)
+    lost = tmp_path / manifest.shards[shard].name
+    lose(lost)
+    for use in (said, check_journal):
+        with pytest.raises(StorageError, match=rf"{lost.name} has \d lines, and had \d"):
+            use(tmp_path)
+    assert fill(tmp_path, parts=2).done == 6
+    assert len(said(tmp_path)) == 12
+    assert check_journal(tmp_path).records == 12
 
 
 def test_a_missing_shard_is_told(tmp_path: Path) -> None:

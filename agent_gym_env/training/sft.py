@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,22 @@ import msgspec
 from agent_gym_env.extras import require
 from agent_gym_env.training.chat_dataset import chat_dataset
 from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.renaming import invented_words, renamed, words_of_names
 from agent_gym_env.training.sft_config import TINY, SFTConfig
 from agent_gym_env.training.tiny import make_tiny
 from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer, peft_config
 
 trl: Any = require("trl", extra="train")
+datasets: Any = require("datasets", extra="train")
 
 import torch  # noqa: E402
 
 _IGNORED = -100
 """The label of a token that is not learned."""
+
+_PLAIN_HEADS = ("lfm2", "llama", "mistral", "qwen2", "qwen3", "smollm3")
+"""Architectures whose logits are what their output matrix gives, neither scaled nor capped, and that
+have no other loss."""
 
 
 class SFTReport(msgspec.Struct, frozen=True):
@@ -67,7 +74,7 @@ def train_sft(
         AgentGymError: the loss is no number any more.
     """
     run = TRLRun(config, out, resume=resume, tensorboard=tensorboard, on_progress=on_progress)
-    rows = chat_dataset(config.rows, "sft")
+    rows = _with_renamed(chat_dataset(config.rows, "sft"), config)
     if config.model == TINY:
         config = msgspec.structs.replace(config, model=str(out / "untrained"))
         make_tiny(Path(config.model), _spread(rows, config.tiny.tokenizer_rows), config.tiny)
@@ -85,6 +92,23 @@ def train_sft(
     return path
 
 
+def _with_renamed(rows: Any, config: SFTConfig) -> Any:
+    """Add to conversations their copies with other names."""
+    if not config.renamed:
+        return rows
+    words = words_of_names(rows)
+    words += invented_words(len(words), random.Random(config.seed))
+
+    def change(row: dict[str, Any], index: int, copy: int) -> dict[str, Any]:
+        return renamed(row, words, random.Random(f"{config.seed} {copy} {index}"))
+
+    copies = [
+        rows.map(change, with_indices=True, fn_kwargs={"copy": copy}, load_from_cache_file=False)
+        for copy in range(config.renamed)
+    ]
+    return datasets.concatenate_datasets([rows, *copies])
+
+
 def _spread(rows: Any, most: int) -> Iterator[dict[str, Any]]:
     """Give every so many-th row."""
     every = -(-len(rows) // most)
@@ -92,10 +116,11 @@ def _spread(rows: Any, most: int) -> Iterator[dict[str, Any]]:
 
 
 def _trainer(config: SFTConfig, run: TRLRun, rows: Any) -> Any:
+    model = load_model(config)
     # On a GPU TRL's own loss is fast, and knows of several devices.
-    kind = trl.SFTTrainer if torch.cuda.is_available() else _CPUTrainer
-    trainer = kind(
-        load_model(config),
+    is_plain = model.config.model_type in _PLAIN_HEADS and not torch.cuda.is_available()
+    trainer = (_CPUTrainer if is_plain else trl.SFTTrainer)(
+        model,
         args=trl.SFTConfig(
             assistant_only_loss=True,
             adam_beta2=config.adam_beta2,

@@ -11,10 +11,10 @@ from agent_gym_env.training.tiny_config import TinyConfig
 
 require("transformers", extra="train")
 
-from tokenizers import Tokenizer  # noqa: E402
+from tokenizers import Regex, Tokenizer  # noqa: E402
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder  # noqa: E402
 from tokenizers.models import BPE  # noqa: E402
-from tokenizers.pre_tokenizers import ByteLevel, Digits  # noqa: E402
+from tokenizers.pre_tokenizers import ByteLevel, Split  # noqa: E402
 from tokenizers.pre_tokenizers import Sequence as InSequence  # noqa: E402
 from tokenizers.trainers import BpeTrainer  # noqa: E402
 from transformers import (  # noqa: E402
@@ -27,12 +27,29 @@ from transformers import (  # noqa: E402
     set_seed,
 )
 
+from agent_gym_env.training.copying import begin_with_copying, practise_copying  # noqa: E402
+
 END_OF_TURN = "<|im_end|>"
 PADDING = "<|endoftext|>"
 _ROLE_MARKS = tuple(f"<|im_start|>{role}\n" for role in ("tools", "user", "assistant", "tool"))
 """One token each, where ChatML's usual tokenizers take three."""
 
 _SPECIAL = (PADDING, END_OF_TURN, *_ROLE_MARKS, "<tool_call>", "</tool_call>")
+
+_PIECES = "|".join(
+    (
+        # What stands between the keys and values of JSON.
+        r'[\s{}\[\],:]*"[\s{}\[\],:"]*',
+        # A word that begins with a capital, or a digit, is the same behind a blank or a quote,
+        # so that a name is the same tokens in a conversation and in a call.
+        r" ?\p{Ll}[\p{L}_]*",
+        r"\p{L}[\p{L}_]*",
+        r"\p{N}",
+        r" ?[^\s\p{L}\p{N}]+",
+        r"\s+",
+    )
+)
+"""Tokens do not go beyond these pieces of a text."""
 
 _LAYERS = ("conv", "full_attention")
 
@@ -57,6 +74,10 @@ def make_tiny(
     tokenizer = make_tokenizer(conversations, config)
     set_seed(config.seed)
     model = _decoder(config, tokenizer)
+    if config.convolutions:
+        begin_with_copying(model)
+        first = len(_SPECIAL)
+        practise_copying(model, steps=config.practice, first_token=first, seed=config.seed)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return int(model.num_parameters())
@@ -83,7 +104,9 @@ def _decoder(config: TinyConfig, tokenizer: PreTrainedTokenizerFast) -> PreTrain
     # A token's key then tells what stood before it, so that attention finds where the same words
     # stood, and copies on. The last layer is one of attention.
     layers = [_LAYERS[(config.layers - place) % 2] for place in range(config.layers)]
-    return Lfm2ForCausalLM(Lfm2Config(layer_types=layers, block_auto_adjust_ff_dim=False, **common))
+    return Lfm2ForCausalLM(
+        Lfm2Config(layer_types=layers, conv_bias=True, block_auto_adjust_ff_dim=False, **common)
+    )
 
 
 def make_tokenizer(
@@ -91,8 +114,8 @@ def make_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """Learn a byte-level BPE tokenizer from conversations, as the chat template writes them."""
     model = Tokenizer(BPE())
-    # Digits stay apart: a date is copied or counted digit by digit.
-    model.pre_tokenizer = InSequence([Digits(individual_digits=True), ByteLevel(False)])
+    pieces = Split(Regex(_PIECES), "isolated")
+    model.pre_tokenizer = InSequence([pieces, ByteLevel(False, use_regex=False)])
     model.decoder = ByteLevelDecoder()
     trainer = BpeTrainer(
         vocab_size=config.vocabulary,
@@ -135,7 +158,8 @@ def chat_template(result_characters: int) -> str:
     """Write the chat template: ChatML with Hermes calls, cut down to what a tiny model can use.
 
     The system message is left out, a tool is its name and its arguments' (required ones marked by a
-    star), and of a tool's result its status, the number of its rows and its begin are shown.
+    star), and of a tool's result its status, the number of its rows and its begin are shown. The
+    arguments of a call are sorted: their order says nothing, and need not be learned.
     """
     return _TEMPLATE.replace("RESULT_CHARACTERS", str(result_characters))
 
@@ -160,7 +184,7 @@ _TEMPLATE = """\
 {{- message.content or '' }}
 {%- for call in message.tool_calls or [] %}
 {{- '<tool_call>\n{"name": ' }}{{ call.function.name | tojson }}{{ ', "arguments": ' }}
-{{- call.function.arguments | tojson }}{{ '}\n</tool_call>' }}
+{{- call.function.arguments | tojson(sort_keys=true) }}{{ '}\n</tool_call>' }}
 {%- endfor %}
 {{- '<|im_end|>' }}
 {%- endgeneration %}

@@ -17,13 +17,15 @@ class TinyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         width: of the residual stream; a multiple of the heads.
         layers: of the decoder.
         convolutions: whether every second layer is a short convolution (LFM2's architecture), which
-            learns sooner; else all are attention (Qwen2's), whose keys and values can be kept
-            between turns.
+            learns far sooner to copy; else all are attention (Qwen2's), whose keys and values can
+            be kept between turns.
         heads: of attention.
         context: tokens of the longest conversation.
         result_characters: of a tool's result that the model reads; what is behind is cut off.
         tokenizer_rows: at most so many conversations, evenly spread, teach the tokenizer.
-        seed: of the weights.
+        practice: steps in which a model with convolutions practises to copy before it sees a
+            conversation; see `agent_gym_env.training.copying`.
+        seed: of the weights and of the practice.
     """
 
     vocabulary: Annotated[int, msgspec.Meta(ge=300)] = 4096
@@ -34,4 +36,5 @@ class TinyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     context: AtLeastOne = 2048
     result_characters: AtLeastOne = 320
     tokenizer_rows: AtLeastOne = 2048
+    practice: Annotated[int, msgspec.Meta(ge=0)] = 60
     seed: int = 0

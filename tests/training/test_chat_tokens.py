@@ -29,7 +29,7 @@ FORGETFUL = """\
 
 @pytest.fixture
 def tokenizer(tmp_path: Path) -> Any:
-    small = TinyConfig(vocabulary=400, width=32, layers=1, heads=2)
+    small = TinyConfig(vocabulary=400, width=32, layers=1, heads=2, practice=0)
     make_tiny(tmp_path, msgspec.to_builtins(conversations("train", 2)), small)
     return AutoTokenizer.from_pretrained(tmp_path)
 

@@ -27,7 +27,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*_checkpointing:FutureWarning"),
 ]
 
-SMALL = TinyConfig(vocabulary=500, width=32, layers=1, heads=2, context=512, result_characters=60)
+SMALL = TinyConfig(
+    vocabulary=500, width=32, layers=1, heads=2, context=512, result_characters=60, practice=0
+)
 
 
 class FailsNowAndThen:

@@ -29,7 +29,7 @@ from agent_gym_env.training.tiny import make_tiny
 from agent_gym_env.training.tiny_config import TinyConfig
 from tests.training.first_turns import conversations, prompts
 
-SMALL = TinyConfig(vocabulary=600, width=32, layers=1, heads=2)
+SMALL = TinyConfig(vocabulary=600, width=32, layers=1, heads=2, practice=0)
 ONE_TURN = Limits(turns=1, message=400, tokens=100_000)
 TWO_TURNS = Limits(turns=2, message=400, tokens=100_000)
 

@@ -22,7 +22,7 @@ from tests.training.chat_rows import read, write_sft_rows
 
 SMALL: dict[str, Any] = {
     "model": "tiny",
-    "tiny": {"vocabulary": 600, "width": 32, "layers": 1, "heads": 2},
+    "tiny": {"vocabulary": 600, "width": 32, "layers": 1, "heads": 2, "practice": 0},
     "learning_rate": 5e-3,
     "max_steps": 8,
     "batch_size": 2,

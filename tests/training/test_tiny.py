@@ -17,7 +17,7 @@ from agent_gym_env.training.tiny import make_tiny
 from agent_gym_env.training.tiny_config import TinyConfig
 from tests.training.chat_rows import read, write_sft_rows
 
-SMALL = TinyConfig(vocabulary=600, width=32, layers=1, heads=2, result_characters=60)
+SMALL = TinyConfig(vocabulary=600, width=32, layers=1, heads=2, result_characters=60, practice=0)
 
 TOOLS = [
     {
@@ -140,6 +140,23 @@ def test_any_text_comes_back_from_its_tokens(tokenizer: Any, text: str) -> None:
 
 def test_digits_stay_apart(tokenizer: Any) -> None:
     assert tokenizer.tokenize("19:30") == ["1", "9", ":", "3", "0"]
+
+
+def test_a_name_is_the_same_tokens_in_a_conversation_and_in_a_call(tokenizer: Any) -> None:
+    name = tokenizer.tokenize("Crooked Telephone")
+    for text in ("by Crooked Telephone.", '{"artist": "Crooked Telephone"}', "Crooked Telephone"):
+        tokens = tokenizer.tokenize(text)
+        begins = [
+            place for place in range(len(tokens)) if tokens[place : place + len(name)] == name
+        ]
+        assert len(begins) == 1
+
+
+def test_a_call_is_written_with_its_arguments_sorted(tokenizer: Any) -> None:
+    function = {"name": "A-B", "arguments": {"time": "1", "city": "Ur"}}
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": function}]}
+    text = tokenizer.apply_chat_template([call], tokenize=False)
+    assert '{"city": "Ur", "time": "1"}' in text
 
 
 def test_a_seed_gives_the_same_weights(

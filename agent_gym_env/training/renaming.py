@@ -1,0 +1,160 @@
+"""Conversations with other names in them, so that a model learns to copy them.
+
+A corpus names few cities, restaurants and people, again and again; whoever has learned them by
+heart cannot book a table at a place that is new. In a renamed conversation each word of a name
+stands, wherever it occurred, for another word.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+Conversation = Mapping[str, Any]
+"""A row with ``messages`` and ``tools``, as `agent_gym_env.rollout.chat_rows` writes it."""
+
+_CAPITALISED = re.compile(r"\b[A-Z][\w']*[a-z][\w']*")
+_LOWER = re.compile(r"\b[a-z]+\b")
+_SHORTEST = 3
+"""Letters of a word that is exchanged."""
+
+_BEGINNINGS = ("b", "br", "c", "ch", "d", "f", "g", "gr", "h", "k", "l", "m", "n", "p", "pr", "r",
+               "s", "sh", "st", "t", "th", "tr", "v", "w", "z")  # fmt: skip
+_MIDDLES = ("a", "ai", "e", "ea", "i", "o", "ou", "u")
+_ENDS = ("", "ck", "l", "m", "n", "nd", "r", "rd", "s", "t")
+
+
+def words_of_names(conversations: Iterable[Conversation]) -> list[str]:
+    """List the words that names in conversations are made of, each once, sorted."""
+    found: set[str] = set()
+    for conversation in conversations:
+        for name in _names(conversation):
+            found.update(_words(name))
+    return sorted(found)
+
+
+def invented_words(number: int, draws: random.Random) -> list[str]:
+    """Make up words that could be names, each once."""
+    made: dict[str, None] = {}
+    while len(made) < number:
+        syllables = draws.choice((1, 2, 2))
+        word = "".join(
+            draws.choice(_BEGINNINGS) + draws.choice(_MIDDLES) + draws.choice(_ENDS)
+            for _ in range(syllables)
+        )
+        made[word.capitalize()] = None
+    return list(made)
+
+
+def renamed(
+    conversation: Conversation, words: Sequence[str], draws: random.Random
+) -> dict[str, Any]:
+    """Exchange the words of a conversation's names, each for the same other one throughout.
+
+    Names are texts of arguments and results that no schema lists, and that are also said: what a
+    user calls by another word than the call ("ATX" for "Austin") stays, since no one could tell
+    what the other word of a new name is.
+
+    Args:
+        conversation: is left as it is.
+        words: to draw from.
+        draws: of the words.
+    """
+    exchanged = sorted(_exchangeable(conversation))
+    drawn = draws.sample(words, min(len(exchanged), len(words)))
+    to = dict(zip(exchanged, drawn, strict=False))
+    if not to:
+        return dict(conversation)
+    pattern = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, to))})(?!\w)")
+
+    def change(text: str) -> str:
+        return pattern.sub(lambda match: to[match[1]], text)
+
+    return {**conversation, "messages": [_changed(m, change) for m in conversation["messages"]]}
+
+
+def _exchangeable(conversation: Conversation) -> set[str]:
+    names = _names(conversation)
+    said = " ".join(_said(conversation))
+    kept = set(_LOWER.findall(said))
+    words = {word for name in names for word in _words(name) if word.lower() not in kept}
+    for value in _arguments(conversation):
+        if value not in names:
+            words -= set(_words(value))
+    return words
+
+
+def _words(name: str) -> Iterator[str]:
+    return (word for word in _CAPITALISED.findall(name) if len(word) >= _SHORTEST)
+
+
+def _names(conversation: Conversation) -> set[str]:
+    """Give the texts of arguments and results that are copied: from before, or from then on."""
+    listed = set(_listed(conversation["tools"]))
+    said = " ".join(_said(conversation))
+    found: set[str] = set()
+    before = ""
+    for message in conversation["messages"]:
+        found.update(value for value in _arguments({"messages": [message]}) if value in before)
+        if message["role"] == "tool":
+            found.update(value for value in _results(message["content"]) if value in said)
+        before += f" {message.get('content') or ''}"
+    return found - listed
+
+
+def _listed(tools: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Give the values that schemas list."""
+    for tool in tools:
+        for schema in tool["function"].get("parameters", {}).get("properties", {}).values():
+            yield from map(str, schema.get("enum", ()))
+
+
+def _said(conversation: Conversation) -> Iterator[str]:
+    for message in conversation["messages"]:
+        if message["role"] in ("user", "assistant"):
+            yield message.get("content") or ""
+
+
+def _arguments(conversation: Conversation) -> Iterator[str]:
+    for message in conversation["messages"]:
+        for call in message.get("tool_calls") or ():
+            for value in call["function"]["arguments"].values():
+                if isinstance(value, str):
+                    yield value
+
+
+def _results(content: str) -> Iterator[str]:
+    try:
+        result = json.loads(content)
+    except ValueError:
+        return
+    rows = result.get("results", ()) if isinstance(result, dict) else ()
+    for row in rows:
+        yield from (value for value in row.values() if isinstance(value, str))
+
+
+def _changed(message: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Change what a message says, and the arguments of its calls."""
+    new = dict(message)
+    if new.get("content"):
+        new["content"] = change(new["content"])
+    if new.get("tool_calls"):
+        new["tool_calls"] = [
+            {**call, "function": {**call["function"], "arguments": arguments}}
+            for call in new["tool_calls"]
+            for arguments in [_mapped(call["function"]["arguments"], change)]
+        ]
+    return new
+
+
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_mapped(each, change) for each in value]
+    if isinstance(value, dict):
+        return {key: _mapped(each, change) for key, each in value.items()}
+    return value

@@ -11,7 +11,7 @@ import msgspec
 
 from agent_gym_env.cli.arguments import Subparsers, add_corpus, add_json, positive
 from agent_gym_env.cli.console import print_json, progress
-from agent_gym_env.corpus.corpus import open_corpus
+from agent_gym_env.corpus.corpus import Corpus, open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.branches import BranchPoint, read_branches
@@ -93,6 +93,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--drop-held-out", action="store_true",
                         help="leave them out and write the others")  # fmt: skip
     add_corpus(parser)
+    parser.set_defaults(corpus=None)  # to tell a sample that was meant from one that was not
     for option in _OPTIONS:
         explanation = f"{', '.join(option.formats)}: {option.explanation}"
         parser.add_argument(option.flag, help=explanation, **option.arguments)
@@ -224,10 +225,24 @@ def _read(
 ) -> Iterator[_Record]:
     records = counted((record for path in options.episodes for record in read(path)), tally)
     if options.held_out:
-        corpus = open_corpus(options.corpus)
+        corpus = open_corpus(options.corpus or "sample")
         held_out = HeldOut(corpus.split(name) for name in options.held_out)
+        if options.corpus is None:
+            records = _only_of(corpus, records)
         records = without_leaks(records, held_out, tally, drop=options.drop_held_out)
     return _shown(records)
+
+
+def _only_of(sample: Corpus, records: Iterable[_Record]) -> Iterator[_Record]:
+    """Pass records of the sample on: the splits of another corpus are held out only by name."""
+    own = {sample.split(name).fingerprint for name in sample.splits()}
+    for record in records:
+        if record.corpus not in own:
+            raise ValueError(
+                f"dialogue {record.dialogue_id!r} of {record.split} is not of the sample corpus: "
+                "name the corpus whose splits are held out with --corpus"
+            )
+        yield record
 
 
 def _shown(records: Iterable[_Record]) -> Iterator[_Record]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import TypeVar
 
 from agent_gym_env.corpus.corpus import Split
@@ -21,28 +22,27 @@ _Record = TypeVar("_Record", Episode, BranchPoint)
 class HeldOut:
     """Dialogues that nothing may be learned from.
 
-    A dialogue is known by its split, id and first words, and in whatever split and under whatever
-    id by its first `TELLING_TURNS` user turns.
+    A dialogue is known by its split, and in whatever split and under whatever id by its first
+    `TELLING_TURNS` user turns.
 
     Args:
         splits: held out as a whole.
     """
 
     def __init__(self, splits: Iterable[Split]) -> None:
-        self._known: set[bytes] = set()
+        self._splits: set[str] = set()
+        self._beginnings: set[bytes] = set()
         for split in splits:
+            self._splits.add(split.name)
             for index in range(len(split)):
-                task = split.task(index)
-                users = [turn.user for turn in task.turns]
-                self._known.update(_keys(split.name, task.dialogue_id, users, is_whole=True))
+                users = [turn.user for turn in split.task(index).turns]
+                self._beginnings.add(digest(users[:TELLING_TURNS]))
 
     def has(self, record: Episode | BranchPoint) -> bool:
-        """Tell whether a record is of one of the dialogues."""
-        is_whole = isinstance(record, Episode)
-        users = _user_turns(record)
-        return not self._known.isdisjoint(
-            _keys(record.split, record.dialogue_id, users, is_whole=is_whole)
-        )
+        """Tell whether a record is of one of the dialogues, as far as it has come."""
+        if record.split in self._splits:
+            return True
+        return digest(_user_turns(record)[:TELLING_TURNS]) in self._beginnings
 
 
 def _user_turns(record: Episode | BranchPoint) -> list[str]:
@@ -52,27 +52,14 @@ def _user_turns(record: Episode | BranchPoint) -> list[str]:
     return [message["content"] for message in messages if message["role"] == "user"]
 
 
-def _keys(split: str, dialogue_id: str, users: Sequence[str], *, is_whole: bool) -> Iterator[bytes]:
-    """Give the digests that a dialogue is known by.
-
-    Args:
-        split: its split.
-        dialogue_id: its id.
-        users: its user turns, from the first.
-        is_whole: whether these are all.
-    """
-    yield digest((split, dialogue_id, users[:1]))
-    if is_whole or len(users) >= TELLING_TURNS:
-        yield digest(users[:TELLING_TURNS])
-
-
 def without_leaks(
     records: Iterable[_Record], held_out: HeldOut, tally: Tally, *, drop: bool
 ) -> Iterator[_Record]:
     """Pass on the records that are of no held-out dialogue.
 
     Args:
-        records: episodes or branch points.
+        records: episodes or branch points, those of a dialogue one after another: the first states
+            of a dialogue are known by the later ones.
         held_out: the dialogues.
         tally: counts the others.
         drop: whether to leave the others out and go on.
@@ -81,12 +68,13 @@ def without_leaks(
         DataError: at the end, if there were others and they are not to be left out.
     """
     first = None
-    for record in records:
-        if not held_out.has(record):
-            yield record
+    for _, of_dialogue in groupby(records, key=_dialogue):
+        group = list(of_dialogue)
+        if not any(map(held_out.has, group)):
+            yield from group
             continue
-        tally.leave_out("held out")
-        first = first or record
+        tally.leave_out("held out", len(group))
+        first = first or group[0]
     if first is not None and not drop:
         raise DataError(
             f"{tally.left_out['held out']} of {tally.read} records are of held-out dialogues, the "
@@ -94,3 +82,7 @@ def without_leaks(
             "--drop-held-out",
             dialogue_id=first.dialogue_id,
         )
+
+
+def _dialogue(record: Episode | BranchPoint) -> tuple[str, str, str]:
+    return record.corpus, record.split, record.dialogue_id

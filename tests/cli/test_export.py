@@ -135,6 +135,28 @@ def test_dialogues_of_a_held_out_split_are_refused(
     assert tally == {"read": 3, "written": 2, "left_out": {"held out": 1}}
 
 
+def test_without_a_name_of_the_corpus_only_the_sample_is_compared(
+    played: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    held_out = ["--held-out", "dev", "--format", "sft", "--out", str(tmp_path / "sft.jsonl")]
+    assert main(["export", str(played / "oracle.jsonl"), *held_out]) == 2
+    assert "is not of the sample corpus: name the corpus" in capsys.readouterr().err
+    sample = ["--policy", "oracle", "--episodes", "2", "--out", str(tmp_path / "sample")]
+    assert main(["rollout", *sample]) == 0
+    assert export(capsys, tmp_path / "sample", *held_out)["written"] == 2
+
+
+def test_episodes_of_a_held_out_split_are_refused_whatever_their_corpus(
+    tiny_corpus: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = ["--out", str(tmp_path / "test")]
+    test = ["--corpus", str(tiny_corpus), "--split", "test", "--policy", "oracle"]
+    assert main(["rollout", *test, *out]) == 0
+    held_out = ["--held-out", "dev", "test", "--corpus", "sample", "--format", "sft"]
+    assert main(["export", out[1], *held_out, "--out", str(tmp_path / "sft.jsonl")]) == 4
+    assert "are of held-out dialogues" in capsys.readouterr().err
+
+
 def test_what_was_left_out_is_said(played: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "sft.jsonl"
     command = ["export", str(played / "silent.jsonl"), "--format", "sft", "--min-reward", "1"]

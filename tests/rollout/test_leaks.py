@@ -49,20 +49,39 @@ def test_an_id_alone_tells_nothing(held_out: HeldOut, train: list[Episode]) -> N
     assert [each.dialogue_id for each in train if held_out.has(each)] == ["1_00001"]
 
 
-def test_a_state_of_a_held_out_dialogue_is_known_by_its_first_words(
-    held_out: HeldOut, dev: list[Episode]
+def test_what_is_of_a_split_of_that_name_is_held_out_whatever_its_corpus(
+    held_out: HeldOut, train: list[Episode]
 ) -> None:
-    said = msgspec.json.encode([{"role": "user", "content": dev[0].turns[0].user}]).decode()
-    state = point(branch(1.0), messages=said, split="dev", dialogue_id=dev[0].dialogue_id)
-    assert held_out.has(state)
-    assert not held_out.has(msgspec.structs.replace(state, dialogue_id="1_00009"))
+    other = msgspec.structs.replace(train[0], split="dev", corpus="another")
+    assert not held_out.has(train[0])
+    assert held_out.has(other)
+
+
+def said_by(episode: Episode, turns: int) -> str:
+    users = [{"role": "user", "content": turn.user} for turn in episode.turns[:turns]]
+    return msgspec.json.encode(users).decode()
 
 
 def test_first_words_alone_make_no_state_of_a_held_out_dialogue(
     held_out: HeldOut, dev: list[Episode]
 ) -> None:
-    said = msgspec.json.encode([{"role": "user", "content": dev[0].turns[0].user}]).decode()
-    assert not held_out.has(point(branch(1.0), messages=said))
+    assert not held_out.has(point(branch(1.0), messages=said_by(dev[0], 1)))
+
+
+def test_the_first_states_of_a_renamed_copy_are_known_by_its_later_ones(
+    held_out: HeldOut, train: list[Episode], dev: list[Episode]
+) -> None:
+    copy = dev[0]
+    assert len(copy.turns) > 1
+    states = [
+        point(branch(1.0), dialogue_id=name, messages=said_by(episode, turns))
+        for name, episode in (("1_00000", train[0]), ("renamed", copy))
+        for turns in range(1, len(episode.turns) + 1)
+    ]
+    tally = Tally()
+    kept = list(without_leaks(states, held_out, tally, drop=True))
+    assert {state.dialogue_id for state in kept} == {"1_00000"}
+    assert tally.left_out == {"held out": len(copy.turns)}
 
 
 def test_leaks_are_refused_at_the_end_with_their_number(

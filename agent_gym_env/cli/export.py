@@ -20,6 +20,7 @@ from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.episode_file import read_episodes
 from agent_gym_env.rollout.export import (
     conversations,
+    corrections,
     labels,
     labels_of_pairs,
     preferences,
@@ -61,6 +62,9 @@ class _Option(NamedTuple):
 _OPTIONS = (
     _Option("min_reward", ("sft", "grpo", "parquet", "minari"),
             "least mean reward of an episode", {"type": float, "metavar": "R"}),
+    _Option("corrected_below", ("sft",),
+            "learn, of turns that earned less, what the corpus would have done instead",
+            {"type": float, "metavar": "R"}),
     _Option("min_margin", _PAIRS, f"least difference of rewards; default: {_RULE.min_margin}",
             {"type": float, "metavar": "R"}),
     _Option("max_pairs", _PAIRS, f"pairs of one state; default: {_RULE.max_pairs}",
@@ -128,7 +132,13 @@ def _refuse_options_without_effect(options: argparse.Namespace) -> None:
 
 def _export_sft(options: argparse.Namespace, tally: Tally) -> None:
     episodes = _episodes(options, tally)
-    rows = conversations(episodes, tally, min_reward=options.min_reward, **_rules(options))
+    below = options.corrected_below
+    if below is None:
+        rows = conversations(episodes, tally, min_reward=options.min_reward, **_rules(options))
+    elif options.min_reward is None:
+        rows = corrections(episodes, tally, below=below, **_rules(options))
+    else:
+        raise ValueError("--corrected-below looks at turns: leave --min-reward away")
     _write_rows(options, rows, tally)
 
 

@@ -11,6 +11,7 @@ from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.lm.prompt import RULES
 from agent_gym_env.rollout.branches import BranchPoint
 from agent_gym_env.rollout.chat_rows import ConversationRow, conversation_row
+from agent_gym_env.rollout.corrections import correction_rows
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.labelled_rows import LabelledRow, rows_of_episode, rows_of_pair
 from agent_gym_env.rollout.preferences import PairRule, PreferenceRow, preference_rows
@@ -37,6 +38,21 @@ def conversations(
     """
     kept = whole_episodes(episodes, tally, min_reward=min_reward)
     rows = (conversation_row(episode, rules=rules) for episode in kept)
+    return distinct(rows, tally, "messages", "tools")
+
+
+def corrections(
+    episodes: Iterable[Episode], tally: Tally, *, below: float, rules: str = RULES
+) -> Iterator[ConversationRow]:
+    """Make rows of what the corpus would have done where policies did otherwise.
+
+    Args:
+        episodes: of any policies, also such as have not come to their end.
+        tally: counts what is left out.
+        below: turns that earned as much or more are left as they are.
+        rules: of the system message.
+    """
+    rows = (row for episode in episodes for row in correction_rows(episode, below, rules=rules))
     return distinct(rows, tally, "messages", "tools")
 
 

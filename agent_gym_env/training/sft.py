@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 from agent_gym_env.training.chat_dataset import chat_dataset
 from agent_gym_env.training.progress import OnProgress
@@ -26,8 +27,8 @@ _IGNORED = -100
 """The label of a token that is not learned."""
 
 _PLAIN_HEADS = ("lfm2", "llama", "mistral", "qwen2", "qwen3", "smollm3")
-"""Architectures whose logits are what their output matrix gives, neither scaled nor capped, and that
-have no other loss."""
+"""Architectures whose logits are what their output matrix gives, neither scaled nor capped, and
+whose loss has no other part."""
 
 
 class SFTReport(msgspec.Struct, frozen=True):
@@ -116,7 +117,8 @@ def _spread(rows: Any, most: int) -> Iterator[dict[str, Any]]:
 
 
 def _trainer(config: SFTConfig, run: TRLRun, rows: Any) -> Any:
-    model = load_model(config)
+    model, tokenizer = load_model(config), load_tokenizer(config)
+    _check_weights(rows, tokenizer, config)
     # On a GPU TRL's own loss is fast, and knows of several devices.
     is_plain = model.config.model_type in _PLAIN_HEADS and not torch.cuda.is_available()
     trainer = (_CPUTrainer if is_plain else trl.SFTTrainer)(
@@ -133,7 +135,7 @@ def _trainer(config: SFTConfig, run: TRLRun, rows: Any) -> Any:
         eval_dataset=_conversations(chat_dataset(config.held_out, "sft"))
         if config.held_out
         else None,
-        processing_class=load_tokenizer(config),
+        processing_class=tokenizer,
         peft_config=peft_config(config.lora),
         callbacks=run.callbacks(),
     )
@@ -144,6 +146,17 @@ def _trainer(config: SFTConfig, run: TRLRun, rows: Any) -> Any:
 def _conversations(rows: Any) -> Any:
     """Leave what TRL would take for something else: it knows ``messages`` and ``tools``."""
     return rows.select_columns(["messages", "tools"])
+
+
+def _check_weights(rows: Any, tokenizer: Any, config: SFTConfig) -> None:
+    if "weight" in (tokenizer.chat_template or ""):
+        return
+    for number, row in enumerate(rows):
+        if any(message.get("weight") == 0 for message in row["messages"]):
+            raise DataError(
+                f"row {number} has messages of weight 0, to be read and not learned, and the chat "
+                f"template of {config.model} does not tell them apart: only `tiny` takes such rows"
+            )
 
 
 def _tokens(row: Mapping[str, Any]) -> int:

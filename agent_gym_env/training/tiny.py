@@ -159,12 +159,21 @@ def chat_template(result_characters: int) -> str:
 
     The system message is left out, a tool is its name and its arguments' (required ones marked by a
     star), and of a tool's result its status, the number of its rows and its begin are shown. The
-    arguments of a call are sorted: their order says nothing, and need not be learned.
+    arguments of a call are sorted: their order says nothing, and need not be learned. Messages of
+    the assistant with ``"weight": 0`` are read and not learned.
     """
     return _TEMPLATE.replace("RESULT_CHARACTERS", str(result_characters))
 
 
 _TEMPLATE = """\
+{%- macro said(message) %}
+{{- message.content or '' }}
+{%- for call in message.tool_calls or [] %}
+{{- '<tool_call>\n{"name": ' }}{{ call.function.name | tojson }}{{ ', "arguments": ' }}
+{{- call.function.arguments | tojson(sort_keys=true) }}{{ '}\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>' }}
+{%- endmacro %}
 {%- if tools %}
 {{- '<|im_start|>tools\n' }}
 {%- for tool in tools %}
@@ -180,14 +189,13 @@ _TEMPLATE = """\
 {%- for message in messages %}
 {%- if message.role == 'assistant' %}
 {{- '<|im_start|>assistant\n' }}
+{%- if message.weight is defined and not message.weight %}
+{{- said(message) }}
+{%- else %}
 {%- generation %}
-{{- message.content or '' }}
-{%- for call in message.tool_calls or [] %}
-{{- '<tool_call>\n{"name": ' }}{{ call.function.name | tojson }}{{ ', "arguments": ' }}
-{{- call.function.arguments | tojson(sort_keys=true) }}{{ '}\n</tool_call>' }}
-{%- endfor %}
-{{- '<|im_end|>' }}
+{{- said(message) }}
 {%- endgeneration %}
+{%- endif %}
 {{- '\n' }}
 {%- elif message.role == 'tool' %}
 {%- set parts = message.content.split(',"results":') %}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,39 @@ def test_the_command_names_a_setting_that_is_wrong(
     command = ["train", "sft", rows["train"], "--model", "tiny", "--config", '{"batch_size": 0}']
     assert main(command) == 2
     assert "batch_size" in capsys.readouterr().err
+
+
+def test_messages_of_weight_0_are_read_and_not_learned(tmp_path: Path, trained: Path) -> None:
+    (row, *_) = read(write_sft_rows(tmp_path / "rows.jsonl", "train", 1))
+    *before, last = row["messages"]
+    row["messages"] = [{**message, "weight": 0} for message in before] + [last]
+    path = tmp_path / "last.jsonl"
+    path.write_bytes(msgspec.json.encode(row))
+    config = configured({"train": str(path)}, model=str(trained / "model"), max_steps=1)
+    train_sft(config, out=tmp_path / "run")
+    report = msgspec.json.decode((tmp_path / "run/report.json").read_bytes())
+    tokenizer: Any = AutoTokenizer.from_pretrained(trained / "model")
+    assert report["learned"] == len(tokenizer.encode(last["content"] + "<|im_end|>"))
+
+
+def test_a_template_that_knows_no_weights_is_refused_rows_that_have_them(
+    tmp_path: Path, trained: Path, rows: dict[str, str]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(trained / "model", other)
+    template = other / "chat_template.jinja"
+    template.write_text(template.read_text().replace("message.weight", "message.other"))
+    row = read(Path(rows["train"]))[0]
+    row["messages"][-1]["weight"] = 0
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(msgspec.json.encode(row))
+    with pytest.raises(DataError, match="row 0 has messages of weight 0"):
+        train_sft(configured({"train": str(path)}, model=str(other)), out=tmp_path / "run")
+
+
+def test_renamed_copies_are_learned_beside_the_conversations(
+    tmp_path: Path, rows: dict[str, str]
+) -> None:
+    train_sft(configured(rows, renamed=2, max_steps=1), out=tmp_path / "run")
+    report = msgspec.json.decode((tmp_path / "run/report.json").read_bytes())
+    assert report["conversations"] == 3 * len(read(Path(rows["train"])))

@@ -81,7 +81,15 @@ class ByteAction(gym.ActionWrapper[Any, Tokens, str], RecordConstructorArgs):
         self.action_space = spaces.MultiDiscrete(np.full(length, VOCABULARY))
 
     def action(self, action: Tokens) -> str:
-        """Read the completion."""
+        """Read the completion.
+
+        Raises:
+            ValueError: the array is not in the action space.
+        """
+        if not self.action_space.contains(action):
+            raise ValueError(
+                f"the action is {self.length} numbers from 0 to {VOCABULARY - 1}, not {action!r}"
+            )
         return text_of(action)
 
 

@@ -89,9 +89,9 @@ class CandidateAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConst
         Raises:
             ValueError: the number is not in the action space.
         """
-        index = int(action)
-        if not 0 <= index < self.k:
+        if not self.action_space.contains(action):
             raise ValueError(f"the action is a number from 0 to {self.k - 1}, not {action!r}")
+        index = int(action)
         return self.candidates[index].action if index < len(self.candidates) else Action()
 
     def propose(self, observation: Observation) -> None:

@@ -65,6 +65,16 @@ def require_string(space: spaces.Space[Any], wrapper: str, inside: str) -> None:
         )
 
 
+def require_list(name: str, value: object) -> None:
+    """Refuse a string where strings are expected, of which it would be taken for a list.
+
+    Raises:
+        TypeError: it is one.
+    """
+    if isinstance(value, str):
+        raise TypeError(f"{name} is a list of strings, not the string {value!r}")
+
+
 def require_positive(name: str, value: int) -> None:
     """Refuse a number below 1.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.utils import seeding
+
+from agent_gym_env.wrappers.checks import require_list
 
 
 class DialogueSubset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -14,7 +16,7 @@ class DialogueSubset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     Args:
         env: ``SGD-v0``, or wrappers around it that pass on the option ``dialogue_id``.
-        dialogue_ids: of the environment's split.
+        dialogue_ids: of the environment's split, at least one.
 
     Example:
         >>> import gymnasium as gym, agent_gym_env
@@ -26,20 +28,28 @@ class DialogueSubset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         True
     """
 
-    def __init__(self, env: gym.Env[Any, Any], dialogue_ids: Sequence[str]) -> None:
-        gym.utils.RecordConstructorArgs.__init__(self, dialogue_ids=list(dialogue_ids))
+    def __init__(self, env: gym.Env[Any, Any], dialogue_ids: Iterable[str]) -> None:
+        require_list("dialogue_ids", dialogue_ids)
+        self.dialogue_ids = tuple(map(str, dialogue_ids))
+        gym.utils.RecordConstructorArgs.__init__(self, dialogue_ids=list(self.dialogue_ids))
         gym.Wrapper.__init__(self, env)
-        if isinstance(dialogue_ids, str) or not dialogue_ids:
-            raise ValueError(f"dialogue_ids is a list of at least one id, not {dialogue_ids!r}")
-        self.dialogue_ids = tuple(dialogue_ids)
+        if not self.dialogue_ids:
+            raise ValueError("dialogue_ids is empty, at least one is needed")
+        for dialogue_id in self.dialogue_ids:
+            self._bare.split.index(dialogue_id)  # says now, and not at a reset, which is unknown
+
+    @property
+    def _bare(self) -> Any:
+        return self.unwrapped
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Begin one of the dialogues, or the one that the options name."""
         if seed is not None:
-            self.unwrapped.np_random, _ = seeding.np_random(seed)
+            # Not by `Env.reset`, after which the draw below would come again with the next reset.
+            self._bare.np_random, self._bare._np_random_seed = seeding.np_random(seed)
         if not options or "dialogue_id" not in options:
-            drawn = int(self.unwrapped.np_random.integers(len(self.dialogue_ids)))
+            drawn = int(self._bare.np_random.integers(len(self.dialogue_ids)))
             options = {**(options or {}), "dialogue_id": self.dialogue_ids[drawn]}
         return self.env.reset(options=options)

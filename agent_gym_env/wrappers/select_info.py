@@ -8,6 +8,8 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
+from agent_gym_env.wrappers.checks import require_list
+
 Info = dict[str, Any]
 
 
@@ -31,6 +33,7 @@ class SelectInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """
 
     def __init__(self, env: gym.Env[Any, Any], keys: Sequence[str]) -> None:
+        require_list("keys", keys)
         RecordConstructorArgs.__init__(self, keys=list(keys))
         gym.Wrapper.__init__(self, env)
         self.keys = tuple(keys)

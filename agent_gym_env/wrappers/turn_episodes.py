@@ -88,8 +88,17 @@ class TurnEpisodes(gym.Wrapper[Texts, Any, Texts, Any], RecordConstructorArgs):
         }
 
     def set_state(self, state: Mapping[str, Any]) -> tuple[Texts, Info]:
-        """Return to a state of an episode that was under way, as `SGDEnv.set_state`."""
-        self._left, self._begin, self._next = state["left"], dict(state["begin"]), None
+        """Return to a state of an episode that was under way, as `SGDEnv.set_state`.
+
+        Raises:
+            ValueError: the value is no such state.
+        """
+        left, begin = state["left"], state["begin"]
+        if not isinstance(left, int) or left < 0:
+            raise ValueError(f"this is no state of TurnEpisodes: {left!r} tries are left")
+        if left:
+            self._bare("set_state")(begin)  # Says now, and not at a reset, if it is none.
+        self._left, self._begin, self._next = left, dict(begin), None
         return self._bare("set_state")(state["env"])  # type: ignore[no-any-return]
 
     def _bare(self, method: str) -> Any:

@@ -66,6 +66,14 @@ def test_a_completion_is_said(make: Make) -> None:
     assert json.loads(observation["messages"])[1]["content"] == "Which kind?"
 
 
+@pytest.mark.parametrize("tokens", [[300, 0, 0], [-5, 0, 0], [98, 0]])
+def test_what_is_no_token_is_refused(make: Make, tokens: list[int]) -> None:
+    env = ByteAction(TextAction(make()), length=3)
+    env.reset(options=TEA)
+    with pytest.raises(ValueError, match="the action is 3 numbers from 0 to 256, not"):
+        env.step(np.array(tokens))
+
+
 def test_every_sampled_action_can_be_taken(make: Make) -> None:
     env: Any = ByteAction(TextAction(make()), length=16)
     env.reset(seed=0, options=TEA)

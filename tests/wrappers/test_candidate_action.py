@@ -59,11 +59,11 @@ def test_a_number_without_a_candidate_is_silence(make: Make) -> None:
     assert (reward, info["turn"]) == (0.0, 1)
 
 
-@pytest.mark.parametrize("action", [-1, 4])
-def test_a_number_outside_the_space_raises(make: Make, action: int) -> None:
+@pytest.mark.parametrize("action", [-1, 4, 1.9, "3", None])
+def test_what_is_outside_the_space_raises(make: Make, action: Any) -> None:
     env = CandidateAction(make(), ScriptedSource(), k=4)
     env.reset(options=TEA)
-    with pytest.raises(ValueError, match=f"a number from 0 to 3, not {action}"):
+    with pytest.raises(ValueError, match=f"a number from 0 to 3, not {action!r}"):
         env.step(action)
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 
+from agent_gym_env.errors import DataError
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
 from tests.corpora import TRAIN
 from tests.wrappers.conftest import Make
@@ -39,7 +44,22 @@ def test_the_draws_are_part_of_the_environments_state(make: Make) -> None:
     assert [env.reset()[1]["dialogue_id"] for _ in range(8)] == first
 
 
-@pytest.mark.parametrize("ids", [[], "1_00000"])
-def test_it_needs_a_list_of_ids(make: Make, ids: list[str]) -> None:
-    with pytest.raises(ValueError, match="a list of at least one id"):
+@pytest.mark.parametrize("of", [np.array, iter])
+def test_ids_may_come_from_anything_that_gives_them(make: Make, of: Callable[..., Any]) -> None:
+    env = DialogueSubset(make(), of([TEA, MIXED]))
+    assert env.dialogue_ids == (TEA, MIXED)
+    assert set(drawn(env, seed=0)) == {TEA, MIXED}
+
+
+def test_the_seed_is_known(make: Make) -> None:
+    env = DialogueSubset(make(), [TEA])
+    env.reset(seed=7)
+    assert env.np_random_seed == 7
+
+
+@pytest.mark.parametrize(
+    ("ids", "error"), [([], ValueError), ("1_00000", TypeError), ([TEA, "nowhere"], DataError)]
+)
+def test_it_needs_ids_of_the_split(make: Make, ids: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"dialogue_ids is empty|not the string '1_00000'|nowhere"):
         DialogueSubset(make(), ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent_gym_env.wrappers.select_info import SelectInfo
 from tests.wrappers.conftest import Make
 
@@ -23,3 +25,8 @@ def test_nothing_else_changes(make: Make) -> None:
     bare, lean = make(), SelectInfo(make(), [])
     assert bare.reset(seed=1)[0] == lean.reset(seed=1)[0]
     assert bare.step("Hello.")[:4] == lean.step("Hello.")[:4]
+
+
+def test_one_string_is_no_list_of_names(make: Make) -> None:
+    with pytest.raises(TypeError, match="keys is a list of strings, not the string 'turn'"):
+        SelectInfo(make(), "turn")

@@ -101,6 +101,14 @@ def test_its_state_brings_back_the_tries(make: Make) -> None:
         env.step(say("Well.")), other.step(say("Well."))
 
 
+@pytest.mark.parametrize("changes", [{"left": "x"}, {"left": -1}, {"begin": {}}, {"env": {}}])
+def test_what_is_no_state_of_it_is_refused_at_once(make: Make, changes: dict[str, Any]) -> None:
+    env = TurnEpisodes(make(), tries=2)
+    env.reset(options={"dialogue_id": TEA})
+    with pytest.raises(ValueError, match="this is no state of"):
+        env.set_state({**env.get_state(), **changes})
+
+
 def test_a_time_limit_goes_outside(make: Make) -> None:
     with pytest.raises(TypeError, match="put the TimeLimit around TurnEpisodes"):
         TurnEpisodes(make(max_episode_steps=5))

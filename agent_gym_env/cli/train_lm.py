@@ -20,6 +20,7 @@ from agent_gym_env.cli.arguments import (
     whole_number,
 )
 from agent_gym_env.cli.console import phases, print_json
+from agent_gym_env.cli.settings import with_flags
 
 
 class _Method(NamedTuple):
@@ -68,7 +69,6 @@ def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
         parser.add_argument(
             "--held-out",
             nargs="+",
-            default=[],
             metavar="ROWS",
             help="such files of other dialogues, to measure on",
         )
@@ -76,13 +76,13 @@ def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
         parser.add_argument("--steps", type=positive, metavar="N", help="instead of epochs")
         parser.add_argument("--learning-rate", type=float, metavar="RATE")
         parser.add_argument("--lora", action="store_true", help="train adapters, and merge them")
-        parser.add_argument("--seed", type=whole_number, default=0)
+        parser.add_argument("--seed", type=whole_number, help="default: 0")
         parser.add_argument(
             "--config",
             type=json_object,
             default={},
             metavar="JSON",
-            help=f"more of agent_gym_env.training.{method.name}_config",
+            help=f"the rest of agent_gym_env.training.{method.name}_config",
         )
         parser.add_argument(
             "--out",
@@ -104,6 +104,8 @@ def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
 def _add_play(parser: argparse.ArgumentParser) -> None:
     """Add what a method that plays needs to know beside the rows."""
     add_corpus(parser)
+    # None: `_config` has to know whether it was given.
+    parser.set_defaults(corpus=None)
     add_variant(parser)
     parser.add_argument("--reward", type=reward_config, help="default: balanced")
     parser.add_argument("--turns", type=positive, metavar="N", help="from each row; default: 1")
@@ -131,21 +133,26 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:
-    given = {
-        "model": options.model,
-        "rows": options.rows,
-        "held_out": options.held_out,
-        "seed": options.seed,
-        "epochs": options.epochs,
-        "max_steps": options.steps,
-        "learning_rate": options.learning_rate,
-        "lora": {} if options.lora else None,
-    }
+    flags = [
+        ("--model", "model", options.model),
+        ("ROWS", "rows", options.rows),
+        ("--held-out", "held_out", options.held_out),
+        ("--seed", "seed", options.seed),
+        ("--epochs", "epochs", options.epochs),
+        ("--steps", "max_steps", options.steps),
+        ("--learning-rate", "learning_rate", options.learning_rate),
+        ("--lora", "lora", {} if options.lora else None),
+    ]
     if method.name == "grpo":
-        given |= {name: getattr(options, name) for name in ("reward", "turns", "algorithm")}
-        given["env"] = {"corpus": options.corpus, "schema_variant": options.schema_variant}
-    settings = {name: value for name, value in given.items() if value is not None}
+        flags += [
+            ("--corpus", "env.corpus", options.corpus),
+            ("--schema-variant", "env.schema_variant", options.schema_variant),
+            ("--reward", "reward", options.reward),
+            ("--turns", "turns", options.turns),
+            ("--algorithm", "algorithm", options.algorithm),
+        ]
+    settings = with_flags(options.config, flags)
     try:
-        return msgspec.convert({**settings, **options.config}, method.config_class())
+        return msgspec.convert(settings, method.config_class())
     except msgspec.ValidationError as error:
         raise ValueError(f"the configuration of {method.name}: {error}") from error

@@ -18,7 +18,14 @@ from agent_gym_env.training.chat_dataset import chat_dataset
 from agent_gym_env.training.chat_tokens import ChatTokens
 from agent_gym_env.training.grpo_config import GRPOConfig
 from agent_gym_env.training.hindsight import bare_env
-from agent_gym_env.training.model_play import Limits, Played, Situation, play_together, situation
+from agent_gym_env.training.model_play import (
+    Limits,
+    Played,
+    Situation,
+    play_together,
+    refuse_other_tools,
+    situation,
+)
 from agent_gym_env.training.play_difference import PlayDifference, compare_plays
 from agent_gym_env.training.progress import OnProgress
 from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer, peft_config
@@ -112,13 +119,19 @@ class _Player:
         self._worlds: dict[str, World] = {}
 
     def situations(self, rows: Iterable[Mapping[str, Any]]) -> list[Situation]:
-        """Read where the rows stand; leave out those without room for an answer."""
+        """Read where the rows stand; leave out those without room for an answer.
+
+        Raises:
+            DataError: a row is of another corpus, split or choice of tools.
+        """
         most = self._limits.tokens - self._limits.message
-        return [
-            situation(row)
-            for row in rows
-            if len(self._chat.prompt(row["prompt"], row["tools"])) <= most
-        ]
+        situations = []
+        for row in rows:
+            begin = situation(row)
+            refuse_other_tools(begin, row["tools"], self._world(begin.state.split))
+            if len(self._chat.prompt(row["prompt"], row["tools"])) <= most:
+                situations.append(begin)
+        return situations
 
     def rollout(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
         """Play for TRL's trainer, whose prompts are each there as often as it is to be played."""
@@ -142,9 +155,7 @@ class _Player:
         self, model: Any, situations: Sequence[Situation], *, temperature: float, seed: str = ""
     ) -> list[Played]:
         """Play with a model as it is now."""
-        for each in situations:
-            if each.state.split not in self._worlds:
-                self._worlds[each.state.split] = _world(self._config, each.state.split)
+        worlds = {each.state.split: self._world(each.state.split) for each in situations}
         was_training, on_gpu = model.training, model.device.type == "cuda"
         model.eval()
         generator = Generator(
@@ -157,7 +168,7 @@ class _Player:
         with torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
             plays = play_together(
                 situations,
-                self._worlds,
+                worlds,
                 generator,
                 self._chat,
                 self._limits,
@@ -167,6 +178,11 @@ class _Player:
             )
         model.train(was_training)
         return plays
+
+    def _world(self, split: str) -> World:
+        if split not in self._worlds:
+            self._worlds[split] = _world(self._config, split)
+        return self._worlds[split]
 
 
 def _world(config: GRPOConfig, split: str) -> World:

@@ -19,6 +19,7 @@ from agent_gym_env.training.chat_tokens import ChatTokens
 from agent_gym_env.types import Action
 
 _SILENCE = ("", (), None)
+_THOSE_OF_THE_ROWS = "the environment's arguments are to be those of the rows"
 
 
 class Situation(msgspec.Struct, frozen=True):
@@ -46,6 +47,26 @@ def situation(row: Mapping[str, Any]) -> Situation:
         problem = f"the row's state is none of SGD-v0: {error}"
         raise DataError(problem, dialogue_id=row["dialogue_id"], turn=row["turn"]) from error
     return Situation(state, first if first["role"] == "system" else None)
+
+
+def refuse_other_tools(begin: Situation, tools: Sequence[Any], world: World) -> None:
+    """See that a world offers in a situation what the row that it was read from offers.
+
+    Raises:
+        DataError: it does not, or the state is of another corpus or split.
+    """
+    observation, _ = _restored(begin.state, world).begin()
+    if msgspec.json.decode(observation["tools"]) != list(tools):
+        problem = f"the environment offers other tools than the row; {_THOSE_OF_THE_ROWS}"
+        raise DataError(problem, dialogue_id=begin.state.dialogue_id)
+
+
+def _restored(state: Snapshot, world: World) -> Replay:
+    try:
+        return Replay.restored(world, state)
+    except ValueError as error:
+        problem = f"{error}; {_THOSE_OF_THE_ROWS}"
+        raise DataError(problem, dialogue_id=state.dialogue_id) from error
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -127,11 +148,7 @@ class _Play:
     """A play under way."""
 
     def __init__(self, begin: Situation, world: World, chat: ChatTokens, limits: Limits) -> None:
-        try:
-            self._replay = Replay.restored(world, begin.state)
-        except ValueError as error:
-            problem = f"{error}; the environment's arguments are to be those of the rows"
-            raise DataError(problem, dialogue_id=begin.state.dialogue_id) from error
+        self._replay = _restored(begin.state, world)
         self._system = [] if begin.system is None else [begin.system]
         self._chat = chat
         self._limits = limits
@@ -185,13 +202,13 @@ class _Play:
         return self._replay.over or (turns is not None and len(self._rewards) >= turns)
 
     def _show(self, observation: Mapping[str, str], *, ended: bool) -> None:
-        """Write what the world answers; end the play where there is no room for it."""
+        """Write what the world answers; be silent to the end where there is no room for it."""
         said = len(self._messages) + 1
         self._messages = self._read(observation)
         shown = self._chat.between(self._messages, self._tools, said=said, ended=ended)
         have = len(self._prompt) + len(self._tokens) + len(shown)
         if have + self._limits.message > self._limits.tokens:
-            if self._replay.score is None:
+            while not self._is_enough():
                 self._step(_SILENCE)
             self.is_over = True
             return

@@ -183,7 +183,17 @@ def test_what_has_no_room_is_silence(tokenizer: Any, worlds: dict[str, World]) -
     call = tokenizer.encode('<tool_call>\n{"name": "A", "arguments": {}}\n</tool_call><|im_end|>')
     played = play(tokenizer, worlds, Scripted(call), begin, Limits(2, 400, 401))
     assert played.completion_ids == call
-    assert played.rewards == [0.0]
+    assert played.rewards == [0.0, 0.0]
+
+
+def test_silence_lasts_to_the_dialogues_end(tokenizer: Any, worlds: dict[str, World]) -> None:
+    begin = begins()[0]
+    split = worlds["train"].split
+    turns = len(split.task(split.index(begin.state.dialogue_id)).turns)
+    reply = tokenizer.encode("Which city?<|im_end|>")
+    played = play(tokenizer, worlds, Scripted(reply), begin, Limits(None, 400, 401))
+    assert turns > 2
+    assert played.rewards[1:] == [0.0] * (turns - 1)
 
 
 def test_turns_that_were_not_scored_are_not_learned_from(

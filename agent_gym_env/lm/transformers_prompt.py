@@ -114,15 +114,19 @@ class ChatTokenizer:
         tools = None if request.tool_choice == "none" else list(request.tools) or None
         return str(
             self._tokenizer.apply_chat_template(
-                [self._unmarked(message) for message in messages],
+                [self.unmarked(message) for message in messages],
                 tools=tools,
                 add_generation_prompt=True,
                 tokenize=False,
             )
         )
 
-    def _unmarked(self, message: Message) -> Message:
-        """Break the marks of the template in what users and tools say: nobody can forge a turn."""
+    def unmarked(self, message: Message) -> Message:
+        """Break the marks of the template in what users and tools say: nobody can forge a turn.
+
+        Args:
+            message: as `template_messages` gives it.
+        """
         content = message["content"]
         if message["role"] not in ("user", "tool") or not self._marks.search(content):
             return message

@@ -27,7 +27,8 @@ class ChatTokens:
 
     def __init__(self, tokenizer: Any, ends: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        end = ChatTokenizer(tokenizer, 0).end_of_turn()
+        self._prompts = ChatTokenizer(tokenizer, 0)
+        end = self._prompts.end_of_turn()
         if end is None:
             raise DataError("the chat template ends an assistant's message with no special token")
         self._end = str(tokenizer.decode([end]))
@@ -76,7 +77,7 @@ class ChatTokens:
     ) -> str:
         return str(
             self._tokenizer.apply_chat_template(
-                template_messages(messages),
+                [self._prompts.unmarked(each) for each in template_messages(messages)],
                 tools=list(tools) or None,
                 add_generation_prompt=goes_on,
                 tokenize=False,

@@ -263,7 +263,7 @@ def collect(
     """
     policies = [_config(each) for each in _as_sequence(policy)]
     if runner in ("processes", "ray"):
-        _refuse_budgets(policies)
+        _refuse_budgets([*policies, _config(path)])
     env = make_env(**arguments)
     dialogues = len(choose_dialogues(env, episodes, seed)) if episodes is None else episodes
     collection = Collection(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -39,6 +41,18 @@ _ROWS, _PAIRS = ("sft", "dpo", "kto", "grpo"), ("dpo", "kto")
 _RULE = PairRule()
 
 
+def _number(text: str) -> float:
+    """Read a number that can be compared with others.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
 class _Option(NamedTuple):
     """An option that not every format takes.
 
@@ -61,18 +75,18 @@ class _Option(NamedTuple):
 
 _OPTIONS = (
     _Option("min_reward", ("sft", "grpo", "parquet", "minari"),
-            "least mean reward of an episode", {"type": float, "metavar": "R"}),
+            "least mean reward of an episode", {"type": _number, "metavar": "R"}),
     _Option("corrected_below", ("sft",),
             "learn, of turns that earned less, what the corpus would have done instead",
-            {"type": float, "metavar": "R"}),
+            {"type": _number, "metavar": "R"}),
     _Option("min_margin", _PAIRS, f"least difference of rewards; default: {_RULE.min_margin}",
-            {"type": float, "metavar": "R"}),
+            {"type": _number, "metavar": "R"}),
     _Option("max_pairs", _PAIRS, f"pairs of one state; default: {_RULE.max_pairs}",
             {"type": positive, "metavar": "N"}),
     _Option("ranking", _PAIRS, "policies, the best first, that decide instead of rewards",
             {"nargs": "+", "metavar": "POLICY"}),
     _Option("threshold", ("kto",), "least reward of a good turn; by default pairs make labels",
-            {"type": float, "metavar": "R"}),
+            {"type": _number, "metavar": "R"}),
     _Option("rules", _ROWS, "a system message of your own; {today} in it is the date",
             {"type": Path, "metavar": "FILE"}),
     _Option("max_bytes", _ROWS, "leave out rows whose line is longer",
@@ -107,8 +121,12 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     _refuse_options_without_effect(options)
+    if options.format != "minari" and options.out.is_dir():
+        raise ValueError(f"--out {options.out} is a folder: name the file to write")
     tally = Tally()
     _EXPORTS[options.format](options, tally)
+    if not tally.written:
+        print("agent-gym: nothing was left to write", file=sys.stderr)
     if options.json:
         print_json(tally)
         return

@@ -43,6 +43,8 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("best_of must be at least 1, and branches at least 0")
         if self.branches and self.best_of > 1:
             raise ValueError("best_of is for episodes: branches are all kept")
+        if self.keep_all and self.best_of == 1:
+            raise ValueError("keep_all keeps all the episodes of best_of, which must be above 1")
         if len(self.policies) != 1 and not (self.policies and self.branches):
             raise ValueError(
                 f"episodes are collected of one policy, not of {len(self.policies)}; several play "
@@ -77,8 +79,9 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             place, candidate = divmod(number, self.best_of)
         again, dialogue = divmod(place, len(dialogue_ids))
         dialogue_id = dialogue_ids[dialogue]
-        # Added, not drawn: no two episodes of a dialogue have the same seed.
-        first = episode_seed(self.seed, dialogue_id) + again * self.best_of + candidate
+        # Added, not drawn: no two episodes or branches of a state have the same seed.
+        of_one = max(self.best_of, self.branches)
+        first = episode_seed(self.seed, dialogue_id) + again * of_one + candidate
         seeds = tuple((first + more) % (1 << 32) for more in range(at_once))
         return Job(number, dialogue_id, seeds)
 

@@ -161,9 +161,24 @@ def test_what_was_left_out_is_said(played: Path, tmp_path: Path, capsys: Capture
     out = tmp_path / "sft.jsonl"
     command = ["export", str(played / "silent.jsonl"), "--format", "sft", "--min-reward", "1"]
     assert main([*command, "--out", str(out)]) == 0
-    said = capsys.readouterr().out
-    assert "0 rows of 3 records" in said
-    assert "below min_reward: 3" in said
+    said = capsys.readouterr()
+    assert "0 rows of 3 records" in said.out
+    assert "below min_reward: 3" in said.out
+    assert "nothing was left to write" in said.err
+
+
+def test_a_folder_is_no_file_to_write(played: Path, tmp_path: Path, capsys: Capture) -> None:
+    command = ["export", str(played / "oracle.jsonl"), "--format", "sft"]
+    assert main([*command, "--out", str(tmp_path)]) == 2
+    assert "is a folder: name the file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--min-reward", "--min-margin", "--threshold"])
+def test_a_bound_is_a_number(option: str, tmp_path: Path, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "x.jsonl", "--format", "sft", "--out", str(tmp_path / "x"), option, "nan"])
+    assert ended.value.code == 2
+    assert f"argument {option}: invalid" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,8 @@ def test_a_budget_is_refused_where_each_process_would_spend_it(tmp_path: Path, r
     policy = {"name": "llm", "model": "m", "budget_calls": 5}
     with pytest.raises(ValueError, match="budget_calls is kept by one process"):
         collect(policy, tmp_path, runner=runner)
+    with pytest.raises(ValueError, match="budget_calls is kept by one process"):
+        collect("oracle", tmp_path, runner=runner, branches=1, path=policy)
 
 
 def test_a_runner_that_is_none_is_refused(tmp_path: Path) -> None:

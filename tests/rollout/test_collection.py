@@ -48,6 +48,12 @@ def test_all_of_several_are_jobs_of_the_same_seeds() -> None:
     assert [name for name, _ in kept[:4]] == [IDS[0]] * 3 + [IDS[1]]
 
 
+def test_branches_of_a_dialogue_that_is_played_again_have_other_seeds() -> None:
+    # Each adds 0 and 1 to the seed of its way.
+    first, _, again, _ = jobs(branches=2)
+    assert again == (first[0], (first[1][0] + 2,))
+
+
 def test_no_seed_of_a_dialogue_comes_twice() -> None:
     seeds = [(name, seed) for name, (seed,) in jobs(jobs=1000)]
     assert len(set(seeds)) == 1000
@@ -60,6 +66,7 @@ def test_no_seed_of_a_dialogue_comes_twice() -> None:
         ({"policies": ({"name": "oracle"}, {"name": "silent"})}, "of one policy, not of 2"),
         ({"best_of": 0}, "best_of must be at least 1"),
         ({"branches": 2, "best_of": 2}, "branches are all kept"),
+        ({"keep_all": True}, "best_of, which must be above 1"),
     ],
 )
 def test_what_cannot_be_collected_is_refused(options: dict[str, Any], said: str) -> None:

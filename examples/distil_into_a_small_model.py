@@ -14,7 +14,7 @@ from agent_gym_env.training.sft import train_sft
 from agent_gym_env.training.sft_config import SFTConfig
 from agent_gym_env.training.tiny_config import TinyConfig
 
-# The same script goes on from here if it is stopped.
+# Whatever stops the script, the same one goes on: here, and in the training.
 collect("oracle", "runs/teacher", split="train", episodes=60)
 
 rows, tally = Path("data/sft.jsonl"), Tally()
@@ -29,7 +29,7 @@ config = SFTConfig(
     batch_size=4,
     max_steps=100,
 )
-model = train_sft(config, out=Path("runs/sft"))
+model = train_sft(config, out=Path("runs/sft"), resume=True)
 
 student = {"name": "transformers", "path": str(model), "max_new_tokens": 48}
 for policy in ("silent", student, "oracle"):

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Annotated
-from zipfile import BadZipFile, ZipFile
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 
-from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.encoders.base import Encoder
 from agent_gym_env.encoders.candidates import FACTS, CandidateEncoder, CandidateSource
 from agent_gym_env.encoders.conversation import DEFAULT_DIM, FLAGS, TEXTS, ConversationEncoder
 from agent_gym_env.encoders.hashing import HashingEncoder
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
+from agent_gym_env.policies.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.types import Action, Observation
 
 require("torch", extra="sb3")
@@ -30,15 +28,10 @@ from agent_gym_env.policies.candidate_network import CandidateNetwork  # noqa: E
 FORMAT = 1
 """Of a saved policy; raised whenever the numbers that its network reads change."""
 
-_HEADER = "header.json"
-_UNREADABLE = (
-    OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error,
-    NotImplementedError, msgspec.DecodeError,
-)  # fmt: skip
-"""What numpy's reader raises for files that are no archive of arrays."""
-
 _LARGEST = 1 << 28
-"""Bytes of a policy's arrays; a file that would unpack to more is none of ours."""
+"""Bytes of a policy's arrays."""
+
+Candidates = dict[Literal["lessons", "indexed"], Annotated[int, msgspec.Meta(ge=0)]]
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,12 +77,14 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name: of the policy.
         shape: of network and encoder.
         candidates: the options of the source that the policy was trained with.
+        masked: whether it chooses among the candidates that there are, or among all numbers.
     """
 
     format: int
     name: str
     shape: Shape
-    candidates: dict[str, int] = {}
+    candidates: Candidates = {}
+    masked: bool = True
 
 
 class SB3Policy:
@@ -106,6 +101,8 @@ class SB3Policy:
         deterministic: whether it takes the candidate with the highest score, or draws one.
         name: of the policy.
         candidates: the options of the source, kept with a saved policy.
+        masked: whether it chooses among the candidates that there are, or among all ``k`` numbers,
+            of which one without a candidate is silence.
     """
 
     def __init__(
@@ -117,10 +114,12 @@ class SB3Policy:
         encoder: Encoder | None = None,
         deterministic: bool = True,
         name: str = "ppo",
-        candidates: Mapping[str, int] | None = None,
+        candidates: Mapping[Literal["lessons", "indexed"], int] | None = None,
+        masked: bool = True,
     ) -> None:
         self.name = name
-        self.candidates = dict(candidates or {})
+        self.candidates: Candidates = dict(candidates or {})
+        self.masked = masked
         self.network = network
         self.shape = shape
         self._source = source
@@ -136,15 +135,16 @@ class SB3Policy:
 
     def act(self, observation: Observation) -> Action:
         """Choose a candidate; silence where there is none."""
-        candidates = self._source.candidates(observation, self.shape.k)
+        candidates = self._source.candidates(observation, self.shape.k)[: self.shape.k]
         if not candidates:
             return Action()
         conversation = self._conversation.encode(observation)
         rows = self._rows.encode(self._conversation.state, candidates)
         vector = torch.from_numpy(np.concatenate((conversation, rows.ravel())))
         with torch.no_grad():
-            scores = self.network.forward_actor(vector[None])[0, : len(candidates)]
-        return candidates[self._choice(scores)].action
+            scores = self.network.forward_actor(vector[None])[0]
+        chosen = self._choice(scores[: len(candidates)] if self.masked else scores)
+        return candidates[chosen].action if chosen < len(candidates) else Action()
 
     def _choice(self, scores: torch.Tensor) -> int:
         if self._deterministic:
@@ -158,11 +158,9 @@ class SB3Policy:
         Raises:
             StorageError: the disk does not take it.
         """
-        header = msgspec.json.encode(Header(FORMAT, self.name, self.shape, self.candidates))
+        header = Header(FORMAT, self.name, self.shape, self.candidates, self.masked)
         weights = {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
-        arrays = {_HEADER: np.frombuffer(header, np.uint8), **weights}
-        with written_whole(Path(path)) as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        write_arrays(Path(path), header, weights)
 
     @classmethod
     def load(
@@ -192,10 +190,9 @@ class SB3Policy:
                 f"the policy was trained with an encoder of {shape.encoder_dim} numbers, this one "
                 f"gives {encoder.dim}"
             )
-        network = shape.network()
         try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
+            network = _network_of(shape, weights)
+        except (RuntimeError, TypeError, ValueError) as error:
             raise DataError(f"the weights do not fit: {error}", file=str(path)) from error
         return cls(
             network,
@@ -205,6 +202,7 @@ class SB3Policy:
             deterministic=deterministic,
             name=header.name,
             candidates=header.candidates,
+            masked=header.masked,
         )
 
 
@@ -217,20 +215,21 @@ def read_header(path: str | PathLike[str]) -> Header:
     return _read(Path(path))[0]
 
 
-def _read(path: Path) -> tuple[Header, dict[str, torch.Tensor]]:
-    try:
-        with ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > _LARGEST:
-            raise DataError(f"it would unpack to {unpacked} bytes", file=str(path))
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = msgspec.json.decode(arrays.pop(_HEADER).tobytes(), type=Header)
-        weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    except _UNREADABLE as error:
-        raise DataError(f"this is no saved policy: {error}", file=str(path)) from error
+def _read(path: Path) -> tuple[Header, Arrays]:
+    header, weights = read_arrays(path, Header, what="saved policy", largest=_LARGEST)
     if header.format != FORMAT:
         raise DataError(
             f"the policy's format is {header.format}, this version reads {FORMAT}", file=str(path)
         )
     return header, weights
+
+
+def _network_of(shape: Shape, weights: Arrays) -> CandidateNetwork:
+    tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32 or not tensor.isfinite().all():
+            raise ValueError(f"{name} holds other values than finite float32 numbers")
+    with torch.device("meta"):  # The header may promise more than memory holds.
+        network = shape.network()
+    network.load_state_dict(tensors, assign=True)
+    return network

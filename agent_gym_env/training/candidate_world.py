@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agent_gym_env.encoders.base import Encoder
 from agent_gym_env.encoders.cached import CachedEncoder
-from agent_gym_env.policies.sb3_model import Shape
+from agent_gym_env.policies.sb3_model import Candidates, Shape
 from agent_gym_env.retrieval.candidates import CandidateGenerator
 from agent_gym_env.retrieval.learning import held_out, recall
 from agent_gym_env.training.hindsight import bare_env
@@ -29,7 +29,7 @@ class WorldConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is played, and where candidates come from.
 
     Attributes:
-        env: arguments of ``SGD-v0`` other than split and reward.
+        env: arguments of ``SGD-v0`` other than split, reward and a limit of steps.
         reward: as in ``SGD-v0``.
         lessons: share of the train split that the candidates are learned from.
         indexed: share of it that lends them its replies. What is left is trained on: a dialogue
@@ -40,6 +40,19 @@ class WorldConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reward: str | dict[str, Any] = "balanced"
     lessons: float = 0.45
     indexed: float = 0.35
+
+    def __post_init__(self) -> None:
+        """Refuse what the run itself decides.
+
+        Raises:
+            ValueError: it is among the arguments.
+        """
+        taken = sorted(self.env.keys() & {"split", "reward", "max_episode_steps"})
+        if taken:
+            raise ValueError(
+                f"env has {', '.join(taken)}: the reward stands beside it, the splits are those "
+                "of training and evaluation, and dialogues or turns are played to their end"
+            )
 
 
 class CandidateWorld:
@@ -67,7 +80,7 @@ class CandidateWorld:
         self._k = shape.k
         self._encoder = CachedEncoder(encoder or shape.encoder())
         train = bare_env(self.bare("train")).split
-        self.candidates = {
+        self.candidates: Candidates = {
             "lessons": int(config.lessons * len(train)),
             "indexed": int(config.indexed * len(train)),
         }

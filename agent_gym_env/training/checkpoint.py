@@ -5,19 +5,16 @@ stable-baselines3's own format unpickles what it reads; of this one nothing is e
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
-from zipfile import BadZipFile
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
+from agent_gym_env.policies.array_file import Arrays, read_arrays, write_arrays
 
 require("stable_baselines3", extra="sb3")
 
@@ -25,15 +22,13 @@ import torch  # noqa: E402
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm  # noqa: E402
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor  # noqa: E402
 
-Arrays = dict[str, NDArray[Any]]
-
 FORMAT = 1
-_HEADER = "header.json"
-_UNREADABLE = (
-    OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error,
-    NotImplementedError, msgspec.DecodeError,
-)  # fmt: skip
-"""What numpy's reader raises for files that are no archive of arrays."""
+
+_LARGEST = 1 << 30
+"""Bytes of the arrays: weights, and for each two moments of the optimizer."""
+
+_Notes = TypeVar("_Notes")
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,8 +43,8 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     format: int
-    steps: int
-    updates: int
+    steps: _Count
+    updates: _Count
     environments: list[dict[str, Any]]
     notes: Any
 
@@ -74,7 +69,6 @@ def save_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: Any) -> None:
         notes=msgspec.to_builtins(notes),
     )
     arrays: Arrays = {
-        _HEADER: np.frombuffer(msgspec.json.encode(header), np.uint8),
         "episode_starts": np.asarray(model._last_episode_starts),
         "returns": monitor.episode_returns,
         "lengths": monitor.episode_lengths,
@@ -84,12 +78,16 @@ def save_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: Any) -> None:
     for number, state in model.policy.optimizer.state_dict()["state"].items():
         for name, value in state.items():
             arrays[f"optimizer/{number}/{name}"] = value.numpy()
-    with written_whole(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    write_arrays(path, header, arrays)
 
 
-def load_checkpoint(path: Path, model: OnPolicyAlgorithm) -> Any:
+def load_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: type[_Notes]) -> _Notes:
     """Bring a model of the same configuration, with its environments, to a checkpoint's state.
+
+    Args:
+        path: of the file.
+        model: as in `save_checkpoint`.
+        notes: what the notes have to be.
 
     Returns:
         The notes.
@@ -99,22 +97,18 @@ def load_checkpoint(path: Path, model: OnPolicyAlgorithm) -> Any:
     """
     header, arrays = _read(path)
     try:
+        kept = msgspec.convert(header.notes, notes)
         _restore_weights(model, arrays)
         _restore_environments(model, header, arrays)
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"the checkpoint does not fit: {error}", file=str(path)) from error
     model.num_timesteps = header.steps
     model._n_updates = header.updates
-    return header.notes
+    return kept
 
 
 def _read(path: Path) -> tuple[_Header, Arrays]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = msgspec.json.decode(arrays.pop(_HEADER).tobytes(), type=_Header)
-    except _UNREADABLE as error:
-        raise DataError(f"this is no checkpoint: {error}", file=str(path)) from error
+    header, arrays = read_arrays(path, _Header, what="checkpoint", largest=_LARGEST)
     if header.format != FORMAT:
         raise DataError(
             f"the checkpoint's format is {header.format}, this version reads {FORMAT}",
@@ -134,12 +128,17 @@ def _restore_weights(model: OnPolicyAlgorithm, arrays: Arrays) -> None:
             number, _, moment = name.partition("/")
             moments.setdefault(int(number), {})[moment] = torch.from_numpy(array)
     model.policy.load_state_dict(weights)
+    for place, parameter in enumerate(model.policy.parameters()):
+        for kind in ("exp_avg", "exp_avg_sq"):
+            _require_shape(moments[place][kind], parameter.shape, f"optimizer/{place}/{kind}")
     optimizer = model.policy.optimizer
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 
 def _restore_environments(model: OnPolicyAlgorithm, header: _Header, arrays: Arrays) -> None:
     monitor, environments = _environments(model)
+    for name in ("returns", "lengths", "episode_starts"):
+        _require_shape(arrays[name], (len(environments),), name)
     monitor.reset()
     vectors = []
     for env, state in zip(environments, header.environments, strict=True):
@@ -150,6 +149,11 @@ def _restore_environments(model: OnPolicyAlgorithm, header: _Header, arrays: Arr
     monitor.episode_lengths = arrays["lengths"]
     model._last_obs = np.stack(vectors)
     model._last_episode_starts = arrays["episode_starts"]
+
+
+def _require_shape(found: Any, shape: tuple[int, ...], name: str) -> None:
+    if found.shape != shape:
+        raise ValueError(f"{name} has shape {tuple(found.shape)}, expected {tuple(shape)}")
 
 
 def _environments(model: OnPolicyAlgorithm) -> tuple[VecMonitor, list[Any]]:

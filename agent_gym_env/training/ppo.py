@@ -11,7 +11,8 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from agent_gym_env.errors import DataError, ResumeMismatchError
+from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.extras import require
 from agent_gym_env.policies.candidate_network import CandidateNetwork
@@ -67,8 +68,9 @@ def train_ppo(
 
     Args:
         config: of the run.
-        out: a folder for ``policy.npz`` (and ``initial.npz``, ``cloned.npz``), ``curve.jsonl``,
-            ``checkpoint.npz`` and ``tensorboard/``; nothing is written without one.
+        out: a folder for ``policy.npz`` (and ``initial.npz``, ``cloned.npz``), ``config.json``,
+            ``curve.jsonl``, ``checkpoint.npz`` and ``tensorboard/``; nothing is written without
+            one.
         resume: go on from the folder's checkpoint. The result is that of an uninterrupted run.
         tensorboard: write TensorBoard's event files.
         on_progress: called for ``candidates`` and ``cloning`` (of dialogues), and ``ppo`` (of
@@ -82,12 +84,17 @@ def train_ppo(
         ValueError: there is no folder to resume from or to write to, or nothing to train on.
         DataError: there is no checkpoint, or it cannot be read.
         ResumeMismatchError: the checkpoint is one of another configuration.
+        StorageError: the folder cannot be written.
+        AgentGymError: weights or rewards are such that nothing can be learned any more.
     """
     if out is None and (resume or tensorboard):
         raise ValueError("resume and tensorboard need a folder: out=…")
     checkpoint = out / CHECKPOINT if out is not None and resume else None
     if checkpoint is not None and not checkpoint.exists():
         raise DataError("there is no checkpoint to resume from", file=str(checkpoint))
+    if out is not None and not resume:
+        with written_whole(out / "config.json") as file:  # before hours of work, not after
+            file.write(msgspec.json.format(msgspec.json.encode(config)))
     run = _Run(
         config, out, tensorboard=tensorboard, on_point=on_point, on_progress=on_progress or _quiet
     )
@@ -176,6 +183,7 @@ class _Run:
             self._config.shape,
             name=name,
             candidates=self._world.candidates,
+            masked=self._config.masked,
         )
 
     def begin(self) -> None:
@@ -193,9 +201,13 @@ class _Run:
         env = self._world.wrapped(source)
         random = np.random.default_rng(self._config.seed)
         dialogues = random.permutation(self._world.dialogues)[: cloning.dialogues].tolist()
+        advance = partial(self._on_progress, "cloning")
+        shown = demonstrate(env, source, dialogues, on_progress=advance)
+        if not self._config.masked:
+            shown = shown._replace(masks=np.ones_like(shown.masks))
         clone(
             self._network,
-            demonstrate(env, source, dialogues, on_progress=partial(self._on_progress, "cloning")),
+            shown,
             epochs=cloning.epochs,
             learning_rate=cloning.learning_rate,
             seed=self._config.seed,
@@ -205,9 +217,10 @@ class _Run:
         """Go on from a checkpoint.
 
         Raises:
+            DataError: it cannot be read.
             ResumeMismatchError: it is one of another configuration.
         """
-        notes = msgspec.convert(load_checkpoint(path, self._model), _Notes)
+        notes = load_checkpoint(path, self._model, _Notes)
         if notes.config != self._config:
             raise ResumeMismatchError(
                 f"{path} was made by another configuration than this one; it was "
@@ -221,9 +234,7 @@ class _Run:
         self._remaining = 1.0 - before / config.total_timesteps
         # With a seed for each update, no generator of torch or numpy is part of a run's state.
         set_random_seed(_seed_of(config.seed, before))
-        self._model.learn(
-            config.n_envs * config.n_steps, NoteUnscoredSteps(), reset_num_timesteps=False
-        )
+        self._learn()
         self._cpu_s += time.process_time() - begin
         is_last = self.steps >= config.total_timesteps
         if is_last or _passed(before, self.steps, config.evaluation.every):
@@ -235,6 +246,22 @@ class _Run:
             save_checkpoint(self._out / CHECKPOINT, self._model, notes)
         total = config.total_timesteps
         self._on_progress("ppo", min(self.steps, total), total)
+
+    def _learn(self) -> None:
+        steps = self._config.n_envs * self._config.n_steps
+        try:
+            self._model.learn(steps, NoteUnscoredSteps(), reset_num_timesteps=False)
+        except ValueError:  # by which torch refuses scores that are no numbers
+            self._require_finite()
+            raise
+        self._require_finite()
+
+    def _require_finite(self) -> None:
+        if not all(weights.isfinite().all() for weights in self._model.policy.parameters()):
+            raise AgentGymError(
+                f"some weights are no finite numbers after {self.steps} steps; try a smaller "
+                "learning_rate or ent_coef"
+            )
 
     def _evaluate(self, stage: str) -> None:
         evaluation, policy = self._config.evaluation, self.policy(_NAMES[stage])

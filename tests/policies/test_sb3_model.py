@@ -76,6 +76,30 @@ def test_without_candidates_it_is_silent() -> None:
     assert policy().act(OBSERVATION) == Action()
 
 
+class Generous(Source):
+    """Proposes more than was asked for."""
+
+    def candidates(self, observation: Observation, most: int) -> Sequence[Proposal]:
+        """Propose."""
+        return super().candidates(observation, 100)
+
+
+def test_no_more_than_k_are_looked_at() -> None:
+    texts = ("Yes.", "No.", "Maybe.", "Which tea?")
+    acting = SB3Policy(policy().network, Generous(*texts), SHAPE, deterministic=False)
+    assert {acting.act(OBSERVATION).text for _ in range(50)} == {"Yes.", "No.", "Maybe."}
+
+
+def test_unmasked_it_may_choose_a_number_without_a_candidate(tmp_path: Path) -> None:
+    path = tmp_path / "policy.npz"
+    policy(masked=False).save(path)
+    drawing = SB3Policy.load(path, Source("Yes."), deterministic=False)
+    drawing.reset(seed=0)
+    assert {drawing.act(OBSERVATION).text for _ in range(50)} == {"Yes.", ""}
+    masked = policy("Yes.", deterministic=False)
+    assert {masked.act(OBSERVATION).text for _ in range(50)} == {"Yes."}
+
+
 def test_draws_repeat_with_the_seed() -> None:
     drawing = policy("Yes.", "No.", "Maybe.", deterministic=False)
 
@@ -144,6 +168,10 @@ def rewritten(path: Path, **changes: Any) -> Path:
         ({"shape": {"hidden": 16}}, "the weights do not fit"),
         ({"shape": {"k": -1}}, "no saved policy"),
         ({"shape": {"hidden": 10**9}}, "no saved policy"),
+        # Weights of 120 GB, were they made before they are compared.
+        ({"shape": {"hidden": 1 << 14, "encoder_dim": 1 << 16}}, "the weights do not fit"),
+        ({"candidates": {"foo": 1}}, "no saved policy: Invalid enum value 'foo'"),
+        ({"candidates": {"lessons": -3}}, "no saved policy: Expected `int` >= 0"),
         ({"surprise": 1}, "unknown field"),
     ],
 )
@@ -154,6 +182,18 @@ def test_a_header_that_does_not_fit_is_refused(
     policy().save(path)
     with pytest.raises(DataError, match=message):
         SB3Policy.load(rewritten(path, **changes), Source())
+
+
+@pytest.mark.parametrize("value", [np.float32("nan"), np.float32("inf"), np.float64(0)])
+def test_weights_are_finite_float32_numbers(tmp_path: Path, value: Any) -> None:
+    path = tmp_path / "policy.npz"
+    policy().save(path)
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["score.weight"] = np.full_like(arrays["score.weight"], value, dtype=type(value))
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match=r"score\.weight holds other values than finite float32"):
+        SB3Policy.load(path, Source())
 
 
 def test_any_damage_is_a_data_error(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed"
 pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
 
 from agent_gym_env.errors import DataError
+from agent_gym_env.policies.array_file import Arrays
 from agent_gym_env.training.ppo import train_ppo
 from tests.policies.test_sb3_model import Trap
 from tests.training.small_run import small
@@ -43,6 +48,45 @@ def test_pickled_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="no checkpoint"):
             train_ppo(CONFIG, out=tmp_path, resume=True)
     assert not sprung.exists()
+
+
+def noted(header: dict[str, Any]) -> None:
+    header["notes"] = 3
+
+
+def with_tries(header: dict[str, Any]) -> None:
+    header["environments"][0]["left"] = "x"
+
+
+def without_environments(header: dict[str, Any]) -> None:
+    header["environments"] = []
+
+
+@pytest.mark.parametrize("change", [noted, with_tries, without_environments])
+def test_a_header_that_does_not_fit_is_told(
+    checkpoint: bytes, tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    arrays = unpacked(checkpoint)
+    header = json.loads(arrays["header.json"].tobytes())
+    change(header)
+    arrays["header.json"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    refused(arrays, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["returns", "episode_starts", "optimizer/0/exp_avg"])
+def test_arrays_of_another_shape_are_told(checkpoint: bytes, tmp_path: Path, name: str) -> None:
+    refused({**unpacked(checkpoint), name: np.zeros(7, np.float32)}, tmp_path)
+
+
+def unpacked(checkpoint: bytes) -> Arrays:
+    with np.load(io.BytesIO(checkpoint)) as file:
+        return {name: file[name] for name in file.files}
+
+
+def refused(arrays: Arrays, out: Path) -> None:
+    np.savez(out / "checkpoint.npz", allow_pickle=False, **arrays)
+    with pytest.raises(DataError, match=r"the checkpoint does not fit: .*checkpoint\.npz"):
+        train_ppo(CONFIG, out=out, resume=True)
 
 
 def test_any_damage_is_told(checkpoint: bytes, tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
 pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
 
 from agent_gym_env.assembly import make_env, make_policy
-from agent_gym_env.errors import DataError, ResumeMismatchError
+from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
 from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.training.curve import CurvePoint, read_curve
 from agent_gym_env.training.ppo import train_ppo
@@ -69,6 +71,30 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> Non
         train_ppo(small(total_timesteps=64, shape={"hidden": 8}), out=tmp_path, resume=True)
 
 
+def test_a_folder_that_cannot_be_is_said_before_anything_is_learned(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot write"):
+        train_ppo(small(world={"lessons": 9.0}), out=tmp_path / "file/out")
+
+
+def test_a_last_batch_of_one_step_is_left_out() -> None:
+    config = small(n_envs=5, n_steps=13, batch_size=64, n_epochs=1, total_timesteps=65)
+    assert np.isfinite(weights(train_ppo(config))).all()
+
+
+def test_weights_that_are_no_numbers_end_the_run(tmp_path: Path) -> None:
+    config = small(total_timesteps=64, ent_coef=1e39, cloning={"dialogues": 0})
+    with pytest.raises(AgentGymError, match="some weights are no finite numbers after 64 steps"):
+        train_ppo(config, out=tmp_path)
+    assert not (tmp_path / "policy.npz").exists()
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
+def test_an_unmasked_run_gives_an_unmasked_policy() -> None:
+    config = small(masked=False, total_timesteps=0, evaluation={"dialogues": 1})
+    assert not train_ppo(config).masked
+
+
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="need a folder"):
         train_ppo(small(), resume=True)
@@ -81,8 +107,11 @@ def test_the_folder_holds_policies_and_the_curve(tmp_path: Path) -> None:
     train_ppo(small(total_timesteps=128), out=tmp_path, tensorboard=True, on_point=points.append)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
-        "initial.npz", "cloned.npz", "policy.npz", "curve.jsonl", "checkpoint.npz", "tensorboard",
+        "config.json", "initial.npz", "cloned.npz", "policy.npz", "curve.jsonl", "checkpoint.npz",
+        "tensorboard",
     }  # fmt: skip
+    written = (tmp_path / "config.json").read_bytes()
+    assert msgspec.json.decode(written, type=PPOConfig) == small(total_timesteps=128)
     assert [point.stage for point in points] == ["initial", "cloned", "policy"]
     assert read_curve(tmp_path / "curve.jsonl") == points
     assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
@@ -153,7 +182,17 @@ def test_nothing_left_to_train_on_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"gamma": 1.5}, "<= 1"), ({"tries": 0}, ">= 1"), ({"steps": 5}, "unknown field `steps`")],
+    [
+        ({"gamma": 1.5}, "<= 1"),
+        ({"tries": 0}, ">= 1"),
+        ({"batch_size": 1}, ">= 2"),
+        ({"learning_rate": 1e30}, "<= 1"),
+        ({"n_envs": 1, "n_steps": 1}, "at least 2 steps are needed"),
+        ({"steps": 5}, "unknown field `steps`"),
+        ({"shape": {"ngrams": None}}, "a run encodes texts by hashed n-grams"),
+        ({"world": {"env": {"split": "dev"}}}, r"env has split: .* at `\$\.world`"),
+        ({"world": {"env": {"max_episode_steps": 3}}}, "env has max_episode_steps"),
+    ],
 )
 def test_a_configuration_is_checked(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -1,0 +1,69 @@
+"""A JSON header and plain arrays in one ``.npz`` file, read without trust.
+
+Nothing of a file is ever executed, and what it would unpack to has a limit.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from zipfile import BadZipFile, ZipFile
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.errors import DataError
+
+Arrays = dict[str, NDArray[Any]]
+_Header = TypeVar("_Header", bound=msgspec.Struct)
+
+_HEADER = "header.json"
+
+# What numpy's reader raises on damaged bytes, found by mutating files; a RuntimeError comes of
+# members that are encrypted, a MemoryError or OverflowError of shapes that no file can fill.
+_DAMAGE = (
+    OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, MemoryError, OverflowError,
+    BadZipFile, zlib.error, struct.error, msgspec.DecodeError,
+)  # fmt: skip
+
+
+def write_arrays(path: Path, header: msgspec.Struct, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a header and arrays; the file appears whole or not at all.
+
+    Raises:
+        StorageError: the disk does not take it.
+    """
+    encoded = np.frombuffer(msgspec.json.encode(header), np.uint8)
+    with written_whole(path) as file:
+        np.savez(file, allow_pickle=False, **{_HEADER: encoded, **arrays})
+
+
+def read_arrays(
+    path: Path, header: type[_Header], *, what: str, largest: int
+) -> tuple[_Header, Arrays]:
+    """Read a header and arrays.
+
+    Args:
+        path: of the file.
+        header: what the header has to be.
+        what: the file is, for messages.
+        largest: bytes that all members may unpack to.
+
+    Raises:
+        DataError: the file is missing, damaged, too large or another one.
+    """
+    try:
+        with ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > largest:
+            raise ValueError(f"it would unpack to {unpacked} bytes, at most {largest} are read")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return msgspec.json.decode(arrays.pop(_HEADER).tobytes(), type=header), arrays
+    except _DAMAGE as error:
+        raise DataError(f"this is no {what}: {error}", file=str(path)) from error

@@ -44,6 +44,20 @@ def test_sft_writes_a_conversation_an_episode(
     assert {row["policy"] for row in rows(out)} == {"oracle"}
 
 
+def test_sft_of_poor_turns_writes_what_the_corpus_did_instead(
+    played: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "corrections.jsonl"
+    files = [played / "oracle.jsonl", played / "silent.jsonl"]
+    export(capsys, *files, "--format", "sft", "--corrected-below", "0.9", "--out", out)
+    silent = list(read_episodes(played / "silent.jsonl"))
+    assert len(rows(out)) == sum(len(episode.turns) for episode in silent)
+    assert {row["policy"] for row in rows(out)} == {"silent"}
+    said = {target for episode in silent for target in (t.target.text for t in episode.turns)}
+    replies = [row["messages"][-1]["content"] for row in rows(out)]
+    assert all(reply is None or reply in said for reply in replies)
+
+
 def test_dpo_of_episodes_pairs_two_policies(played: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "dpo.jsonl"
     files = [played / "oracle.jsonl", played / "silent.jsonl"]
@@ -173,7 +187,9 @@ def test_a_folder_is_no_file_to_write(played: Path, tmp_path: Path, capsys: Capt
     assert "is a folder: name the file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--min-reward", "--min-margin", "--threshold"])
+@pytest.mark.parametrize(
+    "option", ["--min-reward", "--corrected-below", "--min-margin", "--threshold"]
+)
 def test_a_bound_is_a_number(option: str, tmp_path: Path, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["export", "x.jsonl", "--format", "sft", "--out", str(tmp_path / "x"), option, "nan"])
@@ -191,6 +207,11 @@ def test_a_bound_is_a_number(option: str, tmp_path: Path, capsys: Capture) -> No
         (["{episodes}", "--format", "sft", "--min-margin", "1"], 2, "--min-margin is for"),
         (["{episodes}", "--format", "dpo", "--leaves", "user"], 2, "--leaves is for"),
         (["{episodes}", "--format", "sft", "--drop-held-out"], 2, "--held-out dev test"),
+        (
+            ["{episodes}", "--format", "sft", "--corrected-below", "1", "--min-reward", "1"],
+            2,
+            "leave --min-reward away",
+        ),
         (
             ["{episodes}", "--format", "kto", "--threshold", "1", "--max-pairs", "1"],
             2,

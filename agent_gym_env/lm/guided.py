@@ -9,7 +9,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -32,6 +32,23 @@ _MAX_KEPT = 256
 _MAX_BITS = 64
 
 _encode = msgspec.json.Encoder(order="sorted").encode
+
+_Length = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Parameters(msgspec.Struct):
+    """What is read of a tool's parameters."""
+
+    properties: dict[str, dict[str, Any] | bool] | None = None
+    required: list[str] | None = None
+
+
+class _Value(msgspec.Struct):
+    """What is read of an argument's schema."""
+
+    enum: Annotated[list[Any], msgspec.Meta(min_length=1)] | None = None
+    min_length: _Length = msgspec.field(name="minLength", default=0)
+    max_length: _Length | None = msgspec.field(name="maxLength", default=None)
 
 
 class CallGrammar:
@@ -56,7 +73,8 @@ class CallGrammar:
         Raises:
             PermanentLMError: the request's schemas cannot be followed.
         """
-        if request.response_format is None and not (request.tools and _may_call(request)):
+        calls = _must_call(request) or (request.tools and _may_call(request))
+        if request.response_format is None and not calls:
             return None
         key = _encode((request.response_format, request.tools, request.tool_choice))
         if key not in self._kept:
@@ -160,9 +178,15 @@ def grammar(
 def _call(rule: str, function: Mapping[str, Any]) -> Iterator[str]:
     """Write the rules of one tool: its arguments in any order, each once, the required ones all."""
     name = f"{_written(function['name'])}, {_written('arguments')}: {{"
-    parameters = function.get("parameters") or {}
-    properties: Mapping[str, Any] = parameters.get("properties") or {}
-    required = list(dict.fromkeys(parameters.get("required") or ()))
+    try:
+        parameters = msgspec.convert(function.get("parameters") or {}, _Parameters)
+        properties = parameters.properties or {}
+        values = {each: _value(schema) for each, schema in properties.items()}
+    except msgspec.ValidationError as error:
+        raise PermanentLMError(
+            f"the parameters of the tool {function['name']} are no JSON schema: {error}"
+        ) from error
+    required = list(dict.fromkeys(parameters.required or ()))
     names = [*required, *(name for name in properties if name not in required)]
     if len(names) > _MAX_BITS:
         raise PermanentLMError(
@@ -181,17 +205,25 @@ def _call(rule: str, function: Mapping[str, Any]) -> Iterator[str]:
             yield f"    | {comma}{member} {rule}_more::set_bit({bit}) %if bit_clear({bit})"
     for (_, member), name in zip(members, names, strict=True):
         key = json.dumps(f"{_written(name)}: ", ensure_ascii=False)
-        yield f"{member}: {key} {_value(properties.get(name, {}))}"
+        yield f"{member}: {key} {values.get(name) or _value({})}"
 
 
-def _value(schema: Mapping[str, Any]) -> str:
-    """Write what a value may be."""
-    if "enum" in schema or "const" in schema:
-        choices = schema.get("enum") or [schema["const"]]
+def _value(schema: Mapping[str, Any] | bool) -> str:
+    """Write what a value may be.
+
+    Raises:
+        msgspec.ValidationError: the schema is none.
+    """
+    if isinstance(schema, bool):
+        return f"%json {json.dumps(schema)}"
+    read = msgspec.convert(schema, _Value)
+    if read.enum is not None or "const" in schema:
+        choices = read.enum or [schema["const"]]
         return f"({' | '.join(json.dumps(_written(choice)) for choice in choices)})"
     kind = schema.get("type")
     if kind == "string" and not schema.keys() & {"pattern", "format"}:
-        return f"STRING_{schema.get('minLength', 0)}_{schema.get('maxLength', MAX_STRING)}"
+        most = max(MAX_STRING, read.min_length) if read.max_length is None else read.max_length
+        return f"STRING_{read.min_length}_{most}"
     simple = {"integer": "INTEGER", "number": "NUMBER", "boolean": "BOOLEAN"}
     if isinstance(kind, str) and kind in simple and not schema.keys() & _BOUNDS:
         return simple[kind]
@@ -219,12 +251,14 @@ def _may_call(request: Request) -> bool:
 
 
 def _must_call(request: Request) -> bool:
-    return request.tool_choice not in (None, "auto")
+    return request.tool_choice not in (None, "auto", "none")
 
 
 def _choice(request: Request) -> list[Mapping[str, Any]]:
     """Give the functions that may be called."""
     functions = [tool["function"] for tool in request.tools]
+    if not functions:
+        raise PermanentLMError("tool_choice asks for a call, and there are no tools")
     if not isinstance(request.tool_choice, dict):
         return functions
     named = request.tool_choice["function"]["name"]

@@ -27,6 +27,7 @@ _exceptions: Any = require("starlette.exceptions", extra="serve")
 
 MAX_BODY_BYTES = 4 << 20
 BODY_TIMEOUT_S = 30.0
+_MAX_PORT = 65_535
 MAX_CONCURRENT = 256
 """Requests that wait for the model at once."""
 
@@ -72,6 +73,8 @@ def serve(
 
 
 def _listener(host: str, port: int) -> socket.socket:
+    if port > _MAX_PORT:
+        raise ValueError(f"port must be from 0 to {_MAX_PORT}, not {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
@@ -208,8 +211,11 @@ def _json(value: Any) -> Any:
 
 def _is_local(place: str) -> bool:
     """Say whether a Host or an Origin header names this machine."""
-    parts = urlsplit(place if "//" in place else f"//{place}")
-    return parts.hostname is not None and _is_loopback(parts.hostname)
+    try:
+        name = urlsplit(place if "//" in place else f"//{place}").hostname
+    except ValueError:
+        return False
+    return name is not None and _is_loopback(name)
 
 
 def _is_loopback(host: str) -> bool:

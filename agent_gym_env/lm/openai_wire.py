@@ -78,6 +78,10 @@ class _Format(msgspec.Struct):
     type: Literal["text", "json_schema"]
     json_schema: _JSONSchema | None = None
 
+    def __post_init__(self) -> None:
+        if self.type == "json_schema" and self.json_schema is None:
+            raise ValueError("json_schema needs the schema that the answer is to follow")
+
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]

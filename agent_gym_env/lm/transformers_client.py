@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from agent_gym_env.errors import DataError, LMError, PermanentLMError
+from agent_gym_env.errors import DataError, LMError, PermanentLMError, TransientLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.guided import CallGrammar, CallGuide
@@ -88,7 +88,8 @@ class TransformersClient:
 
     Raises:
         DataError: it is no such model.
-        ValueError: its tokenizer has no chat template, or one that cannot be guided.
+        ValueError: there is no such device or dtype, or its tokenizer has no chat template, or one
+            that cannot be guided.
         MissingDependency: a library is not installed.
     """
 
@@ -205,11 +206,12 @@ class TransformersClient:
         self.counts.completion_tokens += len(draft.tokens)
         names = [tool["function"]["name"] for tool in asked.request.tools]
         reply = parse_reply(self._said(draft), names)
+        calls = () if asked.request.tool_choice == "none" else reply.tool_calls
         return Response(
             text=reply.text,
-            tool_calls=reply.tool_calls,
+            tool_calls=calls,
             model=self.name,
-            finish_reason="tool_calls" if reply.tool_calls else draft.finish,
+            finish_reason="tool_calls" if calls else draft.finish,
             usage=Usage(len(draft.prompt), len(draft.tokens)),
             cost_usd=0.0,
             latency_s=time.monotonic() - asked.begun,
@@ -231,7 +233,7 @@ class _Asked:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.begun = time.monotonic()
-        self.outcome: Response | LMError = PermanentLMError("the model was interrupted")
+        self.outcome: Response | LMError = TransientLMError("the model was interrupted")
 
 
 def load_model(
@@ -241,19 +243,27 @@ def load_model(
 
     Raises:
         DataError: it is no such model.
+        ValueError: there is no such device or dtype.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
+    precision = getattr(torch, dtype, None)
+    if not isinstance(precision, torch.dtype):
+        raise ValueError(f"dtype must be one of torch's, such as bfloat16, not {dtype!r}")
     safe = {"trust_remote_code": False}
     try:
         with _without_progress_bar():
             tokenizer = transformers.AutoTokenizer.from_pretrained(path, **safe)
             model = transformers.AutoModelForCausalLM.from_pretrained(
-                path, dtype=getattr(torch, dtype), use_safetensors=True, **safe
+                path, dtype=precision, use_safetensors=True, **safe
             )
     except _UNREADABLE as error:
         raise DataError(f"this is no language model: {error}", file=os.fspath(path)) from error
-    return LoadedModel(model.to(device).eval(), tokenizer, Path(path).name)
+    try:
+        model = model.to(device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"cannot put the model on the device {device!r}: {error}") from error
+    return LoadedModel(model.eval(), tokenizer, Path(os.path.abspath(path)).name)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.tool_specs import openai_function
 from agent_gym_env.errors import PermanentLMError
 from agent_gym_env.lm.base import Request
-from agent_gym_env.lm.guided import MAX_CALLS, CallGrammar, CallGuide
+from agent_gym_env.lm.guided import MAX_CALLS, MAX_STRING, CallGrammar, CallGuide
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import ToolCall
@@ -262,6 +264,22 @@ def test_a_tool_that_is_named_must_be_called(grammar: CallGrammar, tokenizer: An
     assert follow(grammar.guide(request), tokenizer, call_text('"city": "a"'))
 
 
+def test_an_argument_may_be_anything_and_may_need_a_long_text(
+    grammar: CallGrammar, tokenizer: Any
+) -> None:
+    def call(value: Any) -> str:
+        written = json.dumps({"name": "F", "arguments": {"a": value}})
+        return f"<tool_call>\n{written}\n</tool_call>"
+
+    anything = Request([], tools=[tool("F", {"properties": {"a": True}})])
+    assert follow(grammar.guide(anything), tokenizer, call(3))
+    assert follow(grammar.guide(anything), tokenizer, call("x"))
+    least = {"type": "string", "minLength": MAX_STRING + 1}
+    long = Request([], tools=[tool("F", {"properties": {"a": least}})])
+    assert follow(grammar.guide(long), tokenizer, call("x" * (MAX_STRING + 1)))
+    assert not follow(grammar.guide(long), tokenizer, call("x" * MAX_STRING))
+
+
 def test_nothing_is_ruled_out_where_nothing_can_be_called(grammar: CallGrammar) -> None:
     assert grammar.guide(Request([])) is None
     assert grammar.guide(Request([], tools=[CITY], tool_choice="none")) is None
@@ -292,12 +310,24 @@ def test_a_response_format_is_followed(grammar: CallGrammar, tokenizer: Any) -> 
             Request([], tools=[tool("Big", {"properties": {str(n): {} for n in range(65)}})]),
             "65 arguments",
         ),
+        (Request([], tool_choice="required"), "there are no tools"),
+        *(
+            (Request([], tools=[tool("F", parameters)]), f"the tool F are no JSON schema: {said}")
+            for parameters, said in (
+                ({"properties": {"a": {"enum": []}}}, "Expected `array` of length >= 1"),
+                ({"properties": {"a": {"minLength": "x"}}}, "Expected `int`, got `str`"),
+                ({"properties": {"a": {"maxLength": -1}}}, "Expected `int` >= 0"),
+                ({"properties": {"a": 3}}, "Expected `bool | object`"),
+                ({"properties": "none"}, "Expected `object | null`"),
+                ({"required": "a"}, "Expected `array | null`"),
+            )
+        ),
     ],
 )
 def test_what_cannot_be_followed_is_said(
     request_: Request, message: str, grammar: CallGrammar
 ) -> None:
-    with pytest.raises(PermanentLMError, match=message):
+    with pytest.raises(PermanentLMError, match=re.escape(message)):
         grammar.guide(request_)
 
 

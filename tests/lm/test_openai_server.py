@@ -137,6 +137,8 @@ def test_there_is_nothing_else(server: Running, method: str, path: str, status: 
         ("host", "127.0.0.1.evil.example:80", 403),
         ("origin", "http://evil.example", 403),
         ("origin", "null", 403),
+        ("host", "[", 403),
+        ("origin", "http://[x", 403),
         ("host", "localhost:8000", 200),
         ("origin", "http://127.0.0.1:3000", 200),
     ],
@@ -241,6 +243,11 @@ def test_dropped_connections_leave_the_server_well(server: Running) -> None:
 def test_it_is_not_open_to_other_machines_without_a_key(host: str) -> None:
     with pytest.raises(ValueError, match="other machines"):
         serve(ScriptedLM([]), host=host)
+
+
+def test_a_port_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="from 0 to 65535, not 99999"):
+        openai_server.serve(ScriptedLM([]), port=99_999)
 
 
 def test_an_address_that_is_taken_is_named(server: Running) -> None:

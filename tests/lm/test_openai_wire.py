@@ -76,6 +76,7 @@ def test_a_named_tool_and_one_stop_text_are_understood() -> None:
         {"logprobs": True},
         {"tools": [{"type": "function"}]},
         {"tool_choice": "maybe"},
+        {"response_format": {"type": "json_schema"}},
     ],
 )
 def test_what_cannot_be_answered_is_refused(fields: dict[str, Any]) -> None:

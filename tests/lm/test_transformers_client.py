@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,16 @@ pytest.importorskip("llguidance", reason="the extra train is not installed")
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from agent_gym_env.errors import DataError, PermanentLMError
+from agent_gym_env.errors import DataError, PermanentLMError, TransientLMError
 from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.torch_generation import Draft, Generator
 from agent_gym_env.lm.torch_pages import PAGE
-from agent_gym_env.lm.transformers_client import LoadedModel, TransformersClient, load_model
+from agent_gym_env.lm.transformers_client import (
+    LoadedModel,
+    TransformersClient,
+    _Asked,
+    load_model,
+)
 from agent_gym_env.types import Usage
 from tests.local_models import conversations, load, requests, write_model
 
@@ -180,6 +187,51 @@ def test_one_bad_request_does_not_spoil_the_others(loaded: LoadedModel) -> None:
         client.complete(long)
 
 
+def test_a_schema_that_is_none_does_not_spoil_the_others(loaded: LoadedModel) -> None:
+    function = {"name": "F", "parameters": {"properties": {"a": {"enum": []}}}}
+    client = TransformersClient(loaded, max_new_tokens=4)
+    good, bad = client.complete_many([Request(SAID), Request(SAID, [{"function": function}])])
+    assert isinstance(good, Response)
+    assert isinstance(bad, PermanentLMError)
+
+
+def test_who_waited_with_a_request_that_broke_the_model_may_ask_again(loaded: LoadedModel) -> None:
+    class Breaks(Generator):
+        def __init__(self) -> None:
+            self.pool = None
+
+        def run(self, drafts: Sequence[Draft]) -> None:
+            raise MemoryError
+
+    client = TransformersClient(loaded)
+    client._generator = Breaks()
+    waits = _Asked(Request(SAID))
+    client._waiting.append(waits)
+    with pytest.raises(MemoryError):
+        client.complete(Request(SAID))
+    assert isinstance(waits.outcome, TransientLMError)
+
+
+@pytest.mark.parametrize(("choice", "calls"), [("none", 0), (None, 1)])
+def test_where_no_call_is_wanted_none_is_given(
+    loaded: LoadedModel, choice: str | None, calls: int
+) -> None:
+    class Calls(Generator):
+        def __init__(self) -> None:
+            self.pool = None
+
+        def run(self, drafts: Sequence[Draft]) -> None:
+            said = 'Hm. <tool_call>\n{"name": "F", "arguments": {}}\n</tool_call>'
+            drafts[0].tokens = loaded.tokenizer.encode(said)
+
+    client = TransformersClient(loaded)
+    client._generator = Calls()
+    tools = [{"function": {"name": "F", "parameters": {}}}]
+    answer = client.complete(Request(SAID, tools, tool_choice=choice))
+    assert (answer.text, len(answer.tool_calls)) == ("Hm.", calls)
+    assert (answer.finish_reason == "tool_calls") is bool(calls)
+
+
 def test_requests_of_many_threads_are_each_answered(
     loaded: LoadedModel, rows: list[dict[str, Any]]
 ) -> None:
@@ -245,6 +297,26 @@ def test_a_template_that_writes_other_calls_cannot_be_guided(
     with pytest.raises(ValueError, match="guided=False"):
         TransformersClient(tmp_path)
     TransformersClient(tmp_path, guided=False)
+
+
+@pytest.mark.parametrize("options", [{"dtype": "foo"}, {"device": "nosuch"}, {"device": "cuda:99"}])
+def test_a_place_that_is_none_is_named(
+    loaded: LoadedModel, tmp_path: Path, options: dict[str, str]
+) -> None:
+    loaded.model.save_pretrained(tmp_path)
+    loaded.tokenizer.save_pretrained(tmp_path)
+    (value,) = options.values()
+    with pytest.raises(ValueError, match=f"'{value}'"):
+        load_model(tmp_path, **options)
+
+
+def test_the_folder_at_hand_has_a_name(
+    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded.model.save_pretrained(tmp_path / "mine")
+    loaded.tokenizer.save_pretrained(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+    assert load_model(".").name == "mine"
 
 
 def test_the_name_is_the_folder_s(loaded: LoadedModel) -> None:

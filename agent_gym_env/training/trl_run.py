@@ -26,6 +26,7 @@ from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
 from agent_gym_env.training.chat_dataset import digest
 from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.sft_config import TINY
 from agent_gym_env.training.training_config import LoRA, TrainingConfig
 
 require("transformers", extra="train")
@@ -98,6 +99,9 @@ def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
     Raises:
         DataError: there is none, or it has no chat template.
     """
+    if config.model == TINY and not Path(TINY).exists():
+        problem = "a tiny model is made from conversations, by sft: name the folder it is in"
+        raise DataError(problem, file=TINY)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             config.model,

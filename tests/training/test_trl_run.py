@@ -14,7 +14,11 @@ pytest.importorskip("trl", reason="needs the extra 'train'")
 import torch
 from transformers import AutoModelForCausalLM
 
+from agent_gym_env.assembly import make_env
+from agent_gym_env.envs.replay import World
 from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
+from agent_gym_env.rewards.base import ClosedTurn, Score
+from agent_gym_env.training import grpo as grpo_module
 from agent_gym_env.training.dpo import train_dpo
 from agent_gym_env.training.dpo_config import DPOConfig
 from agent_gym_env.training.grpo import train_grpo
@@ -69,8 +73,6 @@ def grpo(folder: Path, **changes: Any) -> GRPOConfig:
     settings = {
         "model": str(folder / "model"),
         "rows": [str(folder / "grpo.jsonl")],
-        # Words that nobody taught are worth nothing by any other reward.
-        "reward": "ground_truth",
         "learning_rate": 1e-3,
         "max_length": 512,
         "batch_size": 4,
@@ -82,6 +84,16 @@ def grpo(folder: Path, **changes: Any) -> GRPOConfig:
         "log_every": 1,
     }
     return msgspec.convert({**settings, **changes}, GRPOConfig)
+
+
+class PaysByLength:
+    """Words that nobody taught are worth nothing by any other reward."""
+
+    name = "length"
+    parts = ()
+
+    def score(self, turn: ClosedTurn) -> Score:
+        return Score(min(1.0, len(turn.text) / 40), {})
 
 
 class StoppedError(Exception):
@@ -107,8 +119,15 @@ def losses(out: Path) -> list[float]:
 
 @pytest.mark.parametrize(("configure", "train"), [(dpo, train_dpo), (grpo, train_grpo)])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
-    tmp_path: Path, folder: Path, configure: Any, train: Train
+    tmp_path: Path,
+    folder: Path,
+    configure: Any,
+    train: Train,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    env: Any = make_env(split="train")
+    world = World(env.unwrapped.split, PaysByLength())
+    monkeypatch.setattr(grpo_module, "_world", lambda *_: world)
     config = configure(folder)
     undisturbed = train(config, out=tmp_path / "a")
     with pytest.raises(StoppedError):
@@ -220,6 +239,14 @@ class Touches:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize(("configure", "train"), [(dpo, train_dpo), (grpo, train_grpo)])
+def test_tiny_is_no_model_but_to_sft(
+    tmp_path: Path, folder: Path, configure: Any, train: Train
+) -> None:
+    with pytest.raises(DataError, match="made from conversations, by sft"):
+        train(configure(folder, model="tiny"), out=tmp_path)
 
 
 def test_a_model_without_a_chat_template_is_refused(tmp_path: Path, folder: Path) -> None:

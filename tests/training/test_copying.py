@@ -29,7 +29,8 @@ def untrained(layers: tuple[str, ...] = ("conv", "full_attention") * 2) -> Any:
         layer_types=list(layers),
         conv_bias=True,
     )
-    return Lfm2ForCausalLM(config).eval()
+    model: Any = Lfm2ForCausalLM(config)
+    return model.eval()
 
 
 def copied(model: Any) -> float:

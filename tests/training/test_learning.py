@@ -58,9 +58,9 @@ def imitator(tmp_path_factory: pytest.TempPathFactory, corpus: str) -> Path:
     )
     config = SFTConfig(
         model="tiny",
-        tiny=TinyConfig(vocabulary=1024, result_characters=120),
+        tiny=TinyConfig(vocabulary=2048, result_characters=120),
         rows=(str(folder / "rows.jsonl"),),
-        learning_rate=4e-3,
+        learning_rate=3e-3,
         batch_size=4,
         epochs=1,
     )

@@ -26,10 +26,9 @@ from agent_gym_env.cli import (
     train,
     trust,
 )
+from agent_gym_env.cli.exit_codes import DATA, FAILED, STOPPED, STORAGE, USAGE
 from agent_gym_env.envs.render import printable
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, StorageError
-
-FAILED, USAGE, STOPPED, DATA, STORAGE = 1, 2, 3, 4, 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

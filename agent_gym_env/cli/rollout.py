@@ -25,11 +25,10 @@ from agent_gym_env.cli.arguments import (
     world_arguments,
 )
 from agent_gym_env.cli.console import print_json
+from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.rollout.collect import Progress
 from agent_gym_env.rollout.journal_check import JournalCheck, check_journal
 from agent_gym_env.rollout.spending import Spending
-
-STOPPED = 3
 
 
 def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -97,8 +96,7 @@ def _rollout(options: argparse.Namespace) -> int:
         try:
             result = collect(options.policy, options.out, on_progress=on_progress, **arguments)
         except KeyboardInterrupt:
-            print("agent-gym: stopped; the same command goes on", file=sys.stderr)
-            return STOPPED
+            return stopped("the same command")
     if options.json:
         print_json(result)
     else:

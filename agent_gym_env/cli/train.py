@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,15 +20,13 @@ from agent_gym_env.cli.arguments import (
     whole_number,
 )
 from agent_gym_env.cli.console import phases, print_json, print_table
+from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.cli.settings import with_flags
 from agent_gym_env.evaluation.table import interval, number
 from agent_gym_env.training.curve import CurvePoint, read_curve
 
 if TYPE_CHECKING:
     from agent_gym_env.training.ppo_config import PPOConfig
-
-STOPPED = 3
-"""The exit code of what can be resumed."""
 
 
 def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -74,8 +71,7 @@ def _ppo(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if not (options.out / CHECKPOINT).exists():
             raise
-        print("agent-gym: stopped; the same command with --resume goes on", file=sys.stderr)
-        return STOPPED
+        return stopped("the same command with --resume")
     curve = read_curve(options.out / "curve.jsonl")
     if options.json:
         print_json(curve)

@@ -20,6 +20,7 @@ from agent_gym_env.cli.arguments import (
     whole_number,
 )
 from agent_gym_env.cli.console import phases, print_json
+from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.cli.settings import with_flags
 
 
@@ -112,24 +113,30 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--algorithm", choices=("grpo", "rloo"), help="default: grpo")
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace) -> int:
     method: _Method = options.lm_method
     config = _config(options, method)
-    with phases() as advance:
-        path = method.train(
-            config,
-            out=options.out,
-            resume=options.resume,
-            tensorboard=options.tensorboard,
-            on_progress=advance,
-        )
+    try:
+        with phases() as advance:
+            path = method.train(
+                config,
+                out=options.out,
+                resume=options.resume,
+                tensorboard=options.tensorboard,
+                on_progress=advance,
+            )
+    except KeyboardInterrupt:
+        if not (options.out / "run.json").exists():
+            raise
+        return stopped("the same command with --resume")
     report = msgspec.json.decode((options.out / "report.json").read_bytes())
     if options.json:
         print_json({"model": str(path), **report})
-        return
+        return 0
     for name, value in report.items():
         print(f"{name.replace('_', ' ')}: {value}")
     print(f'model: {path}; play it: --policy \'{{"name": "transformers", "path": "{path}"}}\'')
+    return 0
 
 
 def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:

@@ -208,3 +208,26 @@ def test_renamed_copies_are_learned_beside_the_conversations(
     train_sft(configured(rows, renamed=2, max_steps=1), out=tmp_path / "run")
     report = msgspec.json.decode((tmp_path / "run/report.json").read_bytes())
     assert report["conversations"] == 3 * len(read(Path(rows["train"])))
+
+
+def test_a_command_that_was_stopped_says_how_it_goes_on(
+    tmp_path: Path,
+    rows: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def train_stopped(*arguments: Any, **options: Any) -> Path:
+        def stop(_: str, done: int, __: int) -> None:
+            if done == 2:
+                raise KeyboardInterrupt
+
+        return train_sft(*arguments, **{**options, "on_progress": stop})
+
+    config = msgspec.json.encode({"tiny": SMALL["tiny"], "batch_size": 2}).decode()
+    command = ["train", "sft", rows["train"], "--model", "tiny", "--steps", "3"]
+    command += ["--config", config, "--out", str(tmp_path)]
+    monkeypatch.setattr(sft, "train_sft", train_stopped)
+    assert main(command) == 3
+    assert "stopped; the same command with --resume goes on" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main([*command, "--resume"]) == 0

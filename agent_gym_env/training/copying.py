@@ -26,8 +26,6 @@ _LONGEST_CHUNK = 12
 _REPEATED = 0.7
 """Share of the chunks that repeat what stood before."""
 
-_IGNORED = -100
-
 
 @torch.no_grad()
 def begin_with_copying(model: Any) -> None:
@@ -92,12 +90,11 @@ def practise_copying(
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * min(1.0, (step + 1) / max(1, steps // 10))
-        ids, labels = _repetitions(first_token, model.config.vocab_size, draws, tokens)
+        ids, is_known = _repetitions(first_token, model.config.vocab_size, draws, tokens)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-            kept = labels != _IGNORED
-            logits = model.lm_head(hidden[:, :-1][kept[:, 1:]])
-        loss = torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][kept[:, 1:]])
+            logits = model.lm_head(hidden[:, :-1][is_known[:, 1:]])
+        loss = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][is_known[:, 1:]])
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -124,18 +121,17 @@ def _orthogonal(size: int) -> torch.Tensor:
 def _repetitions(
     first: int, vocabulary: int, draws: random.Random, tokens: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw sequences, some of whose chunks repeat earlier ones; labels are what can be known."""
+    """Draw sequences some of whose chunks repeat earlier ones, and say which tokens that tells."""
     ids = torch.randint(first, vocabulary, (_SEQUENCES, _LENGTH), generator=tokens)
-    labels = torch.full_like(ids, _IGNORED)
-    for sequence, known in zip(ids, labels, strict=True):
+    is_known = torch.zeros_like(ids, dtype=torch.bool)
+    for sequence, known in zip(ids, is_known, strict=True):
         place = draws.randint(_LONGEST_CHUNK + 4, 40)
         while place < _LENGTH - 2:
             length = min(draws.randint(2, _LONGEST_CHUNK), _LENGTH - place)
             if draws.random() < _REPEATED:
                 begin = draws.randint(0, place - length - 1)
-                chunk = sequence[begin : begin + length].clone()
-                sequence[place : place + length] = chunk
+                sequence[place : place + length] = sequence[begin : begin + length].clone()
                 # The first of a chunk cannot be foretold.
-                known[place + 1 : place + length] = chunk[1:]
+                known[place + 1 : place + length] = True
             place += length
-    return ids, labels
+    return ids, is_known

@@ -81,7 +81,7 @@ def _exchangeable(conversation: Conversation) -> set[str]:
     said = " ".join(_said(conversation))
     kept = set(_LOWER.findall(said))
     words = {word for name in names for word in _words(name) if word.lower() not in kept}
-    for value in _arguments(conversation):
+    for value in _arguments(conversation["messages"]):
         if value not in names:
             words -= set(_words(value))
     return words
@@ -98,7 +98,7 @@ def _names(conversation: Conversation) -> set[str]:
     found: set[str] = set()
     before = ""
     for message in conversation["messages"]:
-        found.update(value for value in _arguments({"messages": [message]}) if value in before)
+        found.update(value for value in _arguments([message]) if value in before)
         if message["role"] == "tool":
             found.update(value for value in _results(message["content"]) if value in said)
         before += f" {message.get('content') or ''}"
@@ -118,8 +118,8 @@ def _said(conversation: Conversation) -> Iterator[str]:
             yield message.get("content") or ""
 
 
-def _arguments(conversation: Conversation) -> Iterator[str]:
-    for message in conversation["messages"]:
+def _arguments(messages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for message in messages:
         for call in message.get("tool_calls") or ():
             for value in call["function"]["arguments"].values():
                 if isinstance(value, str):
@@ -142,12 +142,13 @@ def _changed(message: Mapping[str, Any], change: Callable[[str], str]) -> dict[s
     if new.get("content"):
         new["content"] = change(new["content"])
     if new.get("tool_calls"):
-        new["tool_calls"] = [
-            {**call, "function": {**call["function"], "arguments": arguments}}
-            for call in new["tool_calls"]
-            for arguments in [_mapped(call["function"]["arguments"], change)]
-        ]
+        new["tool_calls"] = [_changed_call(call, change) for call in new["tool_calls"]]
     return new
+
+
+def _changed_call(call: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    function = call["function"]
+    return {**call, "function": {**function, "arguments": _mapped(function["arguments"], change)}}
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from agent_gym_env.errors import PermanentLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request
+from agent_gym_env.lm.json_schema import Schema
 
 llguidance: Any = require("llguidance", extra="train")
 _hf: Any = require("llguidance.hf", extra="train")
@@ -63,8 +64,12 @@ class CallGrammar:
     def __init__(self, tokenizer: Any, vocabulary: int, ends: Collection[int]) -> None:
         self._tokenizer = _hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=sorted(ends))
         self._ends = tuple(ends)
-        opening, closing = tokenizer.convert_tokens_to_ids(["<tool_call>", "</tool_call>"])
-        self._tags = self._tag(opening, "<tool_call>"), self._tag(closing, "</tool_call>")
+        # Not `convert_tokens_to_ids`: it takes what is not there for the unknown token.
+        known = tokenizer.get_vocab()
+        self._tags = (
+            self._tag(known.get("<tool_call>"), "<tool_call>"),
+            self._tag(known.get("</tool_call>"), "</tool_call>"),
+        )
         self._kept: OrderedDict[bytes, Any] = OrderedDict()
 
     def guide(self, request: Request) -> CallGuide | None:
@@ -91,7 +96,7 @@ class CallGrammar:
 
     def _grammar(self, request: Request) -> str:
         if request.response_format is not None:
-            return f"%llguidance {{}}\nstart: %json {json.dumps(request.response_format)}\n"
+            return f"%llguidance {{}}\nstart: {_json(Schema(request.response_format))}\n"
         return grammar(_choice(request), self._tags, must_call=_must_call(request))
 
     def _matcher(self, text: str) -> Any:
@@ -177,11 +182,16 @@ def grammar(
 
 def _call(rule: str, function: Mapping[str, Any]) -> Iterator[str]:
     """Write the rules of one tool: its arguments in any order, each once, the required ones all."""
-    name = f"{_written(function['name'])}, {_written('arguments')}: {{"
+    name = f"{_written(function['name'])}, {_written('arguments')}: "
     try:
-        parameters = msgspec.convert(function.get("parameters") or {}, _Parameters)
-        properties = parameters.properties or {}
-        values = {each: _value(schema) for each, schema in properties.items()}
+        root = Schema(function.get("parameters") or {})
+        parameters = msgspec.convert(root.value, _Parameters)
+        properties = {
+            name: schema
+            for name, schema in (parameters.properties or {}).items()
+            if schema is not False  # nothing may be given
+        }
+        values = {each: _value(root.below(schema)) for each, schema in properties.items()}
     except msgspec.ValidationError as error:
         raise PermanentLMError(
             f"the parameters of the tool {function['name']} are no JSON schema: {error}"
@@ -193,6 +203,10 @@ def _call(rule: str, function: Mapping[str, Any]) -> Iterator[str]:
             f"the tool {function['name']} has {len(names)} arguments; at most {_MAX_BITS} can be "
             "followed: pass guided=False"
         )
+    if not properties and any(root.value.get(key) for key in _OPEN):
+        yield f"{rule}: {json.dumps(name, ensure_ascii=False)} {_json(root)}"
+        return
+    name += "{"
     if not names:
         yield f"{rule}: {json.dumps(name + '}', ensure_ascii=False)}"
         return
@@ -205,29 +219,32 @@ def _call(rule: str, function: Mapping[str, Any]) -> Iterator[str]:
             yield f"    | {comma}{member} {rule}_more::set_bit({bit}) %if bit_clear({bit})"
     for (_, member), name in zip(members, names, strict=True):
         key = json.dumps(f"{_written(name)}: ", ensure_ascii=False)
-        yield f"{member}: {key} {values.get(name) or _value({})}"
+        yield f"{member}: {key} {values.get(name) or _value(root.below({}))}"
 
 
-def _value(schema: Mapping[str, Any] | bool) -> str:
+def _value(schema: Schema) -> str:
     """Write what a value may be.
 
     Raises:
         msgspec.ValidationError: the schema is none.
     """
-    if isinstance(schema, bool):
-        return f"%json {json.dumps(schema)}"
-    read = msgspec.convert(schema, _Value)
-    if read.enum is not None or "const" in schema:
-        choices = read.enum or [schema["const"]]
+    value = schema.value
+    read = msgspec.convert(value, _Value)
+    if read.enum is not None or "const" in value:
+        choices = read.enum or [value["const"]]
         return f"({' | '.join(json.dumps(_written(choice)) for choice in choices)})"
-    kind = schema.get("type")
-    if kind == "string" and not schema.keys() & {"pattern", "format"}:
+    kind = value.get("type")
+    if kind == "string" and not value.keys() & {"pattern", "format"}:
         most = max(MAX_STRING, read.min_length) if read.max_length is None else read.max_length
         return f"STRING_{read.min_length}_{most}"
     simple = {"integer": "INTEGER", "number": "NUMBER", "boolean": "BOOLEAN"}
-    if isinstance(kind, str) and kind in simple and not schema.keys() & _BOUNDS:
+    if isinstance(kind, str) and kind in simple and not value.keys() & _BOUNDS:
         return simple[kind]
-    return f"%json {json.dumps(schema)}"
+    return _json(schema)
+
+
+def _json(schema: Schema) -> str:
+    return f"%json {json.dumps(schema.alone())}"
 
 
 def _strings(lines: Sequence[str]) -> Iterator[str]:
@@ -236,6 +253,9 @@ def _strings(lines: Sequence[str]) -> Iterator[str]:
         least, most = name.split("_")[1:]
         yield rf'{name}: /"/ CHARACTER{{{least},{most}}} /"/'
 
+
+_OPEN = ("additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf")
+"""What a schema without properties says of its members."""
 
 _STRING = re.compile(r"\bSTRING_\d+_\d+$", re.MULTILINE)
 _BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}

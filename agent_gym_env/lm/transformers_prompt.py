@@ -34,7 +34,8 @@ class ChatTokenizer:
         self.context = context
         self._tokenizer = tokenizer
         added = tokenizer.added_tokens_decoder
-        self._special = {token for token, written in added.items() if written.special}
+        special = {token for token, written in added.items() if written.special}
+        self._special = special - {tokenizer.unk_token_id}
         marks = sorted((str(written) for written in added.values()), key=len, reverse=True)
         self._marks = re.compile("|".join(map(re.escape, marks)) or "(?!)")
 

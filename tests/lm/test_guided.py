@@ -28,7 +28,7 @@ from agent_gym_env.lm.guided import MAX_CALLS, MAX_STRING, CallGrammar, CallGuid
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import ToolCall
-from tests.local_models import load, write_model
+from tests.local_models import llama_tokenizer, load, write_model
 
 AWKWARD: dict[str, dict[str, Any]] = {
     "Bäume-Fällen": {"properties": {"größe": {"type": "string", "enum": ["groß", 'so "la la"']}}},
@@ -337,3 +337,15 @@ def test_answers_do_not_disturb_each_other(grammar: CallGrammar, tokenizer: Any)
     assert follow(first, tokenizer, "<tool_call>")
     assert second is not None
     assert second.may_stop()
+
+
+def test_a_tokenizer_with_a_special_unknown_token_is_guided() -> None:
+    """It answers a tag that it does not have with its unknown token, which is special."""
+    llama = llama_tokenizer()
+    assert llama.convert_tokens_to_ids("<tool_call>") == llama.unk_token_id
+    guides = CallGrammar(llama, len(llama), [llama.eos_token_id])
+    request = Request([], tools=[CITY], tool_choice="required")
+    assert follow(guides.guide(request), llama, call_text('"city": "Tromsø"'))
+    [*calls] = parse_reply(drawn(guides.guide(request), llama, random.Random(0))).tool_calls
+    assert calls
+    assert {call.name for call in calls} == {"Cafes_1-FindCafe"}

@@ -20,6 +20,7 @@ import numpy as np
 from agent_gym_env.errors import DataError, LMError, PermanentLMError, TransientLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.lm.guided import CallGrammar, CallGuide
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
@@ -84,6 +85,8 @@ class TransformersClient:
         cache_bytes: of keys and values kept between answers, so that a conversation that goes on
             is not read again from its beginning; 0 for none.
         context: tokens that the model reads and writes; by default those it was made for.
+        chat_template: how conversations are written: a file, or one of ours, ``hermes`` or
+            ``compact``; by default the model's own, or ``hermes`` where that knows no tools.
         name: as reports show it; by default that of the folder or model.
 
     Raises:
@@ -105,10 +108,13 @@ class TransformersClient:
         guided: bool = True,
         cache_bytes: int = 1 << 30,
         context: int | None = None,
+        chat_template: str | None = None,
         name: str | None = None,
     ) -> None:
         if not isinstance(checkpoint, LoadedModel):
             checkpoint = load_model(checkpoint, device=device, dtype=dtype)
+        tokenizer = with_tools(checkpoint.tokenizer, chat_template, checkpoint.name)
+        checkpoint = msgspec.structs.replace(checkpoint, tokenizer=tokenizer)
         self.name = name or checkpoint.name
         self.counts = Counts()
         self._max_new_tokens = max_new_tokens
@@ -283,7 +289,8 @@ def _call_grammar(loaded: LoadedModel, prompts: ChatTokenizer, ends: Iterable[in
     if not prompts.writes_hermes_calls():
         raise ValueError(
             f"the chat template of {loaded.name} does not write calls as <tool_call> and JSON, so "
-            "that they cannot be guided: pass guided=False"
+            "that they cannot be guided: pass guided=False (--unguided), or "
+            "chat_template='hermes' (--chat-template hermes)"
         )
     vocabulary = loaded.model.config.get_text_config().vocab_size
     return CallGrammar(loaded.tokenizer, vocabulary, tuple(ends))

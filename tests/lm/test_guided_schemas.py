@@ -13,14 +13,15 @@ from typing import Annotated, Any, Literal
 import pytest
 
 pytest.importorskip("llguidance", reason="the extra train is not installed")
-pydantic = pytest.importorskip("pydantic", reason="the extra train is not installed")
+pytest.importorskip("pydantic", reason="the extra train is not installed")
 
+import pydantic
 from pydantic import BaseModel, Field
 
 from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.guided import CallGrammar
 from agent_gym_env.lm.parse import parse_reply
-from tests.lm.test_guided import drawn, follow, folder, grammar, plain_tokenizer, tokenizer, tool
+from tests.lm.test_guided import drawn, folder, follow, grammar, plain_tokenizer, tokenizer, tool
 
 __all__ = ["folder", "grammar", "plain_tokenizer", "tokenizer"]  # fixtures
 

@@ -16,7 +16,7 @@ Pydantic AI, LlamaIndex    ``{"tool_name", "args"}``, ``{"tool_name", "tool_kwar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 NAME_KEYS = ("name", "tool_name", "toolName", "tool", "function", "action")
@@ -99,6 +99,21 @@ def is_reasoning(part: Mapping[str, Any]) -> bool:
     if any(isinstance(kind, str) and _REASONING.search(kind) for kind in kinds):
         return True
     return part.get("thought") is True or ("reasoningContent" in part and "text" not in part)
+
+
+def words_of(parts: Iterable[Any]) -> str | None:
+    """Join the words of a message's parts; ``None`` where no part is words."""
+    said = [words for words in map(_words, parts) if words is not None]
+    return "".join(said) if said else None
+
+
+def _words(part: Any) -> str | None:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, Mapping) or is_reasoning(part):
+        return None
+    words = (part.get(key) for key in ("text", "refusal"))
+    return next((text for text in words if isinstance(text, str)), None)
 
 
 def is_nothing(value: Any) -> bool:

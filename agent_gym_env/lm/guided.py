@@ -81,7 +81,8 @@ class CallGrammar:
         calls = _must_call(request) or (request.tools and _may_call(request))
         if request.response_format is None and not calls:
             return None
-        key = _encode((request.response_format, request.tools, request.tool_choice))
+        only_one = request.parallel_tool_calls is False
+        key = _encode((request.response_format, request.tools, request.tool_choice, only_one))
         if key not in self._kept:
             self._kept[key] = self._matcher(self._grammar(request))
             if len(self._kept) > _MAX_KEPT:
@@ -97,7 +98,12 @@ class CallGrammar:
     def _grammar(self, request: Request) -> str:
         if request.response_format is not None:
             return f"%llguidance {{}}\nstart: {_json(Schema(request.response_format))}\n"
-        return grammar(_choice(request), self._tags, must_call=_must_call(request))
+        return grammar(
+            _choice(request),
+            self._tags,
+            must_call=_must_call(request),
+            most=1 if request.parallel_tool_calls is False else MAX_CALLS,
+        )
 
     def _matcher(self, text: str) -> Any:
         matcher = llguidance.LLMatcher(self._tokenizer, text, log_level=0)
@@ -142,7 +148,11 @@ class CallGuide:
 
 
 def grammar(
-    functions: Sequence[Mapping[str, Any]], tags: tuple[str, str], *, must_call: bool = False
+    functions: Sequence[Mapping[str, Any]],
+    tags: tuple[str, str],
+    *,
+    must_call: bool = False,
+    most: int = MAX_CALLS,
 ) -> str:
     """Write the grammar of an answer: text, calls in Hermes' form, or text and then calls.
 
@@ -150,6 +160,7 @@ def grammar(
         functions: what may be called, as in OpenAI's format below ``function``.
         tags: what opens and what closes a call, as llguidance's grammar takes it.
         must_call: whether words alone will not do.
+        most: how many calls there may be.
     """
     opening, closing = tags
     if opening.startswith("<"):
@@ -158,11 +169,12 @@ def grammar(
         # Lazy: as soon as the tag is written it is a call.
         first = f"first: words call\nwords[lazy]: TEXT {opening}"
     begin = f"{opening} call" if must_call else "first"
+    more = f" next{{0,{most - 1}}}" if most > 1 else ""
     text = "" if must_call else " | TEXT"
     choices = " | ".join(f"call_{number}" for number in range(len(functions)))
     lines = [
         "%llguidance {}",
-        f"start: {begin} next{{0,{MAX_CALLS - 1}}}{text}",
+        f"start: {begin}{more}{text}",
         first,
         f"next: GAP {opening} call",
         f'call: "\\n{{\\"name\\": " ({choices}) "}}\\n" {closing}',
@@ -251,7 +263,8 @@ def _strings(lines: Sequence[str]) -> Iterator[str]:
     """Write what texts of the lengths that are asked for are made of."""
     for name in sorted(set(_STRING.findall("\n".join(lines)))):
         least, most = name.split("_")[1:]
-        yield rf'{name}: /"/ CHARACTER{{{least},{most}}} /"/'
+        characters = f"CHARACTER{{{least},{most}}}" if int(most) else ""
+        yield rf'{name}: /"/ {characters} /"/'
 
 
 _OPEN = ("additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf")

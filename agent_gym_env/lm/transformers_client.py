@@ -211,8 +211,10 @@ class TransformersClient:
         self.counts.reused_tokens += draft.reused
         self.counts.completion_tokens += len(draft.tokens)
         names = [tool["function"]["name"] for tool in asked.request.tools]
-        reply = parse_reply(self._said(draft), names)
+        reply = parse_reply(self._reasoned(asked.request, draft), names)
         calls = () if asked.request.tool_choice == "none" else reply.tool_calls
+        if asked.request.parallel_tool_calls is False:
+            calls = calls[:1]
         return Response(
             text=reply.text,
             tool_calls=calls,
@@ -223,6 +225,12 @@ class TransformersClient:
             latency_s=time.monotonic() - asked.begun,
             token_ids=tuple(draft.tokens),
         )
+
+    def _reasoned(self, request: Request, draft: Draft) -> str:
+        """Write what was said, with the tag of its reasoning where the template has opened it."""
+        is_free = request.response_format is None and request.tool_choice in _FREE_CHOICES
+        is_open = is_free and self._prompts.opens_reasoning(draft.prompt)
+        return f"{'<think>' if is_open else ''}{self._said(draft)}"
 
     def _said(self, draft: Draft) -> str:
         ids = draft.tokens[:-1] if draft.tokens[-1] in self._ends else draft.tokens

@@ -1,9 +1,8 @@
 """Chat templates that know tools, for models whose own template shows them none.
 
-``hermes`` is ChatML with tools as JSON and calls in Hermes' tags, as Qwen2.5's template writes them; a
-model that was trained with tools elsewhere often follows it untrained. ``compact`` names tools and
-arguments only and cuts results short: a few hundred tokens less, for a model that is to be trained
-on it. Both mark what the assistant says, which ``train sft`` learns.
+``hermes`` is ChatML with tools as JSON and calls in Hermes' tags, as Qwen2.5's template writes them.
+``compact`` names tools and arguments only and cuts results short: hundreds of tokens less, for a
+model that is trained on it. Both mark what the assistant says, which ``train sft`` learns.
 """
 
 from __future__ import annotations
@@ -130,10 +129,10 @@ def read_template(chat_template: str, tokenizer: Any) -> str:
 def compact_template(result_characters: int) -> str:
     """Write the template ``compact``: ChatML with Hermes calls, cut down to what is needed.
 
-    It has no place for a system message. A tool is its name and its arguments' (required ones marked by a
-    star), and of a tool's result its status, the number of its rows and its begin are shown. The
-    arguments of a call are sorted: their order says nothing, and need not be learned. Messages of
-    the assistant with ``"weight": 0`` are read and not learned.
+    It has no place for a system message. A tool is its name and its arguments' (required ones marked
+    by a star), and of a tool's result its status, the number of its rows and its begin are shown.
+    The arguments of a call are sorted: their order says nothing, and need not be learned. Messages
+    of the assistant with ``"weight": 0`` are read and not learned.
     """
     return _COMPACT.replace("RESULT_CHARACTERS", str(result_characters))
 
@@ -170,13 +169,13 @@ _HERMES = """\
 {{- '<|im_start|>system\\n' }}{{ messages[0].content if has_system }}
 {%- if tools %}
 {{- '\\n\\n' if has_system }}
-{{- '# Tools\\n\\nYou may call one or more functions to assist with the user query.\\n\\nYou are ' }}
-{{- 'provided with function signatures within <tools></tools> XML tags:\\n<tools>' }}
+{{- '# Tools\\n\\nYou may call one or more functions to assist with the user query.\\n\\n' }}
+{{- 'You are provided with function signatures within <tools></tools> XML tags:\\n<tools>' }}
 {%- for tool in tools %}
 {{- '\\n' }}{{ tool | tojson }}
 {%- endfor %}
-{{- '\\n</tools>\\n\\nFor each function call, return a json object with function name and arguments ' }}
-{{- 'within <tool_call></tool_call> XML tags:\\n<tool_call>\\n{"name": <function-name>, ' }}
+{{- '\\n</tools>\\n\\nFor each function call, return a json object with function name and ' }}
+{{- 'arguments within <tool_call></tool_call> XML tags:\\n<tool_call>\\n{"name": <function-name>, ' }}
 {{- '"arguments": <args-json-object>}\\n</tool_call>' }}
 {%- endif %}
 {{- '<|im_end|>\\n' }}

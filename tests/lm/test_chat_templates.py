@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -88,8 +89,8 @@ def test_hermes_is_written_as_qwen_writes_it(tiny: LoadedModel) -> None:
     assert written == (
         "<|im_start|>system\nBe kind.\n\n# Tools\n\nYou may call one or more functions to assist "
         "with the user query.\n\nYou are provided with function signatures within <tools></tools> "
-        f"XML tags:\n<tools>\n{json.dumps(TOOL, ensure_ascii=False)}\n</tools>\n\nFor each function "
-        "call, return a json object with function name and arguments within "
+        f"XML tags:\n<tools>\n{json.dumps(TOOL, ensure_ascii=False)}\n</tools>\n\nFor each "
+        "function call, return a json object with function name and arguments within "
         '<tool_call></tool_call> XML tags:\n<tool_call>\n{"name": <function-name>, "arguments": '
         "<args-json-object>}\n</tool_call><|im_end|>\n"
         "<|im_start|>user\nHi<|im_end|>\n"
@@ -117,7 +118,7 @@ def test_a_template_only_appends_as_a_conversation_goes_on() -> None:
             tokenizer.apply_chat_template(ASKED[:end], tools=[TOOL], tokenize=False)
             for end in (2, 3, 5, 6)
         ]
-        assert all(b.startswith(a) for a, b in zip(texts, texts[1:], strict=False))
+        assert all(b.startswith(a) for a, b in itertools.pairwise(texts))
         assert texts[0].startswith("<s>")
         assert "<|im_end|>" not in texts[-1]
 

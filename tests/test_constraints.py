@@ -8,7 +8,6 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -21,7 +20,7 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 def pins(python: str) -> dict[str, str]:
     """The version of each library on a Linux machine with this Python."""
     environment = {"python_version": python, "python_full_version": f"{python}.0"}
-    applied = {}
+    applied: dict[str, str] = {}
     for requirement in map(Requirement, LINES):
         if requirement.marker is None or requirement.marker.evaluate(environment):
             (pin,) = requirement.specifier
@@ -37,8 +36,8 @@ def needed(name: str, extras: frozenset[str], seen: set[tuple[str, frozenset[str
     found = {name}
     for text in metadata.requires(name) or ():
         requirement = Requirement(text)
-        environments = [{**default_environment(), "extra": extra} for extra in extras | {""}]
-        if requirement.marker and not any(map(requirement.marker.evaluate, environments)):
+        marker = requirement.marker
+        if marker and not any(marker.evaluate({"extra": extra}) for extra in extras | {""}):
             continue
         found |= needed(canonicalize_name(requirement.name), frozenset(requirement.extras), seen)
     return found

@@ -23,6 +23,7 @@ _ONE_CALL = ("tool_call", "function_call", "functionCall", "toolCall")
 _LISTED_CALLS = ("tool_calls", "toolCalls", "invalid_tool_calls")
 _KNOWN = frozenset((*_WORDS, "refusal", *_ONE_CALL, *_LISTED_CALLS, "additional_kwargs"))
 _OF_MESSAGES = ("role", "content", "parts", "tool_calls", "tool_call", "message")
+_WORDS_OF_PARTS = ("text", "refusal", "content")
 _AROUND = ("choices", "candidates", "output", "message")
 _ABOUT = frozenset((
     "role", "type", "id", "name", "model", "object", "status", "phase", "kind", "completion",
@@ -34,6 +35,8 @@ _ABOUT = frozenset((
     "thought_signature", "thoughtSignature", "cache_control", "extra_content", "extras", "parsed",
 ))  # fmt: skip
 """Keys that hold neither words nor calls."""
+
+_OF_PARTS = _ABOUT.union(_WORDS_OF_PARTS, ("thought",))
 
 
 class CallsText(NamedTuple):
@@ -72,17 +75,24 @@ def read_message(action: Any) -> AssistantMessage:
         ValueError: it is a mapping without any of the known keys, or of another speaker.
     """
     reader = _Reader()
-    if isinstance(action, (list, tuple)):
-        reader.add_all(action)
-    else:
-        message = as_mapping(action)
-        if message is None:
-            raise TypeError(
-                "an action is a mapping with 'text' and 'tool_calls', an Action, an assistant "
-                f"message, a list of those, or a string; this is {type(action).__name__}"
-            )
-        reader.add(message, alone=True)
+    try:
+        if isinstance(action, (list, tuple)):
+            reader.add_all(action)
+        else:
+            reader.add(_message(action), alone=True)
+    except RecursionError as error:
+        raise ValueError("an action is a message; this one nests too deep to be one") from error
     return reader.result()
+
+
+def _message(action: Any) -> Mapping[str, Any]:
+    message = as_mapping(action)
+    if message is None:
+        raise TypeError(
+            "an action is a mapping with 'text' and 'tool_calls', an Action, an assistant message, "
+            f"a list of those, or a string; this is {type(action).__name__}"
+        )
+    return message
 
 
 def as_mapping(value: Any) -> Mapping[str, Any] | None:
@@ -139,11 +149,7 @@ class _Reader:
         if is_call(message):
             self._calls.append(message)
             return
-        role = message.get("role", message.get("type"))
-        if role in _OTHER_SPEAKERS or message.get("role", "assistant") not in _ROLES:
-            raise ValueError(
-                f"only an assistant's message is an action; this one's role is {role!r}"
-            )
+        _check_speaker(message)
         inside = _inside(message)
         if inside is not None:
             (self.add_all if isinstance(inside, (list, tuple)) else self.add)(inside)
@@ -215,11 +221,16 @@ class _Reader:
         if is_call(members) or wraps_call(members):
             self._calls.append(members)
             return ""
-        for key in ("text", "refusal", "content"):
-            if isinstance(members.get(key), str):
-                return str(members[key])
-        self._unread |= any(map(_may_matter, members.values()))
-        return ""
+        self._unread |= any(_may_matter(members[key]) for key in members.keys() - _OF_PARTS)
+        words = (members.get(key) for key in _WORDS_OF_PARTS)
+        return next((str(text) for text in words if isinstance(text, str)), "")
+
+
+def _check_speaker(message: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for a message of somebody else than the assistant."""
+    role = message.get("role", message.get("type"))
+    if role in _OTHER_SPEAKERS or message.get("role", "assistant") not in _ROLES:
+        raise ValueError(f"only an assistant's message is an action; this one's role is {role!r}")
 
 
 def _single_calls(message: Mapping[str, Any]) -> Iterator[Any]:

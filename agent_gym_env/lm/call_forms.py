@@ -80,7 +80,8 @@ def read_call(value: Mapping[str, Any]) -> CallForm:
 
 def is_call(value: Mapping[str, Any]) -> bool:
     """Return whether a mapping is a call by itself, and not a message."""
-    if value.get("type", value.get("part_kind")) in _CALL_TYPES:
+    kind = value.get("type", value.get("part_kind"))
+    if isinstance(kind, str) and kind in _CALL_TYPES:
         return True
     if _OF_MESSAGES & value.keys():
         return False

@@ -1,6 +1,6 @@
 """Chat templates that know tools, for models whose own template shows them none.
 
-``hermes`` is ChatML with tools as JSON and calls in Hermes' tags, as Qwen2.5's template writes them.
+``hermes`` is ChatML with tools as JSON and calls in Hermes' tags, as Qwen2.5's template has it.
 ``compact`` names tools and arguments only and cuts results short: hundreds of tokens less, for a
 model that is trained on it. Both mark what the assistant says, which ``train sft`` learns.
 """
@@ -129,8 +129,8 @@ def read_template(chat_template: str, tokenizer: Any) -> str:
 def compact_template(result_characters: int) -> str:
     """Write the template ``compact``: ChatML with Hermes calls, cut down to what is needed.
 
-    It has no place for a system message. A tool is its name and its arguments' (required ones marked
-    by a star), and of a tool's result its status, the number of its rows and its begin are shown.
+    It has no place for a system message. A tool is its name and those of its arguments (required ones
+    marked by a star), and of a tool's result its status, the number of its rows and its begin are shown.
     The arguments of a call are sorted: their order says nothing, and need not be learned. Messages
     of the assistant with ``"weight": 0`` are read and not learned.
     """
@@ -175,8 +175,8 @@ _HERMES = """\
 {{- '\\n' }}{{ tool | tojson }}
 {%- endfor %}
 {{- '\\n</tools>\\n\\nFor each function call, return a json object with function name and ' }}
-{{- 'arguments within <tool_call></tool_call> XML tags:\\n<tool_call>\\n{"name": <function-name>, ' }}
-{{- '"arguments": <args-json-object>}\\n</tool_call>' }}
+{{- 'arguments within <tool_call></tool_call> XML tags:\\n<tool_call>\\n{"name": ' }}
+{{- '<function-name>, "arguments": <args-json-object>}\\n</tool_call>' }}
 {%- endif %}
 {{- '<|im_end|>\\n' }}
 {%- endif %}

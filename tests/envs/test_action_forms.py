@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -247,6 +248,8 @@ def test_calls_that_langchain_could_not_read_are_refused() -> None:
         ([{"content": "Hi"}, {"reply": "Ho"}], "Hi", []),
         ({"content": [SAID, {"type": "image_url", "image_url": {"url": "x"}}]}, "Hi", []),
         ({"content": [SAID, 7]}, "Hi", []),
+        ({"content": [{**SAID, "calls": [NAMED]}]}, "Hi", []),
+        ([{"text": "Hi", "calls": [NAMED]}], "Hi", []),
         ({"text": "Hi", "tool_calls": [{**NAMED, "day": "Friday"}]}, "Hi", [CALL]),
     ],
 )
@@ -294,3 +297,20 @@ def test_unfinished_reasoning_is_neither_said_nor_called() -> None:
 def test_what_is_no_action_of_one_assistant_raises(action: Any, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_action(action)
+
+
+def test_strange_values_of_keys_do_no_harm() -> None:
+    around: dict[str, Any] = {"content": "Hi"}
+    for _ in range(5000):
+        around = {"message": around}
+    listed: Any = []
+    for _ in range(5000):
+        listed = [{"output": listed}]
+    for action in (
+        around,
+        listed,
+        {"type": {}, "content": "Hi"},
+        {"content": [{"type": [], "text": "Hi"}]},
+    ):
+        with contextlib.suppress(ValueError):
+            parse_action(action)

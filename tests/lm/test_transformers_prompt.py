@@ -137,3 +137,11 @@ def test_an_unknown_token_does_not_end_a_turn() -> None:
     llama = llama_tokenizer(byte_fallback=False)
     llama.chat_template = "{% for m in messages %}{{ m.content }}\n\u2028</s>{% endfor %}"
     assert ChatTokenizer(llama, 100).end_of_turn() == llama.eos_token_id
+
+
+def test_a_template_that_opens_the_reasoning_is_noticed(tokenizer: Any) -> None:
+    thinking = copy.copy(tokenizer)
+    thinking.chat_template = tokenizer.chat_template + "{{ '<think>\n' }}"
+    for chosen, opened in ((thinking, True), (tokenizer, False)):
+        prompts = ChatTokenizer(chosen, 2000)
+        assert prompts.opens_reasoning(ids(chosen, Request([user("<think> Hi")]))) is opened

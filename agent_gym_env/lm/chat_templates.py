@@ -129,10 +129,10 @@ def read_template(chat_template: str, tokenizer: Any) -> str:
 def compact_template(result_characters: int) -> str:
     """Write the template ``compact``: ChatML with Hermes calls, cut down to what is needed.
 
-    It has no place for a system message. A tool is its name and those of its arguments (required ones
-    marked by a star), and of a tool's result its status, the number of its rows and its begin are shown.
-    The arguments of a call are sorted: their order says nothing, and need not be learned. Messages
-    of the assistant with ``"weight": 0`` are read and not learned.
+    It has no place for a system message. A tool is its name and those of its arguments, required
+    ones marked by a star. Of a tool's result its status, the number of its rows and its begin are
+    shown. The arguments of a call are sorted: their order says nothing, and need not be learned.
+    Messages of the assistant with ``"weight": 0`` are read and not learned.
     """
     return _COMPACT.replace("RESULT_CHARACTERS", str(result_characters))
 

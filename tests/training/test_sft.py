@@ -283,5 +283,6 @@ def test_a_template_of_ours_takes_messages_of_weight_0(
     path = tmp_path / "rows.jsonl"
     path.write_bytes(msgspec.json.encode(row))
     model = with_template(trained, tmp_path / "plain", PLAIN)
-    config = configured({"train": str(path)}, model=model, max_steps=1, chat_template="hermes")
+    changes = {"model": model, "max_steps": 1, "chat_template": "hermes", "max_length": 8192}
+    config = configured({"train": str(path)}, **changes)
     assert train_sft(config, out=tmp_path / "run").exists()

@@ -259,8 +259,9 @@ def test_a_model_without_a_chat_template_is_refused(tmp_path: Path, folder: Path
         load_tokenizer(dpo(folder, model=str(tmp_path / "mute")))
 
 
-@pytest.mark.parametrize(("configure", "train"), [(dpo, train_dpo), (grpo, train_grpo)])
-@pytest.mark.parametrize("chosen", [None, "hermes", "compact"])
+@pytest.mark.parametrize(
+    ("configure", "train", "chosen"), [(dpo, train_dpo, None), (grpo, train_grpo, "compact")]
+)
 def test_a_model_whose_template_knows_no_tools_is_trained_with_one_of_ours(
     tmp_path: Path, folder: Path, configure: Any, train: Train, chosen: str | None
 ) -> None:

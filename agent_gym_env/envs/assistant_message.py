@@ -151,8 +151,11 @@ class _Reader:
             return
         _check_speaker(message)
         inside = _inside(message)
+        if isinstance(inside, Mapping):
+            self.add(inside)
+            return
         if inside is not None:
-            (self.add_all if isinstance(inside, (list, tuple)) else self.add)(inside)
+            self.add_all(inside)
             return
         if alone and "role" not in message and not _KNOWN & message.keys():
             raise ValueError(

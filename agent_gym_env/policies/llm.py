@@ -78,8 +78,7 @@ class LLMPolicy:
         """
         messages, tools = _read(observation)
         request = self._request(messages, tools, self._seed)
-        response = self.lm.complete(request)
-        self._tool_check.look(request, response)
+        response = self._tool_check.look(request, self.lm.complete(request))
         return self._action(messages, tools, response)
 
     def act_batch(
@@ -106,8 +105,8 @@ class LLMPolicy:
         for (messages, tools), request, outcome in zip(read, requests, outcomes, strict=True):
             if isinstance(outcome, LMError):
                 raise outcome
-            self._tool_check.look(request, outcome)
-            actions.append(self._action(messages, tools, outcome))
+            response = self._tool_check.look(request, outcome)
+            actions.append(self._action(messages, tools, response))
         return actions
 
     def _request(

@@ -12,6 +12,7 @@ pytest.importorskip("aiohttp", reason="the extra local is not installed")
 from agent_gym_env.assembly import make_env
 from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.prices import Price
 from agent_gym_env.lm.scripted import ScriptedLM
 from agent_gym_env.lm.tool_check import ToolCheck
 from agent_gym_env.policies.llm import LLMPolicy
@@ -80,3 +81,16 @@ def test_a_model_that_is_no_server_of_one_s_own_is_not_asked() -> None:
     tool = {"type": "function", "function": {"name": "f"}}
     ToolCheck(model).look(Request([], tools=[tool]), Response("", usage=Usage(285, 1)))
     assert model.requests == []
+
+
+def test_the_question_is_billed_with_the_answer() -> None:
+    with Running(served(shows_tools=False)) as server:
+        lm = local_client("m", server.base, price=Price(1_000_000.0, 1_000_000.0))
+        policy = LLMPolicy(lm)
+        first, second = (policy.act(observation()).completion for _ in range(2))
+        lm.close()
+    assert first is not None
+    assert second is not None
+    assert (first.usage, first.cost_usd) == (Usage(570, 8), 578.0)
+    assert (second.usage, second.cost_usd) == (Usage(285, 4), 289.0)
+    assert lm.budget.spent.cost_usd == 578.0 + 289.0

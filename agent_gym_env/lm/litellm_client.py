@@ -67,12 +67,12 @@ class LiteLLMTransport:
         self._key = _key_of(model, api_key)
         self.secrets: tuple[Secret, ...] = (self._key,) if self._key else ()
         self._api_base = api_base
-        self.is_own_server = api_base is not None and not model.startswith("gemini/")
         self._litellm = _load()
         self.price = price or _price(self._litellm, model)
         # When it is told to debug, it logs answers as they come, and a model may echo its headers.
         self._log_filter = ScrubbingFilter(Scrubber(self.secrets))
         logging.getLogger("LiteLLM").addFilter(self._log_filter)
+        self.is_own_server = api_base is not None and not self.name.startswith("gemini/")
 
     async def send(self, request: Request) -> Response | Failure:
         """Ask once."""

@@ -15,9 +15,6 @@ from agent_gym_env.lm.base import Message, Request
 from agent_gym_env.lm.chat_templates import MARKS
 from agent_gym_env.lm.parse import without_reasoning
 
-_OPENING = 16
-"""Tokens at the end of a prompt in which a template opens the model's reasoning."""
-
 
 class ChatTokenizer:
     """Writes requests as token ids.
@@ -75,6 +72,11 @@ class ChatTokenizer:
         _, _, behind = text.rpartition("b")
         return next((token for token in self._ids([behind])[0] if token in self._special), None)
 
+    def opens_reasoning(self, prompt: Sequence[int]) -> bool:
+        """Return whether a prompt ends inside the model's reasoning, which some templates open."""
+        _, unfinished = without_reasoning(self.decode(prompt[-_OPENING:]).rstrip())
+        return unfinished
+
     def writes_hermes_calls(self) -> bool:
         """Say whether the template writes calls as `agent_gym_env.lm.guided` guides them."""
         call = {"type": "function", "id": "1", "function": {"name": "f", "arguments": {"a": "b"}}}
@@ -87,11 +89,6 @@ class ChatTokenizer:
         except jinja2.TemplateError:  # it knows no calls
             return False
         return '<tool_call>\n{"name": "f", "arguments": {"a": "b"}}\n</tool_call>' in text
-
-    def opens_reasoning(self, prompt: Sequence[int]) -> bool:
-        """Return whether a prompt ends inside the model's reasoning, which some templates open."""
-        _, unfinished = without_reasoning(self.decode(prompt[-_OPENING:]).rstrip())
-        return unfinished
 
     def _whole(self, request: Request) -> str | PermanentLMError:
         try:
@@ -186,3 +183,7 @@ def _turns(messages: list[Message]) -> tuple[list[Message], list[list[Message]]]
             turns.append([])
         (turns[-1] if turns else system).append(message)
     return system, turns
+
+
+_OPENING = 16
+"""Tokens at the end of a prompt in which a template opens the model's reasoning."""

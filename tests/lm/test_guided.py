@@ -251,6 +251,18 @@ def test_several_calls_may_follow_each_other_but_not_without_end(
     assert not follow(many, tokenizer, call)
 
 
+def test_a_tokenizer_with_a_special_unknown_token_is_guided() -> None:
+    """It answers a tag that it does not have with its unknown token, which is special."""
+    llama = llama_tokenizer()
+    assert llama.convert_tokens_to_ids("<tool_call>") == llama.unk_token_id
+    guides = CallGrammar(llama, len(llama), [llama.eos_token_id])
+    request = Request([], tools=[CITY], tool_choice="required")
+    assert follow(guides.guide(request), llama, call_text('"city": "Tromsø"'))
+    [*calls] = parse_reply(drawn(guides.guide(request), llama, random.Random(0))).tool_calls
+    assert calls
+    assert {call.name for call in calls} == {"Cafes_1-FindCafe"}
+
+
 @pytest.mark.parametrize("choice", [None, "required"])
 def test_where_only_one_call_is_wanted_no_second_can_be_written(
     choice: str | None, grammar: CallGrammar, tokenizer: Any
@@ -358,15 +370,3 @@ def test_answers_do_not_disturb_each_other(grammar: CallGrammar, tokenizer: Any)
     assert follow(first, tokenizer, "<tool_call>")
     assert second is not None
     assert second.may_stop()
-
-
-def test_a_tokenizer_with_a_special_unknown_token_is_guided() -> None:
-    """It answers a tag that it does not have with its unknown token, which is special."""
-    llama = llama_tokenizer()
-    assert llama.convert_tokens_to_ids("<tool_call>") == llama.unk_token_id
-    guides = CallGrammar(llama, len(llama), [llama.eos_token_id])
-    request = Request([], tools=[CITY], tool_choice="required")
-    assert follow(guides.guide(request), llama, call_text('"city": "Tromsø"'))
-    [*calls] = parse_reply(drawn(guides.guide(request), llama, random.Random(0))).tool_calls
-    assert calls
-    assert {call.name for call in calls} == {"Cafes_1-FindCafe"}

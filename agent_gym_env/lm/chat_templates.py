@@ -1,8 +1,8 @@
 """Chat templates that know tools, for models whose own template shows them none.
 
 ``hermes`` is ChatML with tools as JSON and calls in Hermes' tags, as Qwen2.5's template has it.
-``compact`` names tools and arguments only and cuts results short: hundreds of tokens less, for a
-model that is trained on it. Both mark what the assistant says, which ``train sft`` learns.
+``compact`` names tools and arguments only and cuts results short, for a model that is trained on
+it. Both mark what the assistant says, which ``train sft`` learns.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MARKS = (
 
 _PROBE = "probe_tool_of_agent_gym"
 _RESULT = "probe_result_of_agent_gym"
-_CALL = {
+_CALL: dict[str, Any] = {
     "id": "agentgym0",
     "type": "function",
     "function": {"name": _PROBE, "arguments": {"place": "Bergen"}},
@@ -46,7 +46,7 @@ _TOOL = {
         },
     },
 }
-_USER = {"role": "user", "content": "a"}
+_USER: dict[str, Any] = {"role": "user", "content": "a"}
 _REFUSALS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
 """What a template raises for messages that it does not know."""
 

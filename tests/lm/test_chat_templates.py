@@ -42,7 +42,7 @@ TOOL = {
     },
 }
 CALL = {"id": "c", "type": "function", "function": {"name": "F", "arguments": {"a": "b"}}}
-ASKED = [
+ASKED: list[dict[str, Any]] = [
     {"role": "system", "content": "Be kind."},
     {"role": "user", "content": "Hi"},
     {"role": "assistant", "content": "", "tool_calls": [CALL, CALL]},
@@ -166,7 +166,8 @@ def test_a_model_of_the_llama_family_plays_guided_by_our_template() -> None:
         num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=4096,
         bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
-    client = TransformersClient(LoadedModel(Qwen2ForCausalLM(config).eval(), tokenizer, "llama"))
+    model: Any = Qwen2ForCausalLM(config)
+    client = TransformersClient(LoadedModel(model.eval(), tokenizer, "llama"))
     response = client.complete(Request([ASKED[1]], tools=[TOOL], tool_choice="required"))
     assert response.finish_reason == "tool_calls"
     assert {call.name for call in response.tool_calls} == {"Cafes_1-FindCafe"}

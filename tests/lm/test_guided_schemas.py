@@ -144,8 +144,9 @@ def test_a_random_model_writes_calls_that_pydantic_takes(
     request = Request([], tools=tools, tool_choice="required")
     calls = parse_reply(drawn(guides.guide(request), chosen, random.Random(seed))).tool_calls
     assert calls
+    models: dict[str, type[BaseModel]] = {"Order": Order, "Strict": Strict}
     for call in calls:
-        {"Order": Order, "Strict": Strict}[call.name].model_validate(call.arguments)
+        models[call.name].model_validate(call.arguments)
 
 
 @pytest.mark.parametrize(

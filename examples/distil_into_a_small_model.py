@@ -1,4 +1,4 @@
-"""From a teacher's episodes to a small model that plays. Needs: pip install 'agent-gym-env[train]'.
+"""From a teacher's episodes to a small model that plays. Needs: pip install -e '.[train]'.
 
 A minute, so the model stays a beginner; docs/distillation.md has the same path on real SGD.
 """

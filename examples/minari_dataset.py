@@ -1,4 +1,4 @@
-"""A Minari dataset of episodes, read back without this package. Needs: 'agent-gym-env[data]'."""
+"""A Minari dataset of episodes, read back without this package. Needs: pip install -e '.[data]'."""
 
 import os
 import subprocess

@@ -91,7 +91,9 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
     report = commands.add_parser("report", help="write an HTML page about recorded episodes")
     report.add_argument("episodes", type=Path, nargs="+", help="a file of episodes for each policy")
-    report.add_argument("--out", type=Path, default=Path("report.html"))
+    report.add_argument(
+        "--out", type=Path, default=Path("out/report.html"), help="default: %(default)s"
+    )
     report.set_defaults(run=_report)
 
 

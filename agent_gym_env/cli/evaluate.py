@@ -245,5 +245,5 @@ def _report(options: argparse.Namespace) -> None:
 def _configuration(path: Path) -> dict[str, Any] | None:
     """Read the policy's configuration where a journal keeps it."""
     manifest = read_manifest(path) if path.is_dir() else None
-    policies = manifest.config.get("policies", ()) if manifest else ()
+    policies = manifest.config.get("policies", []) if manifest else []
     return dict(policies[0]) if len(policies) == 1 else None

@@ -182,7 +182,7 @@ def _shown_configurations(
 def public_configuration(config: Mapping[str, Any]) -> str:
     """Write a policy's configuration as JSON without keys or credentials in addresses."""
     written = json.dumps(config, indent=2, ensure_ascii=False, default=str)
-    without_user = re.sub(r'(?<=://)[^/@\s"]*@', "", written)
+    without_user = re.sub(r'(?<=://)[^/\s"]*@', "", written)
     return Scrubber().all(re.sub(r'(://[^\s"?]*)\?[^\s"]*', r"\1", without_user))
 
 

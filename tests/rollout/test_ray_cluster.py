@@ -22,18 +22,19 @@ from tests.rollout.collecting import collection, open_player, records
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
-NODE = {"object_store_memory": 80 * 2**20}
+NODE: dict[str, Any] = {"object_store_memory": 80 * 2**20}
 WAIT_S = 300
 
 
 @pytest.fixture(scope="module")
 def cluster(agent_gym_home: Path) -> Iterator[Any]:
     """A head that plays nothing itself, and a node that plays."""
-    from ray.cluster_utils import Cluster
+    from ray import cluster_utils
 
+    start: Any = cluster_utils.Cluster
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        started = Cluster(
+        started = start(
             initialize_head=True,
             head_node_args={**NODE, "num_cpus": 0, "include_dashboard": False},
         )
@@ -102,7 +103,7 @@ def test_what_a_lost_node_had_begun_another_one_plays(
 def test_the_function_and_the_command_take_a_cluster(
     address: str, tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = {"corpus": str(tiny_corpus), "split": "dev", "reward": "balanced"}
+    world: dict[str, Any] = {"corpus": str(tiny_corpus), "split": "dev", "reward": "balanced"}
     assembly.collect("oracle", tmp_path / "serial", **world)
     assembly.collect("oracle", tmp_path / "object", runner=RayRunner(2, address=address), **world)
     given = ["rollout", "--policy", "oracle", "--corpus", str(tiny_corpus), "--split", "dev"]

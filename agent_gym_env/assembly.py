@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from os import PathLike
@@ -12,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from agent_gym_env.encoders.candidates import CandidateSource
+from agent_gym_env.errors import DataError
 from agent_gym_env.lm.base import LanguageModel
 from agent_gym_env.policies.base import BatchPolicy, Policy
 from agent_gym_env.policies.constant import ConstantPolicy
@@ -226,7 +228,7 @@ def collect(
     keep_all: bool = False,
     branches: int = 0,
     path: str | Mapping[str, Any] = "oracle",
-    runner: str = "serial",
+    runner: str | Runner = "serial",
     workers: int = 2,
     retry_failed: bool = False,
     new_run: bool = False,
@@ -245,8 +247,9 @@ def collect(
         keep_all: whether all of these are kept.
         branches: how often each policy plays on from each state of a dialogue; 0 for episodes.
         path: the policy that walks from state to state.
-        runner: one of `RUNNER_NAMES`.
-        workers: how many threads, processes or actors, or dialogues in step.
+        runner: one of `RUNNER_NAMES`, or a runner such as ``RayRunner(8, address="auto")``.
+        workers: how many threads, processes or actors, or dialogues in step; not used where
+            ``runner`` is an object.
         retry_failed: whether episodes that have failed are played again.
         new_run: whether, where ``out`` holds a run of another configuration, ``out-2`` and so on
             is taken.
@@ -262,7 +265,8 @@ def collect(
         CircuitOpenError: the provider keeps refusing the key; likewise.
     """
     policies = [_config(each) for each in _as_sequence(policy)]
-    if runner in ("processes", "ray"):
+    chosen = make_runner(runner, workers) if isinstance(runner, str) else runner
+    if isinstance(chosen, ProcessRunner | RayRunner):
         _refuse_budgets([*policies, _config(path)])
     env = make_env(**arguments)
     dialogues = len(choose_dialogues(env, episodes, seed)) if episodes is None else episodes
@@ -282,7 +286,7 @@ def collect(
         collection,
         folder,
         partial(open_player, collection),
-        make_runner(runner, workers),
+        chosen,
         retry_failed=retry_failed,
         on_progress=on_progress,
     )
@@ -292,12 +296,24 @@ def open_player(collection: Collection) -> JobPlayer:
     """Make who plays a collection; processes and actors call this by its name."""
     configs = [*map(_with_model, collection.policies), _with_model(collection.path)]
     env = make_env(**collection.world)
+    _check_corpus(env, collection)
     return JobPlayer(
         collection,
         choose_dialogues(env, collection.dialogues, collection.seed),
         open_env=partial(make_env, **collection.world),
         open_policies=lambda env: [make_policy(config, env) for config in configs],
     )
+
+
+def _check_corpus(env: Env, collection: Collection) -> None:
+    """Refuse another corpus at the same place, as another machine of a cluster may have it."""
+    found = bare_env(env).split.fingerprint
+    if found != collection.corpus:
+        raise DataError(
+            f"the corpus on {platform.node()} has the fingerprint {found[:12]}, and the run's has "
+            f"{collection.corpus[:12]}: give each machine the same files",
+            file=str(collection.world.get("corpus", "sample")),
+        )
 
 
 def make_runner(name: str, workers: int) -> Runner:

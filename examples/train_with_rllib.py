@@ -1,4 +1,4 @@
-"""RLlib on candidate actions (new API stack). Needs: pip install 'agent-gym-env[rllib]'."""
+"""RLlib on candidate actions (new API stack). Needs: pip install -e '.[rllib]'."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""MaskablePPO on the wrappers alone. Needs: pip install 'agent-gym-env[sb3]'."""
+"""MaskablePPO on the wrappers alone. Needs: pip install -e '.[sb3]'."""
 
 from typing import Any
 

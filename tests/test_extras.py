@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from agent_gym_env import extras
 from agent_gym_env.errors import MissingDependency
-from agent_gym_env.extras import require, tolerate_library_warnings
+from agent_gym_env.extras import pip_line, require, requirements, tolerate_library_warnings
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_what_is_installed_is_imported() -> None:
@@ -20,7 +27,7 @@ def test_what_is_installed_is_imported() -> None:
 
 @pytest.mark.parametrize("module", ["no_such_library", "no_such_library.part"])
 def test_what_is_missing_is_told_with_the_pip_line(module: str) -> None:
-    with pytest.raises(MissingDependency, match=r"pip install 'agent-gym-env\[sb3\]'") as caught:
+    with pytest.raises(MissingDependency, match=re.escape(pip_line("sb3"))) as caught:
         require(module, extra="sb3")
     assert isinstance(caught.value, ImportError)
     assert caught.value.name == module
@@ -34,6 +41,51 @@ def test_what_an_installed_library_misses_is_its_own_error(
     with pytest.raises(ModuleNotFoundError, match="no_such_library") as caught:
         require("half_installed", extra="sb3")
     assert not isinstance(caught.value, MissingDependency)
+
+
+def test_in_a_checkout_the_pip_line_names_its_folder() -> None:
+    pip = [sys.executable, "-m", "pip", "install"]
+    assert shlex.split(pip_line("sb3")) == [*pip, "--editable", f"{ROOT}[sb3]"]
+
+
+def distribution(monkeypatch: pytest.MonkeyPatch, lines: list[str] | None) -> None:
+    """Let the metadata of the installed distribution be these lines."""
+    monkeypatch.setattr(extras, "_ROOT", Path("/no/checkout"))
+    monkeypatch.setattr(metadata, "requires", lambda name: lines)
+
+
+def test_an_installed_package_names_the_requirements_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    distribution(monkeypatch, ["numpy<3", 'aiohttp<4,>=3.10; extra == "local"', "a; extra == 'b'"])
+    pip = [sys.executable, "-m", "pip", "install"]
+    assert shlex.split(pip_line("local")) == [*pip, "aiohttp<4,>=3.10"]
+    assert pip_line("local").endswith("'aiohttp<4,>=3.10'")
+
+
+def test_extras_of_an_extra_are_replaced_by_their_requirements(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = [
+        'one==1; extra == "a"',
+        'two[x]>=2; python_version < "3.11" and extra == "b"',
+        'agent-gym-env[a,b]; extra == "c"',
+        'one==1; extra == "c"',
+        'three; extra == "cc"',
+    ]
+    distribution(monkeypatch, lines)
+    assert requirements("c") == ["one==1", 'two[x]>=2; python_version < "3.11"']
+
+
+def test_a_package_without_metadata_points_to_a_checkout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(extras, "_ROOT", Path("/no/checkout"))
+    monkeypatch.setattr(metadata, "requires", unknown)
+    assert pip_line("sb3").startswith("pip install '.[sb3]'")
 
 
 @pytest.fixture

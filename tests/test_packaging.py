@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -109,6 +111,20 @@ def test_the_embedded_corpus_is_found_in_a_checkout(tmp_path: Path) -> None:
         "print(sample_path())"
     )
     assert Path(run_python(code, str(ROOT), cwd=tmp_path)) == SAMPLE
+
+
+def test_an_installed_wheel_names_the_requirements_of_its_extras(
+    installed: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from agent_gym_env.extras import pip_line\n"
+        "print(*map(pip_line, ('local', 'dspy')), sep='\\n')"
+    )
+    local, dspy = run_python(code, str(installed), cwd=tmp_path).splitlines()
+    assert re.fullmatch(r".* -m pip install '?aiohttp[^ ']*'?", local)
+    names = [re.split(r"[^\w-]", part)[0] for part in shlex.split(dspy)[4:]]
+    assert names == ["litellm", "dspy-ai", "optuna"]
 
 
 def test_importing_the_package_loads_no_heavy_library(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ from agent_gym_env.evaluation.table import (
 from agent_gym_env.rewards.presets import make_reward
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
+from agent_gym_env.rollout.manifest import read_manifest
 
 
 def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -90,7 +91,9 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
     report = commands.add_parser("report", help="write an HTML page about recorded episodes")
     report.add_argument("episodes", type=Path, nargs="+", help="a file of episodes for each policy")
-    report.add_argument("--out", type=Path, default=Path("report.html"))
+    report.add_argument(
+        "--out", type=Path, default=Path("out/report.html"), help="default: %(default)s"
+    )
     report.set_defaults(run=_report)
 
 
@@ -144,7 +147,8 @@ def _evaluate(options: argparse.Namespace) -> int:
                 print_table(COMPARISON_HEADER, comparison_rows(comparisons))
         if options.out is not None:
             name = f"report-{evaluations[0].setting.reward}.html"
-            write_report(options.out / name, group, comparisons)
+            configurations = options.policy
+            write_report(options.out / name, group, comparisons, configurations=configurations)
     if options.json:
         print_json(found)
     return _exit_code([episodes for _, episodes in by_reward[0]], stopped)
@@ -234,4 +238,12 @@ def _report(options: argparse.Namespace) -> None:
     rewards = {evaluation.setting.reward for evaluation, _ in evaluated}
     if len(rewards) > 1:
         raise ValueError(f"one report is about one reward, but these files have {sorted(rewards)}")
-    print(write_report(options.out, evaluated))
+    configurations = [_configuration(path) for path in options.episodes]
+    print(write_report(options.out, evaluated, configurations=configurations))
+
+
+def _configuration(path: Path) -> dict[str, Any] | None:
+    """Read the policy's configuration where a journal keeps it."""
+    manifest = read_manifest(path) if path.is_dir() else None
+    policies = manifest.config.get("policies", []) if manifest else []
+    return dict(policies[0]) if len(policies) == 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -85,4 +86,10 @@ def _demo(options: argparse.Namespace) -> None:
     print_table(HEADER, rows(evaluation for evaluation, _ in evaluated),
                 title="reward 'balanced' on the dev split of the sample corpus")  # fmt: skip
     print(f"report: {report}")
-    print(f"{time.perf_counter() - begin:.0f} s; next: agent-gym play --help, docs/")
+    print(f"{time.perf_counter() - begin:.0f} s; next: {_command()} play --help, docs/")
+
+
+def _command() -> str:
+    """Return the command as it was called, such as ``.venv/bin/agent-gym``."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "agent-gym" else "agent-gym"

@@ -28,6 +28,8 @@ from agent_gym_env.cli.console import print_json
 from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.rollout.collect import Progress
 from agent_gym_env.rollout.journal_check import JournalCheck, check_journal
+from agent_gym_env.rollout.ray_runner import RayRunner
+from agent_gym_env.rollout.runners import Runner
 from agent_gym_env.rollout.spending import Spending
 
 
@@ -72,6 +74,11 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "--workers", type=positive, default=2, metavar="K",
         help="threads, processes or actors, or dialogues in step; default: %(default)s",
     )  # fmt: skip
+    parser.add_argument(
+        "--address", metavar="ADDRESS",
+        help="with --runner ray: the cluster to join, 'auto' or HOST:PORT; default: RAY_ADDRESS, "
+        "or Ray on this machine",
+    )  # fmt: skip
     parser.add_argument("--retry-failed", action="store_true", help="play those that failed again")
     parser.add_argument(
         "--new-run", action="store_true",
@@ -88,10 +95,11 @@ def _rollout(options: argparse.Namespace) -> int:
     if options.policy is None:
         raise ValueError("--policy is needed: who plays?")
     names = (
-        "episodes", "seed", "best_of", "keep_all", "branches", "path", "runner", "workers",
-        "retry_failed", "new_run", "reward", "max_episode_steps",
+        "episodes", "seed", "best_of", "keep_all", "branches", "path", "workers", "retry_failed",
+        "new_run", "reward", "max_episode_steps",
     )  # fmt: skip
     arguments = {name: getattr(options, name) for name in names} | world_arguments(options)
+    arguments["runner"] = _runner(options)
     with _bar() as on_progress:
         try:
             result = collect(options.policy, options.out, on_progress=on_progress, **arguments)
@@ -102,6 +110,14 @@ def _rollout(options: argparse.Namespace) -> int:
     else:
         _print_result(result)
     return 1 if result.failed or result.failed_branches else 0
+
+
+def _runner(options: argparse.Namespace) -> str | Runner:
+    if options.address is None:
+        return str(options.runner)
+    if options.runner != "ray":
+        raise ValueError(f"--address needs --runner ray, not {options.runner!r}")
+    return RayRunner(options.workers, address=options.address)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -51,6 +51,7 @@ def interval_plot(
     series: Sequence[str],
     bounds: tuple[float, float] = (0.0, 1.0),
     signed: bool = False,
+    name: str = "",
 ) -> str:
     """Draw a dot with its interval for each category and series.
 
@@ -59,10 +60,12 @@ def interval_plot(
         series: names, for the words that appear when the pointer rests on a dot.
         bounds: of the axis.
         signed: whether values are differences: written with their sign, against a line at 0.
+        name: what the plot shows; with all values it is the text that a screen reader reads.
     """
     group = _LINE * len(series) + _GAP
     bottom = _TOP + group * len(rows)
-    svg = _svg(_WIDTH, bottom + _AXIS)
+    facts = [f"{row.label}: {_values(row, series, signed=signed)}" for row in rows]
+    svg = _svg(_WIDTH, bottom + _AXIS, name, facts)
     scale = _Scale(bounds, left=_LABELS, right=_WIDTH - _VALUES)
     for index in range(0, len(rows), 2):
         _shape(svg, "rect", "band", x=0, y=_TOP + index * group, width=_WIDTH, height=group, rx=4)
@@ -73,20 +76,38 @@ def interval_plot(
         _text(svg, row.label, _LABELS - 14, middle, "label end")
         for place, interval in enumerate(row.intervals):
             height = top + _GAP / 2 + _LINE * (place + 0.5)
-            name = f"{series[place]}, {row.label}"
-            _draw_interval(svg, scale, interval, height, f"s{place % 8}", name, signed=signed)
+            hint = f"{series[place]}, {row.label}"
+            _draw_interval(svg, scale, interval, height, f"s{place % 8}", hint, signed=signed)
     return _written(svg)
 
 
-def histogram_plot(counts: Sequence[int], *, series: int, highest_share: float) -> str:
+def _values(row: Row, series: Sequence[str], *, signed: bool) -> str:
+    return ", ".join(
+        f"{name} {_number(interval.value, signed=signed)}"
+        for name, interval in zip(series, row.intervals, strict=True)
+    )
+
+
+def _number(value: float | None, *, signed: bool) -> str:
+    if value is None:
+        return "none"
+    return f"{value:+.3f}" if signed else f"{value:.3f}"
+
+
+def histogram_plot(
+    counts: Sequence[int], *, series: int, highest_share: float, name: str = ""
+) -> str:
     """Draw how often values fell into equal bins of [0, 1].
 
     Args:
         counts: of each bin.
         series: number of the series, for its colour.
         highest_share: share of all values at the plot's top, so that several plots can be compared.
+        name: what the plot shows; with all values it is the text that a screen reader reads.
     """
-    svg = _svg(_HISTOGRAM_WIDTH, _HISTOGRAM_HEIGHT)
+    edges = [f"{index / len(counts):.2f}" for index in range(len(counts) + 1)]
+    facts = [f"{edges[at]} to {edges[at + 1]}: {count}" for at, count in enumerate(counts) if count]
+    svg = _svg(_HISTOGRAM_WIDTH, _HISTOGRAM_HEIGHT, name, facts)
     left, bottom = 10, _HISTOGRAM_HEIGHT - 22
     width = (_HISTOGRAM_WIDTH - 2 * left) / len(counts)
     total = sum(counts) or 1
@@ -94,8 +115,7 @@ def histogram_plot(counts: Sequence[int], *, series: int, highest_share: float) 
         height = (bottom - _TOP) * count / total / (highest_share or 1)
         place = {"x": left + index * width + 1, "y": bottom - height, "rx": 1.5}
         bar = _shape(svg, "rect", f"bar s{series % 8}", width=width - 2, height=height, **place)
-        low, high = index / len(counts), (index + 1) / len(counts)
-        _hint(bar, f"{low:.2f} to {high:.2f}: {count} turns, {count / total:.1%}")
+        _hint(bar, f"{edges[index]} to {edges[index + 1]}: {count} turns, {count / total:.1%}")
     right = _HISTOGRAM_WIDTH - left
     _shape(svg, "line", "axis", x1=left, x2=right, y1=bottom, y2=bottom)
     for value in (0, 0.5, 1):
@@ -111,16 +131,18 @@ class Point(NamedTuple):
     interval: Interval
 
 
-def curve_plot(points: Sequence[Point], *, x_label: str) -> str:
+def curve_plot(points: Sequence[Point], *, x_label: str, name: str = "") -> str:
     """Draw how a value from 0 upwards changes, with a band for its interval.
 
     Args:
         points: from left to right; those without a value are left out.
         x_label: what the horizontal axis counts.
+        name: what the plot shows; with all values it is the text that a screen reader reads.
     """
     known = [point for point in points if point.interval.value is not None]
     bottom = _CURVE_HEIGHT - 2 * _AXIS
-    svg = _svg(_WIDTH, _CURVE_HEIGHT)
+    facts = [f"{point.x:,g} {x_label}: {point.interval.value:.3f}" for point in known]
+    svg = _svg(_WIDTH, _CURVE_HEIGHT, name, facts)
     highest = max((end for point in known for end in point.interval if end is not None), default=1)
     across = _Scale((0, max((point.x for point in known), default=1) or 1), _VALUES, _WIDTH - 24)
     up = _Scale((0, highest or 1), bottom, _TOP + 8)
@@ -218,7 +240,7 @@ def _draw_interval(
         _text(svg, "none", _WIDTH - 4, y, "value end")
         return
     mark = ElementTree.SubElement(svg, "g", {"class": colour})
-    written = f"{value:+.3f}" if signed else f"{value:.3f}"
+    written = _number(value, signed=signed)
     if low is not None and high is not None:
         _shape(mark, "line", "whisker", x1=scale(low), x2=scale(high), y1=y, y2=y)
         name = f"{name}: {written} ({low:.3f} to {high:.3f})"
@@ -229,10 +251,17 @@ def _draw_interval(
     _hint(mark, name)
 
 
-def _svg(width: float, height: float) -> ElementTree.Element:
+def _svg(width: float, height: float, name: str, facts: Sequence[str]) -> ElementTree.Element:
+    """Begin a plot, with its name and values as the text for those who do not see it."""
+    label = ". ".join(filter(None, (name, "; ".join(facts)))) or "plot without values"
     return ElementTree.Element(
         "svg",
-        {"viewBox": f"0 0 {width:g} {height:g}", "class": "plot", "role": "img"},
+        {
+            "viewBox": f"0 0 {width:g} {height:g}",
+            "class": "plot",
+            "role": "img",
+            "aria-label": label,
+        },
     )
 
 

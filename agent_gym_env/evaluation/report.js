@@ -1,7 +1,7 @@
 "use strict";
 // Everything shown here may have been written by a model: it reaches the page through textContent only.
 (() => {
-  const { policies, shown } = JSON.parse(document.getElementById("data").textContent);
+  const { policies, open: first, shown } = JSON.parse(document.getElementById("data").textContent);
   const entries = shown.map(({ policy, episode }) => entryOf(policy, episode));
   const byId = (id) => document.getElementById(id);
   const controls = { search: byId("search"), policy: byId("policy"), kind: byId("kind"), order: byId("order") };
@@ -43,7 +43,7 @@
       const target = targetOf(turn);
       const calls = callsOf(turn);
       return {
-        ...turn, target, calls,
+        ...turn, target, calls, took: tookOf(turn.steps),
         reward: turn.reward ?? null,
         components: turn.components ?? {},
         reply: turn.steps[turn.steps.length - 1].action.text ?? "",
@@ -53,10 +53,25 @@
     const total = scored.reduce((sum, reward) => sum + reward, 0);
     const words = [episode.dialogue_id, ...episode.services, ...turns.flatMap((turn) => [turn.user, turn.reply])];
     return {
-      policy, episode, turns, total,
+      policy, episode, turns, total, took: tookOf(episode.turns.flatMap((turn) => turn.steps)),
       mean: scored.length ? total / scored.length : null,
       words: words.join("\n").toLowerCase(),
     };
+  }
+
+  // What the model behind some steps took; null without one.
+  function tookOf(steps) {
+    const completions = steps.map((step) => step.action.completion).filter(Boolean);
+    if (!completions.length) return null;
+    const sum = (value) => completions.reduce((total, each) => total + (value(each) ?? 0), 0);
+    const known = (value) => completions.some((each) => (value(each) ?? null) !== null);
+    const parts = [];
+    if (known((each) => each.usage)) {
+      parts.push(`${sum((each) => each.usage?.prompt_tokens)} + ${sum((each) => each.usage?.completion_tokens)} tokens`);
+    }
+    if (known((each) => each.cost_usd)) parts.push(`$${sum((each) => each.cost_usd).toFixed(4)}`);
+    if (known((each) => each.latency_s)) parts.push(`${sum((each) => each.latency_s).toFixed(2)} s`);
+    return parts.length ? parts.join(", ") : null;
   }
 
   const kinds = {
@@ -122,7 +137,7 @@
     panel.append(...turns.map(turnOf));
   }
 
-  function headOf({ policy, episode, total, mean }) {
+  function headOf({ policy, episode, total, mean, took }) {
     const seen = episode.seen_services;
     const services = episode.services.map((service) => {
       const unseen = seen && !seen.includes(service);
@@ -137,6 +152,7 @@
     return make("header", "",
       make("h3", "", make("span", `dot s${policy % 8}`), episode.dialogue_id), ...services,
       make("span", "tag", `return ${written(total)}`), make("span", "tag", `${written(mean, 3)} per turn`),
+      took === null ? null : make("span", "tag", took),
       episode.truncated ? make("span", "tag bad", "cut short") : null,
       make("div", "step", step("previous", -1), step("next", 1)));
   }
@@ -205,12 +221,21 @@
   }
 
   function resultOf(result) {
-    if (typeof result === "string") return make("details", "", make("summary", "", "result"), make("pre", "", result));
+    if (typeof result === "string") return make("details", "", make("summary", "", "result"), blockOf(result));
     const rows = result.results ?? [];
     const label = result.error ? `error: ${result.error}` : `${result.status}, ${rows.length === 1 ? "1 row" : `${rows.length} rows`}`;
     return rows.length
-      ? make("details", "", make("summary", "", label), make("pre", "", JSON.stringify(rows, null, 1)))
+      ? make("details", "", make("summary", "", label), blockOf(JSON.stringify(rows, null, 1)))
       : make("div", "outcome", label);
+  }
+
+  // It scrolls, so the keyboard must reach it.
+  function blockOf(text) {
+    const block = make("pre", "", text);
+    block.tabIndex = 0;
+    block.setAttribute("role", "region");
+    block.setAttribute("aria-label", "Result");
+    return block;
   }
 
   function parsed(text) {
@@ -229,6 +254,7 @@
       bar.style.setProperty("--filled", value);
       return make("span", "", label, make("span", "meter", bar), make("b", "", written(value)));
     });
+    if (turn.took !== null) parts.push(make("span", "", turn.took));
     if (turn.reason) parts.push(make("span", "", turn.reason));
     return make("p", "parts", ...parts);
   }
@@ -241,5 +267,10 @@
   controls.policy.hidden = policies.length < 2;
   for (const control of Object.values(controls)) control.addEventListener("input", showList);
   showList();
-  if (listed.length) open(listed[0]);
+  if (entries.length) {
+    open(entries[first]);
+    // Without moving the page, which opens at its top.
+    const item = byId("list").querySelector('[aria-current="true"]');
+    if (item) byId("list").scrollTop = item.offsetTop - byId("list").offsetTop - 60;
+  }
 })();

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jinja2
+import msgspec
+import numpy as np
 
 from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.evaluation import table
@@ -21,7 +26,9 @@ from agent_gym_env.evaluation.evaluate import Evaluation
 from agent_gym_env.evaluation.plots import Interval, Row, histogram_plot, interval_plot
 from agent_gym_env.evaluation.showcase import showcase
 from agent_gym_env.evaluation.statistics import Estimate
+from agent_gym_env.lm.secret import Scrubber
 from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.spending import Spending, spent_on
 
 Evaluated = tuple[Evaluation, Iterable[Episode]]
 
@@ -42,6 +49,7 @@ def write_report(
     comparisons: Sequence[Comparison] = (),
     *,
     plots: Sequence[TitledPlot] = (),
+    configurations: Sequence[Mapping[str, Any] | None] = (),
     max_episodes: int = 50,
 ) -> Path:
     """Write the page.
@@ -49,10 +57,12 @@ def write_report(
     Args:
         path: of the file; replaced when it exists.
         evaluations: of each policy, with the episodes that may be shown; they are gone through
-            twice, and few are held at once.
+            three times, and few are held at once.
         comparisons: of pairs of them.
         plots: more of them, such as a learning curve, as `agent_gym_env.evaluation.plots` draws
             them.
+        configurations: of the policies, in the order of the evaluations; ``None`` for one that is
+            not known. They are shown without keys and without credentials in addresses.
         max_episodes: how many episodes to embed: the same dialogues for each policy, spread evenly
             from the worst to the best. Fewer where they would make the page larger than 2 MB.
 
@@ -63,7 +73,13 @@ def write_report(
         ValueError: there is no evaluation.
         StorageError: the disk does not take the page.
     """
-    page = render_report(evaluations, comparisons, plots=plots, max_episodes=max_episodes)
+    page = render_report(
+        evaluations,
+        comparisons,
+        plots=plots,
+        configurations=configurations,
+        max_episodes=max_episodes,
+    )
     path = Path(path)
     with written_whole(path) as file:
         file.write(page.encode())
@@ -75,6 +91,7 @@ def render_report(
     comparisons: Sequence[Comparison] = (),
     *,
     plots: Sequence[TitledPlot] = (),
+    configurations: Sequence[Mapping[str, Any] | None] = (),
     max_episodes: int = 50,
 ) -> str:
     """Render the page; the same input gives the same page. The arguments are `write_report`'s."""
@@ -89,7 +106,9 @@ def render_report(
         evaluations=summaries,
         comparisons=comparisons,
         plots=[*plots, *_plots(summaries, names)],
-        histograms=_histograms(summaries),
+        histograms=_histograms(summaries, names),
+        uses=[model_use(episodes) for episodes in groups],
+        configurations=_shown_configurations(configurations, len(names)),
         comparison_plots=[_comparison_plot(comparison) for comparison in comparisons],
         style=style,
         script=script,
@@ -111,6 +130,62 @@ def _series_names(evaluations: Sequence[Evaluation]) -> list[str]:
     ]
 
 
+class ModelUse(msgspec.Struct, frozen=True):
+    """What a policy's language model took.
+
+    Attributes:
+        models: names of the models that answered.
+        spending: completions, tokens and cost.
+        latency_s: median seconds from request to answer; ``None`` where no answer was timed.
+        slow_latency_s: seconds in which 95 % of the timed answers came.
+    """
+
+    models: tuple[str, ...]
+    spending: Spending
+    latency_s: float | None
+    slow_latency_s: float | None
+
+
+def model_use(episodes: Iterable[Episode]) -> ModelUse | None:
+    """Add up what the model behind recorded episodes took; ``None`` if no model answered.
+
+    Args:
+        episodes: of one policy; read once.
+    """
+    total, models, latencies = Spending(), dict[str, None](), list[float]()
+    steps = (step for episode in episodes for turn in episode.turns for step in turn.steps)
+    for step in steps:
+        completion = step.action.completion
+        if completion is None:
+            continue
+        total += spent_on([step]) or Spending()
+        models.setdefault(completion.model)
+        if completion.latency_s is not None:
+            latencies.append(completion.latency_s)
+    if not total.completions:
+        return None
+    median, slow = np.quantile(latencies, (0.5, 0.95)).tolist() if latencies else (None, None)
+    return ModelUse(tuple(filter(None, models)), total, median, slow)
+
+
+def _shown_configurations(
+    configurations: Sequence[Mapping[str, Any] | None], policies: int
+) -> list[str | None]:
+    """Write those that say more than a name."""
+    padded = [*configurations, *[None] * policies][:policies]
+    return [
+        public_configuration(config) if config and config.keys() - {"name"} else None
+        for config in padded
+    ]
+
+
+def public_configuration(config: Mapping[str, Any]) -> str:
+    """Write a policy's configuration as JSON without keys or credentials in addresses."""
+    written = json.dumps(config, indent=2, ensure_ascii=False, default=str)
+    without_user = re.sub(r'(?<=://)[^/\s"]*@', "", written)
+    return Scrubber().all(re.sub(r'(://[^\s"?]*)\?[^\s"]*', r"\1", without_user))
+
+
 def _plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[TitledPlot]:
     """Draw the plots that show every policy, each with its title."""
     titled = {
@@ -120,7 +195,8 @@ def _plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Titl
         "Tool calls": [_tools(evaluation) for evaluation in evaluations],
     }
     return [
-        (title, interval_plot(_rows(columns), series=names)) for title, columns in titled.items()
+        (title, interval_plot(_rows(columns), series=names, name=title))
+        for title, columns in titled.items()
     ]
 
 
@@ -158,10 +234,15 @@ def _interval(estimate: Estimate) -> Interval:
     return Interval(estimate.mean, estimate.low, estimate.high)
 
 
-def _histograms(evaluations: Sequence[Evaluation]) -> list[str]:
+def _histograms(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[str]:
     highest = max(max(each.histogram) / (sum(each.histogram) or 1) for each in evaluations)
     return [
-        histogram_plot(evaluation.histogram, series=number, highest_share=highest)
+        histogram_plot(
+            evaluation.histogram,
+            series=number,
+            highest_share=highest,
+            name=f"How much turns of {names[number]} earn: number of turns by reward",
+        )
         for number, evaluation in enumerate(evaluations)
     ]
 
@@ -178,7 +259,8 @@ def _comparison_plot(comparison: Comparison) -> str:
     ends = [abs(end) for row in rows for end in row.intervals[0] if end is not None]
     reach = max([*ends, 0.01]) * 1.1
     pair = f"{comparison.first} minus {comparison.second}"
-    return interval_plot(rows, series=[pair], bounds=(-reach, reach), signed=True)
+    name = f"Reward per turn, {pair}"
+    return interval_plot(rows, series=[pair], bounds=(-reach, reach), signed=True, name=name)
 
 
 def _asset(name: str) -> str:

@@ -17,14 +17,16 @@ MAX_TEXT_CHARS = 4_000
 MAX_DATA_BYTES = 1_500_000
 
 _Key = tuple[str, int | None]
+_Interest = tuple[bool, bool, float]
 
 
 class Showcase(NamedTuple):
     """Episodes inside a page.
 
     Attributes:
-        json: ``{"policies": [name], "shown": [{"policy": number, "episode": episode}]}``, without a
-            character that could end the script element around it.
+        json: ``{"policies": [name], "open": number, "shown": [{"policy": number, "episode":
+            episode}]}``, without a character that could end the script element around it. ``open``
+            is the place in ``shown`` of the episode that the page opens on.
         episodes: how many there are.
     """
 
@@ -42,14 +44,17 @@ def showcase(groups: Sequence[Iterable[Episode]], policies: Sequence[str], limit
             episode that would go beyond `MAX_DATA_BYTES` for all together is left out.
     """
     shown: list[dict[str, Any]] = []
+    interest: list[_Interest] = []
     room = MAX_DATA_BYTES
     for number, episode in choose_episodes(groups, limit):
         written = _escape(msgspec.json.encode(_shown(episode)))
         if len(written) <= room:
             room -= len(written)
             shown.append({"policy": number, "episode": msgspec.Raw(written)})
+            interest.append(instructiveness(episode))
     names = _escape(msgspec.json.encode(policies))
-    data = msgspec.json.encode({"policies": msgspec.Raw(names), "shown": shown})
+    first = interest.index(max(interest)) if interest else 0
+    data = msgspec.json.encode({"policies": msgspec.Raw(names), "open": first, "shown": shown})
     return Showcase(data.decode(), len(shown))
 
 
@@ -80,6 +85,18 @@ def choose_episodes(groups: Sequence[Iterable[Episode]], limit: int) -> list[tup
     return sorted(found, key=lambda pair: chosen[_key(pair[1])])
 
 
+def instructiveness(episode: Episode) -> _Interest:
+    """Rank an episode by how much it shows; the page opens on the one that ranks highest.
+
+    An episode that did not fail comes before one that did, then one in which a tool is called, then
+    the one whose turns earn the most different rewards (by their standard deviation): it shows what
+    goes right and what goes wrong.
+    """
+    rewards = [turn.reward for turn in episode.turns if turn.reward is not None]
+    calls = any(step.action.tool_calls for turn in episode.turns for step in turn.steps)
+    return episode.error is None, calls, float(np.std(rewards)) if rewards else 0.0
+
+
 def _key(episode: Episode) -> _Key:
     return episode.dialogue_id, episode.seed
 
@@ -90,11 +107,13 @@ def _mean_or_worst(rewards: Iterable[float | None]) -> float:
 
 
 def _shown(episode: Episode) -> Any:
-    """Take what a page shows: all but the tools on offer and raw completions, clipped."""
+    """Take what a page shows, clipped: all but the tools on offer and what models wrote raw."""
     plain = msgspec.to_builtins(structs.replace(episode, tools="[]"))
     for turn in plain["turns"]:
         for step in turn["steps"]:
-            step["action"].pop("completion", None)
+            completion = step["action"].get("completion", {})
+            for raw in ("text", "token_ids"):
+                completion.pop(raw, None)
     return _clip(plain)
 
 

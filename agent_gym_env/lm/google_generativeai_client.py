@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent_gym_env.extras import require
+from agent_gym_env.extras import pip_line, require
 from agent_gym_env.lm.base import DEFAULT_MODEL, Request, Response
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.client import RemoteLM
@@ -79,8 +79,8 @@ class GoogleGenerativeAITransport:
         price: Price | None = None,
     ) -> None:
         warnings.warn(
-            "google-generativeai is at its end of life; install agent-gym-env[gemini] and use "
-            "google_genai_client, or litellm_client",
+            "google-generativeai is at its end of life: use google_genai_client "
+            f"({pip_line('gemini')}) or litellm_client",
             DeprecationWarning,
             stacklevel=3,
         )

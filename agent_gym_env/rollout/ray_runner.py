@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from agent_gym_env.errors import AgentGymError
 from agent_gym_env.extras import require
 from agent_gym_env.rollout.assignments import Assignments
 from agent_gym_env.rollout.outcome import Outcome
@@ -15,16 +17,20 @@ from agent_gym_env.rollout.runners import OpenPlayer, Outcomes
 AHEAD = 2
 """Jobs that an actor has at hand, so that it need not wait for the next."""
 
+ANSWERS_WITHIN_S = 10.0
+"""Seconds in which a cluster's address must accept a connection; Ray itself waits for minutes."""
+
 
 class RayRunner:
     """Jobs in Ray actors. What a killed one had begun, another one plays.
 
-    The corpus, and the files that policies name, must be at the same paths on each machine.
+    What each machine of a cluster needs is in ``docs/rollouts.md``.
 
     Args:
         workers: how many actors.
-        options: of ``ray.init``, where Ray is not running in this process; an ``address`` joins a
-            cluster.
+        options: of ``ray.init``, where Ray is not running in this process. ``address`` names a
+            cluster to join (``"auto"`` or ``"host:port"``); without it the environment variable
+            ``RAY_ADDRESS`` does, and without either Ray is started on this machine.
     """
 
     def __init__(self, workers: int, **options: Any) -> None:
@@ -35,7 +41,7 @@ class RayRunner:
         """Play jobs; see `Runner.run`.
 
         Raises:
-            AgentGymError: actors die before they can begin.
+            AgentGymError: there is no cluster at the address, or actors die before they can begin.
             MissingDependency: Ray is not installed.
         """
         # Not told anyone that this was run, unless the user wants that.
@@ -43,7 +49,7 @@ class RayRunner:
         ray = require("ray", extra="ray")
         is_ours = not ray.is_initialized()
         if is_ours:
-            ray.init(**{"include_dashboard": False, "log_to_driver": False, **self._options})
+            _start_or_join(ray, self._options)
         actors: list[_Actor] = []
         try:
             assignments = Assignments(jobs)
@@ -56,6 +62,24 @@ class RayRunner:
                 actor.end()
             if is_ours:
                 ray.shutdown()
+
+
+def _start_or_join(ray: Any, options: Mapping[str, Any]) -> None:
+    options = {"include_dashboard": False, "log_to_driver": False, **options}
+    address = options.get("address") or os.environ.get("RAY_ADDRESS")
+    if not address:
+        ray.init(**options)
+        return
+    try:
+        host, _, port = address.rpartition("/")[2].rpartition(":")
+        if port.isdecimal():
+            socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN_S).close()
+        ray.init(**options)
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+        raise AgentGymError(
+            f"cannot join a Ray cluster at {address!r}: {error}. Expected the address of one that "
+            "runs, such as 'auto' or '10.0.0.1:6379'; `ray start --head` starts one"
+        ) from error
 
 
 class _Actor:

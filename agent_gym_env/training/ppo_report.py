@@ -18,6 +18,7 @@ from agent_gym_env.training.curve import CurvePoint, read_curve
 from agent_gym_env.training.ppo_config import PPOConfig
 
 _STAGES = ("initial", "cloned", "policy")
+_CURVE_NAME = "Reward per turn, as it learned"
 
 
 def write_ppo_report(out: Path, config: PPOConfig) -> Path:
@@ -48,9 +49,7 @@ def write_ppo_report(out: Path, config: PPOConfig) -> Path:
     for policy in policies:
         episodes = list(play_all(world.bare(split), policy, world.spread(split, dialogues)))
         evaluated.append((summarize(episodes), episodes))
-    return write_report(
-        out / "report.html", evaluated, plots=[("Reward per turn, as it learned", learned(curve))]
-    )
+    return write_report(out / "report.html", evaluated, plots=[(_CURVE_NAME, learned(curve))])
 
 
 def learned(curve: Sequence[CurvePoint]) -> str:
@@ -59,4 +58,4 @@ def learned(curve: Sequence[CurvePoint]) -> str:
         Point(point.steps, Interval(point.reward.mean, point.reward.low, point.reward.high))
         for point in curve
     ]
-    return curve_plot(points, x_label="steps")
+    return curve_plot(points, x_label="steps", name=_CURVE_NAME)

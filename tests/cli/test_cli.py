@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,19 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit, match="2"):
         main(["dance"])
     assert "dance" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("called", "shown"),
+    [(".venv/bin/agent-gym", ".venv/bin/agent-gym"), ("/x/cli/main.py", "agent-gym")],
+)
+def test_the_demo_ends_with_a_command_that_can_be_typed(
+    called: str,
+    shown: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", [called, "demo"])
+    assert main(["demo", "--episodes", "1", "--out", str(tmp_path)]) == 0
+    assert f"next: {shown} play --help" in capsys.readouterr().out

@@ -42,6 +42,15 @@ def test_what_reads_episodes_reads_the_folder(
     assert main(["rescore", out, "--reward", "ground_truth", "--out", rescored, *corpus]) == 0
 
 
+def test_a_report_on_a_folder_shows_the_policys_configuration(
+    command: list[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    assert main([*command, "--policy", '{"name": "constant", "text": "Sorry?"}']) == 0
+    assert main(["report", str(tmp_path / "out"), "--out", str(page)]) == 0
+    assert "&#34;text&#34;: &#34;Sorry?&#34;" in page.read_text("utf-8")
+
+
 def test_branches_are_collected_of_several_policies(command: list[str], capsys: Capture) -> None:
     policies = ["--policy", "oracle", "--policy", "uniform", "--branches", "2"]
     assert main([*command, *policies]) == 0

@@ -114,3 +114,27 @@ def test_a_plot_in_a_file_of_its_own_has_name_space_and_style() -> None:
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert ".curve" in (root[0].text or "")
     assert len(root) == len(ElementTree.fromstring(plot)) + 1
+
+
+def label(svg: str) -> str | None:
+    root = ElementTree.fromstring(svg)
+    assert root.get("role") == "img"
+    return root.get("aria-label")
+
+
+def test_a_plot_is_read_aloud_with_its_name_and_values() -> None:
+    rows = [
+        Row("all turns", [Interval(0.5, 0.25, 0.75), Interval(None, None, None)]),
+        Row("seen", [Interval(0.25, None, None), Interval(1, None, None)]),
+    ]
+    svg = interval_plot(rows, series=["old", "new"], name="Reward per turn")
+    assert label(svg) == (
+        "Reward per turn. all turns: old 0.500, new none; seen: old 0.250, new 1.000"
+    )
+    svg = interval_plot(rows[:1], series=["a", "b"], bounds=(-1, 1), signed=True)
+    assert label(svg) == "all turns: a +0.500, b none"
+    svg = histogram_plot([0, 3, 1], series=0, highest_share=1, name="Turns")
+    assert label(svg) == "Turns. 0.33 to 0.67: 3; 0.67 to 1.00: 1"
+    svg = curve_plot([Point(1000, Interval(0.5, 0, 1))], x_label="steps", name="Learning")
+    assert label(svg) == "Learning. 1,000 steps: 0.500"
+    assert label(interval_plot([], series=["a"])) == "plot without values"

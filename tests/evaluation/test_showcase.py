@@ -6,7 +6,7 @@ import msgspec
 from agent_gym_env.evaluation import showcase as module
 from agent_gym_env.evaluation.showcase import choose_episodes, showcase
 from agent_gym_env.rollout.episode import Episode, StepRecord
-from agent_gym_env.types import Action, Completion, ToolCall
+from agent_gym_env.types import Action, Completion, ToolCall, Usage
 from tests.evaluation.episode_factory import call, episode, episodes, turn
 
 
@@ -51,11 +51,46 @@ def test_an_episode_is_shown_in_the_trace_format() -> None:
 
 
 def test_the_tools_on_offer_and_raw_completions_are_left_out() -> None:
-    step = StepRecord(Action("Hi", completion=Completion("<think>secret</think>Hi")))
-    record = msgspec.structs.replace(turn(), steps=(step,))
-    written = showcase([[episode(record, tools='["many tools"]')]], ["agent"], 1).json
+    completion = Completion(
+        "<think>secret</think>Hi",
+        model="m",
+        usage=Usage(10, 2),
+        cost_usd=0.5,
+        latency_s=1.5,
+        token_ids=(987654, 1),
+    )
+    record = msgspec.structs.replace(turn(), steps=(StepRecord(Action("Hi", (), completion)),))
+    played = [[episode(record, tools='["many tools"]')]]
+    written = showcase(played, ["agent"], 1).json
     assert "secret" not in written
+    assert "987654" not in written
     assert "many tools" not in written
+    (entry,) = shown(*played)
+    assert entry["episode"]["turns"][0]["steps"][0]["action"]["completion"] == {
+        "model": "m",
+        "usage": {"prompt_tokens": 10, "completion_tokens": 2},
+        "cost_usd": 0.5,
+        "latency_s": 1.5,
+    }
+
+
+def opened(*played: Episode) -> str:
+    """The dialogue that a page about these episodes opens on."""
+    found = json.loads(showcase([played], ["agent"], 50).json)
+    return str(found["shown"][found["open"]]["episode"]["dialogue_id"])
+
+
+def test_the_page_opens_on_the_episode_whose_turns_differ_most_where_a_tool_is_called() -> None:
+    silent = episode(turn(0.0, says=""), turn(0.0, says=""), dialogue_id="silent")
+    talks = episode(turn(0.0), turn(1.0), dialogue_id="talks")
+    even = episode(turn(0.5, made=[call()]), turn(0.5), dialogue_id="even")
+    mixed = episode(turn(0.9, made=[call()]), turn(0.2), dialogue_id="mixed")
+    failed = episode(turn(1.0, made=[call()]), turn(0.0), dialogue_id="failed", error="E: no")
+    unscored = episode(turn(None, made=[call()]), dialogue_id="unscored")
+    assert opened(silent, talks, even, mixed, failed, unscored) == "mixed"
+    assert opened(silent, talks, failed) == "talks"
+    assert opened(failed) == "failed"
+    assert opened(silent, unscored) == "unscored"
 
 
 def test_a_long_text_is_clipped_and_says_by_how_much() -> None:

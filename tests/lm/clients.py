@@ -57,11 +57,11 @@ _MAKERS: dict[str, tuple[str, Callable[..., RemoteLM]]] = {
 }
 
 _EXTRAS = {
-    "litellm": "litellm comes with agent-gym-env[llm]",
-    "aiohttp": "aiohttp comes with agent-gym-env[local]",
-    "google.genai": "google-genai comes with agent-gym-env[gemini]",
-    "google.generativeai": "google-generativeai holds protobuf back: install it in an environment "
-    "of its own, agent-gym-env[google-generativeai,dev]",
+    "litellm": "litellm is missing: pip install -e '.[llm]'",
+    "aiohttp": "aiohttp is missing: pip install -e '.[local]'",
+    "google.genai": "google-genai is missing: pip install -e '.[gemini]'",
+    "google.generativeai": "google-generativeai holds protobuf back; in an environment of its own: "
+    "pip install -e '.[google-generativeai,dev]'",
 }
 
 CLIENTS = tuple(_MAKERS)

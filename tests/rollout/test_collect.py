@@ -15,7 +15,9 @@ from agent_gym_env.rollout.collect import Progress
 from agent_gym_env.rollout.collect import collect as run_collection
 from agent_gym_env.rollout.episode_file import read_episodes
 from agent_gym_env.rollout.journal_check import check_journal
-from agent_gym_env.rollout.runners import SerialRunner
+from agent_gym_env.rollout.process_runner import ProcessRunner
+from agent_gym_env.rollout.ray_runner import RayRunner
+from agent_gym_env.rollout.runners import Runner, SerialRunner
 from agent_gym_env.rollout.spending import Spending
 from tests.rollout.collecting import collection, open_player
 
@@ -132,8 +134,10 @@ def test_branches_that_failed_are_counted_again_and_again(
     assert go_on().failed_branches == check_journal(tmp_path).failed_branches == 2
 
 
-@pytest.mark.parametrize("runner", ["processes", "ray"])
-def test_a_budget_is_refused_where_each_process_would_spend_it(tmp_path: Path, runner: str) -> None:
+@pytest.mark.parametrize("runner", ["processes", "ray", ProcessRunner(2), RayRunner(2)])
+def test_a_budget_is_refused_where_each_process_would_spend_it(
+    tmp_path: Path, runner: str | Runner
+) -> None:
     policy = {"name": "llm", "model": "m", "budget_calls": 5}
     with pytest.raises(ValueError, match="budget_calls is kept by one process"):
         collect(policy, tmp_path, runner=runner)

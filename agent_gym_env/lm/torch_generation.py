@@ -305,12 +305,15 @@ def _drawn(drafts: Sequence[Draft], logits: Any) -> list[int]:
     A row's draw depends on nothing beside it in the batch.
     """
     device = logits.device
-    heat = torch.tensor([draft.temperature for draft in drafts], device=device)[:, None]
+    heat = [draft.temperature for draft in drafts]
     uniform = [draft.random.random() for draft in drafts]
-    height = torch.tensor(uniform, dtype=torch.float64, device=device)[:, None]
-    total = torch.softmax(logits.double() / heat, dim=1).cumsum(1)
-    drawn: list[int] = torch.searchsorted(total, height * total[:, -1:], right=True)[:, 0].tolist()
-    return drawn
+    heat, height = torch.tensor([heat, uniform], dtype=torch.float64, device=device)[:, :, None]
+    # From the largest down: however low the temperature is, no quotient is infinite but downwards.
+    below = logits.double() - logits.max(1, keepdim=True).values
+    total = torch.softmax(below / heat, dim=1).cumsum(1)
+    drawn = torch.searchsorted(total, height * total[:, -1:], right=True)[:, 0]
+    tokens: list[int] = drawn.clamp(max=logits.shape[1] - 1).tolist()
+    return tokens
 
 
 def batches(drafts: Sequence[Draft], size: int) -> Iterator[list[Draft]]:

@@ -23,6 +23,7 @@ from agent_gym_env.lm.transformers_client import (
     _Asked,
     load_model,
 )
+from agent_gym_env.training.tiny_config import TinyConfig
 from agent_gym_env.types import Usage
 from tests.local_models import conversations, load, requests, write_model
 
@@ -116,6 +117,30 @@ def test_a_model_that_looks_back_through_a_window_keeps_nothing(
     alone = [a.token_ids for a in answers(TransformersClient(windowed, batch_size=1), asked)]
     assert together == alone
     assert client.counts.reused_tokens == 0
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_with_convolutions_is_not_changed_by_the_lengths_of_other_prompts(
+    temperature: float, tmp_path: Path
+) -> None:
+    folder = write_model(
+        tmp_path / "tiny", TinyConfig(vocabulary=512, width=32, layers=4, practice=0)
+    )
+    model: Any = load(folder).model
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.add_(torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    said = [[{"role": "user", "content": "cafe " * 4**n}] for n in range(5)]
+    asked = [
+        Request(each, temperature=temperature, seed=n, max_tokens=12)
+        for n, each in enumerate(said)
+    ]
+    together = answers(TransformersClient(folder), asked)
+    alone = answers(TransformersClient(folder, batch_size=1), asked)
+    assert [a.token_ids for a in together] == [a.token_ids for a in alone]
 
 
 def test_a_seed_repeats_its_draws_whatever_else_is_asked(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -48,11 +48,12 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
 
     Attributes:
         prompt: token ids.
-        max_tokens: of the answer. One that a guide holds open goes on to its end.
+        max_tokens: of the answer, whatever a guide holds open.
         temperature: of sampling; 0 for the likeliest token.
         random: draws, one number a token.
         stop: texts that end the answer.
         guide: says which tokens may come; ``None`` for any.
+        is_wanted: asked at each token; where it says no, the answer ends.
         tokens: of the answer so far, the end of the turn among them.
         finish: why it ended.
         reused: tokens of the prompt that were not read again.
@@ -64,6 +65,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     random: random.Random
     stop: tuple[str, ...] = ()
     guide: Guide | None = None
+    is_wanted: Callable[[], bool] = lambda: True
     tokens: list[int] = []
     finish: Literal["", "stop", "length"] = ""
     reused: int = 0
@@ -148,11 +150,8 @@ class Generator:
             draft.guide.advance(token)
         if draft.stop and any(text in self._said(draft) for text in draft.stop):
             return "stop"
-        if len(draft.prompt) + len(draft.tokens) >= self._context:
-            return "length"
-        if len(draft.tokens) < draft.max_tokens:
-            return ""
-        return "" if draft.guide is not None and not draft.guide.may_stop() else "length"
+        room = min(draft.max_tokens, self._context - len(draft.prompt))
+        return "" if len(draft.tokens) < room and draft.is_wanted() else "length"
 
     def _said(self, draft: Draft) -> str:
         return str(self._tokenizer.decode(draft.tokens, skip_special_tokens=False))
@@ -305,9 +304,9 @@ def _drawn(drafts: Sequence[Draft], logits: Any) -> list[int]:
     A row's draw depends on nothing beside it in the batch.
     """
     device = logits.device
-    heat = [draft.temperature for draft in drafts]
+    temperatures = [draft.temperature for draft in drafts]
     uniform = [draft.random.random() for draft in drafts]
-    heat, height = torch.tensor([heat, uniform], dtype=torch.float64, device=device)[:, :, None]
+    heat, height = torch.tensor([temperatures, uniform], dtype=torch.float64, device=device)[:, :, None]
     # From the largest down: however low the temperature is, no quotient is infinite but downwards.
     below = logits.double() - logits.max(1, keepdim=True).values
     total = torch.softmax(below / heat, dim=1).cumsum(1)

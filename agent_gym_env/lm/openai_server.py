@@ -30,7 +30,7 @@ _exceptions: Any = require("starlette.exceptions", extra="serve")
 MAX_BODY_BYTES = 4 << 20
 BODY_TIMEOUT_S = 30.0
 MAX_HELD_BYTES = 64 << 20
-"""Of all bodies that are being read."""
+"""Of the bodies of all requests under way."""
 
 _MAX_PORT = 65_535
 MAX_CONCURRENT = 256
@@ -124,11 +124,14 @@ class _Application:
         if self._waiting >= MAX_CONCURRENT:
             raise InvalidRequest("too many requests wait already", status=429)
         self._waiting += 1
+        body = bytearray()
         try:
-            chat = read_body(await self._body(request), self._model.name)
+            await self._read(request, body)
+            chat = read_body(bytes(body), self._model.name)
             response = await self._answer(request, chat.request())
         finally:
             self._waiting -= 1
+            self._held_bytes -= len(body)
         if chat.stream:
             return _responses.StreamingResponse(events(response), media_type="text/event-stream")
         return _responses.Response(completion(response), media_type="application/json")
@@ -146,25 +149,21 @@ class _Application:
             watching.cancel()
         return response
 
-    async def _body(self, request: Any) -> bytes:
+    async def _read(self, request: Any, body: bytearray) -> None:
         """Read a body whole, but neither without end nor for ever."""
-        body = bytearray()
         try:
-            await asyncio.wait_for(self._read(request, body), BODY_TIMEOUT_S)
+            await asyncio.wait_for(self._read_all(request, body), BODY_TIMEOUT_S)
         except asyncio.TimeoutError:
             raise InvalidRequest("the body did not arrive in time", status=408) from None
-        finally:
-            self._held_bytes -= len(body)
-        return bytes(body)
 
-    async def _read(self, request: Any, body: bytearray) -> None:
+    async def _read_all(self, request: Any, body: bytearray) -> None:
         async for chunk in request.stream():
             body += chunk
             self._held_bytes += len(chunk)
             if len(body) > MAX_BODY_BYTES:
                 raise InvalidRequest(f"the body is over {MAX_BODY_BYTES} bytes", status=413)
             if self._held_bytes > MAX_HELD_BYTES:
-                raise InvalidRequest("too much is being sent to the server already", status=429)
+                raise InvalidRequest("the requests under way are too large together", status=429)
 
     def _checked(
         self, answer: Callable[[Any], Awaitable[Any]], *, open_to_all: bool = False

@@ -129,8 +129,8 @@ class Generator:
         if is_empty(cache):
             raise ValueError(
                 f"{type(self._model).__name__} writes nothing to the cache that transformers "
-                "gives it, so it cannot write token by token in this process: serve it by an engine "
-                "that knows it, and use the client for that"
+                "gives it, so it cannot go on token by token in this process: serve it by an "
+                "engine that knows it, and use the client for that"
             )
         return cache
 
@@ -306,7 +306,9 @@ def _drawn(drafts: Sequence[Draft], logits: Any) -> list[int]:
     device = logits.device
     temperatures = [draft.temperature for draft in drafts]
     uniform = [draft.random.random() for draft in drafts]
-    heat, height = torch.tensor([temperatures, uniform], dtype=torch.float64, device=device)[:, :, None]
+    heat, height = torch.tensor([temperatures, uniform], dtype=torch.float64, device=device)[
+        :, :, None
+    ]
     # From the largest down: however low the temperature is, no quotient is infinite but downwards.
     below = logits.double() - logits.max(1, keepdim=True).values
     total = torch.softmax(below / heat, dim=1).cumsum(1)

@@ -247,7 +247,8 @@ class TransformersClient:
         text = self._prompts.decode(ids)
         if draft.finish == "length" and draft.guide is not None and not draft.guide.may_stop():
             # There is no room for more; half a call would be taken for another one.
-            text = text.rpartition("<tool_call>")[0]
+            before, tag, _ = text.rpartition("<tool_call>")
+            text = before if tag else text
         return _cut(text, draft.stop)
 
 

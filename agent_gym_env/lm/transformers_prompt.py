@@ -12,13 +12,13 @@ import jinja2
 
 from agent_gym_env.errors import PermanentLMError
 from agent_gym_env.lm.base import Message, Request
+from agent_gym_env.lm.bounded_template import render
 from agent_gym_env.lm.lenient_json import UnreadableError, read_strictly
 
 MAX_CHARACTERS_PER_TOKEN = 16
 """A prompt that fits only if its tokens are longer on average is refused before it is tokenised."""
 
 _MAX_REASON = 500
-_NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
 _Prepared = TypeVar("_Prepared")
 
@@ -73,18 +73,25 @@ class ChatTokenizer:
     def end_of_turn(self) -> int | None:
         """Find the token that the template writes behind an assistant's words."""
         said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        text = self._tokenizer.apply_chat_template(said, tokenize=False)
+        try:
+            text = render(self._tokenizer, said)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"[:_MAX_REASON]
+            raise ValueError(f"the chat template cannot write a conversation: {reason}") from error
         _, _, behind = text.rpartition("b")
         return next((token for token in self._ids([behind])[0] if token in self._special), None)
 
     def writes_hermes_calls(self) -> bool:
         """Say whether the template writes calls as `agent_gym_env.lm.guided` guides them."""
         call = {"type": "function", "id": "1", "function": {"name": "f", "arguments": {"a": "b"}}}
-        said = [
+        said: list[Message] = [
             {"role": "user", "content": "a"},
             {"role": "assistant", "content": "", "tool_calls": [call]},
         ]
-        text = self._tokenizer.apply_chat_template(said, tokenize=False)
+        try:
+            text = render(self._tokenizer, said)
+        except jinja2.TemplateError:  # it knows no calls
+            return False
         return '<tool_call>\n{"name": "f", "arguments": {"a": "b"}}\n</tool_call>' in text
 
     def _whole(self, request: Request) -> str:
@@ -131,14 +138,8 @@ class ChatTokenizer:
 
     def _text(self, messages: list[Message], request: Request) -> str:
         tools = None if request.tool_choice == "none" else template_tools(request.tools) or None
-        return str(
-            self._tokenizer.apply_chat_template(
-                [self.unmarked(message) for message in messages],
-                tools=tools,
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-        )
+        unmarked = [self.unmarked(message) for message in messages]
+        return render(self._tokenizer, unmarked, tools, goes_on=True)
 
     def unmarked(self, message: Message) -> Message:
         """Break the marks of the template in what users and tools say: nobody can forge a turn.
@@ -194,13 +195,14 @@ def _for_template(message: Message) -> Message:
 
 
 def template_tools(tools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return tools as chat templates take them: OpenAI lets a function leave out parameters."""
-    return [
-        {**tool, "function": {**function, "parameters": _NO_PARAMETERS}}
-        if (function := tool["function"]).get("parameters") is None
-        else dict(tool)
-        for tool in tools
-    ]
+    """Give tools as chat templates take them: OpenAI lets a function leave out its parameters."""
+    return [{**tool, "function": _with_parameters(tool["function"])} for tool in tools]
+
+
+def _with_parameters(function: dict[str, Any]) -> dict[str, Any]:
+    if function.get("parameters") is not None:
+        return function
+    return {**function, "parameters": {"type": "object", "properties": {}}}
 
 
 def _with_object(function: dict[str, Any]) -> dict[str, Any]:

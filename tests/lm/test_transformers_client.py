@@ -135,8 +135,7 @@ def test_a_model_with_convolutions_is_not_changed_by_the_lengths_of_other_prompt
     model.save_pretrained(folder)
     said = [[{"role": "user", "content": "cafe " * 4**n}] for n in range(5)]
     asked = [
-        Request(each, temperature=temperature, seed=n, max_tokens=12)
-        for n, each in enumerate(said)
+        Request(each, temperature=temperature, seed=n, max_tokens=12) for n, each in enumerate(said)
     ]
     together = answers(TransformersClient(folder), asked)
     alone = answers(TransformersClient(folder, batch_size=1), asked)
@@ -177,9 +176,11 @@ def test_an_answer_ends_where_a_stop_text_begins(loaded: LoadedModel) -> None:
     assert cut.finish_reason == "stop"
 
 
-def test_a_call_that_has_begun_is_finished(loaded: LoadedModel, rows: list[dict[str, Any]]) -> None:
-    request = requests(rows[0], max_tokens=3, temperature=1.0, seed=1, tool_choice="required")[0]
-    answer = TransformersClient(loaded).complete(request)
+def test_a_call_for_which_there_is_room_is_made(
+    loaded: LoadedModel, rows: list[dict[str, Any]]
+) -> None:
+    request = requests(rows[0], temperature=1.0, seed=1, tool_choice="required")[0]
+    answer = TransformersClient(loaded, max_new_tokens=1500).complete(request)
     assert answer.finish_reason == "tool_calls"
     assert answer.tool_calls[0].name in {tool["function"]["name"] for tool in request.tools}
     assert answer.text == ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -114,3 +114,16 @@ class LanguageModel(Protocol):
 
     def close(self) -> None:
         """Let go of connections and threads; closing twice is fine."""
+
+
+@runtime_checkable
+class StoppableModel(LanguageModel, Protocol):
+    """A model that can break off an answer that nobody waits for any more."""
+
+    def complete_while(self, request: Request, is_wanted: Callable[[], bool]) -> Response:
+        """Answer as `LanguageModel.complete` does.
+
+        Args:
+            request: what is asked.
+            is_wanted: asked again and again; where it says no, the answer may end anywhere.
+        """

@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 
 from agent_gym_env.errors import DataError
+from agent_gym_env.lm.bounded_template import render
 
 OURS = ("hermes", "compact")
 """Names of the templates of this module."""
@@ -47,7 +48,10 @@ _TOOL = {
     },
 }
 _USER: dict[str, Any] = {"role": "user", "content": "a"}
-_REFUSALS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
+_REFUSALS = (
+    jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
+    ValueError,
+)  # fmt: skip
 """What a template raises for messages that it does not know."""
 
 _BEGIN = "{{- bos_token if bos_token }}\n"
@@ -145,7 +149,7 @@ def _with_template(tokenizer: Any, template: str) -> Any:
 
 def _written(tokenizer: Any, messages: list[dict[str, Any]], tools: Any) -> str:
     try:
-        return str(tokenizer.apply_chat_template(messages, tools=tools, tokenize=False))
+        return render(tokenizer, messages, tools)
     except _REFUSALS:
         return ""
 

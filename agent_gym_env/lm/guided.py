@@ -29,6 +29,9 @@ MAX_CALLS = 16
 MAX_STRING = 256
 """Characters of an argument whose schema does not say, so that each call comes to its end."""
 
+MAX_GRAMMAR = 1 << 19
+"""Characters of an answer's grammar; larger ones take seconds to compile."""
+
 _MAX_KEPT = 256
 _MAX_BITS = 64
 
@@ -106,6 +109,11 @@ class CallGrammar:
         )
 
     def _matcher(self, text: str) -> Any:
+        if len(text) > MAX_GRAMMAR:
+            raise PermanentLMError(
+                f"the schemas of the request make a grammar of {len(text)} characters; at most "
+                f"{MAX_GRAMMAR} can be followed: offer fewer tools or values, or pass guided=False"
+            )
         matcher = llguidance.LLMatcher(self._tokenizer, text, log_level=0)
         if matcher.is_error():
             reason = matcher.get_error().partition("\n")[0]

@@ -27,6 +27,7 @@ _CONTROL = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _NUMBER = re.compile(r"-?\d{1,18}(\.\d+)?([eE][+-]?\d{1,3})?")
 
 _decode = msgspec.json.Decoder().decode
+_NOT_STRICT = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
 
 
 class UnreadableError(ValueError):
@@ -40,11 +41,48 @@ def read(text: str) -> Any:
         UnreadableError: it cannot be repaired.
     """
     try:
-        return _decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        value = _decode(text)
+    except _NOT_STRICT:
         value, end = read_prefix(text, 0)
+    else:
+        return _bounded(value, text)
     if _space(text, end) != len(text):
         raise UnreadableError(f"something follows the value at character {end}")
+    return value
+
+
+def read_strictly(text: str) -> Any:
+    """Read a JSON document within the limits of depth and length.
+
+    Raises:
+        UnreadableError: it is not JSON, or beyond a limit.
+    """
+    try:
+        return _bounded(_decode(text), text)
+    except _NOT_STRICT as error:
+        raise UnreadableError(str(error)) from error
+
+
+def nests_deeper(value: Any, levels: int) -> bool:
+    """Return whether lists and objects lie inside each other in more levels than given."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(levels):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return False
+    return bool(level)
+
+
+def _bounded(value: Any, text: str) -> Any:
+    if len(text) > MAX_LENGTH:
+        raise UnreadableError(f"more than {MAX_LENGTH} characters")
+    if nests_deeper(value, MAX_DEPTH):
+        raise UnreadableError(f"more than {MAX_DEPTH} levels")
     return value
 
 

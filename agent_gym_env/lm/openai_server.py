@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 import ipaddress
 import logging
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +17,7 @@ import msgspec
 
 from agent_gym_env.errors import LMError, PermanentLMError
 from agent_gym_env.extras import require
-from agent_gym_env.lm.base import LanguageModel
+from agent_gym_env.lm.base import LanguageModel, Request, Response, StoppableModel
 from agent_gym_env.lm.openai_wire import InvalidRequest, completion, events, failure, read_body
 from agent_gym_env.lm.secret import Secret
 
@@ -27,6 +29,9 @@ _exceptions: Any = require("starlette.exceptions", extra="serve")
 
 MAX_BODY_BYTES = 4 << 20
 BODY_TIMEOUT_S = 30.0
+MAX_HELD_BYTES = 64 << 20
+"""Of the bodies of all requests under way."""
+
 _MAX_PORT = 65_535
 MAX_CONCURRENT = 256
 """Requests that wait for the model at once."""
@@ -100,6 +105,7 @@ class _Application:
         self._key = Secret(api_key) if api_key else None
         self._only_local = only_local
         self._waiting = 0
+        self._held_bytes = 0
         self.app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         self.app.add_route("/health", self._checked(self._health, open_to_all=True))
         self.app.add_route("/v1/models", self._checked(self._models))
@@ -115,22 +121,51 @@ class _Application:
         return _json({"object": "list", "data": [entry]})
 
     async def _chat(self, request: Any) -> Any:
-        chat = read_body(await _body(request), self._model.name)
-        asked = chat.request()
         if self._waiting >= MAX_CONCURRENT:
             raise InvalidRequest("too many requests wait already", status=429)
         self._waiting += 1
+        body = bytearray()
         try:
-            # As many threads as may wait: the model answers together what waits together.
-            limiter = _anyio.CapacityLimiter(1)
-            response = await _anyio.to_thread.run_sync(self._model.complete, asked, limiter=limiter)
+            await self._read(request, body)
+            chat = read_body(bytes(body), self._model.name)
+            response = await self._answer(request, chat.request())
         finally:
             self._waiting -= 1
+            self._held_bytes -= len(body)
         if chat.stream:
             return _responses.StreamingResponse(
                 events(response, tells_usage=chat.tells_usage), media_type="text/event-stream"
             )
         return _responses.Response(completion(response), media_type="application/json")
+
+    async def _answer(self, request: Any, asked: Request) -> Response:
+        """Ask the model; where the client goes away, let the model break off."""
+        is_gone = threading.Event()
+        ask = functools.partial(_ask, self._model, asked, lambda: not is_gone.is_set())
+        # As many threads as may wait: the model answers together what waits together.
+        limiter = _anyio.CapacityLimiter(1)
+        watching = asyncio.ensure_future(_disconnected(request, is_gone))
+        try:
+            response: Response = await _anyio.to_thread.run_sync(ask, limiter=limiter)
+        finally:
+            watching.cancel()
+        return response
+
+    async def _read(self, request: Any, body: bytearray) -> None:
+        """Read a body whole, but neither without end nor for ever."""
+        try:
+            await asyncio.wait_for(self._read_all(request, body), BODY_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            raise InvalidRequest("the body did not arrive in time", status=408) from None
+
+    async def _read_all(self, request: Any, body: bytearray) -> None:
+        async for chunk in request.stream():
+            body += chunk
+            self._held_bytes += len(chunk)
+            if len(body) > MAX_BODY_BYTES:
+                raise InvalidRequest(f"the body is over {MAX_BODY_BYTES} bytes", status=413)
+            if self._held_bytes > MAX_HELD_BYTES:
+                raise InvalidRequest("the requests under way are too large together", status=429)
 
     def _checked(
         self, answer: Callable[[Any], Awaitable[Any]], *, open_to_all: bool = False
@@ -175,21 +210,18 @@ class _Application:
             )
 
 
-async def _body(request: Any) -> bytes:
-    """Read a body whole, but neither without end nor for ever."""
-    try:
-        return await asyncio.wait_for(_all_of(request), BODY_TIMEOUT_S)
-    except asyncio.TimeoutError:
-        raise InvalidRequest("the body did not arrive in time", status=408) from None
+def _ask(model: LanguageModel, request: Request, is_wanted: Callable[[], bool]) -> Response:
+    if isinstance(model, StoppableModel):
+        return model.complete_while(request, is_wanted)
+    return model.complete(request)
 
 
-async def _all_of(request: Any) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise InvalidRequest(f"the body is over {MAX_BODY_BYTES} bytes", status=413)
-    return bytes(body)
+async def _disconnected(request: Any, is_gone: threading.Event) -> None:
+    """Set an event when the client of a request, whose body was read, goes away."""
+    while not is_gone.is_set():
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            is_gone.set()
 
 
 async def _unknown(_: Any, error: Any) -> Any:

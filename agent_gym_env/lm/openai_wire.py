@@ -11,8 +11,12 @@ import msgspec
 
 from agent_gym_env.lm.base import Message, Request, Response
 from agent_gym_env.lm.call_forms import is_reasoning, words_of
+from agent_gym_env.lm.lenient_json import MAX_DEPTH, nests_deeper
 from agent_gym_env.lm.parse import without_reasoning
 from agent_gym_env.types import Usage
+
+MAX_SCHEMA_DEPTH = 64
+"""Levels of lists and objects inside a tool's parameters or the schema of an answer."""
 
 
 class InvalidRequest(Exception):  # noqa: N818  (OpenAI's word for it)
@@ -33,6 +37,10 @@ class InvalidRequest(Exception):  # noqa: N818  (OpenAI's word for it)
 class _Function(msgspec.Struct):
     name: str
     arguments: str | dict[str, Any] = "{}"
+
+    def __post_init__(self) -> None:
+        if _is_too_deep(self.arguments):
+            raise ValueError(f"the arguments of a call nest more than {MAX_DEPTH} levels")
 
 
 class _Call(msgspec.Struct):
@@ -60,6 +68,9 @@ class _ToolFunction(msgspec.Struct, omit_defaults=True):
     description: str | None = None
     parameters: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        _check_schema(self.parameters)
+
 
 class _Tool(msgspec.Struct):
     function: _ToolFunction
@@ -77,6 +88,9 @@ class _Choice(msgspec.Struct):
 
 class _JSONSchema(msgspec.Struct):
     schema: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        _check_schema(self.schema)
 
 
 class _Format(msgspec.Struct):
@@ -154,6 +168,25 @@ _INDIFFERENT = frozenset((
     "prompt_cache_retention",
 ))  # fmt: skip
 """Parameters that no answer depends on."""
+
+
+def _is_too_deep(arguments: str | dict[str, Any]) -> bool:
+    """Return whether arguments of a call nest too deep. What is no JSON is left as it is."""
+    if isinstance(arguments, dict):
+        return nests_deeper(arguments, MAX_DEPTH)
+    if arguments.count("{") + arguments.count("[") <= MAX_DEPTH:
+        return False
+    try:
+        return nests_deeper(msgspec.json.decode(arguments), MAX_DEPTH)
+    except RecursionError:
+        return True
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return False
+
+
+def _check_schema(schema: dict[str, Any] | None) -> None:
+    if nests_deeper(schema, MAX_SCHEMA_DEPTH):
+        raise ValueError(f"the schema nests more than {MAX_SCHEMA_DEPTH} levels")
 
 
 def read_body(body: bytes, model: str) -> ChatBody:

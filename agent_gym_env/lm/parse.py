@@ -9,7 +9,13 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.lm.call_forms import read_call
-from agent_gym_env.lm.lenient_json import UnreadableError, read, read_prefix
+from agent_gym_env.lm.lenient_json import (
+    MAX_DEPTH,
+    UnreadableError,
+    nests_deeper,
+    read,
+    read_prefix,
+)
 from agent_gym_env.types import ToolCall
 
 MAX_LENGTH = 65_536
@@ -100,7 +106,9 @@ def read_arguments(arguments: str | dict[str, Any] | None) -> dict[str, Any] | N
             arguments = read(arguments)
         except UnreadableError:
             return None
-    return arguments if isinstance(arguments, dict) else None
+    if not isinstance(arguments, dict) or nests_deeper(arguments, MAX_DEPTH):
+        return None
+    return arguments
 
 
 def tagged_call(name: str, arguments: str | dict[str, Any] | None) -> str:

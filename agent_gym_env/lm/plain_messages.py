@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.lm.base import Message
+from agent_gym_env.lm.lenient_json import UnreadableError, read_strictly
 
 
 def plain_messages(messages: Iterable[Message]) -> Iterator[dict[str, Any]]:
@@ -64,6 +65,6 @@ def json_lines(records: Iterable[Mapping[str, Any]]) -> str:
 
 def _decoded(text: str) -> Any:
     try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+        return read_strictly(text)
+    except UnreadableError:
         return text

@@ -6,9 +6,9 @@ small model's.
 
 from __future__ import annotations
 
-import inspect
+import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -16,6 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from agent_gym_env.extras import require
+from agent_gym_env.lm.torch_batching import (
+    batching,
+    forward_arguments,
+    is_empty,
+    joined,
+    padded_left,
+    states,
+)
 from agent_gym_env.lm.torch_pages import PAGE, PagePool, can_be_paged
 
 torch: Any = require("torch", extra="train")
@@ -40,11 +48,12 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
 
     Attributes:
         prompt: token ids.
-        max_tokens: of the answer. One that a guide holds open goes on to its end.
+        max_tokens: of the answer, whatever a guide holds open.
         temperature: of sampling; 0 for the likeliest token.
         random: draws, one number a token.
         stop: texts that end the answer.
         guide: says which tokens may come; ``None`` for any.
+        is_wanted: asked at each token; where it says no, the answer ends.
         tokens: of the answer so far, the end of the turn among them.
         finish: why it ended.
         reused: tokens of the prompt that were not read again.
@@ -56,6 +65,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     random: random.Random
     stop: tuple[str, ...] = ()
     guide: Guide | None = None
+    is_wanted: Callable[[], bool] = lambda: True
     tokens: list[int] = []
     finish: Literal["", "stop", "length"] = ""
     reused: int = 0
@@ -71,6 +81,9 @@ class Generator:
         context: tokens that the model can read and write.
         cache_bytes: of keys and values kept between calls; 0 for none. A model whose layers do
             not keep every token has none.
+
+    Raises:
+        ValueError: the model writes nothing to the cache that it is given.
     """
 
     def __init__(
@@ -80,22 +93,46 @@ class Generator:
         self._tokenizer = tokenizer
         self._ends = ends
         self._context = context
-        self.pool = self._page_pool(cache_bytes)
+        before = states(model)
+        cache = self._probe()
+        self._batching = batching(model, cache, keeps_state=states(model) != before)
+        is_paged = cache_bytes > 0 and self._batching.gaps and can_be_paged(cache)
+        self.pool = PagePool(cache, cache_bytes) if is_paged else None
 
     def run(self, drafts: Sequence[Draft]) -> None:
-        """Write one batch of answers to their ends."""
-        if drafts:
-            with torch.inference_mode():
-                _Batch(self._model, self.pool, drafts).run(self._step)
+        """Write one batch of answers to their ends; no answer depends on those beside it."""
+        together, alone = self._shared(drafts)
+        with torch.inference_mode():
+            if together:
+                padded = self._batching.padded
+                _Batch(self._model, self.pool, together, padded=padded).run(self._step)
+            for draft in alone:
+                _Batch(self._model, None, [draft], padded=True).run(self._step)
 
-    def _page_pool(self, cache_bytes: int) -> PagePool | None:
-        if not cache_bytes:
-            return None
+    def _shared(self, drafts: Sequence[Draft]) -> tuple[list[Draft], list[Draft]]:
+        """Split drafts into those that may share a batch, shortest prompt first, and the others."""
+        rows = sorted(drafts, key=_length)
+        if not self._batching.together:
+            return [], rows
+        if self._batching.tokens is None:
+            return rows, []
+        answer = max((draft.max_tokens for draft in drafts), default=0)
+        fits = [len(draft.prompt) + answer <= self._batching.tokens for draft in rows]
+        return rows[: sum(fits)], rows[sum(fits) :]
+
+    def _probe(self) -> Any:
+        """Return the cache that the model has written to after one token."""
         cache = _cache_utils.DynamicCache(config=self._model.config)
         with torch.inference_mode():
             some = torch.zeros(1, 1, dtype=torch.long, device=self._model.device)
             self._model(input_ids=some, use_cache=True, **{cache_argument(self._model): cache})
-        return PagePool(cache, cache_bytes) if can_be_paged(cache) else None
+        if is_empty(cache):
+            raise ValueError(
+                f"{type(self._model).__name__} writes nothing to the cache that transformers "
+                "gives it, so it cannot go on token by token in this process: serve it by an "
+                "engine that knows it, and use the client for that"
+            )
+        return cache
 
     def _step(self, drafts: Sequence[Draft], logits: Any) -> list[int]:
         """Choose the next token of each draft, and end those that are whole."""
@@ -113,11 +150,8 @@ class Generator:
             draft.guide.advance(token)
         if draft.stop and any(text in self._said(draft) for text in draft.stop):
             return "stop"
-        if len(draft.prompt) + len(draft.tokens) >= self._context:
-            return "length"
-        if len(draft.tokens) < draft.max_tokens:
-            return ""
-        return "" if draft.guide is not None and not draft.guide.may_stop() else "length"
+        room = min(draft.max_tokens, self._context - len(draft.prompt))
+        return "" if len(draft.tokens) < room and draft.is_wanted() else "length"
 
     def _said(self, draft: Draft) -> str:
         return str(self._tokenizer.decode(draft.tokens, skip_special_tokens=False))
@@ -128,28 +162,30 @@ def cache_argument(model: Any) -> str:
 
     transformers renamed ``past_key_values`` to ``cache`` in 5.24.
     """
-    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+    return "cache" if "cache" in forward_arguments(model) else "past_key_values"
 
 
 class _Batch:
     """Rows under way; each lies in the cache as zeros, known pages, zeros, the rest, the answer."""
 
-    def __init__(self, model: Any, pool: PagePool | None, drafts: Sequence[Draft]) -> None:
+    def __init__(
+        self, model: Any, pool: PagePool | None, drafts: Sequence[Draft], *, padded: bool
+    ) -> None:
         self._model = model
         self._pool = pool
         self._drafts = list(drafts)
+        self._padded = padded
         # The last token is always read: what comes next follows from it.
         self._pages = [pool.find(draft.prompt[:-1]) if pool else [] for draft in drafts]
         for draft, pages in zip(drafts, self._pages, strict=True):
             draft.reused = len(pages) * PAGE
         self._known = max(draft.reused for draft in drafts)
         self._unread = max(len(draft.prompt) - draft.reused for draft in drafts)
-        self._cache = self._new_cache()
         self._cache_argument = cache_argument(model)
 
     def run(self, step: Any) -> None:
         """Alternate between the model and the choice of tokens until no row is left."""
-        logits = self._read_prompts()
+        logits = self._read_prompts() if self._padded else self._read_prompts_apart()
         while True:
             tokens = step(self._drafts, logits)
             left = [row for row, draft in enumerate(self._drafts) if not draft.finish]
@@ -180,7 +216,19 @@ class _Batch:
             mask[row, known + unread - rest :] = 1
         self._mask = mask.to(device)
         self._positions = positions[:, -1:].to(device)
+        self._cache = self._new_cache()
         return self._forward(ids.to(device), positions.to(device))
+
+    def _read_prompts_apart(self) -> Any:
+        """Read the prompts of each length without padding, then put all rows into one cache."""
+        read = []
+        for same in _of_one_length(self._drafts):
+            part = _Batch(self._model, None, same, padded=True)
+            read.append((part._read_prompts(), part))
+        self._mask = torch.cat([padded_left(part._mask, self._unread, dim=1) for _, part in read])
+        self._positions = torch.cat([part._positions for _, part in read])
+        self._cache = joined([part._cache for _, part in read])
+        return torch.cat([logits for logits, _ in read])
 
     def _read(self, tokens: Sequence[int]) -> Any:
         self._positions = self._positions + 1
@@ -256,16 +304,31 @@ def _drawn(drafts: Sequence[Draft], logits: Any) -> list[int]:
     A row's draw depends on nothing beside it in the batch.
     """
     device = logits.device
-    heat = torch.tensor([draft.temperature for draft in drafts], device=device)[:, None]
+    temperatures = [draft.temperature for draft in drafts]
     uniform = [draft.random.random() for draft in drafts]
-    height = torch.tensor(uniform, dtype=torch.float64, device=device)[:, None]
-    total = torch.softmax(logits.double() / heat, dim=1).cumsum(1)
-    drawn: list[int] = torch.searchsorted(total, height * total[:, -1:], right=True)[:, 0].tolist()
-    return drawn
+    heat, height = torch.tensor([temperatures, uniform], dtype=torch.float64, device=device)[
+        :, :, None
+    ]
+    # From the largest down: however low the temperature is, no quotient is infinite but downwards.
+    below = logits.double() - logits.max(1, keepdim=True).values
+    total = torch.softmax(below / heat, dim=1).cumsum(1)
+    drawn = torch.searchsorted(total, height * total[:, -1:], right=True)[:, 0]
+    tokens: list[int] = drawn.clamp(max=logits.shape[1] - 1).tolist()
+    return tokens
 
 
 def batches(drafts: Sequence[Draft], size: int) -> Iterator[list[Draft]]:
     """Split drafts into batches of prompts of about one length."""
-    by_length = sorted(drafts, key=lambda draft: len(draft.prompt))
+    by_length = sorted(drafts, key=_length)
     for begin in range(0, len(by_length), size):
         yield by_length[begin : begin + size]
+
+
+def _of_one_length(drafts: Sequence[Draft]) -> Iterator[list[Draft]]:
+    """Split drafts that are sorted by the length of their prompts."""
+    for _, same in itertools.groupby(drafts, key=_length):
+        yield list(same)
+
+
+def _length(draft: Draft) -> int:
+    return len(draft.prompt)

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
@@ -30,6 +30,7 @@ from agent_gym_env.types import Usage
 torch: Any = require("torch", extra="train")
 transformers: Any = require("transformers", extra="train")
 
+_MAX_REASON = 500
 _FREE_CHOICES = (None, "auto", "none")
 _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError)
 """What transformers and safetensors raise for files that are no model."""
@@ -131,6 +132,7 @@ class TransformersClient:
             cache_bytes=cache_bytes,
         )
         self._grammar = _call_grammar(checkpoint, self._prompts, self._ends) if guided else None
+        self._vocabulary = checkpoint.model.get_input_embeddings().num_embeddings
         self._lock = threading.Lock()
         self._waiting: deque[_Asked] = deque()
 
@@ -141,9 +143,18 @@ class TransformersClient:
             raise outcome
         return outcome
 
+    def complete_while(self, request: Request, is_wanted: Callable[[], bool]) -> Response:
+        """Answer as long as the answer is wanted; see `StoppableModel.complete_while`."""
+        (outcome,) = self._complete([_Asked(request, is_wanted)])
+        if isinstance(outcome, LMError):
+            raise outcome
+        return outcome
+
     def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
         """Answer many requests, as many at once as a batch takes."""
-        asked = [_Asked(request) for request in requests]
+        return self._complete([_Asked(request) for request in requests])
+
+    def _complete(self, asked: list[_Asked]) -> list[Response | LMError]:
         self._waiting.extend(asked)
         with self._lock:
             # Whoever was at work meanwhile may have answered these along with its own.
@@ -163,10 +174,11 @@ class TransformersClient:
         """There is nothing to let go of."""
 
     def _answer(self, waiting: list[_Asked]) -> None:
+        waiting = [each for each in waiting if each.is_wanted()]
         prompts = self._prompts.encode([each.request for each in waiting], self._max_new_tokens)
         drafts = {}
         for each, prompt in zip(waiting, prompts, strict=True):
-            draft = self._draft(each.request, prompt)
+            draft = self._draft(each, prompt)
             if isinstance(draft, Draft):
                 drafts[each] = draft
             else:
@@ -178,14 +190,26 @@ class TransformersClient:
             each.outcome = self._response(each, draft)
 
     def _draft(
-        self, request: Request, prompt: list[int] | PermanentLMError
+        self, asked: _Asked, prompt: list[int] | PermanentLMError
     ) -> Draft | PermanentLMError:
         if isinstance(prompt, PermanentLMError):
             return prompt
         try:
-            guide = self._guide(request)
+            return self._prepared(asked, prompt)
         except PermanentLMError as error:
             return error
+        except Exception as error:  # noqa: BLE001  (a request may hold anything in its schemas)
+            reason = f"{type(error).__name__}: {error}"[:_MAX_REASON]
+            return PermanentLMError(f"the request cannot be prepared: {reason}")
+
+    def _prepared(self, asked: _Asked, prompt: list[int]) -> Draft:
+        request = asked.request
+        asked.names = [tool["function"]["name"] for tool in request.tools]
+        if max(prompt) >= self._vocabulary:
+            raise PermanentLMError(
+                f"the tokenizer writes the token {max(prompt)}, and the model knows those below "
+                f"{self._vocabulary}: the tokenizer is that of another model"
+            )
         temperature = request.temperature
         return Draft(
             prompt=prompt,
@@ -193,7 +217,8 @@ class TransformersClient:
             temperature=self._temperature if temperature is None else temperature,
             random=_random(request, prompt),
             stop=request.stop,
-            guide=guide,
+            guide=self._guide(request),
+            is_wanted=asked.is_wanted,
         )
 
     def _guide(self, request: Request) -> CallGuide | None:
@@ -210,8 +235,7 @@ class TransformersClient:
         self.counts.prompt_tokens += len(draft.prompt)
         self.counts.reused_tokens += draft.reused
         self.counts.completion_tokens += len(draft.tokens)
-        names = [tool["function"]["name"] for tool in asked.request.tools]
-        reply = parse_reply(self._reasoned(asked.request, draft), names)
+        reply = parse_reply(self._reasoned(asked.request, draft), asked.names)
         calls = () if asked.request.tool_choice == "none" else reply.tool_calls
         if asked.request.parallel_tool_calls is False:
             calls = calls[:1]
@@ -236,16 +260,19 @@ class TransformersClient:
         ids = draft.tokens[:-1] if draft.tokens[-1] in self._ends else draft.tokens
         text = self._prompts.decode(ids)
         if draft.finish == "length" and draft.guide is not None and not draft.guide.may_stop():
-            # The context is full; half a call would be taken for another one.
-            text = text.rpartition("<tool_call>")[0]
+            # There is no room for more; half a call would be taken for another one.
+            before, tag, _ = text.rpartition("<tool_call>")
+            text = before if tag else text
         return _cut(text, draft.stop)
 
 
 class _Asked:
     """A request, and its answer when there is one."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, is_wanted: Callable[[], bool] = lambda: True) -> None:
         self.request = request
+        self.is_wanted = is_wanted
+        self.names: list[str] = []
         self.begun = time.monotonic()
         self.outcome: Response | LMError = TransientLMError("the model was interrupted")
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import jinja2
-import msgspec
 
 from agent_gym_env.errors import PermanentLMError
 from agent_gym_env.lm.base import Message, Request
+from agent_gym_env.lm.bounded_template import render
 from agent_gym_env.lm.chat_templates import MARKS
+from agent_gym_env.lm.lenient_json import UnreadableError, read_strictly
 from agent_gym_env.lm.parse import without_reasoning
+
+MAX_CHARACTERS_PER_TOKEN = 16
+"""A prompt that fits only if its tokens are longer on average is refused before it is tokenised."""
+
+_MAX_REASON = 500
+
+_Prepared = TypeVar("_Prepared")
 
 
 class ChatTokenizer:
@@ -53,11 +62,11 @@ class ChatTokenizer:
             room: tokens that must stay free for the answer.
         """
         most = self.context - room
-        texts = [self._whole(request) for request in requests]
-        # One call for all: each has a price of its own.
-        prompts = iter(self._ids([text for text in texts if isinstance(text, str)]))
+        texts = [_tried(self._whole, request) for request in requests]
+        short = [text for text in texts if isinstance(text, str) and self._may_fit(text, most)]
+        found = dict(zip(short, self._ids_of_each(short), strict=True))
         return [
-            self._fitting(request, next(prompts), most) if isinstance(text, str) else text
+            self._fitting(request, found.get(text, text), most) if isinstance(text, str) else text
             for request, text in zip(requests, texts, strict=True)
         ]
 
@@ -68,7 +77,11 @@ class ChatTokenizer:
     def end_of_turn(self) -> int | None:
         """Find the token that the template writes behind an assistant's words."""
         said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        text = self._tokenizer.apply_chat_template(said, tokenize=False)
+        try:
+            text = render(self._tokenizer, said)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"[:_MAX_REASON]
+            raise ValueError(f"the chat template cannot write a conversation: {reason}") from error
         _, _, behind = text.rpartition("b")
         return next((token for token in self._ids([behind])[0] if token in self._special), None)
 
@@ -80,58 +93,62 @@ class ChatTokenizer:
     def writes_hermes_calls(self) -> bool:
         """Say whether the template writes calls as `agent_gym_env.lm.guided` guides them."""
         call = {"type": "function", "id": "1", "function": {"name": "f", "arguments": {"a": "b"}}}
-        said = [
+        said: list[Message] = [
             {"role": "user", "content": "a"},
             {"role": "assistant", "content": "", "tool_calls": [call]},
         ]
         try:
-            text = self._tokenizer.apply_chat_template(said, tokenize=False)
+            text = render(self._tokenizer, said)
         except jinja2.TemplateError:  # it knows no calls
             return False
         return '<tool_call>\n{"name": "f", "arguments": {"a": "b"}}\n</tool_call>' in text
 
-    def _whole(self, request: Request) -> str | PermanentLMError:
-        try:
-            return self._text(template_messages(request.messages), request)
-        except jinja2.TemplateError as error:
-            return PermanentLMError(f"the model's chat template refuses the messages: {error}")
+    def _whole(self, request: Request) -> str:
+        return self._text(template_messages(request.messages), request)
+
+    def _may_fit(self, text: str, most: int) -> bool:
+        """Return whether a text is short enough to be worth the time that its tokens take."""
+        return len(text) <= max(0, most) * MAX_CHARACTERS_PER_TOKEN
 
     def _fitting(
-        self, request: Request, prompt: list[int], most: int
+        self, request: Request, prompt: list[int] | str | PermanentLMError, most: int
     ) -> list[int] | PermanentLMError:
-        return prompt if len(prompt) <= most else self._shortened(request, most)
+        if isinstance(prompt, PermanentLMError):
+            return prompt
+        if isinstance(prompt, str) or len(prompt) > most:
+            return _tried(self._shortened, request, most)
+        return prompt if prompt else PermanentLMError("the model's chat template writes nothing")
 
-    def _shortened(self, request: Request, most: int) -> list[int] | PermanentLMError:
-        messages = template_messages(request.messages)
-        system, turns = _turns(messages)
+    def _shortened(self, request: Request, most: int) -> list[int]:
+        system, turns = _turns(template_messages(request.messages))
 
-        def prompt(left_out: int) -> list[int]:
+        @functools.cache
+        def prompt(left_out: int) -> list[int] | str:
             kept = [message for turn in turns[left_out:] for message in turn]
-            return self._ids([self._text([*system, *kept], request)])[0]
+            text = self._text([*system, *kept], request)
+            return self._ids([text])[0] if self._may_fit(text, most) else text
+
+        def fits(left_out: int) -> bool:
+            found = prompt(left_out)
+            return not isinstance(found, str) and len(found) <= most
 
         # The fewest turns to leave out: the prompt only gets shorter.
-        left_out = bisect.bisect_left(
-            range(len(turns)), True, key=lambda count: len(prompt(count)) <= most
-        )
-        if left_out < len(turns):
-            return prompt(left_out)
-        shortest = len(prompt(len(turns) - 1)) if turns else len(prompt(0))
-        return PermanentLMError(
-            f"the prompt has {shortest} tokens without all the earlier turns, and the model reads "
-            f"{most} beside its answer: offer fewer tools, shorten their results, or take a model "
+        left_out = bisect.bisect_left(range(len(turns)), True, key=fits)
+        shortest = prompt(left_out if left_out < len(turns) else max(0, len(turns) - 1))
+        if left_out < len(turns) and not isinstance(shortest, str):
+            return shortest
+        unit = "characters" if isinstance(shortest, str) else "tokens"
+        raise PermanentLMError(
+            f"the prompt has {len(shortest)} {unit} without all the earlier turns, and the model "
+            f"reads {most} beside its answer (tokens, of at most {MAX_CHARACTERS_PER_TOKEN} "
+            "characters on average): offer fewer tools, shorten their results, or take a model "
             "with a longer context"
         )
 
     def _text(self, messages: list[Message], request: Request) -> str:
-        tools = None if request.tool_choice == "none" else list(request.tools) or None
-        return str(
-            self._tokenizer.apply_chat_template(
-                [self.unmarked(message) for message in messages],
-                tools=tools,
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-        )
+        tools = None if request.tool_choice == "none" else template_tools(request.tools) or None
+        unmarked = [self.unmarked(message) for message in messages]
+        return render(self._tokenizer, unmarked, tools, goes_on=True)
 
     def unmarked(self, message: Message) -> Message:
         """Break the marks of the template in what users and tools say: nobody can forge a turn.
@@ -145,9 +162,31 @@ class ChatTokenizer:
         broken = self._marks.sub(lambda mark: f"{mark[0][0]} {mark[0][1:]}", content)
         return {**message, "content": broken}
 
+    def _ids_of_each(self, texts: list[str]) -> list[list[int] | PermanentLMError]:
+        """Tokenise texts in one call, since each has a price of its own; or find the bad ones."""
+        try:
+            return [*self._ids(texts)]
+        except Exception:  # noqa: BLE001  (one of the texts, which is found below)
+            return [_tried(lambda text: self._ids([text])[0], text) for text in texts]
+
     def _ids(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
         encoded = self._tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
         return list(encoded["input_ids"])
+
+
+def _tried(prepare: Callable[..., _Prepared], *request: Any) -> _Prepared | PermanentLMError:
+    """Prepare a part of a request; what goes wrong is the fault of this request alone."""
+    try:
+        return prepare(*request)
+    except PermanentLMError as error:
+        return error
+    except Exception as error:  # noqa: BLE001  (a template is foreign code, a schema anything)
+        reason = str(error) if isinstance(error, jinja2.TemplateError) else repr(error)
+        return PermanentLMError(
+            f"the model's chat template refuses the request: {reason[:_MAX_REASON]}"
+        )
 
 
 def template_messages(messages: Iterable[Message]) -> list[Message]:
@@ -164,13 +203,24 @@ def _for_template(message: Message) -> Message:
     return written
 
 
+def template_tools(tools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give tools as chat templates take them: OpenAI lets a function leave out its parameters."""
+    return [{**tool, "function": _with_parameters(tool["function"])} for tool in tools]
+
+
+def _with_parameters(function: dict[str, Any]) -> dict[str, Any]:
+    if function.get("parameters") is not None:
+        return function
+    return {**function, "parameters": {"type": "object", "properties": {}}}
+
+
 def _with_object(function: dict[str, Any]) -> dict[str, Any]:
     arguments = function.get("arguments")
     if not isinstance(arguments, str):
         return {**function, "arguments": arguments or {}}
     try:
-        return {**function, "arguments": msgspec.json.decode(arguments or "{}")}
-    except msgspec.DecodeError:
+        return {**function, "arguments": read_strictly(arguments or "{}")}
+    except UnreadableError:
         return function
 
 

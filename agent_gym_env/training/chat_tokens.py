@@ -11,7 +11,8 @@ from typing import Any
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.lm.base import Message
-from agent_gym_env.lm.transformers_prompt import ChatTokenizer, template_messages
+from agent_gym_env.lm.bounded_template import render
+from agent_gym_env.lm.transformers_prompt import ChatTokenizer, template_messages, template_tools
 
 
 class ChatTokens:
@@ -79,14 +80,8 @@ class ChatTokens:
     def _text(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, goes_on: bool
     ) -> str:
-        return str(
-            self._tokenizer.apply_chat_template(
-                [self._prompts.unmarked(each) for each in template_messages(messages)],
-                tools=list(tools) or None,
-                add_generation_prompt=goes_on,
-                tokenize=False,
-            )
-        )
+        unmarked = [self._prompts.unmarked(each) for each in template_messages(messages)]
+        return render(self._tokenizer, unmarked, template_tools(tools), goes_on=goes_on)
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]

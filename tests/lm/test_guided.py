@@ -344,6 +344,10 @@ def test_a_response_format_is_followed(grammar: CallGrammar, tokenizer: Any) -> 
             "65 arguments",
         ),
         (Request([], tool_choice="required"), "there are no tools"),
+        (
+            Request([], response_format={"enum": [str(n) for n in range(100_000)]}),
+            "characters; at most 524288 can be followed",
+        ),
         *(
             (Request([], tools=[tool("F", parameters)]), f"the tool F are no JSON schema: {said}")
             for parameters, said in (

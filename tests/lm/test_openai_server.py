@@ -328,6 +328,167 @@ def test_a_served_model_plays_as_it_does_in_process(client: str, tmp_path: Path)
     assert served == _played(TransformersPolicy(folder, **options), 2)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("transformers", reason="the extra train is not installed")
+    pytest.importorskip("llguidance", reason="the extra train is not installed")
+    from tests.local_models import write_model
+
+    return write_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def local(folder: Path) -> Iterator[Running]:
+    from agent_gym_env.lm.transformers_client import TransformersClient
+
+    with Running(TransformersClient(folder, max_new_tokens=64)) as running:
+        yield running
+
+
+def function(parameters: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "F", "parameters": parameters}}
+
+
+def schema_of(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+
+
+ENDLESS: list[dict[str, Any]] = [
+    {"type": "string", "pattern": "^(a+)+$"},
+    {"type": "string", "minLength": 100_000},
+    {"type": "array", "items": {"type": "integer"}, "minItems": 5_000},
+    {"type": "array", "items": {"type": "array", "items": {"type": "string"}}},
+]
+
+
+@pytest.mark.parametrize("schema", ENDLESS)
+def test_max_tokens_holds_whatever_the_schema(local: Running, schema: dict[str, Any]) -> None:
+    parameters = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    for fields in (
+        {"response_format": schema_of(parameters)},
+        {"tools": [function(parameters)], "tool_choice": "required"},
+    ):
+        status, answer = local.ask({"messages": [USER], "max_tokens": 8, **fields})
+        assert status == 200
+        assert answer["usage"]["completion_tokens"] == 8
+        assert answer["choices"][0]["finish_reason"] == "length"
+        assert "tool_calls" not in answer["choices"][0]["message"]
+
+
+def test_a_function_may_have_no_parameters(local: Running) -> None:
+    for bare in ({"name": "F"}, {"name": "F", "parameters": None}):
+        tools = [{"type": "function", "function": bare}]
+        status, answer = local.ask({"messages": [USER], "tools": tools, "tool_choice": "required"})
+        assert status == 200
+        call = answer["choices"][0]["message"]["tool_calls"][0]
+        assert call["function"] == {"name": "F", "arguments": "{}"}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"properties": {"a": {}}, "required": None}, {"properties": 3}, {"properties": {"a": None}}],
+)
+def test_a_schema_that_breaks_the_template_is_its_own_request_s_error(
+    local: Running, parameters: dict[str, Any]
+) -> None:
+    good = {"messages": [USER], "max_tokens": 4}
+    with ThreadPoolExecutor(4) as threads:
+        others = [threads.submit(local.ask, good) for _ in range(3)]
+        status, answer = local.ask({**good, "tools": [function(parameters)]})
+        assert {other.result()[0] for other in others} == {200}
+    assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_what_the_template_refuses_is_told(folder: Path) -> None:
+    from agent_gym_env.lm.transformers_client import TransformersClient
+
+    model = TransformersClient(folder)
+    model._prompts._tokenizer.chat_template = (
+        "{% if messages[0].role == 'tool' %}{{ raise_exception('no tools first') }}{% endif %}"
+        "{% if messages[0].content == 'endless' %}"
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}{% endif %}a"
+    )
+    with Running(model) as running:
+        status, answer = running.ask({"messages": [{"role": "tool", "content": "{}"}]})
+        assert (status, "no tools first" in answer["error"]["message"]) == (400, True)
+        status, answer = running.ask({"messages": [{"role": "user", "content": "endless"}]})
+        assert (status, "steps" in answer["error"]["message"]) == (400, True)
+        assert running.ask({"messages": [USER], "max_tokens": 2})[0] == 200
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ("[" * 50_000, 400),
+        ('{"a":' * 33 + "1" + "}" * 33, 400),
+        ('{"a":' * 32 + "1" + "}" * 32, 200),
+        (nested(33), 400),
+        ("{" + "[{" * 3, 200),
+    ],
+)
+def test_arguments_are_as_deep_as_the_environment_takes_them(
+    local: Running, arguments: Any, status: int
+) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "F", "arguments": arguments}}
+    said = [USER, {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "1", "content": "[" * 50_000}, USER]  # fmt: skip
+    found, answer = local.ask({"messages": said, "max_tokens": 2})
+    assert found == status, answer
+
+
+@pytest.mark.parametrize("levels", [66, 900])
+def test_schemas_are_not_deeper_than_anybody_writes_them(local: Running, levels: int) -> None:
+    for fields in (
+        {"tools": [function(nested(levels))]},
+        {"response_format": schema_of(nested(levels))},
+    ):
+        assert local.ask({"messages": [USER], **fields})[0] == 400
+
+
+def test_a_prompt_far_too_long_is_refused_without_reading_it(local: Running) -> None:
+    text = "cafe in Bergen " * 70_000
+    status, answer = local.ask({"messages": [{"role": "user", "content": text}]})
+    assert status == 400
+    assert "characters without all the earlier turns" in answer["error"]["message"]
+
+
+def test_what_a_client_asked_that_is_gone_is_not_written_to_its_end(folder: Path) -> None:
+    from agent_gym_env.lm.transformers_client import TransformersClient
+
+    model = TransformersClient(folder, max_new_tokens=10**6, context=10**7)
+    endless = schema_of({"type": "string", "minLength": 10**5})
+    body = msgspec.json.encode({"messages": [USER], "response_format": endless})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}"
+    with Running(model) as running:
+        for _ in range(2):
+            connection = socket.create_connection(("127.0.0.1", running.port), timeout=30)
+            connection.sendall(f"{head}\r\n\r\n".encode() + body)
+            while not model._lock.locked():
+                threading.Event().wait(0.01)
+            connection.close()
+        assert running.ask({"messages": [USER], "max_tokens": 2})[0] == 200
+
+
+def test_all_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_server, "MAX_HELD_BYTES", 1000)
+    with Running(ScriptedLM(lambda request: "done")) as running:
+        slow = socket.create_connection(("127.0.0.1", running.port), timeout=30)
+        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 900\r\n"
+        slow.sendall(f"{head}\r\n".encode() + b" " * 800)
+        large = {"messages": [{"role": "user", "content": "a" * 700}]}
+        statuses = {running.ask(large)[0] for _ in range(20)}
+        assert 429 in statuses
+        slow.close()
+        assert running.ask({"messages": [USER]})[0] == 200
+
+
 def test_requests_of_many_clients_are_answered_in_batches(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="the extra train is not installed")
     pytest.importorskip("llguidance", reason="the extra train is not installed")

@@ -210,3 +210,14 @@ def test_no_text_takes_long(unit: str) -> None:
     parse_reply(text, NAMES)
     parse_reply(f"<think>{text}", NAMES)
     assert time.process_time() - begun < 2.0
+
+
+@pytest.mark.parametrize("levels", [32, 33, 900])
+def test_arguments_are_read_as_deep_as_the_environment_takes_them(levels: int) -> None:
+    value: Any = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    written = '{"a":' * (levels - 1) + "{}" + "}" * (levels - 1)
+    expected = value if levels <= 32 else None
+    assert read_arguments(written) == expected
+    assert read_arguments(value) == expected

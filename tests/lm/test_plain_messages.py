@@ -52,3 +52,8 @@ def test_no_text_begins_a_line_of_its_own() -> None:
         '{"user":"a\\nb\u2028c"}',
         '{"user":"d"}',
     ]
+
+
+def test_a_result_too_deep_to_be_read_stays_a_text() -> None:
+    deep = "[" * 50_000
+    assert list(plain_messages([{"role": "tool", "content": deep}])) == [{"result": deep}]

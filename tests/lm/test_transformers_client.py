@@ -25,6 +25,7 @@ from agent_gym_env.lm.transformers_client import (
     _Asked,
     load_model,
 )
+from agent_gym_env.training.tiny_config import TinyConfig
 from agent_gym_env.types import Usage
 from tests.local_models import conversations, load, requests, write_model
 
@@ -120,6 +121,29 @@ def test_a_model_that_looks_back_through_a_window_keeps_nothing(
     assert client.counts.reused_tokens == 0
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_with_convolutions_is_not_changed_by_the_lengths_of_other_prompts(
+    temperature: float, tmp_path: Path
+) -> None:
+    folder = write_model(
+        tmp_path / "tiny", TinyConfig(vocabulary=512, width=32, layers=4, practice=0)
+    )
+    model: Any = load(folder).model
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.add_(torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    said = [[{"role": "user", "content": "cafe " * 4**n}] for n in range(5)]
+    asked = [
+        Request(each, temperature=temperature, seed=n, max_tokens=12) for n, each in enumerate(said)
+    ]
+    together = answers(TransformersClient(folder), asked)
+    alone = answers(TransformersClient(folder, batch_size=1), asked)
+    assert [a.token_ids for a in together] == [a.token_ids for a in alone]
+
+
 def test_a_seed_repeats_its_draws_whatever_else_is_asked(
     loaded: LoadedModel, rows: list[dict[str, Any]]
 ) -> None:
@@ -154,9 +178,11 @@ def test_an_answer_ends_where_a_stop_text_begins(loaded: LoadedModel) -> None:
     assert cut.finish_reason == "stop"
 
 
-def test_a_call_that_has_begun_is_finished(loaded: LoadedModel, rows: list[dict[str, Any]]) -> None:
-    request = requests(rows[0], max_tokens=3, temperature=1.0, seed=1, tool_choice="required")[0]
-    answer = TransformersClient(loaded).complete(request)
+def test_a_call_for_which_there_is_room_is_made(
+    loaded: LoadedModel, rows: list[dict[str, Any]]
+) -> None:
+    request = requests(rows[0], temperature=1.0, seed=1, tool_choice="required")[0]
+    answer = TransformersClient(loaded, max_new_tokens=1500).complete(request)
     assert answer.finish_reason == "tool_calls"
     assert answer.tool_calls[0].name in {tool["function"]["name"] for tool in request.tools}
     assert answer.text == ""

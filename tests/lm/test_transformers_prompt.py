@@ -12,7 +12,11 @@ pytest.importorskip("llguidance", reason="the extra train is not installed")
 
 from agent_gym_env.errors import PermanentLMError
 from agent_gym_env.lm.base import Request
-from agent_gym_env.lm.transformers_prompt import ChatTokenizer, template_messages
+from agent_gym_env.lm.transformers_prompt import (
+    MAX_CHARACTERS_PER_TOKEN,
+    ChatTokenizer,
+    template_messages,
+)
 from tests.local_models import conversations, llama_tokenizer, load, requests, write_model
 
 
@@ -122,6 +126,87 @@ def test_what_the_template_refuses_does_not_spoil_the_others(tokenizer: Any) -> 
     assert isinstance(good, list)
     assert isinstance(bad, PermanentLMError)
     assert "no tools first" in str(bad)
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ raise_exception('no tools first') }}", "no tools first"),
+        ("{{ 1 in none }}", "TypeError"),
+        ("{{ 1 / 0 }}", "ZeroDivisionError"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError"),
+        ("", "writes nothing"),
+    ],
+)
+def test_what_goes_wrong_in_a_template_is_the_only_request_s_error(
+    tokenizer: Any, template: str, reason: str
+) -> None:
+    broken = copy.copy(tokenizer)
+    broken.chat_template = (
+        f"{{% if messages[0].content == 'bad' %}}{template}{{% else %}}a{{% endif %}}"
+    )
+    prompts = ChatTokenizer(broken, 100)
+    (alone,) = prompts.encode([Request([user("bad")])], 10)
+    assert isinstance(alone, PermanentLMError)
+    assert reason in str(alone)
+    good, bad, also_good = prompts.encode([Request([user(t)]) for t in ("a", "bad", "b")], 10)
+    assert isinstance(bad, PermanentLMError)
+    assert good == also_good
+    assert isinstance(good, list)
+
+
+def test_a_text_that_cannot_be_tokenised_does_not_spoil_the_others(tokenizer: Any) -> None:
+    good, bad = ChatTokenizer(tokenizer, 100).encode(
+        [Request([user("Hi")]), Request([user("\ud800")])], 10
+    )
+    assert isinstance(good, list)
+    assert isinstance(bad, PermanentLMError)
+
+
+@pytest.mark.parametrize("arguments", ["[" * 50_000, '{"a":' * 40 + "1" + "}" * 40])
+def test_arguments_too_deep_stay_as_they_are(tokenizer: Any, arguments: str) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    (message,) = template_messages([{"role": "assistant", "tool_calls": [call]}])
+    assert message["tool_calls"][0]["function"]["arguments"] == arguments
+    request = Request([user("Hi"), {"role": "assistant", "tool_calls": [call]}, user("Ho")])
+    assert text(tokenizer, request).endswith("Ho<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_a_function_without_parameters_is_shown(tokenizer: Any) -> None:
+    for function in ({"name": "F"}, {"name": "F", "parameters": None}):
+        assert "F()" in text(tokenizer, Request([user("Hi")], [{"function": function}]))
+
+
+def test_only_what_may_fit_is_tokenised(tokenizer: Any) -> None:
+    class Counting(ChatTokenizer):
+        longest = 0
+
+        def _ids(self, texts: list[str]) -> list[list[int]]:
+            self.longest = max([self.longest, *map(len, texts)])
+            return super()._ids(texts)
+
+    prompts = Counting(tokenizer, 200)
+    turns = [message for n in range(50) for message in (user("cafe " * 200), said(f"Yes {n}"))]
+    kept, refused = prompts.encode(
+        [Request([*turns, user("Last")]), Request([user("cafe " * 10_000)])], 100
+    )
+    assert isinstance(kept, list)
+    assert isinstance(refused, PermanentLMError)
+    assert prompts.longest <= 100 * MAX_CHARACTERS_PER_TOKEN
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+     "{{ nothing.at_all }}", "{% if %}"],
+)  # fmt: skip
+def test_a_template_that_can_write_nothing_is_refused_at_once(
+    tokenizer: Any, template: str
+) -> None:
+    broken = copy.copy(tokenizer)
+    broken.chat_template = template
+    with pytest.raises(ValueError, match="the chat template cannot write a conversation"):
+        ChatTokenizer(broken, 100).end_of_turn()
 
 
 def test_a_tokenizer_without_a_template_is_refused(tokenizer: Any) -> None:

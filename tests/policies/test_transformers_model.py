@@ -8,11 +8,15 @@ import pytest
 pytest.importorskip("transformers", reason="the extra train is not installed")
 pytest.importorskip("llguidance", reason="the extra train is not installed")
 
-from agent_gym_env.assembly import make_env, make_policy
+import torch
+
+from agent_gym_env.assembly import make_env, make_policy, rollout
 from agent_gym_env.policies.base import BatchPolicy
 from agent_gym_env.policies.transformers_model import TransformersPolicy
 from agent_gym_env.rollout.play import play
-from tests.local_models import write_model
+from agent_gym_env.training.tiny import make_tiny
+from agent_gym_env.training.tiny_config import TinyConfig
+from tests.local_models import conversations, load, write_model
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +62,41 @@ def test_its_draws_follow_the_seed_of_the_episode(folder: Path) -> None:
     assert other.completion is not None
     assert first.completion.token_ids == again.completion.token_ids
     assert first.completion.token_ids != other.completion.token_ids
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny model whose biases matter, as they do once it is trained."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    make_tiny(folder, conversations(6), TinyConfig(vocabulary=512, width=64, practice=0))
+    model: Any = load(folder).model
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.add_(torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_episodes_played_together_are_those_played_one_by_one(
+    tiny: str, temperature: float
+) -> None:
+    config = {
+        "name": "transformers", "path": tiny, "temperature": temperature, "max_new_tokens": 16
+    }  # fmt: skip
+
+    def played(batch: int) -> list[Any]:
+        episodes = rollout(
+            config, split="dev", episodes=6, seed=3, batch=batch, max_episode_steps=3
+        )
+        return [
+            [step.action.completion for turn in episode.turns for step in turn.steps]
+            for episode in episodes
+        ]
+
+    together, alone = played(6), played(1)
+    assert [[step.token_ids for step in steps] for steps in together] == [
+        [step.token_ids for step in steps] for steps in alone
+    ]

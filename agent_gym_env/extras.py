@@ -38,6 +38,22 @@ def require(module: str, *, extra: str) -> ModuleType:
         ) from error
 
 
+def require_or_exit(module: str, *, extra: str) -> None:
+    """Import an optional library in a script, or end the script with the pip line.
+
+    Args:
+        module: as in `require`.
+        extra: as in `require`.
+
+    Raises:
+        SystemExit: the library is not installed.
+    """
+    try:
+        require(module, extra=extra)
+    except MissingDependency as error:
+        raise SystemExit(str(error)) from error
+
+
 def pip_line(extra: str) -> str:
     """Return the shell command that installs an extra beside this package.
 

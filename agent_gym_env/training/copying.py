@@ -14,7 +14,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import torch
+from agent_gym_env.extras import require
+
+require("torch", extra="train")
+
+import torch  # noqa: E402  (`require` first says where it comes from)
 
 _GAIN = 1.5
 """Of queries and keys: how sharply attention tells the same word from another at first."""

@@ -89,6 +89,8 @@ def train_ppo(
     """
     if out is None and (resume or tensorboard):
         raise ValueError("resume and tensorboard need a folder: out=…")
+    if tensorboard:
+        require("tensorboard", extra="sb3")  # before hours of work, not after
     checkpoint = out / CHECKPOINT if out is not None and resume else None
     if checkpoint is not None and not checkpoint.exists():
         raise DataError("there is no checkpoint to resume from", file=str(checkpoint))

@@ -20,10 +20,10 @@ from agent_gym_env.training.sft_config import SFTConfig
 from agent_gym_env.training.tiny_config import TinyConfig
 
 # Whatever stops the script, the same one goes on: here, and in the training.
-collect("oracle", "runs/teacher", split="train", episodes=60)
+collect("oracle", "out/teacher", split="train", episodes=60)
 
-rows, tally = Path("data/sft.jsonl"), Tally()
-write_rows(rows, conversations(read_episodes(Path("runs/teacher")), tally, min_reward=0.9), tally)
+rows, tally = Path("out/sft.jsonl"), Tally()
+write_rows(rows, conversations(read_episodes(Path("out/teacher")), tally, min_reward=0.9), tally)
 print(tally.written, "conversations to learn from")
 
 config = SFTConfig(
@@ -34,7 +34,7 @@ config = SFTConfig(
     batch_size=4,
     max_steps=100,
 )
-model = train_sft(config, out=Path("runs/sft"), resume=True)
+model = train_sft(config, out=Path("out/sft"), resume=True)
 
 student = {"name": "transformers", "path": str(model), "max_new_tokens": 48}
 for policy in ("silent", student, "oracle"):

@@ -13,7 +13,7 @@ from agent_gym_env.assembly import rollout
 from agent_gym_env.rollout.minari_export import write_minari
 from agent_gym_env.rollout.selection import Tally
 
-folder, tally = Path("datasets/oracle-v0"), Tally()
+folder, tally = Path("out/datasets/oracle-v0"), Tally()
 episodes = list(rollout("oracle", split="dev", reward="balanced", episodes=10))
 write_minari(folder, lambda: episodes, tally, leaves=("user", "tool_result"))
 print(tally.written, "steps written")

@@ -10,7 +10,7 @@ from agent_gym_env.rollout.play import play
 
 # The same with a model (pip install -e '.[llm]', and the key in GOOGLE_API_KEY):
 #     from agent_gym_env.lm.litellm_client import litellm_client
-#     lm = litellm_client(budget=Budget(usd=1.0), cache=Path("answers"))
+#     lm = litellm_client(budget=Budget(usd=1.0), cache=Path("out/answers"))
 
 
 def answer(request: Request) -> str:

@@ -31,8 +31,8 @@ from agent_gym_env.envs.render import printable
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, StorageError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and give its exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="agent-gym", description="Play, evaluate and train agents that talk and call tools."
     )
@@ -52,7 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         synthesize,
     ):
         module.add_commands(commands)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and give its exit code."""
+    options = make_parser().parse_args(arguments)
     try:
         return int(options.run(options) or 0)
     except DataError as error:

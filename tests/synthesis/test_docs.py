@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.corpus.source import open_source
 from agent_gym_env.synthesis.corpus_synthesis import synthesize_corpus
@@ -28,14 +26,6 @@ def test_the_page_s_schema_and_entities_give_a_corpus(tmp_path: Path) -> None:
         tmp_path / "schema.json", tmp_path / "entities.json", tmp_path / "out", 40, 1
     )
     assert summary.dialogues == 40
-
-
-def test_the_page_s_python_prints_dialogues(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(ROOT)
-    exec(_block("python"), {})
-    assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 def test_the_page_s_table_is_what_is_measured_now() -> None:

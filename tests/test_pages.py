@@ -1,0 +1,258 @@
+"""The pages of the documentation hold: their code runs, and what they name exists."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from agent_gym_env.assembly import POLICY_NAMES
+from agent_gym_env.cli.main import make_parser
+from agent_gym_env.corpus.corpus import open_corpus
+from tests.lm.server import LMServer
+from tests.lm.wire_formats import ChatRequest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+NEEDS = {
+    "export": ("pyarrow",),
+    "llm": ("litellm",),
+    "models": ("torch", "transformers"),
+    "optimization": ("dspy", "optuna"),
+    "rewards": ("litellm",),
+}
+"""Optional libraries that the code of a page imports."""
+
+ARCHIVE = "dstc8-schema-guided-dialogue-master.zip"
+"""Real SGD, under the name that docs/data.md gives it."""
+
+VARIABLES = {"$v": "1"}
+"""Values of the shell variables in the pages' loops."""
+
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def fenced(page: Path) -> list[tuple[str, str]]:
+    """The code blocks of a page, each with the words after its opening fence."""
+    return FENCE.findall(page.read_text("utf-8"))
+
+
+def python_blocks(page: Path) -> list[str]:
+    return [code for info, code in fenced(page) if info == "python"]
+
+
+def page_name(page: Path) -> str:
+    return page.stem
+
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
+
+
+# Code
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[LMServer]:
+    """A server in Gemini's place: a pupil for DSPy's prompts, and one phrase for all others."""
+    from tests.optimization.pupil import Pupil
+
+    sample = open_corpus("sample")
+    pupil = Pupil([sample.split("train"), sample.split("dev")])
+
+    def answer(request: ChatRequest) -> str:
+        if "Your output fields are" in request.system:
+            return pupil.answer(request.messages, request.body.get("temperature"))
+        return "Certainly."
+
+    with LMServer(answer) as server:
+        yield server
+
+
+@pytest.mark.parametrize("page", [each for each in PAGES if python_blocks(each)], ids=page_name)
+def test_the_code_of_a_page_runs_as_it_stands(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Blocks run in order, each in a fresh interpreter, all in one folder."""
+    environment = dict(os.environ)
+    for library in NEEDS.get(page.stem, ()):
+        if importlib.util.find_spec(library) is None:
+            pytest.skip(f"{library} is not installed")
+    if {"litellm", "dspy"} & {*NEEDS.get(page.stem, ())}:
+        server = request.getfixturevalue("provider")
+        environment |= {"GEMINI_API_BASE": server.gemini_base, "GOOGLE_API_KEY": "not-a-key"}
+    if page.stem == "data":
+        (tmp_path / ARCHIVE).symlink_to(request.getfixturevalue("sgd_path").resolve())
+        environment["AGENT_GYM_HOME"] = str(tmp_path / "out" / "home")
+    given = write_files(page, tmp_path)
+    for number, code in enumerate(python_blocks(page)):
+        script = tmp_path / f"block_{number}.py"
+        script.write_text(code, encoding="utf-8")
+        run_script(script, environment)
+        script.unlink()
+    written = {path.name for path in tmp_path.iterdir()} - given
+    assert written <= {"out"}, "the code of a page writes below out/ only"
+
+
+def write_files(page: Path, folder: Path) -> set[str]:
+    """Write the files that a page shows (```` ```json NAME ````), and list all that are there."""
+    for info, content in fenced(page):
+        language, _, name = info.partition(" ")
+        if name:
+            (folder / f"{name}.{language}").write_text(content, encoding="utf-8")
+    return {path.name for path in folder.iterdir()}
+
+
+def run_script(script: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=script.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# Commands
+
+
+def shell_lines(page: Path) -> list[str]:
+    """The lines of a page's shell blocks, fenced or indented, without prompts."""
+    text = page.read_text("utf-8")
+    fences = [code for info, code in FENCE.findall(text) if info in ("sh", "console")]
+    indented = re.findall(r"^ {4}\S.*(?:\\\n.*)*", FENCE.sub("", text), re.MULTILINE)
+    lines = "\n".join([*fences, *indented]).replace("\\\n", " ").splitlines()
+    for name, value in VARIABLES.items():
+        lines = [line.replace(name, value) for line in lines]
+    return [line.strip().removeprefix("$ ") for line in lines]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The arguments of each ``agent-gym`` in a page's shell blocks."""
+    found = []
+    for line in shell_lines(page):
+        if re.search(r"(^|\s|/)agent-gym\s", line) and "pip install" not in line:
+            words = shlex.split(line, comments=True)
+            start = next(at for at, word in enumerate(words) if word.split("/")[-1] == "agent-gym")
+            ends = [at for at, word in enumerate(words) if word in (";", "|", "&&", ">")]
+            found.append(words[start + 1 : min(ends, default=len(words))])
+    return found
+
+
+def every_command() -> list[tuple[str, list[str]]]:
+    return [(page.stem, arguments) for page in PAGES for arguments in commands(page)]
+
+
+@pytest.mark.parametrize(
+    ("page", "arguments"),
+    every_command(),
+    ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
+)
+def test_a_command_of_a_page_is_understood(page: str, arguments: list[str]) -> None:
+    try:
+        options = make_parser().parse_args(arguments)
+    except SystemExit:
+        pytest.fail(f"{page}: agent-gym {shlex.join(arguments)}")
+    for policy in policies_of(options):
+        assert policy["name"] in POLICY_NAMES
+    if options.command == "train":
+        module = import_module(f"agent_gym_env.training.{options.method}_config")
+        fields = getattr(module, f"{options.method.upper()}Config").__struct_fields__
+        assert {*options.config} <= {*fields}
+
+
+def policies_of(options: argparse.Namespace) -> list[dict[str, str]]:
+    given = getattr(options, "policy", None) or []
+    return [given] if isinstance(given, dict) else list(given)
+
+
+@every_page
+def test_a_command_in_a_sentence_exists_with_its_options(page: Path) -> None:
+    for span in re.findall(r"`agent-gym ([^`]+)`", FENCE.sub("", page.read_text("utf-8"))):
+        parser, words = make_parser(), span.split()
+        while words and (deeper := subcommands(parser).get(words[0])):
+            parser, words = deeper, words[1:]
+        assert subcommands(parser) == {}, f"no command: agent-gym {span}"
+        for word in words:
+            if word.startswith("--"):
+                assert word in parser._option_string_actions, f"no option: agent-gym {span}"
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def code_of(page: Path) -> str:
+    """All code of a page: its shell lines, and the code inside its sentences."""
+    spans = re.findall(r"`([^`\n]+)`", FENCE.sub("", page.read_text("utf-8")))
+    return "\n".join([*shell_lines(page), *spans])
+
+
+@every_page
+def test_a_make_target_of_a_page_exists(page: Path) -> None:
+    rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"^make ([a-z-]+)", code_of(page), re.MULTILINE)
+    assert {*named} <= {*rules}
+
+
+@every_page
+def test_a_module_that_a_page_runs_exists(page: Path) -> None:
+    for module in re.findall(r"python -m ([\w.]+)", code_of(page)):
+        assert importlib.util.find_spec(module), module
+
+
+# Installing, links, figures
+
+
+def test_what_a_page_installs_is_an_extra_of_a_checkout() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    _, _, section = project.partition("[project.optional-dependencies]")
+    extras = {*re.findall(r"^([\w-]+) = \[", section.partition("\n[")[0], re.MULTILINE)}
+    for path in [*PAGES, *(ROOT / "examples").glob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        text = path.read_text("utf-8")
+        for named in re.findall(r"pip install (?:-e )?'[^']*\[([^]']+)\]'", text):
+            assert {*named.split(",")} <= {*extras, "{extra}"}, path
+        if path.suffix == ".md" or path.parent.name == "examples":
+            assert "agent-gym-env[" not in text, f"{path}: the package is on no index"
+
+
+@every_page
+def test_a_link_inside_the_repository_leads_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text("utf-8"))
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        name, _, anchor = target.partition("#")
+        path = page.parent / name if name else page
+        assert path.exists(), target
+        if anchor:
+            assert anchor in anchors(path), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+def test_a_figure_in_the_readmes_text_is_one_of_the_page_that_it_names() -> None:
+    for paragraph in (ROOT / "README.md").read_text("utf-8").split("\n\n"):
+        linked = re.findall(r"\]\((docs/[\w.]+\.md)", paragraph)
+        figures = re.findall(r"\d\.\d{3} \[[\d., ]+\]", paragraph)
+        if figures and linked and "|---" not in paragraph:
+            text = "".join((ROOT / name).read_text("utf-8") for name in linked)
+            assert not [figure for figure in figures if figure not in text]

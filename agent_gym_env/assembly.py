@@ -71,6 +71,9 @@ def _llm(env: Env, **options: Any) -> Policy:
 
 
 def _transformers(env: Env, *, path: str, **options: Any) -> Policy:
+    from agent_gym_env.lm.huggingface_hub import check_model_path
+
+    check_model_path(path)  # before the libraries are imported, which takes long
     from agent_gym_env.policies.transformers_model import TransformersPolicy
 
     return TransformersPolicy(path, **{"date": _date_of(env), **options})

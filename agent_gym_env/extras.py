@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import re
 import shlex
 import sys
@@ -39,10 +40,27 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
-        raise MissingDependency(
-            f"{module} is not installed. It comes with the extra {extra!r}: {pip_line(extra)}",
-            name=module,
-        ) from error
+        raise _missing(module, extra) from error
+
+
+def _missing(module: str, extra: str) -> MissingDependency:
+    problem = f"{module} is not installed. It comes with the extra {extra!r}: {pip_line(extra)}"
+    return MissingDependency(problem, name=module)
+
+
+def require_installed(*modules: str, extra: str) -> None:
+    """Raise what `require` raises where libraries are missing, without importing them.
+
+    Args:
+        *modules: top-level names of what is slow to import.
+        extra: as in `require`.
+
+    Raises:
+        MissingDependency: one of them is not installed.
+    """
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise _missing(module, extra)
 
 
 def require_or_exit(module: str, *, extra: str) -> None:

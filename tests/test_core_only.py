@@ -187,9 +187,9 @@ def test_a_module_is_imported_with_the_core_or_names_its_pip_line(
 ) -> None:
     for name, found in modules.items():
         last = found["err"].strip().rpartition("\n")[2]
-        assert found["code"] == 0 or last.startswith(
-            "agent_gym_env.errors.MissingDependency:"
-        ), f"{name}: {found['err']}"
+        assert found["code"] == 0 or last.startswith("agent_gym_env.errors.MissingDependency:"), (
+            f"{name}: {found['err']}"
+        )
 
 
 def test_an_extra_is_asked_for_by_a_name_that_there_is() -> None:

@@ -22,6 +22,8 @@ from agent_gym_env.cli.arguments import (
 from agent_gym_env.cli.console import phases, print_json
 from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.cli.settings import with_flags
+from agent_gym_env.lm.huggingface_hub import check_model_path
+from agent_gym_env.training.sft_config import TINY
 
 
 class _Method(NamedTuple):
@@ -116,6 +118,8 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> int:
     method: _Method = options.lm_method
     config = _config(options, method)
+    if options.model != TINY:
+        check_model_path(options.model)  # before the libraries are imported, which takes long
     try:
         with phases() as advance:
             path = method.train(

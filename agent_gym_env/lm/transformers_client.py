@@ -21,6 +21,7 @@ from agent_gym_env.errors import DataError, LMError, PermanentLMError, Transient
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.guided import CallGrammar, CallGuide
+from agent_gym_env.lm.huggingface_hub import locate_model
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer
@@ -250,12 +251,13 @@ def load_model(
     precision = getattr(torch, dtype, None)
     if not isinstance(precision, torch.dtype):
         raise ValueError(f"dtype must be one of torch's, such as bfloat16, not {dtype!r}")
-    safe = {"trust_remote_code": False}
+    source = locate_model(path)
+    safe = {"trust_remote_code": False, "local_files_only": source.local_files_only}
     try:
         with _without_progress_bar():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(path, **safe)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **safe)
             model = transformers.AutoModelForCausalLM.from_pretrained(
-                path, dtype=precision, use_safetensors=True, **safe
+                source.name, dtype=precision, use_safetensors=True, **safe
             )
     except _UNREADABLE as error:
         raise DataError(f"this is no language model: {error}", file=os.fspath(path)) from error
@@ -263,7 +265,7 @@ def load_model(
         model = model.to(device)
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f"cannot put the model on the device {device!r}: {error}") from error
-    return LoadedModel(model.eval(), tokenizer, Path(os.path.abspath(path)).name)
+    return LoadedModel(model.eval(), tokenizer, Path(os.path.abspath(source.name)).name)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ import msgspec
 from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
+from agent_gym_env.lm.huggingface_hub import locate_model
 from agent_gym_env.training.chat_dataset import digest
 from agent_gym_env.training.progress import OnProgress
 from agent_gym_env.training.sft_config import TINY
@@ -76,10 +77,10 @@ def load_model(config: TrainingConfig) -> PreTrainedModel:
     Raises:
         DataError: there is no such model, or it has no safetensors.
     """
-    on_gpu = torch.cuda.is_available()
+    source, on_gpu = locate_model(config.model), torch.cuda.is_available()
     try:
         return AutoModelForCausalLM.from_pretrained(
-            config.model,
+            source.name,
             # Frozen weights need no more digits; trained ones do, under bfloat16's autocast.
             dtype=torch.bfloat16 if on_gpu and config.lora else torch.float32,
             attn_implementation="flash_attention_2"
@@ -87,7 +88,7 @@ def load_model(config: TrainingConfig) -> PreTrainedModel:
             else "sdpa",
             use_safetensors=True,
             trust_remote_code=False,
-            local_files_only=Path(config.model).exists(),
+            local_files_only=source.local_files_only,
         )
     except (OSError, ValueError) as error:
         raise DataError(f"cannot load the model: {error}", file=config.model) from error
@@ -102,12 +103,13 @@ def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
     if config.model == TINY and not Path(TINY).exists():
         problem = "a tiny model is made from conversations, by sft: name the folder it is in"
         raise DataError(problem, file=TINY)
+    source = locate_model(config.model)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            config.model,
+            source.name,
             padding_side="left",
             trust_remote_code=False,
-            local_files_only=Path(config.model).exists(),
+            local_files_only=source.local_files_only,
         )
     except (OSError, ValueError) as error:
         raise DataError(f"cannot load the tokenizer: {error}", file=config.model) from error
@@ -165,6 +167,8 @@ class TRLRun:
         on_progress: OnProgress | None = None,
     ) -> None:
         _hush()
+        if config.model != TINY:
+            locate_model(config.model)  # before the rows are read, which may take long
         self._config = config
         self._out = out
         self._tensorboard = tensorboard

@@ -141,7 +141,7 @@ def _evaluate(options: argparse.Namespace) -> int:
                 header = ["domain", *(evaluation.policy for evaluation in evaluations)]
                 print_table(header, domain_rows(evaluations))
             if comparisons:
-                print_table(COMPARISON_HEADER, comparison_rows(comparisons))
+                print_table(COMPARISON_HEADER, comparison_rows(comparisons), keys=2)
         if options.out is not None:
             name = f"report-{evaluations[0].setting.reward}.html"
             write_report(options.out / name, group, comparisons)
@@ -203,7 +203,7 @@ def _compare(options: argparse.Namespace) -> None:
     if options.json:
         print_json(comparison)
     else:
-        print_table(COMPARISON_HEADER, comparison_rows([comparison]))
+        print_table(COMPARISON_HEADER, comparison_rows([comparison]), keys=2)
 
 
 def _rescore(options: argparse.Namespace) -> None:

@@ -27,6 +27,7 @@ from agent_gym_env.cli import (
     trust,
 )
 from agent_gym_env.cli.exit_codes import DATA, FAILED, STOPPED, STORAGE, USAGE
+from agent_gym_env.cli.output import tolerant_output
 from agent_gym_env.envs.render import printable
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, StorageError
 
@@ -57,9 +58,16 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and give its exit code."""
-    options = make_parser().parse_args(arguments)
+    with tolerant_output():
+        return _run(make_parser().parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
-        return int(options.run(options) or 0)
+        code = int(options.run(options) or 0)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except DataError as error:
         return _failed(error, DATA)
     except StorageError as error:
@@ -73,10 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("agent-gym: stopped", file=sys.stderr)
         return FAILED
-    except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; there is nobody left to tell.
-        sys.stderr.close()
-        return 0
 
 
 def _failed(error: Exception, code: int) -> int:

@@ -7,8 +7,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
 
-import msgspec
-
 from agent_gym_env.cli.arguments import (
     Subparsers,
     add_corpus,
@@ -85,7 +83,7 @@ def _optimize(options: argparse.Namespace) -> None:
 
 
 def _print_event(event: Event) -> None:
-    print(msgspec.json.encode(event).decode(), flush=True)
+    print_json(event, indent=-1)
 
 
 class _Progress:

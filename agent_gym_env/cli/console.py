@@ -6,8 +6,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -17,6 +19,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -133,30 +136,100 @@ def progress(label: str) -> Iterator[Advance]:
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
+class Phases(Protocol):
+    """Shows how far work of several phases has come."""
+
+    def advance(self, phase: str, done: int, total: int) -> None:
+        """Show that so much of a phase is done, of so much."""
+
+    def measured(self, figures: Mapping[str, float]) -> None:
+        """Show those of the measurements that are for people, such as the loss."""
+
+
 @contextmanager
-def phases() -> Iterator[Callable[[str, int, int], None]]:
-    """Show one bar as `progress` does, which begins anew with each phase of the work."""
-    with _bars() as bars:
-        tasks: dict[str, TaskID] = {}
+def phases() -> Iterator[Phases]:
+    """Show phases of work on the standard error output, with the time left.
 
-        def advance(phase: str, done: int, total: int) -> None:
-            if phase not in tasks:
-                for ended in tasks.values():
-                    bars.update(ended, visible=False)
-                tasks[phase] = bars.add_task(phase)
-            bars.update(tasks[phase], completed=done, total=total)
-
-        yield advance
+    On a terminal there is one bar for each phase. Elsewhere a line is written for every
+    twentieth of a phase.
+    """
+    if not _stderr().is_terminal:
+        yield _Lines()
+        return
+    with _bars(TextColumn("{task.fields[figures]}")) as bars:
+        yield _Bars(bars)
 
 
-def _bars() -> Progress:
+class _Bars:
+    """A bar of `phases`."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+        self._figures: dict[str, float] = {}
+
+    def advance(self, phase: str, done: int, total: int) -> None:
+        if phase not in self._tasks:
+            for ended in self._tasks.values():
+                self._bars.update(ended, visible=False)
+            self._tasks[phase] = self._bars.add_task(phase, figures="")
+        task = self._tasks[phase]
+        self._bars.update(task, completed=done, total=total, figures=_said(self._figures))
+
+    def measured(self, figures: Mapping[str, float]) -> None:
+        self._figures.update(figures)
+
+
+class _Lines:
+    """The lines of `phases`, at most `_LINES` for each phase."""
+
+    def __init__(self) -> None:
+        self._phase: str | None = None
+        self._figures: dict[str, float] = {}
+
+    def advance(self, phase: str, done: int, total: int) -> None:
+        if phase != self._phase:
+            self._phase, self._begin, self._first = phase, time.monotonic(), done
+            self._shown = done * _LINES // max(total, 1)
+        part = done * _LINES // max(total, 1)
+        if part > self._shown or done >= total:
+            self._shown = part
+            time_s = time.monotonic() - self._begin
+            left_s = time_s / max(done - self._first, 1) * (total - done)
+            end = f"{_clock(left_s)} left" if done < total else f"took {_clock(time_s)}"
+            parts = [f"{phase}: {done:,} of {total:,}", _said(self._figures), end]
+            print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
+
+    def measured(self, figures: Mapping[str, float]) -> None:
+        self._figures.update(figures)
+
+
+_LINES = 20
+_FIGURES = ("loss", "reward", "eval_loss")
+"""The measurements that are shown."""
+
+
+def _said(figures: Mapping[str, float]) -> str:
+    names = [name for name in _FIGURES if name in figures]
+    return ", ".join(f"{name.replace('_', ' ')} {float(figures[name]):.3f}" for name in names)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _bars(*more: ProgressColumn) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    # The stream as it is now: whoever keeps a library quiet must not take the bar away.
-    console = Console(file=sys.stderr)
+    console = _stderr()
     return Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True,
+        *columns, TimeRemainingColumn(), *more, console=console, transient=True,
         disable=not console.is_terminal,
     )  # fmt: skip
+
+
+def _stderr() -> Console:
+    # The stream as it is now: whoever keeps a library quiet must not take the bar away.
+    return Console(file=sys.stderr)
 
 
 class Begin(Protocol[_T_co]):

@@ -27,6 +27,7 @@ from agent_gym_env.cli import (
     trust,
 )
 from agent_gym_env.cli.exit_codes import DATA, FAILED, STOPPED, STORAGE, USAGE
+from agent_gym_env.cli.library_warnings import without_library_warnings
 from agent_gym_env.cli.output import tolerant_output
 from agent_gym_env.envs.render import printable
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, StorageError
@@ -58,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and give its exit code."""
-    with tolerant_output():
+    with tolerant_output(), without_library_warnings():
         return _run(make_parser().parse_args(arguments))
 
 

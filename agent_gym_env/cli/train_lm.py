@@ -121,13 +121,14 @@ def _train(options: argparse.Namespace) -> int:
     if options.model != TINY:
         check_model_path(options.model)  # before the libraries are imported, which takes long
     try:
-        with phases() as advance:
+        with phases() as shown:
             path = method.train(
                 config,
                 out=options.out,
                 resume=options.resume,
                 tensorboard=options.tensorboard,
-                on_progress=advance,
+                on_progress=shown.advance,
+                on_measured=shown.measured,
             )
     except KeyboardInterrupt:
         if not (options.out / "run.json").exists():

@@ -26,7 +26,7 @@ from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.huggingface_hub import locate_model
 from agent_gym_env.training.chat_dataset import digest
-from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.progress import OnMeasured, OnProgress
 from agent_gym_env.training.sft_config import TINY
 from agent_gym_env.training.training_config import LoRA, TrainingConfig
 
@@ -48,12 +48,15 @@ from transformers import (  # noqa: E402
 from transformers.utils.import_utils import is_flash_attn_2_available  # noqa: E402
 
 from agent_gym_env.training.trl_callbacks import (  # noqa: E402
+    KeepTrained,
     MarkComplete,
     Metrics,
     Progress,
     RefuseNonFinite,
+    Trained,
     is_at_end,
     last_complete,
+    read_trained,
     refuse_non_finite,
     tensorboard_events,
 )
@@ -150,6 +153,10 @@ class TRLRun:
         resume: go on from the last checkpoint in the folder, or begin where there is none.
         tensorboard: write TensorBoard's event files.
         on_progress: called with the method's name and the numbers of steps done and of all.
+        on_measured: called with what the trainer has measured, ``loss`` among it.
+
+    Attributes:
+        trained: what the run has been trained on so far, also before it was resumed.
 
     Raises:
         StorageError: the folder holds a run already, and this one is not to go on with it.
@@ -165,6 +172,7 @@ class TRLRun:
         resume: bool = False,
         tensorboard: bool = False,
         on_progress: OnProgress | None = None,
+        on_measured: OnMeasured | None = None,
     ) -> None:
         _hush()
         if config.model != TINY:
@@ -173,12 +181,15 @@ class TRLRun:
         self._out = out
         self._tensorboard = tensorboard
         self._on_progress = on_progress
+        self._on_measured = on_measured
         self._settings = {
             "method": _name(config),
             "config": msgspec.to_builtins(config),
             "rows": digest(config.rows),
         }
         self._checkpoint = self._begun(resume)
+        begun = self._checkpoint is not None
+        self.trained = read_trained(self._checkpoint) if begun else Trained()
 
     @property
     def model_folder(self) -> Path:
@@ -202,6 +213,7 @@ class TRLRun:
             "max_grad_norm": config.max_grad_norm,
             _CHECKPOINTING: config.gradient_checkpointing,
             "logging_steps": config.log_every,
+            "logging_first_step": True,
             "logging_nan_inf_filter": False,
             "eval_strategy": "steps" if config.held_out and config.eval_every else "no",
             "eval_steps": config.eval_every,
@@ -220,13 +232,23 @@ class TRLRun:
         callbacks: list[TrainerCallback] = [
             Metrics(self._out / "metrics.jsonl"),
             RefuseNonFinite(),
-            MarkComplete(),
+            KeepTrained(self.trained),
+            MarkComplete(),  # the last of those that write to a checkpoint
+            Progress(_name(self._config), self._on_progress, self._on_measured),
         ]
-        if self._on_progress is not None:
-            callbacks.append(Progress(self._on_progress, _name(self._config)))
         if self._tensorboard:
             callbacks.append(tensorboard_events(self._out / "tensorboard"))
         return callbacks
+
+    def count_batches(self, trainer: Any) -> None:
+        """Count in `trained` what a trainer that reads rows is trained on."""
+        take_step = trainer.training_step
+
+        def training_step(model: Any, inputs: Mapping[str, Any], *more: Any, **named: Any) -> Any:
+            self.trained.add_batch(inputs)
+            return take_step(model, inputs, *more, **named)
+
+        trainer.training_step = training_step
 
     def train(self, trainer: Trainer) -> Path:
         """Train to the end, and save the model with its adapters merged into it.

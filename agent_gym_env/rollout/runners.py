@@ -35,7 +35,7 @@ class Runner(Protocol):
 
 
 class SerialRunner:
-    """One job after another."""
+    """One job after another: for policies that take less than 5 ms a turn, and few episodes."""
 
     def run(self, open_player: OpenPlayer, jobs: Iterable[int]) -> Outcomes:
         """Play jobs; see `Runner.run`."""
@@ -44,6 +44,8 @@ class SerialRunner:
 
 class LockstepRunner:
     """Many dialogues in step, with one question to the policy for all of them.
+
+    For policies that answer many at once faster than one by one, as a model on a GPU does.
 
     Args:
         width: how many.

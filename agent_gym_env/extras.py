@@ -52,15 +52,22 @@ def require_installed(*modules: str, extra: str) -> None:
     """Raise what `require` raises where libraries are missing, without importing them.
 
     Args:
-        *modules: top-level names of what is slow to import.
+        *modules: dotted names of what is slow to import.
         extra: as in `require`.
 
     Raises:
         MissingDependency: one of them is not installed.
     """
     for module in modules:
-        if importlib.util.find_spec(module) is None:
+        if module not in sys.modules and not _is_found(module):
             raise _missing(module, extra)
+
+
+def _is_found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it would be in
+        return False
 
 
 def require_or_exit(module: str, *, extra: str) -> None:

@@ -111,7 +111,9 @@ Found = dict[str, Any]
 
 def run_cases(cases: list[dict[str, Any]], folder: Path) -> list[Found]:
     """Run cases one after another in one interpreter that sees the core alone."""
-    environment = {**os.environ, "GOOGLE_API_KEY": "none", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY"):
+        environment.pop(name, None)
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests/core_only.py")],
         cwd=folder,

@@ -67,7 +67,8 @@ def train_sft(
         out: its folder, as `agent_gym_env.training.trl_run` lays it out, and ``report.json``.
         resume: go on from the folder's last checkpoint. The result is that of an uninterrupted run.
         tensorboard: write TensorBoard's event files.
-        on_progress: called with ``sft`` and the numbers of steps done and of all.
+        on_progress: called with ``sft`` and the numbers of steps done and of all; before that
+            with ``practice``, where a tiny model is made.
         on_measured: called with what was measured, ``loss`` among it.
 
     Returns:
@@ -89,7 +90,12 @@ def train_sft(
     rows = _with_renamed(chat_dataset(config.rows, "sft"), config)
     if config.model == TINY:
         config = msgspec.structs.replace(config, model=str(out / "untrained"))
-        make_tiny(Path(config.model), _spread(rows, config.tiny.tokenizer_rows), config.tiny)
+        make_tiny(
+            Path(config.model),
+            _spread(rows, config.tiny.tokenizer_rows),
+            config.tiny,
+            on_progress=on_progress,
+        )
     trainer = _trainer(config, run, rows)
     run.count_batches(trainer)
     path = run.train(trainer)

@@ -7,8 +7,11 @@ Exit codes: 0 done; 1 the job failed; 2 the command line is wrong; 3 stopped, an
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import gymnasium
 
@@ -54,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_commands(commands)
     options = parser.parse_args(arguments)
     try:
-        return int(options.run(options) or 0)
+        with _sigterm_as_ctrl_c():
+            return int(options.run(options) or 0)
     except DataError as error:
         return _failed(error, DATA)
     except StorageError as error:
@@ -72,6 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone, as `head` does; there is nobody left to tell.
         sys.stderr.close()
         return 0
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that it sums up and says how it goes on."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _failed(error: Exception, code: int) -> int:

@@ -259,7 +259,7 @@ def collect(
         ResumeMismatchError: the folder was begun with another configuration.
         StorageError: the disk does not take it, or a file there is damaged.
         BudgetExceeded: the run has spent what it may spend; what was played is there.
-        CircuitOpenError: the provider keeps refusing the key; likewise.
+        CircuitOpenError: the provider refuses the key or is down; likewise.
     """
     policies = [_config(each) for each in _as_sequence(policy)]
     if runner in ("processes", "ray"):

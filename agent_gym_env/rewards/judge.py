@@ -59,7 +59,7 @@ class JudgeReward:
 
         Raises:
             BudgetExceeded: the run has spent what it may spend.
-            CircuitOpenError: the provider keeps refusing the key.
+            CircuitOpenError: the provider refuses the key or is down.
         """
         return self.score_many([turn])[0]
 
@@ -68,7 +68,7 @@ class JudgeReward:
 
         Raises:
             BudgetExceeded: the run has spent what it may spend.
-            CircuitOpenError: the provider keeps refusing the key.
+            CircuitOpenError: the provider refuses the key or is down.
         """
         cases = [make_case(turn, with_reference=self._reference) for turn in turns]
         asked = [(case, vote) for case in cases for vote in range(self.votes)]

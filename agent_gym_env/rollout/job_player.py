@@ -71,7 +71,7 @@ class JobPlayer:
 
         Raises:
             BudgetExceeded: the run has spent what it may spend.
-            CircuitOpenError: the provider keeps refusing the key.
+            CircuitOpenError: the provider refuses the key or is down.
         """
         job = self._job(number)
         if self._collection.branches:

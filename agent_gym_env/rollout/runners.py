@@ -30,7 +30,7 @@ class Runner(Protocol):
 
         Raises:
             BudgetExceeded: the run has spent what it may spend.
-            CircuitOpenError: the provider keeps refusing the key.
+            CircuitOpenError: the provider refuses the key or is down.
         """
 
 

@@ -65,6 +65,11 @@ class ResponseCache:
         except OSError as error:
             _log.warning("cannot keep an answer in %s: %s", self.folder, error.strerror or error)
 
+    def remove(self, key: str) -> None:
+        """Delete the answer under a key, if it is there."""
+        with contextlib.suppress(OSError):
+            self._path(key).unlink()
+
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key[2:]}.json"
 

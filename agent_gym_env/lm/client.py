@@ -88,6 +88,11 @@ class RemoteLM:
         with tolerate_library_warnings():
             return BACKGROUND.run(self._answer_all(requests))
 
+    def forget(self, request: Request) -> None:
+        """Delete the answer to a request from the cache; see `ForgetfulModel.forget`."""
+        if self._cache is not None:
+            self._cache.remove(cache_key(self._transport.identity, request))
+
     def close(self) -> None:
         """Let go of connections."""
         BACKGROUND.finish(self._transport.aclose)

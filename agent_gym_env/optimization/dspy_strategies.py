@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from agent_gym_env.extras import require
 from agent_gym_env.optimization.dspy_examples import TurnProgram
 from agent_gym_env.optimization.dspy_metric import TurnMetric
+from agent_gym_env.optimization.dspy_proposals import BearingProposer
 from agent_gym_env.optimization.settings import Effort, Strategy
 
 require("dspy", extra="dspy")
@@ -35,6 +36,7 @@ class Search(NamedTuple):
         validation: examples to choose between programs by.
         metric: of a turn.
         prompt_lm: writes instructions.
+        forget: called when the last answer of ``prompt_lm`` was of no use.
         seed: of every draw.
         threads: turns played at once.
         effort: how long to search.
@@ -46,6 +48,7 @@ class Search(NamedTuple):
     validation: Sequence[dspy.Example]
     metric: TurnMetric
     prompt_lm: dspy.LM
+    forget: Callable[[], None]
     seed: int
     threads: int
     effort: Effort
@@ -128,6 +131,7 @@ def _gepa(search: Search) -> Any:
     settings = {
         **({} if limits else {"auto": search.effort}),
         "num_threads": search.threads,
+        "instruction_proposer": BearingProposer(search.forget),
         **search.options,
     }
     optimizer = dspy.GEPA(

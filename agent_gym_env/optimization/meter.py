@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from agent_gym_env.errors import STOPS_THE_RUN, LMError
-from agent_gym_env.lm.base import LanguageModel, Request, Response
+from agent_gym_env.lm.base import LanguageModel, Request, Response, forget_answer
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
 from agent_gym_env.types import Usage
 
@@ -47,6 +47,10 @@ class Meter:
 
     Args:
         max_errors: failures and unknown rewards that the run bears; the next one breaks it off.
+
+    Attributes:
+        counts: of the run so far.
+        last_asked: by thread, the ``request`` that was answered last, and the ``model`` that did.
     """
 
     def __init__(self, max_errors: int) -> None:
@@ -55,6 +59,7 @@ class Meter:
         self._errors = 0
         self._end: BaseException | None = None
         self._lock = threading.Lock()
+        self.last_asked = threading.local()
 
     def check(self) -> None:
         """Raise `BrokenOff` if the run is to end: threads that were left behind come here too."""
@@ -138,6 +143,7 @@ class MeteredLM:
             self._meter.failed(error)
             raise
         self._meter.answered(response)
+        self._meter.last_asked.model, self._meter.last_asked.request = self, request
         return response
 
     def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
@@ -150,6 +156,11 @@ class MeteredLM:
             else:
                 self._meter.answered(outcome)
         return outcomes
+
+    def forget_last(self) -> None:
+        """Do not use the last answer again, if this thread had it from this model."""
+        if getattr(self._meter.last_asked, "model", None) is self:
+            forget_answer(self._model, self._meter.last_asked.request)
 
     def close(self) -> None:
         """Let go of connections."""

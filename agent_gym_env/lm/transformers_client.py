@@ -24,6 +24,7 @@ from agent_gym_env.lm.guided import CallGrammar, CallGuide
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer
+from agent_gym_env.process_wide import SharedChange
 from agent_gym_env.types import Usage
 
 torch: Any = require("torch", extra="train")
@@ -252,7 +253,7 @@ def load_model(
         raise ValueError(f"dtype must be one of torch's, such as bfloat16, not {dtype!r}")
     safe = {"trust_remote_code": False}
     try:
-        with _without_progress_bar():
+        with _no_progress_bar.held():
             tokenizer = transformers.AutoTokenizer.from_pretrained(path, **safe)
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 path, dtype=precision, use_safetensors=True, **safe
@@ -277,6 +278,9 @@ def _without_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+_no_progress_bar = SharedChange(_without_progress_bar)
 
 
 def _call_grammar(loaded: LoadedModel, prompts: ChatTokenizer, ends: Iterable[int]) -> CallGrammar:

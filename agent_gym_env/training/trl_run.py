@@ -12,10 +12,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pickle
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,7 +24,9 @@ import msgspec
 from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
+from agent_gym_env.process_wide import SharedChange, environment_variable
 from agent_gym_env.training.chat_dataset import digest
+from agent_gym_env.training.process_state import random_state_kept
 from agent_gym_env.training.progress import OnProgress
 from agent_gym_env.training.sft_config import TINY
 from agent_gym_env.training.training_config import LoRA, TrainingConfig
@@ -164,7 +166,6 @@ class TRLRun:
         tensorboard: bool = False,
         on_progress: OnProgress | None = None,
     ) -> None:
-        _hush()
         self._config = config
         self._out = out
         self._tensorboard = tensorboard
@@ -317,11 +318,34 @@ class TRLRun:
             )
 
 
-def _hush() -> None:
-    """Leave it to us to show progress, and know that parts of TRL are experimental."""
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+@contextmanager
+def process_kept() -> Iterator[None]:
+    """Change what a run needs of the process, and put it back when the last run ends.
+
+    It is left to us to show progress, and parts of TRL are known to be experimental; the trainers
+    seed the process's random generators.
+    """
+    with _quiet.held(), random_state_kept():
+        yield
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    logging: Any = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled(), not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
+    try:
+        with environment_variable("TRL_EXPERIMENTAL_SILENCE", "1", override=False):
+            yield
+    finally:
+        if shown[0]:
+            logging.enable_progress_bar()
+        if shown[1]:
+            datasets.enable_progress_bars()
+
+
+_quiet = SharedChange(_quiet_libraries)
 
 
 def _fits(row: Mapping[str, Any], tokens: Callable[[Mapping[str, Any]], int], most: int) -> bool:

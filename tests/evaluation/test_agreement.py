@@ -87,7 +87,9 @@ def test_every_mistake_is_made_and_seen_by_a_judge_that_looks(
 def test_a_judge_that_never_answers_ends_with_its_first_reason(
     sample: Corpus, balanced: Reward
 ) -> None:
-    with pytest.raises(JudgeError, match=r"llm_judge could score none of \d+ turns.*no more replies"):
+    with pytest.raises(
+        JudgeError, match=r"llm_judge could score none of \d+ turns.*no more replies"
+    ):
         compared(sample, JudgeReward(ScriptedLM([])), balanced, dialogues=2)
 
 

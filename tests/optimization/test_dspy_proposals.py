@@ -77,9 +77,7 @@ def test_an_answer_that_could_not_be_used_is_not_used_again(
     answers_proposals_by(server, pupil, UNUSABLE["prose"])
     optimize(strategy)
     server.exchanges.clear()
-    server.agent = lambda request: pupil.answer(
-        request.messages, request.body.get("temperature")
-    )
+    server.agent = lambda request: pupil.answer(request.messages, request.body.get("temperature"))
     result = optimize(strategy)
     # Of the agent's answers all that are the same again come from the cache.
     assert any(map(is_proposing, server.requests))

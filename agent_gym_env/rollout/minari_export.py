@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 from gymnasium import spaces
 
-from agent_gym_env.errors import StorageError
+from agent_gym_env.corpus.disk import folder_written_whole
 from agent_gym_env.extras import require
 from agent_gym_env.rollout.episode import Episode, StepRecord
 from agent_gym_env.rollout.observations import observations
@@ -63,7 +59,7 @@ def write_minari(
     survey = _Survey(leaves)
     for episode in read():
         survey.see(episode)
-    with _folder_written_whole(folder) as unfinished:
+    with folder_written_whole(folder) as unfinished:
         data = (unfinished / "data").absolute()  # Minari joins a relative path with itself
         data.mkdir()
         storage = MinariStorage.new(
@@ -175,18 +171,3 @@ def _rewards(episode: Episode) -> Iterator[float | None]:
 
 def _storable(text: str) -> str:
     return text.replace("\0", _REPLACED_NUL)
-
-
-@contextmanager
-def _folder_written_whole(folder: Path) -> Iterator[Path]:
-    if folder.exists():
-        raise StorageError(f"{folder} is there already: choose another name, or remove it")
-    unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.unfinished")
-    try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        os.replace(unfinished, folder)
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.corpus.disk import folder_written_whole, written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
 from agent_gym_env.process_wide import SharedChange, environment_variable
@@ -242,12 +241,9 @@ class TRLRun:
         refuse_non_finite(model)
         if self._config.lora is not None:
             model = model.merge_and_unload()
-        unfinished = self.model_folder.with_name(".model.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        model.save_pretrained(unfinished)
-        cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(unfinished)
-        shutil.rmtree(self.model_folder, ignore_errors=True)
-        unfinished.rename(self.model_folder)
+        with folder_written_whole(self.model_folder, replaces=True) as unfinished:
+            model.save_pretrained(unfinished)
+            cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(unfinished)
         return self.model_folder
 
     def report(self, report: msgspec.Struct) -> None:

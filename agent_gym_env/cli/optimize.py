@@ -20,6 +20,7 @@ from agent_gym_env.cli.arguments import (
     whole_number,
 )
 from agent_gym_env.cli.console import Advance, print_json, print_table, progress
+from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.evaluation.table import interval, number, probability, signed
 from agent_gym_env.lm.base import DEFAULT_MODEL
@@ -65,7 +66,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_optimize)
 
 
-def _optimize(options: argparse.Namespace) -> None:
+def _optimize(options: argparse.Namespace) -> int:
     names = (
         "strategy", "effort", "options", "model", "prompt_model", "reward", "num_train",
         "num_validation", "num_held_out", "split", "held_out_split", "schema_variant", "program",
@@ -77,11 +78,15 @@ def _optimize(options: argparse.Namespace) -> None:
         runner = OptimizationRunner(
             options.corpus, output_path=options.out, callback=callback, **arguments
         )
-        result = runner.run()
+        try:
+            result = runner.run()
+        except KeyboardInterrupt:
+            return stopped("the same command, with all answers so far,")
     if options.json:
         print_json(result)
     elif not options.events:
         _print_result(result)
+    return 0
 
 
 def _print_event(event: Event) -> None:

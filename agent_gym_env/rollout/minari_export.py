@@ -51,6 +51,7 @@ def write_minari(
         ValueError: the folder's name is no id of Minari's, or a leaf is none.
         DataError: an episode does not hold together.
         StorageError: the folder is there, or the disk does not take it.
+        AgentGymError: nothing was left to write.
     """
     parse_dataset_id(folder.name)
     unknown = set(leaves) - set(LEAVES)
@@ -78,6 +79,7 @@ def write_minari(
         played: list[dict[str, str]] = []
         storage.update_episodes(_buffers(read(), leaves, tally, played))
         storage.update_episode_metadata(played, range(len(played)))
+        tally.require_rows()
 
 
 class _Survey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
@@ -26,7 +27,7 @@ from agent_gym_env.evaluation.table import interval, number, probability, signed
 from agent_gym_env.lm.base import DEFAULT_MODEL
 from agent_gym_env.optimization.events import Event, PhaseBegan, TurnScored
 from agent_gym_env.optimization.result import OptimizationResult
-from agent_gym_env.optimization.runner import OptimizationRunner
+from agent_gym_env.optimization.runner import CACHE_FOLDER, OptimizationRunner
 from agent_gym_env.optimization.settings import Effort, Strategy
 
 
@@ -73,6 +74,7 @@ def _optimize(options: argparse.Namespace) -> int:
         "seed", "threads", "temperature", "max_errors",
     )  # fmt: skip
     arguments = {name: getattr(options, name) for name in names}
+    _tell_what_was_there(options.out.parent / CACHE_FOLDER)
     with nullcontext() if options.events else progress("baseline") as advance:
         callback = _Progress(advance) if advance else _print_event
         runner = OptimizationRunner(
@@ -87,6 +89,15 @@ def _optimize(options: argparse.Namespace) -> int:
     elif not options.events:
         _print_result(result)
     return 0
+
+
+def _tell_what_was_there(cache: Path) -> None:
+    answers = sum(1 for _ in cache.glob("*/*.json"))
+    if answers:
+        print(
+            f"agent-gym: {cache} has {answers} answers of earlier runs, which cost nothing again",
+            file=sys.stderr,
+        )
 
 
 def _print_event(event: Event) -> None:

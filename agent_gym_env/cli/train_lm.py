@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,6 +117,8 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> int:
     method: _Method = options.lm_method
     config = _config(options, method)
+    if options.resume:
+        _tell_what_was_there(options.out)
     try:
         with phases() as advance:
             path = method.train(
@@ -137,6 +140,15 @@ def _train(options: argparse.Namespace) -> int:
         print(f"{name.replace('_', ' ')}: {value}")
     print(f'model: {path}; play it: --policy \'{{"name": "transformers", "path": "{path}"}}\'')
     return 0
+
+
+def _tell_what_was_there(out: Path) -> None:
+    # What is slow to import, and is needed next.
+    from agent_gym_env.training.trl_callbacks import last_complete
+
+    checkpoint = last_complete(out / "checkpoints")
+    place = f"on from {checkpoint}" if checkpoint else f"from the beginning: {out} has no checkpoint"
+    print(f"agent-gym: it goes {place}", file=sys.stderr)
 
 
 def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:

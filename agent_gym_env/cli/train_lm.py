@@ -147,7 +147,9 @@ def _tell_what_was_there(out: Path) -> None:
     from agent_gym_env.training.trl_callbacks import last_complete
 
     checkpoint = last_complete(out / "checkpoints")
-    place = f"on from {checkpoint}" if checkpoint else f"from the beginning: {out} has no checkpoint"
+    place = (
+        f"on from {checkpoint}" if checkpoint else f"from the beginning: {out} has no checkpoint"
+    )
     print(f"agent-gym: it goes {place}", file=sys.stderr)
 
 

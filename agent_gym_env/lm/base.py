@@ -114,6 +114,14 @@ class LanguageModel(Protocol):
 
 
 @runtime_checkable
+class CancellableModel(Protocol):
+    """A model that can be told that nobody waits for its answers any more."""
+
+    def cancel(self) -> None:
+        """End all that is under way in other threads, which get a `CancelledError`."""
+
+
+@runtime_checkable
 class ForgetfulModel(Protocol):
     """A model that keeps its answers, and can be told not to use one again."""
 

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 
@@ -71,6 +72,7 @@ class RemoteLM:
         self._connection = ConnectionBreaker(self.name)
         self._cache = None if cache is None else ResponseCache(cache)
         self._traffic: _Traffic | None = None
+        self._under_way: set[asyncio.Task[Any]] = set()
         # Also when nobody closes the client: aiohttp complains of connections left open.
         self._finalizer = weakref.finalize(self, BACKGROUND.finish, transport.aclose)
 
@@ -88,6 +90,11 @@ class RemoteLM:
         with tolerate_library_warnings():
             return BACKGROUND.run(self._answer_all(requests))
 
+    def cancel(self) -> None:
+        """End all that is under way in other threads, which get a `CancelledError`."""
+        for task in list(self._under_way):
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
     def forget(self, request: Request) -> None:
         """Delete the answer to a request from the cache; see `ForgetfulModel.forget`."""
         if self._cache is not None:
@@ -99,9 +106,12 @@ class RemoteLM:
 
     async def _answer_all(self, requests: Sequence[Request]) -> list[Response | LMError]:
         tasks = [asyncio.ensure_future(self._answer(request)) for request in requests]
+        whole = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._under_way.add(whole)
         try:
             return await asyncio.gather(*tasks)
         finally:
+            self._under_way.discard(whole)
             for task in tasks:
                 task.cancel()
 

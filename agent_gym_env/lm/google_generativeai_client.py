@@ -31,7 +31,6 @@ from agent_gym_env.lm.retry import Limits
 from agent_gym_env.lm.secret import Secret
 from agent_gym_env.lm.wire import Failure, failure_of_status, place
 from agent_gym_env.process_wide import SharedChange
-from agent_gym_env.process_wide import SharedChange
 
 _T = TypeVar("_T")
 _SCHEMA_KEYS = ("type", "format", "description", "nullable", "enum", "items", "properties",

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import msgspec
 
 from agent_gym_env.errors import STOPS_THE_RUN, LMError
-from agent_gym_env.lm.base import LanguageModel, Request, Response, forget_answer
+from agent_gym_env.lm.base import CancellableModel, LanguageModel, Request, Response, forget_answer
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
+from agent_gym_env.rewards.judge import JudgeReward
 from agent_gym_env.types import Usage
 
 
@@ -60,6 +61,7 @@ class Meter:
         self._end: BaseException | None = None
         self._lock = threading.Lock()
         self.last_asked = threading.local()
+        self._models: list[LanguageModel] = []
 
     def check(self) -> None:
         """Raise `BrokenOff` if the run is to end: threads that were left behind come here too."""
@@ -119,6 +121,14 @@ class Meter:
         """Let nothing more be asked; the first error is the one that counts."""
         with self._lock:
             self._end = self._end or error
+        for model in self._models:
+            # Python waits at its end for threads of a pool, and they for an answer.
+            if isinstance(model, CancellableModel):
+                model.cancel()
+
+    def watch(self, model: LanguageModel) -> None:
+        """Cancel what a model is asked when the run is broken off."""
+        self._models.append(model)
 
 
 class MeteredLM:
@@ -133,6 +143,7 @@ class MeteredLM:
         self.name = model.name
         self._model = model
         self._meter = meter
+        meter.watch(model)
 
     def complete(self, request: Request) -> Response:
         """Answer; see `LanguageModel.complete`."""
@@ -180,6 +191,9 @@ class MeteredReward:
         self.parts = reward.parts
         self._reward = reward
         self._meter = meter
+        for judge in (reward, getattr(reward, "later", None)):
+            if isinstance(judge, JudgeReward):
+                meter.watch(judge.model)
 
     def score(self, turn: ClosedTurn) -> Score:
         """Score a turn."""

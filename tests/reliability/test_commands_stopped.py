@@ -51,7 +51,9 @@ def test_a_killed_evaluation_goes_on_with_what_it_had_played(
     assert run(*command, "--out", str(tmp_path / "undisturbed")).returncode == 0
     needed = len(server.exchanges)
     folder = tmp_path / "out"
-    killed = stopped_at_request(server, needed - 3, signal.SIGKILL, [*command, "--out", str(folder)])
+    killed = stopped_at_request(
+        server, needed - 3, signal.SIGKILL, [*command, "--out", str(folder)]
+    )
     assert killed.returncode == -signal.SIGKILL
     there = check_journal(folder / "journal" / "llm").done
     assert 1 <= there < 5

@@ -155,8 +155,8 @@ def _rescored(
     with stop.noted():
         for episodes in played:
             groups.append([])
-            for episode in episodes:
-                groups[-1].append(rescore(episode, reward))
+            # `extend` keeps what came before an exception.
+            groups[-1].extend(rescore(episode, reward) for episode in episodes)
     return groups
 
 
@@ -172,13 +172,18 @@ def _exit_code(by_reward: Sequence[Sequence[list[Episode]]]) -> int:
                 f"the first, dialogue {failed[0].dialogue_id}: {failed[0].error}",
                 file=sys.stderr,
             )
-    for episodes in chain.from_iterable(by_reward):
-        try:
-            check_scores(episodes)
-        except JudgeError as error:
-            code = FAILED
-            print(f"agent-gym: {episodes[0].policy}: {error}", file=sys.stderr)
-    return code
+    unscored = [_is_unscored(episodes) for episodes in chain.from_iterable(by_reward)]
+    return FAILED if any(unscored) else code
+
+
+def _is_unscored(episodes: list[Episode]) -> bool:
+    """Say why where no turn of a policy has a reward."""
+    try:
+        check_scores(episodes)
+    except JudgeError as error:
+        print(f"agent-gym: {episodes[0].policy}: {error}", file=sys.stderr)
+        return True
+    return False
 
 
 def _print_evaluations(evaluations: list[Evaluation]) -> None:

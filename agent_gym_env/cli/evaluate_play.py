@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from msgspec import structs
@@ -96,8 +95,11 @@ def _play_in_memory(
     )
     episodes: list[Episode] = []
     with stop.noted():
-        for episode in tracked(name, play):
-            episodes.append(structs.replace(episode, policy=_renamed(episode, policy, name)))
+        # `extend` keeps what came before an exception.
+        episodes.extend(
+            structs.replace(episode, policy=_renamed(episode, policy, name))
+            for episode in tracked(name, play)
+        )
     return episodes
 
 

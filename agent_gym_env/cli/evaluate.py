@@ -119,17 +119,16 @@ def _evaluate_until(stop: Stop, options: argparse.Namespace) -> int:
     played = play_policies(options, rewards[0], stop)
     if not any(played):
         return FAILED
-    by_reward = [played]
-    for config in rewards[1:]:
-        by_reward.append(_rescored(played, reward_of(config, **world_arguments(options)), stop))
+    others = (reward_of(config, **world_arguments(options)) for config in rewards[1:])
+    by_reward = [played, *(_rescored(played, reward, stop) for reward in others)]
     found: dict[str, list[Any]] = {"evaluations": [], "comparisons": []}
     for group in by_reward:
         evaluated = [(summarize(episodes), episodes) for episodes in group if episodes]
         if not evaluated:
             break
         evaluations = [evaluation for evaluation, _ in evaluated]
-        others = () if stop.reason else group[1:]
-        comparisons = [compare(group[0], episodes) for episodes in others]
+        paired = () if stop.reason else group[1:]
+        comparisons = [compare(group[0], episodes) for episodes in paired]
         found["evaluations"] += evaluations
         found["comparisons"] += comparisons
         if not options.json:

@@ -15,8 +15,8 @@ from tests.lm.server import LMServer
 from tests.lm.wire_formats import ChatRequest
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 240
-"""Nothing here takes a tenth of it, unless the machine is busy."""
+LIMIT_S = 600
+"""Nothing here takes a twentieth of it, unless the machine is busy."""
 
 _RUN = "import sys; from agent_gym_env.cli.main import main; sys.exit(main(sys.argv[1:]))"
 _RUN_UNTIL = """

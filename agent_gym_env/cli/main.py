@@ -7,8 +7,11 @@ Exit codes: 0 done; 1 the job failed; 2 the command line is wrong; 3 stopped, an
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import gymnasium
 
@@ -65,10 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        code = int(options.run(options) or 0)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        return code
+        with _sigterm_as_ctrl_c():
+            code = int(options.run(options) or 0)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return code
     except DataError as error:
         return _failed(error, DATA)
     except StorageError as error:
@@ -82,6 +86,19 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("agent-gym: stopped", file=sys.stderr)
         return FAILED
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that it sums up and says how it goes on."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _failed(error: Exception, code: int) -> int:

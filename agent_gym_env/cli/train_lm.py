@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,6 +121,8 @@ def _train(options: argparse.Namespace) -> int:
     config = _config(options, method)
     if options.model != TINY:
         check_model_path(options.model)  # before the libraries are imported, which takes long
+    if options.resume:
+        _tell_what_was_there(options.out)
     try:
         with phases() as shown:
             path = method.train(
@@ -142,6 +145,17 @@ def _train(options: argparse.Namespace) -> int:
         print(f"{name.replace('_', ' ')}: {value}")
     print(f'model: {path}; play it: --policy \'{{"name": "transformers", "path": "{path}"}}\'')
     return 0
+
+
+def _tell_what_was_there(out: Path) -> None:
+    # What is slow to import, and is needed next.
+    from agent_gym_env.training.trl_callbacks import last_complete
+
+    checkpoint = last_complete(out / "checkpoints")
+    place = (
+        f"on from {checkpoint}" if checkpoint else f"from the beginning: {out} has no checkpoint"
+    )
+    print(f"agent-gym: it goes {place}", file=sys.stderr)
 
 
 def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -111,3 +111,25 @@ class LanguageModel(Protocol):
 
     def close(self) -> None:
         """Let go of connections and threads; closing twice is fine."""
+
+
+@runtime_checkable
+class CancellableModel(Protocol):
+    """A model that can be told that nobody waits for its answers any more."""
+
+    def cancel(self) -> None:
+        """End all that is under way in other threads, which get a `CancelledError`."""
+
+
+@runtime_checkable
+class ForgetfulModel(Protocol):
+    """A model that keeps its answers, and can be told not to use one again."""
+
+    def forget(self, request: Request) -> None:
+        """Delete the answer to a request from the cache, if it is there."""
+
+
+def forget_answer(model: LanguageModel, request: Request) -> None:
+    """Let a model that keeps its answers answer a request anew: its last answer was of no use."""
+    if isinstance(model, ForgetfulModel):
+        model.forget(request)

@@ -25,6 +25,7 @@ from agent_gym_env.lm.huggingface_hub import locate_model
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer
+from agent_gym_env.process_wide import SharedChange
 from agent_gym_env.types import Usage
 
 torch: Any = require("torch", extra="train")
@@ -254,7 +255,7 @@ def load_model(
     source = locate_model(path)
     safe = {"trust_remote_code": False, "local_files_only": source.local_files_only}
     try:
-        with _without_progress_bar():
+        with _no_progress_bar.held():
             tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **safe)
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 source.name, dtype=precision, use_safetensors=True, **safe
@@ -279,6 +280,9 @@ def _without_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+_no_progress_bar = SharedChange(_without_progress_bar)
 
 
 def _call_grammar(loaded: LoadedModel, prompts: ChatTokenizer, ends: Iterable[int]) -> CallGrammar:

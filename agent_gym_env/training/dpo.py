@@ -20,7 +20,13 @@ from agent_gym_env.training.preference_margin import (
     log_probabilities,
 )
 from agent_gym_env.training.progress import OnMeasured, OnProgress
-from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer, peft_config
+from agent_gym_env.training.trl_run import (
+    TRLRun,
+    load_model,
+    load_tokenizer,
+    peft_config,
+    process_kept,
+)
 
 trl: Any = require("trl", extra="train")
 
@@ -49,6 +55,7 @@ class DPOReport(msgspec.Struct, frozen=True):
     held_out: PreferenceReport | None
 
 
+@process_kept()
 def train_dpo(
     config: DPOConfig,
     *,

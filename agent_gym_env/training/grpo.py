@@ -29,7 +29,13 @@ from agent_gym_env.training.model_play import (
 from agent_gym_env.training.play_difference import PlayDifference, compare_plays
 from agent_gym_env.training.progress import OnMeasured, OnProgress
 from agent_gym_env.training.trl_callbacks import Trained
-from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer, peft_config
+from agent_gym_env.training.trl_run import (
+    TRLRun,
+    load_model,
+    load_tokenizer,
+    peft_config,
+    process_kept,
+)
 
 torch: Any = require("torch", extra="train")
 trl: Any = require("trl", extra="train")
@@ -70,6 +76,7 @@ class GRPOReport(msgspec.Struct, frozen=True):
     held_out: PlayDifference | None
 
 
+@process_kept()
 def train_grpo(
     config: GRPOConfig,
     *,

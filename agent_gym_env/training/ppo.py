@@ -23,6 +23,7 @@ from agent_gym_env.training.checkpoint import load_checkpoint, save_checkpoint
 from agent_gym_env.training.cloning import clone, demonstrate
 from agent_gym_env.training.curve import CurvePoint, write_curve
 from agent_gym_env.training.ppo_config import PPOConfig
+from agent_gym_env.training.process_state import random_state_kept
 from agent_gym_env.training.progress import OnMeasured, OnProgress
 from agent_gym_env.wrappers.select_info import SelectInfo
 
@@ -55,6 +56,7 @@ _NAMES = {"initial": "untrained", "cloned": "cloned", "policy": "ppo"}
 OnPoint = Callable[[CurvePoint], None]
 
 
+@random_state_kept()
 def train_ppo(
     config: PPOConfig,
     *,

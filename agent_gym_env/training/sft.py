@@ -17,7 +17,13 @@ from agent_gym_env.training.renaming import invented_words, renamed, words_of_na
 from agent_gym_env.training.sft_config import TINY, SFTConfig
 from agent_gym_env.training.tiny import make_tiny
 from agent_gym_env.training.trl_callbacks import IGNORED
-from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer, peft_config
+from agent_gym_env.training.trl_run import (
+    TRLRun,
+    load_model,
+    load_tokenizer,
+    peft_config,
+    process_kept,
+)
 
 trl: Any = require("trl", extra="train")
 datasets: Any = require("datasets", extra="train")
@@ -51,6 +57,7 @@ class SFTReport(msgspec.Struct, frozen=True):
     held_out_loss: float | None
 
 
+@process_kept()
 def train_sft(
     config: SFTConfig,
     *,

@@ -12,20 +12,21 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pickle
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.corpus.disk import folder_written_whole, written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.huggingface_hub import locate_model
+from agent_gym_env.process_wide import SharedChange, environment_variable
 from agent_gym_env.training.chat_dataset import digest
+from agent_gym_env.training.process_state import random_state_kept
 from agent_gym_env.training.progress import OnMeasured, OnProgress
 from agent_gym_env.training.sft_config import TINY
 from agent_gym_env.training.training_config import LoRA, TrainingConfig
@@ -174,7 +175,6 @@ class TRLRun:
         on_progress: OnProgress | None = None,
         on_measured: OnMeasured | None = None,
     ) -> None:
-        _hush()
         if config.model != TINY:
             locate_model(config.model)  # before the rows are read, which may take long
         self._config = config
@@ -267,12 +267,9 @@ class TRLRun:
         refuse_non_finite(model)
         if self._config.lora is not None:
             model = model.merge_and_unload()
-        unfinished = self.model_folder.with_name(".model.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        model.save_pretrained(unfinished)
-        cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(unfinished)
-        shutil.rmtree(self.model_folder, ignore_errors=True)
-        unfinished.rename(self.model_folder)
+        with folder_written_whole(self.model_folder, replaces=True) as unfinished:
+            model.save_pretrained(unfinished)
+            cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(unfinished)
         return self.model_folder
 
     def report(self, report: msgspec.Struct) -> None:
@@ -343,11 +340,34 @@ class TRLRun:
             )
 
 
-def _hush() -> None:
-    """Leave it to us to show progress, and know that parts of TRL are experimental."""
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+@contextmanager
+def process_kept() -> Iterator[None]:
+    """Change what a run needs of the process, and put it back when the last run ends.
+
+    It is left to us to show progress, and parts of TRL are known to be experimental; the trainers
+    seed the process's random generators.
+    """
+    with _quiet.held(), random_state_kept():
+        yield
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    logging: Any = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled(), not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
+    try:
+        with environment_variable("TRL_EXPERIMENTAL_SILENCE", "1", override=False):
+            yield
+    finally:
+        if shown[0]:
+            logging.enable_progress_bar()
+        if shown[1]:
+            datasets.enable_progress_bars()
+
+
+_quiet = SharedChange(_quiet_libraries)
 
 
 def _fits(row: Mapping[str, Any], tokens: Callable[[Mapping[str, Any]], int], most: int) -> bool:

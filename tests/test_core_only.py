@@ -32,6 +32,8 @@ def judge(**model: Any) -> list[str]:
 
 
 LOCAL = {"client": "local", "model": "m", "api_base": "http://127.0.0.1:9/v1"}
+BRANCHES = ["rollout", "--episodes", "2", "--branches", "1", "--policy", "oracle"]
+BRANCHES += ["--policy", "silent", "--out", "branches"]
 RAY = ["rollout", "--episodes", "1", "--policy", "oracle", "--runner", "ray", "--out", "by-ray"]
 
 COMMANDS: dict[str, tuple[list[str], str | None]] = {
@@ -40,8 +42,9 @@ COMMANDS: dict[str, tuple[list[str], str | None]] = {
     "rollout": (["rollout", "--episodes", "2", "--policy", "oracle", "--out", "runs"], None),
     "export sft": (["export", "runs", "--format", "sft", "--out", "sft.jsonl"], None),
     "export grpo": (["export", "runs", "--format", "grpo", "--out", "grpo.jsonl"], None),
-    "export dpo": (["export", "runs", "--format", "dpo", "--out", "dpo.jsonl"], None),
-    "export kto": (["export", "runs", "--format", "kto", "--out", "kto.jsonl"], None),
+    "rollout branches": (BRANCHES, None),
+    "export dpo": (["export", "branches", "--format", "dpo", "--out", "dpo.jsonl"], None),
+    "export kto": (["export", "branches", "--format", "kto", "--out", "kto.jsonl"], None),
     "export parquet": (["export", "runs", "--format", "parquet", "--out", "t.parquet"], "data"),
     "export minari": (["export", "runs", "--format", "minari", "--out", "minari"], "data"),
     "export of parquet": (["export", "a.parquet", "--format", "sft", "--out", "b.jsonl"], "data"),

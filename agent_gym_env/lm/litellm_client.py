@@ -72,6 +72,7 @@ class LiteLLMTransport:
         # When it is told to debug, it logs answers as they come, and a model may echo its headers.
         self._log_filter = ScrubbingFilter(Scrubber(self.secrets))
         logging.getLogger("LiteLLM").addFilter(self._log_filter)
+        self.is_own_server = api_base is not None and not self.name.startswith("gemini/")
 
     async def send(self, request: Request) -> Response | Failure:
         """Ask once."""

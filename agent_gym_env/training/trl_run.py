@@ -23,6 +23,7 @@ import msgspec
 from agent_gym_env.corpus.disk import folder_written_whole, written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
+from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.lm.huggingface_hub import locate_model
 from agent_gym_env.process_wide import SharedChange, environment_variable
 from agent_gym_env.training.chat_dataset import digest
@@ -117,8 +118,12 @@ def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
         )
     except (OSError, ValueError) as error:
         raise DataError(f"cannot load the tokenizer: {error}", file=config.model) from error
+    tokenizer = with_tools(tokenizer, config.chat_template, config.model)
     if tokenizer.chat_template is None:
-        problem = "the tokenizer has no chat template: take a model that was made for chats"
+        problem = (
+            "the tokenizer has no chat template: take a model that was made for chats, or give one "
+            "with chat_template (--chat-template): a file, `hermes` or `compact`"
+        )
         raise DataError(problem, file=config.model)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

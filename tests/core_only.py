@@ -44,7 +44,7 @@ def hide_all_but_the_core() -> None:
         for package, distributions in metadata.packages_distributions().items()
         if not core & set(map(_normal, distributions))
     }
-    sys.meta_path[sys.meta_path.index(PathFinder)] = CoreFinder(hidden)  # type: ignore[call-overload]
+    sys.meta_path[sys.meta_path.index(PathFinder)] = CoreFinder(hidden)
     for name in [name for name in sys.modules if name.partition(".")[0] in hidden]:
         del sys.modules[name]  # a .pth file has imported it
 

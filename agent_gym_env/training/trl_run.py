@@ -193,8 +193,7 @@ class TRLRun:
             "rows": digest(config.rows),
         }
         self._checkpoint = self._begun(resume)
-        begun = self._checkpoint is not None
-        self.trained = read_trained(self._checkpoint) if begun else Trained()
+        self.trained = Trained() if self._checkpoint is None else read_trained(self._checkpoint)
 
     @property
     def model_folder(self) -> Path:

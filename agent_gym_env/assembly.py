@@ -73,6 +73,9 @@ def _llm(env: Env, **options: Any) -> Policy:
 
 
 def _transformers(env: Env, *, path: str, **options: Any) -> Policy:
+    from agent_gym_env.lm.huggingface_hub import check_model_path
+
+    check_model_path(path)  # before the libraries are imported, which takes long
     from agent_gym_env.policies.transformers_model import TransformersPolicy
 
     return TransformersPolicy(path, **{"date": _date_of(env), **options})
@@ -262,24 +265,21 @@ def collect(
         ResumeMismatchError: the folder was begun with another configuration.
         StorageError: the disk does not take it, or a file there is damaged.
         BudgetExceeded: the run has spent what it may spend; what was played is there.
-        CircuitOpenError: the provider keeps refusing the key; likewise.
+        CircuitOpenError: the provider refuses the key or is down; likewise.
     """
     policies = [_config(each) for each in _as_sequence(policy)]
     chosen = make_runner(runner, workers) if isinstance(runner, str) else runner
     if isinstance(chosen, ProcessRunner | RayRunner):
         _refuse_budgets([*policies, _config(path)])
-    env = make_env(**arguments)
-    dialogues = len(choose_dialogues(env, episodes, seed)) if episodes is None else episodes
-    collection = Collection(
-        policies=tuple(policies),
-        world=arguments,
-        corpus=bare_env(env).split.fingerprint,
-        jobs=dialogues * (best_of if keep_all else 1),
+    collection = plan_collection(
+        policies,
+        episodes=episodes,
         seed=seed,
         best_of=best_of,
         keep_all=keep_all,
         branches=branches,
-        path=_config(path),
+        path=path,
+        **arguments,
     )
     folder = free_folder(Path(out), collection.as_json()) if new_run else Path(out)
     return run_collection(
@@ -289,6 +289,47 @@ def collect(
         chosen,
         retry_failed=retry_failed,
         on_progress=on_progress,
+    )
+
+
+def plan_collection(
+    policy: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
+    *,
+    episodes: int | None = None,
+    play_again: bool = True,
+    seed: int = 0,
+    best_of: int = 1,
+    keep_all: bool = False,
+    branches: int = 0,
+    path: str | Mapping[str, Any] = "oracle",
+    **arguments: Any,
+) -> Collection:
+    """Return the configuration of what `collect` collects with the same arguments.
+
+    Args:
+        policy: as in `collect`.
+        episodes: as in `collect`.
+        play_again: whether dialogues are played again where there are fewer than ``episodes``.
+        seed: as in `collect`.
+        best_of: as in `collect`.
+        keep_all: as in `collect`.
+        branches: as in `collect`.
+        path: as in `collect`.
+        **arguments: as in `make_env`.
+    """
+    env = make_env(**arguments)
+    chosen = len(choose_dialogues(env, episodes, seed))
+    dialogues = chosen if episodes is None or not play_again else episodes
+    return Collection(
+        policies=tuple(_config(each) for each in _as_sequence(policy)),
+        world=arguments,
+        corpus=bare_env(env).split.fingerprint,
+        jobs=dialogues * (best_of if keep_all else 1),
+        seed=seed,
+        best_of=best_of,
+        keep_all=keep_all,
+        branches=branches,
+        path=_config(path),
     )
 
 

@@ -9,7 +9,7 @@
     ├── LMError                      a language model did not answer
     │   ├── TransientLMError         worth trying again
     │   ├── PermanentLMError         not worth trying again
-    │   │   └── CircuitOpenError     refused so often that the whole run stops
+    │   │   └── CircuitOpenError     refused or unreachable so often that the whole run stops
     │   ├── DeadlineError            the total time for one completion is over
     │   └── BudgetExceeded           the run has spent what it may spend
     ├── JudgeError                   a judge's verdict cannot be read
@@ -108,7 +108,7 @@ class PermanentLMError(LMError):
 
 
 class CircuitOpenError(PermanentLMError):
-    """The provider has refused the key so often that nothing more is sent; the run stops."""
+    """The provider refused the key, or could not be reached, so often that the run stops."""
 
 
 class DeadlineError(LMError):

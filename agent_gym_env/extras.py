@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import re
 import shlex
 import sys
@@ -39,10 +40,50 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
-        raise MissingDependency(
-            f"{module} is not installed. It comes with the extra {extra!r}: {pip_line(extra)}",
-            name=module,
-        ) from error
+        raise _missing(module, extra) from error
+
+
+def _missing(module: str, extra: str) -> MissingDependency:
+    problem = f"{module} is not installed. It comes with the extra {extra!r}: {pip_line(extra)}"
+    return MissingDependency(problem, name=module)
+
+
+def require_installed(*modules: str, extra: str) -> None:
+    """Raise what `require` raises where libraries are missing, without importing them.
+
+    Args:
+        *modules: dotted names of what is slow to import.
+        extra: as in `require`.
+
+    Raises:
+        MissingDependency: one of them is not installed.
+    """
+    for module in modules:
+        if module not in sys.modules and not _is_found(module):
+            raise _missing(module, extra)
+
+
+def _is_found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it would be in
+        return False
+
+
+def require_or_exit(module: str, *, extra: str) -> None:
+    """Import an optional library in a script, or end the script with the pip line.
+
+    Args:
+        module: as in `require`.
+        extra: as in `require`.
+
+    Raises:
+        SystemExit: the library is not installed.
+    """
+    try:
+        require(module, extra=extra)
+    except MissingDependency as error:
+        raise SystemExit(str(error)) from error
 
 
 def pip_line(extra: str) -> str:

@@ -5,6 +5,11 @@ A minute, so the model stays a beginner; docs/distillation.md has the same path 
 
 from pathlib import Path
 
+from agent_gym_env.extras import require_or_exit
+
+for library in ("trl", "llguidance"):
+    require_or_exit(library, extra="train")
+
 from agent_gym_env.assembly import collect, rollout
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.rollout.episode_file import read_episodes

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from agent_gym_env.extras import require_or_exit
+
+require_or_exit("minari", extra="data")
+
 from agent_gym_env.assembly import rollout
 from agent_gym_env.rollout.minari_export import write_minari
 from agent_gym_env.rollout.selection import Tally

@@ -1,5 +1,9 @@
 """PPO in one file, in the manner of CleanRL: torch and Gymnasium's vector environment only."""
 
+from agent_gym_env.extras import require_or_exit
+
+require_or_exit("torch", extra="sb3")
+
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import Tensor, nn
@@ -10,8 +14,7 @@ from agent_gym_env.training.candidate_world import CandidateWorld, WorldConfig
 
 ENVS, STEPS, UPDATES, EPOCHS, BATCH, CLIP, ENTROPY = 8, 64, 8, 6, 128, 0.2, 0.005
 
-shape = Shape(k=8)
-world = CandidateWorld(WorldConfig(), shape)  # the sample corpus; episodes are turns
+world = CandidateWorld(WorldConfig(), shape := Shape(k=8))  # the sample corpus, turn by turn
 envs = SyncVectorEnv(
     [lambda: world.wrapped(world.source(), tries=4)] * ENVS, autoreset_mode=AutoresetMode.SAME_STEP
 )
@@ -37,9 +40,8 @@ for update in range(UPDATES):
             chance = choice(vector, mask).log_prob(drawn)
         seen, reward, over, _cut, info = envs.step(drawn.numpy())
         rows.append((vector, mask, drawn, chance, value, torch.tensor(reward), torch.tensor(over)))
-    vectors, masks, actions, chances, values, rewards, ended = map(
-        torch.stack, zip(*rows, strict=True)
-    )
+    stacked = map(torch.stack, zip(*rows, strict=True))
+    vectors, masks, actions, chances, values, rewards, ended = stacked
     returns, after = torch.zeros_like(values), critic(torch.tensor(seen))[:, 0].detach()
     for step in reversed(range(STEPS)):
         after = returns[step] = rewards[step] + ~ended[step] * after
@@ -50,8 +52,7 @@ for update in range(UPDATES):
             now, surprise = choice(vector, mask), earned - value
             advantage = (surprise - surprise.mean()) / (surprise.std() + 1e-8)
             ratio = (now.log_prob(action) - before).exp()
-            clipped = ratio.clamp(1 - CLIP, 1 + CLIP)
-            gain = torch.min(ratio * advantage, clipped * advantage).mean()
+            gain = torch.min(ratio * advantage, ratio.clamp(1 - CLIP, 1 + CLIP) * advantage).mean()
             miss = (critic(vector)[:, 0] - earned).pow(2).mean()
             optimizer.zero_grad()
             (0.5 * miss - gain - ENTROPY * now.entropy().mean()).backward()

@@ -2,6 +2,11 @@
 
 from typing import Any
 
+from agent_gym_env.extras import require_or_exit
+
+for library in ("ray", "tree"):  # RLlib comes with ray; what it needs does not
+    require_or_exit(library, extra="rllib")
+
 import gymnasium as gym
 import ray
 from ray.rllib.algorithms.ppo import PPOConfig

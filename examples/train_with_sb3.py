@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from agent_gym_env.extras import require_or_exit
+
+require_or_exit("sb3_contrib", extra="sb3")
+
 import gymnasium as gym
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
@@ -38,12 +42,10 @@ def reward_per_turn(model: MaskablePPO) -> float:
     """Play all of dev, always with the choice that looks best."""
     env, earned, turns = numbers(make_env("dev")), 0.0, 0
     for dialogue_id in env.unwrapped.split.dialogue_ids():  # type: ignore[attr-defined]
-        vector, info = env.reset(options={"dialogue_id": dialogue_id})
-        over = False
+        (vector, info), over = env.reset(options={"dialogue_id": dialogue_id}), False
         while not over:
-            action, _ = model.predict(
-                vector, deterministic=True, action_masks=info["action_mask"].astype(bool)
-            )
+            mask = info["action_mask"].astype(bool)
+            action, _ = model.predict(vector, deterministic=True, action_masks=mask)
             vector, reward, over, _, info = env.step(action)
             earned += float(reward)
         turns += info["turn"]

@@ -1,6 +1,10 @@
 """Tianshou's PPO on candidate actions. Needs: pip install tianshou."""
 
+from importlib.util import find_spec
 from typing import Any
+
+if find_spec("tianshou") is None:
+    raise SystemExit("tianshou is not installed. It comes with: pip install tianshou")
 
 import torch
 from tianshou.algorithm import PPO

@@ -16,7 +16,14 @@ import pytest
 
 from agent_gym_env import extras
 from agent_gym_env.errors import MissingDependency
-from agent_gym_env.extras import pip_line, require, requirements, tolerate_library_warnings
+from agent_gym_env.extras import (
+    pip_line,
+    require,
+    require_installed,
+    require_or_exit,
+    requirements,
+    tolerate_library_warnings,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +38,20 @@ def test_what_is_missing_is_told_with_the_pip_line(module: str) -> None:
         require(module, extra="sb3")
     assert isinstance(caught.value, ImportError)
     assert caught.value.name == module
+
+
+def test_what_is_missing_is_told_without_importing_what_is_there() -> None:
+    require_installed("json", "xml.dom.minidom", extra="dev")
+    for module in ("no_such_library", "no_such_library.part", "json.no_such_part"):
+        with pytest.raises(MissingDependency, match=re.escape(pip_line("sb3"))) as caught:
+            require_installed("json", module, extra="sb3")
+        assert caught.value.name == module
+
+
+def test_a_script_ends_with_the_pip_line() -> None:
+    require_or_exit("json", extra="dev")
+    with pytest.raises(SystemExit, match=re.escape(pip_line("sb3"))):
+        require_or_exit("no_such_library", extra="sb3")
 
 
 def test_what_an_installed_library_misses_is_its_own_error(

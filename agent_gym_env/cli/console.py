@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -26,27 +33,99 @@ _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 
 
+_MOST_PARTS = 4
+"""Tables into which a table that is too wide is divided, at most."""
+
 Advance = Callable[[int, "int | None"], None]
 """Shows on a progress bar that so many are done, of so many; ``None`` keeps the number of all."""
 
 
-def print_json(value: Any) -> None:
-    """Print a value for machines: one JSON document."""
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+def print_json(value: Any, *, indent: int = 2) -> None:
+    """Print a value for machines: one JSON document.
+
+    Args:
+        value: is encoded by msgspec.
+        indent: spaces of a level; -1 for a document on one line.
+    """
+    text = msgspec.json.format(msgspec.json.encode(value), indent=indent).decode()
+    if "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower():
+        text = re.sub("[^\\x00-\\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    print(text, flush=indent < 0)
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """Print rows for people; wide tables are not cut when the output is no terminal."""
-    console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
-    if not console.is_terminal:
-        console.width = 200
-    table = Table(title=title or None, title_justify="left", header_style="bold")
-    for number, name in enumerate(header):
-        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
-    for row in rows:
-        # Names may come from a file or a model: neither markup nor escapes in them are obeyed.
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    console.print(table)
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", *, keys: int = 1
+) -> None:
+    """Print rows for people. No cell is cut, however narrow the terminal is.
+
+    Columns for which a terminal has no room follow in another table, beside the first ones again.
+    Where that would make too many tables, each row becomes a list of its cells.
+
+    Args:
+        header: names of the columns.
+        rows: cells of each row.
+        title: line above the table.
+        keys: number of leading columns that tell a row from others.
+    """
+    # Names may come from a file or a model: neither markup nor escapes in them are obeyed.
+    lines = [[printable(cell) for cell in row] for row in (header, *rows)]
+    console = Console(highlight=False)
+    if title:
+        console.print(Text(printable(title)), soft_wrap=True, style="italic")
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    parts = _side_by_side(widths, keys, _room(console))
+    if len(parts) > _MOST_PARTS:
+        console.print(Text(_listed(lines)), soft_wrap=True)
+        return
+    for part in parts:
+        console.width = _width([widths[column] for column in part])
+        console.print(_table([[line[column] for column in part] for line in lines]))
+
+
+def _room(console: Console) -> int | None:
+    """Return the columns of the terminal; ``None`` for a file or a pipe, which take any width."""
+    is_told = os.environ.get("COLUMNS", "").isdecimal()
+    return console.width if is_told or console.file.isatty() else None
+
+
+def _side_by_side(widths: Sequence[int], keys: int, room: int | None) -> list[list[int]]:
+    """Distribute columns over tables that fit, or over too many where even one does not.
+
+    Args:
+        widths: widths of the columns.
+        keys: number of leading columns that each table has.
+        room: columns of the terminal.
+    """
+    first = [*range(keys)]
+    parts = [first]
+    for column in range(keys, len(widths)):
+        if room is not None and _width([widths[each] for each in (*parts[-1], column)]) > room:
+            if _width([widths[each] for each in (*first, column)]) > room:
+                return [first] * (_MOST_PARTS + 1)
+            parts.append(first)
+        parts[-1] = [*parts[-1], column]
+    return parts
+
+
+def _width(widths: Sequence[int]) -> int:
+    """Return the width of a table: its cells, a space on both sides of each, and its lines."""
+    return sum(widths) + 3 * len(widths) + 1
+
+
+def _table(lines: Sequence[Sequence[str]]) -> Table:
+    table = Table(header_style="bold")
+    for number, name in enumerate(lines[0]):
+        table.add_column(Text(name), justify="left" if number == 0 else "right", no_wrap=True)
+    for line in lines[1:]:
+        table.add_row(*map(Text, line))
+    return table
+
+
+def _listed(lines: Sequence[Sequence[str]]) -> str:
+    """Write each row as a list of its cells, with a blank line between two rows."""
+    header = lines[0]
+    rows = (zip(header, line, strict=True) for line in lines[1:])
+    return "\n\n".join("\n".join(f"{name}: {cell}" for name, cell in row) for row in rows)
 
 
 @contextmanager
@@ -57,30 +136,100 @@ def progress(label: str) -> Iterator[Advance]:
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
+class Phases(Protocol):
+    """Shows how far work of several phases has come."""
+
+    def advance(self, phase: str, done: int, total: int) -> None:
+        """Show that so much of a phase is done, of so much."""
+
+    def measured(self, figures: Mapping[str, float]) -> None:
+        """Show those of the measurements that are for people, such as the loss."""
+
+
 @contextmanager
-def phases() -> Iterator[Callable[[str, int, int], None]]:
-    """Show one bar as `progress` does, which begins anew with each phase of the work."""
-    with _bars() as bars:
-        tasks: dict[str, TaskID] = {}
+def phases() -> Iterator[Phases]:
+    """Show phases of work on the standard error output, with the time left.
 
-        def advance(phase: str, done: int, total: int) -> None:
-            if phase not in tasks:
-                for ended in tasks.values():
-                    bars.update(ended, visible=False)
-                tasks[phase] = bars.add_task(phase)
-            bars.update(tasks[phase], completed=done, total=total)
-
-        yield advance
+    On a terminal there is one bar for each phase. Elsewhere a line is written for every
+    twentieth of a phase.
+    """
+    if not _stderr().is_terminal:
+        yield _Lines()
+        return
+    with _bars(TextColumn("{task.fields[figures]}")) as bars:
+        yield _Bars(bars)
 
 
-def _bars() -> Progress:
+class _Bars:
+    """A bar of `phases`."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+        self._figures: dict[str, float] = {}
+
+    def advance(self, phase: str, done: int, total: int) -> None:
+        if phase not in self._tasks:
+            for ended in self._tasks.values():
+                self._bars.update(ended, visible=False)
+            self._tasks[phase] = self._bars.add_task(phase, figures="")
+        task = self._tasks[phase]
+        self._bars.update(task, completed=done, total=total, figures=_said(self._figures))
+
+    def measured(self, figures: Mapping[str, float]) -> None:
+        self._figures.update(figures)
+
+
+class _Lines:
+    """The lines of `phases`, at most `_LINES` for each phase."""
+
+    def __init__(self) -> None:
+        self._phase: str | None = None
+        self._figures: dict[str, float] = {}
+
+    def advance(self, phase: str, done: int, total: int) -> None:
+        if phase != self._phase:
+            self._phase, self._begin, self._first = phase, time.monotonic(), done
+            self._shown = done * _LINES // max(total, 1)
+        part = done * _LINES // max(total, 1)
+        if part > self._shown or done >= total:
+            self._shown = part
+            time_s = time.monotonic() - self._begin
+            left_s = time_s / max(done - self._first, 1) * (total - done)
+            end = f"{_clock(left_s)} left" if done < total else f"took {_clock(time_s)}"
+            parts = [f"{phase}: {done:,} of {total:,}", _said(self._figures), end]
+            print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
+
+    def measured(self, figures: Mapping[str, float]) -> None:
+        self._figures.update(figures)
+
+
+_LINES = 20
+_FIGURES = ("loss", "reward", "eval_loss")
+"""The measurements that are shown."""
+
+
+def _said(figures: Mapping[str, float]) -> str:
+    names = [name for name in _FIGURES if name in figures]
+    return ", ".join(f"{name.replace('_', ' ')} {float(figures[name]):.3f}" for name in names)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _bars(*more: ProgressColumn) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    # The stream as it is now: whoever keeps a library quiet must not take the bar away.
-    console = Console(file=sys.stderr)
+    console = _stderr()
     return Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True,
+        *columns, TimeRemainingColumn(), *more, console=console, transient=True,
         disable=not console.is_terminal,
     )  # fmt: skip
+
+
+def _stderr() -> Console:
+    # The stream as it is now: whoever keeps a library quiet must not take the bar away.
+    return Console(file=sys.stderr)
 
 
 class Begin(Protocol[_T_co]):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
-
-from agent_gym_env.assembly import reward_of, rollout
+from agent_gym_env.assembly import reward_of
 from agent_gym_env.cli.arguments import (
     Subparsers,
     add_corpus,
@@ -24,9 +22,11 @@ from agent_gym_env.cli.arguments import (
     whole_number,
     world_arguments,
 )
-from agent_gym_env.cli.console import print_json, print_table, tracked
+from agent_gym_env.cli.console import print_json, print_table
+from agent_gym_env.cli.evaluate_play import Stop, play_policies
+from agent_gym_env.cli.exit_codes import FAILED, STOPPED, stopped
 from agent_gym_env.corpus.corpus import open_corpus
-from agent_gym_env.errors import STOPS_THE_RUN, LMError
+from agent_gym_env.errors import DataError, JudgeError, LMError
 from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import Evaluation, summarize
 from agent_gym_env.evaluation.report import write_report
@@ -38,6 +38,8 @@ from agent_gym_env.evaluation.table import (
     domain_rows,
     rows,
 )
+from agent_gym_env.evaluation.unscored import check_scores, require_scores
+from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
@@ -67,7 +69,10 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     evaluate.add_argument("--batch", type=positive, default=1, metavar="N",
                           help="play so many dialogues in step, where a policy can")  # fmt: skip
     evaluate.add_argument("--out", type=Path, metavar="DIR",
-                          help="keep the episodes, and a report a reward, there")  # fmt: skip
+                          help="keep the episodes, and a report a reward, there; the same command "
+                          "goes on after an interruption")  # fmt: skip
+    evaluate.add_argument("--retry-failed", action="store_true",
+                          help="with --out: play those that failed again")  # fmt: skip
     evaluate.add_argument("--domains", action="store_true", help="say it for each domain, too")
     add_json(evaluate)
     evaluate.set_defaults(run=_evaluate)
@@ -98,44 +103,35 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    stop = Stop()
+    with stop.noted():
+        code = _evaluate_until(stop, options)
+    if stop.reason is None:
+        return code
+    if isinstance(stop.reason, LMError):
+        print(f"agent-gym: stopped: {stop.reason}", file=sys.stderr)
+    if options.out is None:
+        print("agent-gym: stopped; nothing is kept without --out", file=sys.stderr)
+        return STOPPED
+    return stopped("the same command")
+
+
+def _evaluate_until(stop: Stop, options: argparse.Namespace) -> int:
+    """Play, sum up what was played, however little it is, and give the exit code."""
     rewards = options.reward or [{"name": "balanced"}]
-    world = world_arguments(options)
-    by_reward: list[list[tuple[Evaluation, list[Episode]]]] = [[] for _ in rewards]
-    stopped: LMError | None = None
-    for number, policy in enumerate(options.policy):
-        play = partial(
-            rollout,
-            policy,
-            episodes=options.episodes,
-            seed=options.seed,
-            batch=options.batch,
-            reward=rewards[0],
-            **world,
-        )
-        twice = policy["name"] in [other["name"] for other in options.policy[:number]]
-        name = f"{policy['name']}-{number + 1}" if twice else policy["name"]
-        run = _UntilStopped(tracked(name, play))
-        played: Iterable[Episode] = run
-        if twice:
-            played = (structs.replace(episode, policy=name) for episode in run)
-        if options.out is not None:
-            played = write_episodes(options.out / f"{name}.jsonl", played)
-        episodes = list(played)
-        stopped = run.error
-        if stopped and not episodes:
-            raise stopped
-        by_reward[0].append((summarize(episodes), episodes))
-        for group, config in zip(by_reward[1:], rewards[1:], strict=True):
-            reward = reward_of(config, **world)
-            rescored = [rescore(episode, reward) for episode in episodes]
-            group.append((summarize(rescored), rescored))
-        if stopped:
-            break
+    played = play_policies(options, rewards[0], stop)
+    if not any(played):
+        return FAILED
+    others = (reward_of(config, **world_arguments(options)) for config in rewards[1:])
+    by_reward = [played, *(_rescored(played, reward, stop) for reward in others)]
     found: dict[str, list[Any]] = {"evaluations": [], "comparisons": []}
     for group in by_reward:
-        evaluations = [evaluation for evaluation, _ in group]
-        others = () if stopped else group[1:]
-        comparisons = [compare(group[0][1], episodes) for _, episodes in others]
+        evaluated = [(summarize(episodes), episodes) for episodes in group if episodes]
+        if not evaluated:
+            break
+        evaluations = [evaluation for evaluation, _ in evaluated]
+        paired = () if stop.reason else group[1:]
+        comparisons = [compare(group[0], episodes) for episodes in paired]
         found["evaluations"] += evaluations
         found["comparisons"] += comparisons
         if not options.json:
@@ -144,49 +140,53 @@ def _evaluate(options: argparse.Namespace) -> int:
                 header = ["domain", *(evaluation.policy for evaluation in evaluations)]
                 print_table(header, domain_rows(evaluations))
             if comparisons:
-                print_table(COMPARISON_HEADER, comparison_rows(comparisons))
+                print_table(COMPARISON_HEADER, comparison_rows(comparisons), keys=2)
         if options.out is not None:
             name = f"report-{evaluations[0].setting.reward}.html"
             configurations = options.policy
-            write_report(options.out / name, group, comparisons, configurations=configurations)
+            write_report(options.out / name, evaluated, comparisons, configurations=configurations)
     if options.json:
         print_json(found)
-    return _exit_code([episodes for _, episodes in by_reward[0]], stopped)
+    return _exit_code(by_reward)
 
 
-class _UntilStopped:
-    """Passes episodes on, up to the error that stops the run.
-
-    Attributes:
-        error: why the run stopped; ``None`` while it has not.
-    """
-
-    def __init__(self, episodes: Iterable[Episode]) -> None:
-        self._episodes = episodes
-        self.error: LMError | None = None
-
-    def __iter__(self) -> Iterator[Episode]:
-        try:
-            yield from self._episodes
-        except STOPS_THE_RUN as error:
-            self.error = error
+def _rescored(
+    played: Sequence[Sequence[Episode]], reward: Reward, stop: Stop
+) -> list[list[Episode]]:
+    """Score what was played by another reward, up to what stops the run."""
+    groups: list[list[Episode]] = []
+    with stop.noted():
+        for episodes in played:
+            groups.append([])
+            # `extend` keeps what came before an exception.
+            groups[-1].extend(rescore(episode, reward) for episode in episodes)
+    return groups
 
 
-def _exit_code(runs: Iterable[list[Episode]], stopped: LMError | None) -> int:
+def _exit_code(by_reward: Sequence[Sequence[list[Episode]]]) -> int:
     """Say on the standard error output what went wrong."""
     code = 0
-    for episodes in runs:
+    for episodes in by_reward[0]:
         failed = [episode for episode in episodes if episode.error is not None]
         if failed:
-            code = 1
+            code = FAILED
             print(
                 f"agent-gym: {failed[0].policy}: {len(failed)} of {len(episodes)} episodes failed; "
                 f"the first, dialogue {failed[0].dialogue_id}: {failed[0].error}",
                 file=sys.stderr,
             )
-    if stopped:
-        print(f"agent-gym: stopped: {stopped}", file=sys.stderr)
-    return 3 if stopped else code
+    unscored = [_is_unscored(episodes) for episodes in chain.from_iterable(by_reward)]
+    return FAILED if any(unscored) else code
+
+
+def _is_unscored(episodes: list[Episode]) -> bool:
+    """Say why where no turn of a policy has a reward."""
+    try:
+        check_scores(episodes)
+    except JudgeError as error:
+        print(f"agent-gym: {episodes[0].policy}: {error}", file=sys.stderr)
+        return True
+    return False
 
 
 def _print_evaluations(evaluations: list[Evaluation]) -> None:
@@ -203,17 +203,34 @@ def _print_evaluations(evaluations: list[Evaluation]) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    comparison = compare(read_episodes(options.first), read_episodes(options.second))
+    sides = (require_scores(_episodes(path)) for path in (options.first, options.second))
+    comparison = compare(*sides)
+    if not comparison.reward.count:
+        raise JudgeError(
+            f"no turn has a reward in both {options.first} and {options.second}, so there is "
+            "nothing to compare"
+        )
     if options.json:
         print_json(comparison)
     else:
-        print_table(COMPARISON_HEADER, comparison_rows([comparison]))
+        print_table(COMPARISON_HEADER, comparison_rows([comparison]), keys=2)
+
+
+def _episodes(path: Path) -> Iterator[Episode]:
+    """Read episodes.
+
+    Raises:
+        DataError: there are none, or one cannot be read.
+    """
+    episode = None
+    for episode in read_episodes(path):
+        yield episode
+    if episode is None:
+        raise DataError("there are no episodes", file=str(path))
 
 
 def _rescore(options: argparse.Namespace) -> None:
-    first = next(read_episodes(options.episodes), None)
-    if first is None:
-        raise ValueError(f"{options.episodes} holds no episodes")
+    first = next(_episodes(options.episodes))
     corpus = open_corpus(options.corpus, schema_variant=options.schema_variant)
     split = corpus.split(first.split)
     if split.fingerprint != first.corpus:
@@ -222,8 +239,8 @@ def _rescore(options: argparse.Namespace) -> None:
             f"split {split.name!r} of {corpus.source.name}"
         )
     reward = make_reward(options.reward, split, corpus)
-    rescored = (rescore(episode, reward) for episode in read_episodes(options.episodes))
-    evaluation = summarize(write_episodes(options.out, rescored))
+    rescored = (rescore(episode, reward) for episode in _episodes(options.episodes))
+    evaluation = summarize(write_episodes(options.out, require_scores(rescored)))
     if options.json:
         print_json(evaluation)
     else:
@@ -233,7 +250,7 @@ def _rescore(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     evaluated = []
     for path in options.episodes:
-        episodes = list(read_episodes(path))
+        episodes = list(_episodes(path))
         evaluated.append((summarize(episodes), episodes))
     rewards = {evaluation.setting.reward for evaluation, _ in evaluated}
     if len(rewards) > 1:

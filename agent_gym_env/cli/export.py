@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -125,8 +124,6 @@ def _export(options: argparse.Namespace) -> None:
         raise ValueError(f"--out {options.out} is a folder: name the file to write")
     tally = Tally()
     _EXPORTS[options.format](options, tally)
-    if not tally.written:
-        print("agent-gym: nothing was left to write", file=sys.stderr)
     if options.json:
         print_json(tally)
         return

@@ -7,8 +7,11 @@ Exit codes: 0 done; 1 the job failed; 2 the command line is wrong; 3 stopped, an
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import gymnasium
 
@@ -27,6 +30,8 @@ from agent_gym_env.cli import (
     trust,
 )
 from agent_gym_env.cli.exit_codes import DATA, FAILED, STOPPED, STORAGE, USAGE
+from agent_gym_env.cli.library_warnings import without_library_warnings
+from agent_gym_env.cli.output import tolerant_output
 from agent_gym_env.envs.render import printable
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, StorageError
 
@@ -57,9 +62,17 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and give its exit code."""
-    options = make_parser().parse_args(arguments)
+    with tolerant_output(), without_library_warnings():
+        return _run(make_parser().parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
-        return int(options.run(options) or 0)
+        with _sigterm_as_ctrl_c():
+            code = int(options.run(options) or 0)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return code
     except DataError as error:
         return _failed(error, DATA)
     except StorageError as error:
@@ -73,10 +86,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("agent-gym: stopped", file=sys.stderr)
         return FAILED
-    except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; there is nobody left to tell.
-        sys.stderr.close()
-        return 0
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that it sums up and says how it goes on."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _failed(error: Exception, code: int) -> int:

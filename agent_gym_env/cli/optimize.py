@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
-
-import msgspec
 
 from agent_gym_env.cli.arguments import (
     Subparsers,
@@ -20,12 +19,13 @@ from agent_gym_env.cli.arguments import (
     whole_number,
 )
 from agent_gym_env.cli.console import Advance, print_json, print_table, progress
+from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.evaluation.table import interval, number, probability, signed
 from agent_gym_env.lm.base import DEFAULT_MODEL
 from agent_gym_env.optimization.events import Event, PhaseBegan, TurnScored
 from agent_gym_env.optimization.result import OptimizationResult
-from agent_gym_env.optimization.runner import OptimizationRunner
+from agent_gym_env.optimization.runner import CACHE_FOLDER, OptimizationRunner
 from agent_gym_env.optimization.settings import Effort, Strategy
 
 
@@ -65,27 +65,41 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_optimize)
 
 
-def _optimize(options: argparse.Namespace) -> None:
+def _optimize(options: argparse.Namespace) -> int:
     names = (
         "strategy", "effort", "options", "model", "prompt_model", "reward", "num_train",
         "num_validation", "num_held_out", "split", "held_out_split", "schema_variant", "program",
         "seed", "threads", "temperature", "max_errors",
     )  # fmt: skip
     arguments = {name: getattr(options, name) for name in names}
+    _tell_what_was_there(options.out.parent / CACHE_FOLDER)
     with nullcontext() if options.events else progress("baseline") as advance:
         callback = _Progress(advance) if advance else _print_event
         runner = OptimizationRunner(
             options.corpus, output_path=options.out, callback=callback, **arguments
         )
-        result = runner.run()
+        try:
+            result = runner.run()
+        except KeyboardInterrupt:
+            return stopped("the same command, with all answers so far,")
     if options.json:
         print_json(result)
     elif not options.events:
         _print_result(result)
+    return 0
+
+
+def _tell_what_was_there(cache: Path) -> None:
+    answers = sum(1 for _ in cache.glob("*/*.json"))
+    if answers:
+        print(
+            f"agent-gym: {cache} has {answers} answers of earlier runs, which cost nothing again",
+            file=sys.stderr,
+        )
 
 
 def _print_event(event: Event) -> None:
-    print(msgspec.json.encode(event).decode(), flush=True)
+    print_json(event, indent=-1)
 
 
 class _Progress:

@@ -32,6 +32,13 @@ from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import Runner
 from agent_gym_env.rollout.spending import Spending
 
+_RUNNERS = (
+    "serial (the default): one after another, best for policies that take less than 5 ms a turn; "
+    "threads: policies that wait for a server; processes: policies that compute for 5 ms a turn or "
+    "more, since starting processes costs more than cheap policies do; lockstep: policies that "
+    "answer many dialogues at once, as a model on a GPU does; ray: several machines"
+)
+
 
 def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     """Add the command of this module."""
@@ -69,7 +76,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "--path", type=policy_config, default={"name": "oracle"},
         help="the policy that walks from state to state; default: oracle",
     )  # fmt: skip
-    parser.add_argument("--runner", choices=RUNNER_NAMES, default="serial")
+    parser.add_argument("--runner", choices=RUNNER_NAMES, default="serial", help=_RUNNERS)
     parser.add_argument(
         "--workers", type=positive, default=2, metavar="K",
         help="threads, processes or actors, or dialogues in step; default: %(default)s",

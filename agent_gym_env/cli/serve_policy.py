@@ -6,6 +6,8 @@ import argparse
 import os
 
 from agent_gym_env.cli.arguments import Subparsers, positive, whole_number
+from agent_gym_env.extras import require_installed
+from agent_gym_env.lm.huggingface_hub import check_model_path
 
 API_KEY = "AGENT_GYM_API_KEY"
 
@@ -41,6 +43,9 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    require_installed("fastapi", extra="serve")
+    check_model_path(options.checkpoint)  # before the libraries are imported, which takes long
+
     from agent_gym_env.lm.openai_server import serve
     from agent_gym_env.lm.transformers_client import TransformersClient
 

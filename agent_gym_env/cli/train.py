@@ -59,13 +59,14 @@ def _ppo(options: argparse.Namespace) -> int:
 
     config = _config(options)
     try:
-        with phases() as advance:
+        with phases() as shown:
             train_ppo(
                 config,
                 out=options.out,
                 resume=options.resume,
                 tensorboard=options.tensorboard,
-                on_progress=advance,
+                on_progress=shown.advance,
+                on_measured=shown.measured,
             )
         report = write_ppo_report(options.out, config)
     except KeyboardInterrupt:

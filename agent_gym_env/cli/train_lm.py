@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from agent_gym_env.cli.arguments import (
 from agent_gym_env.cli.console import phases, print_json
 from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.cli.settings import with_flags
+from agent_gym_env.lm.huggingface_hub import check_model_path
+from agent_gym_env.training.sft_config import TINY
 
 
 class _Method(NamedTuple):
@@ -122,14 +125,19 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> int:
     method: _Method = options.lm_method
     config = _config(options, method)
+    if options.model != TINY:
+        check_model_path(options.model)  # before the libraries are imported, which takes long
+    if options.resume:
+        _tell_what_was_there(options.out)
     try:
-        with phases() as advance:
+        with phases() as shown:
             path = method.train(
                 config,
                 out=options.out,
                 resume=options.resume,
                 tensorboard=options.tensorboard,
-                on_progress=advance,
+                on_progress=shown.advance,
+                on_measured=shown.measured,
             )
     except KeyboardInterrupt:
         if not (options.out / "run.json").exists():
@@ -143,6 +151,17 @@ def _train(options: argparse.Namespace) -> int:
         print(f"{name.replace('_', ' ')}: {value}")
     print(f'model: {path}; play it: --policy \'{{"name": "transformers", "path": "{path}"}}\'')
     return 0
+
+
+def _tell_what_was_there(out: Path) -> None:
+    # What is slow to import, and is needed next.
+    from agent_gym_env.training.trl_callbacks import last_complete
+
+    checkpoint = last_complete(out / "checkpoints")
+    place = (
+        f"on from {checkpoint}" if checkpoint else f"from the beginning: {out} has no checkpoint"
+    )
+    print(f"agent-gym: it goes {place}", file=sys.stderr)
 
 
 def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:

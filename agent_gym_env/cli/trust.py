@@ -88,7 +88,7 @@ def _print_verification(verification: Verification) -> None:
         f"rewards {', '.join(verification.rewards)}: {len(verification.short)} turns below 1.0"
     )
     if verification.short:
-        print_table(VERIFICATION_HEADER, verification_rows(verification))
+        print_table(VERIFICATION_HEADER, verification_rows(verification), keys=2)
 
 
 def _audit(options: argparse.Namespace) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import logging
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -18,31 +20,119 @@ if sys.platform != "win32":
     import fcntl
 
 _UNFINISHED = ".unfinished"
+_log = logging.getLogger(__name__)
 _POLL_S = 0.05
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
+def written_whole(path: Path, *, synced: bool = True) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only when it is complete and on disk.
+
+    What a killed writer of the same file has left is deleted, and a warning is logged that names
+    it.
+
+    Args:
+        path: of the file.
+        synced: whether to wait for the disk, so that a loss of power leaves a whole file or none.
 
     Raises:
         StorageError: the disk does not take it.
     """
     with _storage_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        name = str(path.with_name(f".{path.name}.{secrets.token_hex(8)}{_UNFINISHED}"))
-        # Not mkstemp, whose files nobody else may read: a cache may be shared.
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _remove_abandoned(path)
+        name, descriptor = _claim_unfinished(path)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
+                if synced:
+                    os.fsync(file.fileno())
+                # While it is open, and so locked: nobody is to take it for abandoned.
+                os.replace(name, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
+
+
+@contextlib.contextmanager
+def folder_written_whole(folder: Path, *, replaces: bool = False) -> Iterator[Path]:
+    """Make a folder that appears under its name only when it is complete.
+
+    What a killed writer of the same folder has left is deleted; see `written_whole`.
+
+    Args:
+        folder: the folder.
+        replaces: whether one that is there is deleted as soon as the new one is complete.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        StorageError: the folder is there already, or the disk does not take it.
+    """
+    if folder.exists() and not replaces:
+        raise StorageError(f"{folder} is there already: choose another name, or remove it")
+    with _storage_named(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
+        unfinished = _unfinished_name(folder)
+        unfinished.mkdir()
+        descriptor = None if sys.platform == "win32" else os.open(unfinished, os.O_RDONLY)
+        try:
+            if descriptor is not None:
+                _try_to_lock(descriptor)
+            yield unfinished
+            if replaces:
+                shutil.rmtree(folder, ignore_errors=True)
+            os.replace(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _claim_unfinished(path: Path) -> tuple[str, int]:
+    """Make and lock the file that is written until it is complete."""
+    while True:
+        name = str(_unfinished_name(path))
+        # Not mkstemp, whose files nobody else may read: a cache may be shared.
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):  # of a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not os.fstat(descriptor).st_nlink:
+                # Another writer found it before it was locked, and took it for abandoned.
+                os.close(descriptor)
+                continue
+        return name, descriptor
+
+
+def _unfinished_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{_UNFINISHED}")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Delete what killed writers of a file or folder have left; one at work holds a lock on its."""
+    number = "[0-9a-f]" * 16
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.{number}{_UNFINISHED}"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(leftover, os.O_RDONLY)
+            try:
+                if not _try_to_lock(descriptor):
+                    continue
+                _remove(leftover)
+                _log.warning("removed %s, which a run that was killed has left", leftover)
+            finally:
+                os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

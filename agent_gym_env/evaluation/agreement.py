@@ -20,6 +20,7 @@ from agent_gym_env.evaluation.answers import recorded_turns
 from agent_gym_env.evaluation.evaluate import RESAMPLES
 from agent_gym_env.evaluation.rank_correlation import rank_correlation
 from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
+from agent_gym_env.evaluation.unscored import ScoreCheck
 from agent_gym_env.evaluation.worse_answers import worse_answers
 from agent_gym_env.rewards.base import ClosedTurn, Reward, score_all
 from agent_gym_env.rewards.corruptions import Corruption
@@ -99,16 +100,21 @@ def agreement(
         dialogue_ids: the dialogues.
         seed: of the worse answers and of the bootstrap.
         on_answers: called with the number of answers scored since the last call.
+
+    Raises:
+        JudgeError: the judge could score no answer; names the first reason.
     """
     tasks = [split.task(split.index(dialogue_id)) for dialogue_id in dialogue_ids]
     ways = worse_answers(tasks, split.tools)
     answers = list(_answers(tasks, split.tools, ways, seed))
     points: list[_Point] = []
+    check = ScoreCheck(judge.name)
     for start in range(0, len(answers), _TURNS_AT_ONCE):
         batch = answers[start : start + _TURNS_AT_ONCE]
-        points += _points(batch, judge, truth)
+        points += _points(batch, judge, truth, check)
         if on_answers is not None:
             on_answers(len(batch))
+    check.finish()
     return Agreement(
         corpus=split.fingerprint,
         split=split.name,
@@ -143,11 +149,14 @@ def _answers(
                     yield _Answer(dialogue, way, closed)
 
 
-def _points(answers: Sequence[_Answer], judge: Reward, truth: Reward) -> Iterator[_Point]:
+def _points(
+    answers: Sequence[_Answer], judge: Reward, truth: Reward, check: ScoreCheck
+) -> Iterator[_Point]:
     turns = [answer.turn for answer in answers]
     for answer, judged, true in zip(
         answers, score_all(judge, turns), score_all(truth, turns), strict=True
     ):
+        check.add(judged.value, judged.reason)
         yield _Point(answer.dialogue, answer.turn.index, answer.way, judged.value, true.value)
 
 

@@ -16,6 +16,7 @@ from agent_gym_env.evaluation.answers import recorded_turns
 from agent_gym_env.evaluation.evaluate import RESAMPLES
 from agent_gym_env.evaluation.rescore import closed_turns
 from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
+from agent_gym_env.evaluation.unscored import ScoreCheck
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, score_all
 from agent_gym_env.rewards.corruptions import corruptions
 from agent_gym_env.rewards.weighted import BalancedReward
@@ -96,6 +97,9 @@ def audit(
             once for each reward.
         seed: of the corruptions and of the bootstrap.
         on_row: called with the name of each way to answer before it is scored.
+
+    Raises:
+        JudgeError: a reward could score no answer; names the first reason.
     """
     tasks = [split.task(split.index(dialogue_id)) for dialogue_id in dialogue_ids]
     ways: dict[str, _Turns] = {
@@ -103,12 +107,18 @@ def audit(
         **{policy: partial(_played, episodes) for policy, episodes in (played or {}).items()},
         **_corrupted(split, tasks, rewards, seed),
     }
+    checks = {reward.name: ScoreCheck(reward.name) for reward in rewards}
     rows = []
     for name, turns in ways.items():
         if on_row is not None:
             on_row(name)
-        scores = {reward.name: _score(reward, turns(reward), seed) for reward in rewards}
+        scores = {
+            reward.name: _score(reward, turns(reward), seed, checks[reward.name])
+            for reward in rewards
+        }
         rows.append(AuditRow(name, scores))
+    for check in checks.values():
+        check.finish()
     return Audit(
         corpus=split.fingerprint,
         split=split.name,
@@ -157,9 +167,12 @@ def _word_weight(reward: Reward) -> Callable[[bytes], float]:
     return reward.weights.__getitem__ if isinstance(reward, BalancedReward) else lambda word: 1.0
 
 
-def _score(reward: Reward, turns: Iterator[tuple[str, ClosedTurn]], seed: int) -> AuditScore:
+def _score(
+    reward: Reward, turns: Iterator[tuple[str, ClosedTurn]], seed: int, check: ScoreCheck
+) -> AuditScore:
     sums = ClusterSums()
     for dialogue, turn, score in _scored(reward, turns):
+        check.add(score.value, score.reason)
         sums.add(dialogue, "reward", score.value)
         if turn.target.values:
             sums.add(dialogue, "with_values", score.value)

@@ -127,3 +127,24 @@ class StoppableModel(LanguageModel, Protocol):
             request: what is asked.
             is_wanted: asked again and again; where it says no, the answer may end anywhere.
         """
+
+
+class CancellableModel(Protocol):
+    """A model that can be told that nobody waits for its answers any more."""
+
+    def cancel(self) -> None:
+        """End all that is under way in other threads, which get a `CancelledError`."""
+
+
+@runtime_checkable
+class ForgetfulModel(Protocol):
+    """A model that keeps its answers, and can be told not to use one again."""
+
+    def forget(self, request: Request) -> None:
+        """Delete the answer to a request from the cache, if it is there."""
+
+
+def forget_answer(model: LanguageModel, request: Request) -> None:
+    """Let a model that keeps its answers answer a request anew: its last answer was of no use."""
+    if isinstance(model, ForgetfulModel):
+        model.forget(request)

@@ -1,4 +1,4 @@
-"""The switch that stops a run whose key the provider keeps refusing."""
+"""The switches that stop a run whose requests are all in vain: refused, or never received."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ from agent_gym_env.errors import CircuitOpenError
 
 REFUSALS = 10
 """In a row, before the switch opens."""
+
+
+CONNECTION_FAILURES = 5
+"""In a row and without an answer between them, before a server counts as down."""
+
+_NO_CONNECTION = frozenset(
+    ("ConnectionError", "gaierror", "ClientConnectionError", "TransportError", "ConnectTimeout")
+)
+"""Names of the errors of Python, aiohttp, httpx and requests of a server that cannot be reached."""
+_BROKEN_ANSWER = "ClientPayloadError"
+"""Name of aiohttp's error of an answer that began."""
 
 
 class KeyBreaker:
@@ -34,3 +45,56 @@ class KeyBreaker:
     def record(self, *, refused: bool) -> None:
         """Note one outcome: whether the key was refused."""
         self._refusals = self._refusals + 1 if refused else 0
+
+
+class ConnectionBreaker:
+    """Counts connection failures in a row, over all completions of a client.
+
+    It opens when a completion gives up after `CONNECTION_FAILURES` or more of them. A server that
+    restarts while many requests are under way does not open it, as long as one of their further
+    tries is answered. While it is open each completion is tried once, and an answer closes it.
+
+    Args:
+        name: the model, for the message.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._failures = 0
+        self._is_open = False
+
+    def record(self, *, reached: bool) -> None:
+        """Note one outcome: whether the server answered, whatever it said."""
+        self._failures = 0 if reached else self._failures + 1
+        self._is_open = self._is_open and not reached
+
+    def check(self, reason: str, *, gives_up: bool) -> None:
+        """Let a completion try again, or fail in its own way.
+
+        Args:
+            reason: of the last failure.
+            gives_up: whether the completion has no further try.
+
+        Raises:
+            CircuitOpenError: the server is down.
+        """
+        if self._failures < CONNECTION_FAILURES:
+            return
+        self._is_open = self._is_open or gives_up
+        if self._is_open:
+            raise CircuitOpenError(
+                f"{self._name} could not be reached {self._failures} times in a row: {reason}; "
+                "check that the server runs and that its address is right, then start again"
+            )
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Tell whether a library's exception, or one that it came of, is of a missing connection."""
+    names: set[str] = set()
+    cause: BaseException | None = error
+    seen: list[BaseException] = []
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        names.update(kind.__name__ for kind in type(cause).__mro__)
+        cause = cause.__cause__ or cause.__context__
+    return bool(names & _NO_CONNECTION) and _BROKEN_ANSWER not in names

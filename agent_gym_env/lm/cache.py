@@ -58,12 +58,29 @@ class ResponseCache:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(_checksum(body) + b"\n" + body)
                 os.replace(name, path)
+                self._remove_unfinished(path)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(name)
                 raise
         except OSError as error:
+            if path.exists():
+                return  # another writer of the same answer was faster
             _log.warning("cannot keep an answer in %s: %s", self.folder, error.strerror or error)
+
+    def remove(self, key: str) -> None:
+        """Delete the answer under a key, if it is there."""
+        with contextlib.suppress(OSError):
+            self._path(key).unlink()
+
+    def _remove_unfinished(self, path: Path) -> None:
+        """Delete what killed writers of an answer that is now there have left.
+
+        A writer that is at work on the same answer loses its file: it is not needed any more.
+        """
+        for leftover in path.parent.glob(f".{path.name}.*.unfinished"):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key[2:]}.json"

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 
@@ -18,7 +19,7 @@ from agent_gym_env.errors import (
 )
 from agent_gym_env.extras import tolerate_library_warnings
 from agent_gym_env.lm.base import Request, Response
-from agent_gym_env.lm.breaker import KeyBreaker
+from agent_gym_env.lm.breaker import ConnectionBreaker, KeyBreaker, is_unreachable
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.cache import ResponseCache, cache_key
 from agent_gym_env.lm.event_loop import BACKGROUND
@@ -69,8 +70,10 @@ class RemoteLM:
         self._transport = transport
         self._scrubber = Scrubber(transport.secrets)
         self._breaker = KeyBreaker(self.name)
+        self._connection = ConnectionBreaker(self.name)
         self._cache = None if cache is None else ResponseCache(cache)
         self._traffic: _Traffic | None = None
+        self._under_way: set[asyncio.Task[Any]] = set()
         # Also when nobody closes the client: aiohttp complains of connections left open.
         self._finalizer = weakref.finalize(self, BACKGROUND.finish, transport.aclose)
 
@@ -88,15 +91,28 @@ class RemoteLM:
         with tolerate_library_warnings():
             return BACKGROUND.run(self._answer_all(requests))
 
+    def cancel(self) -> None:
+        """End all that is under way in other threads, which get a `CancelledError`."""
+        for task in list(self._under_way):
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+    def forget(self, request: Request) -> None:
+        """Delete the answer to a request from the cache; see `ForgetfulModel.forget`."""
+        if self._cache is not None:
+            self._cache.remove(cache_key(self._transport.identity, request))
+
     def close(self) -> None:
         """Let go of connections."""
         BACKGROUND.finish(self._transport.aclose)
 
     async def _answer_all(self, requests: Sequence[Request]) -> list[Response | LMError]:
         tasks = [asyncio.ensure_future(self._answer(request)) for request in requests]
+        whole = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._under_way.add(whole)
         try:
             return await asyncio.gather(*tasks)
         finally:
+            self._under_way.discard(whole)
             for task in tasks:
                 task.cancel()
 
@@ -151,6 +167,7 @@ class RemoteLM:
             attempts += 1
             bill.add(outcome)
             self._breaker.record(refused=_is_refused_key(outcome))
+            self._connection.record(reached=isinstance(outcome, Response) or outcome.reached)
             if isinstance(outcome, Response):
                 return msgspec.structs.replace(
                     outcome,
@@ -161,10 +178,13 @@ class RemoteLM:
                 )
             if outcome.kind != "transient":
                 raise PermanentLMError(self._message("refused", outcome))
-            if attempts >= self.limits.max_attempts:
-                raise TransientLMError(self._message(f"failed {attempts} times", outcome))
             pause = wait_s(self.limits, outcome, attempts)
-            if time.monotonic() + pause >= ends:
+            is_last = attempts >= self.limits.max_attempts
+            is_late = time.monotonic() + pause >= ends
+            self._connection.check(outcome.reason, gives_up=is_last or is_late)
+            if is_last:
+                raise TransientLMError(self._message(f"failed {attempts} times", outcome))
+            if is_late:
                 raise DeadlineError(
                     self._message(
                         f"did not answer within {self.limits.deadline_s:g} s, in {attempts} tries",
@@ -200,13 +220,16 @@ class RemoteLM:
             task.cancel()
         if not task.done():
             task.add_done_callback(_forget)
-            return Failure("transient", f"no answer within {allowed_s:.3g} s")
+            return Failure("transient", f"no answer within {allowed_s:.3g} s", reached=False)
         if task.cancelled():
             return Failure("transient", "the library gave the request up")
         error = task.exception()
         # As a value and not with `except`: an error raised here carries no trace of the library's
         # own, which knows headers and keys.
-        return task.result() if error is None else self._transport.failure(error)
+        if error is None:
+            return task.result()
+        failure = self._transport.failure(error)
+        return msgspec.structs.replace(failure, reached=not is_unreachable(error))
 
     def _estimate_usd(self, request: Request) -> float:
         if self.budget.usd is None or self._transport.price is None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ from agent_gym_env.lm.prices import PRICES, Price
 from agent_gym_env.lm.retry import Limits
 from agent_gym_env.lm.secret import Secret
 from agent_gym_env.lm.wire import Failure, failure_of_status, place
+from agent_gym_env.process_wide import SharedChange
 
 _T = TypeVar("_T")
 _SCHEMA_KEYS = ("type", "format", "description", "nullable", "enum", "items", "properties",
@@ -126,10 +128,19 @@ class GoogleGenerativeAITransport:
         return read_generated(body, self.name, self.price)
 
 
-def _load() -> Any:
+@contextmanager
+def _without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        # It warns of its own end by a warning that is on by default; ours is the one that helps.
         warnings.simplefilter("ignore")
+        yield
+
+
+_no_warnings = SharedChange(_without_warnings)
+
+
+def _load() -> Any:
+    # It warns of its own end by a warning that is on by default; ours is the one that helps.
+    with _no_warnings.held():
         return require("google.generativeai", extra="google-generativeai")
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from agent_gym_env.extras import require_installed
 from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import DEFAULT_MODEL, LanguageModel
 from agent_gym_env.lm.budget import Budget
@@ -63,6 +64,8 @@ def open_model(config: ModelConfig = DEFAULT_MODEL, *, cache: Path | None = None
     if not isinstance(config, Mapping):
         return config
     options = _options(config)
+    module, extra = _LIBRARIES[options.client]
+    require_installed(module, extra=extra)  # before a key is asked for
     if options.client == "local" and options.api_base is None:
         raise ValueError(
             'the client "local" needs "api_base", for example http://127.0.0.1:8000/v1'
@@ -76,6 +79,14 @@ def open_model(config: ModelConfig = DEFAULT_MODEL, *, cache: Path | None = None
         cache=cache if options.cache is None else Path(options.cache),
     )
 
+
+_LIBRARIES = {
+    "litellm": ("litellm", "llm"),
+    "local": ("aiohttp", "local"),
+    "google-genai": ("google.genai", "gemini"),
+    "google-generativeai": ("google.generativeai", "google-generativeai"),
+}
+"""The library of each client, and the extra that it comes with."""
 
 _CLIENTS: dict[str, Callable[..., LanguageModel]] = {
     "litellm": litellm_client,

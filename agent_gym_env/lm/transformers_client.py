@@ -22,9 +22,11 @@ from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.lm.guided import CallGrammar, CallGuide
+from agent_gym_env.lm.huggingface_hub import locate_model
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer
+from agent_gym_env.process_wide import SharedChange
 from agent_gym_env.types import Usage
 
 torch: Any = require("torch", extra="train")
@@ -291,12 +293,13 @@ def load_model(
     precision = getattr(torch, dtype, None)
     if not isinstance(precision, torch.dtype):
         raise ValueError(f"dtype must be one of torch's, such as bfloat16, not {dtype!r}")
-    safe = {"trust_remote_code": False}
+    source = locate_model(path)
+    safe = {"trust_remote_code": False, "local_files_only": source.local_files_only}
     try:
-        with _without_progress_bar():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(path, **safe)
+        with _no_progress_bar.held():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **safe)
             model = transformers.AutoModelForCausalLM.from_pretrained(
-                path, dtype=precision, use_safetensors=True, **safe
+                source.name, dtype=precision, use_safetensors=True, **safe
             )
     except _UNREADABLE as error:
         raise DataError(f"this is no language model: {error}", file=os.fspath(path)) from error
@@ -304,7 +307,7 @@ def load_model(
         model = model.to(device)
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f"cannot put the model on the device {device!r}: {error}") from error
-    return LoadedModel(model.eval(), tokenizer, Path(os.path.abspath(path)).name)
+    return LoadedModel(model.eval(), tokenizer, Path(os.path.abspath(source.name)).name)
 
 
 @contextlib.contextmanager
@@ -318,6 +321,9 @@ def _without_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+_no_progress_bar = SharedChange(_without_progress_bar)
 
 
 def _call_grammar(loaded: LoadedModel, prompts: ChatTokenizer, ends: Iterable[int]) -> CallGrammar:

@@ -32,6 +32,7 @@ class Failure(msgspec.Struct, frozen=True):
         retry_after_s: how long the provider asks to wait.
         usage: tokens billed all the same.
         cost_usd: their cost.
+        reached: whether the server answered at all.
     """
 
     kind: FailureKind
@@ -40,6 +41,7 @@ class Failure(msgspec.Struct, frozen=True):
     retry_after_s: float | None = None
     usage: Usage | None = None
     cost_usd: float | None = None
+    reached: bool = True
 
 
 class Transport(Protocol):

@@ -22,6 +22,7 @@ from agent_gym_env.optimization.dspy_examples import (
     program_of,
 )
 from agent_gym_env.optimization.dspy_metric import TurnMetric
+from agent_gym_env.optimization.dspy_proposals import ProposalAdapter
 from agent_gym_env.optimization.dspy_strategies import Search, check_libraries, optimize
 from agent_gym_env.optimization.event_log import EventLog
 from agent_gym_env.optimization.events import (
@@ -51,7 +52,6 @@ from agent_gym_env.rewards.presets import make_reward
 require("dspy", extra="dspy")
 
 import dspy  # noqa: E402  (`require` first says where it comes from)
-from dspy.adapters import ChatAdapter  # noqa: E402
 from dspy.utils.callback import BaseCallback  # noqa: E402
 
 from agent_gym_env.lm.dspy_engine import DSPyLM  # noqa: E402
@@ -162,6 +162,7 @@ class DSPyRun:
             validation=[self._train.example(turn) for turn in self.turns.validation],
             metric=TurnMetric(self._meter, partial(self._tell_turn, "search")),
             prompt_lm=DSPyLM(self._prompt_model, temperature=settings.temperature),
+            forget=self._prompt_model.forget_last,
             seed=settings.seed,
             threads=settings.threads,
             effort=settings.effort,
@@ -169,8 +170,8 @@ class DSPyRun:
         )
         context = dspy.context(
             lm=DSPyLM(self._model, temperature=settings.temperature),
-            adapter=ChatAdapter(),
-            callbacks=[_ProgramWatch(self._log)],
+            adapter=ProposalAdapter(),
+            callbacks=[_ProgramWatch(self._log), _ProposalWatch(self._prompt_model)],
             disable_history=True,
         )
         with hushed(), context:
@@ -250,3 +251,20 @@ class _ProgramWatch(BaseCallback):  # type: ignore[misc]  # dspy is untyped
             instructions=agent.instructions,
             demos=len(agent.demos),
         )
+
+
+class _ProposalWatch(BaseCallback):  # type: ignore[misc]  # dspy is untyped
+    """Lets an answer of the model that writes instructions be forgotten if it cannot be parsed.
+
+    What the program's model answers is kept: a form that cannot be parsed is the program's fault,
+    and was scored.
+    """
+
+    def __init__(self, prompt_model: MeteredLM) -> None:
+        self._prompt_model = prompt_model
+
+    def on_adapter_parse_end(
+        self, call_id: str, outputs: Any, exception: BaseException | None = None
+    ) -> None:
+        if exception is not None:
+            self._prompt_model.forget_last()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from agent_gym_env.extras import require
 from agent_gym_env.optimization.dspy_examples import TurnProgram
 from agent_gym_env.optimization.dspy_metric import TurnMetric
+from agent_gym_env.optimization.dspy_proposals import BearingProposer
 from agent_gym_env.optimization.settings import Effort, Strategy
+from agent_gym_env.process_wide import SharedChange
 
 require("dspy", extra="dspy")
 
@@ -35,6 +38,7 @@ class Search(NamedTuple):
         validation: examples to choose between programs by.
         metric: of a turn.
         prompt_lm: writes instructions.
+        forget: called when the last answer of ``prompt_lm`` was of no use.
         seed: of every draw.
         threads: turns played at once.
         effort: how long to search.
@@ -46,6 +50,7 @@ class Search(NamedTuple):
     validation: Sequence[dspy.Example]
     metric: TurnMetric
     prompt_lm: dspy.LM
+    forget: Callable[[], None]
     seed: int
     threads: int
     effort: Effort
@@ -113,14 +118,29 @@ def _mipro(search: Search) -> Any:
         seed=search.seed,
         **settings,
     )
-    return optimizer.compile(
-        search.student,
-        trainset=list(search.train),
-        valset=list(search.validation),
-        # 0 would be taken for "not given".
-        seed=search.seed or None,
-        **of_compile,
-    )
+    with _optuna_verbosity.held():
+        return optimizer.compile(
+            search.student,
+            trainset=list(search.train),
+            valset=list(search.validation),
+            # 0 would be taken for "not given".
+            seed=search.seed or None,
+            **of_compile,
+        )
+
+
+@contextmanager
+def _kept_verbosity() -> Iterator[None]:
+    """Put back what MIPROv2 leaves of Optuna's logging."""
+    logging = require("optuna", extra="dspy").logging
+    before = logging.get_verbosity()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+_optuna_verbosity = SharedChange(_kept_verbosity)
 
 
 def _gepa(search: Search) -> Any:
@@ -128,6 +148,7 @@ def _gepa(search: Search) -> Any:
     settings = {
         **({} if limits else {"auto": search.effort}),
         "num_threads": search.threads,
+        "instruction_proposer": BearingProposer(search.forget),
         **search.options,
     }
     optimizer = dspy.GEPA(

@@ -15,6 +15,7 @@ from agent_gym_env.evaluation.statistics import (
     Difference,
     paired_difference,
 )
+from agent_gym_env.evaluation.unscored import ScoreCheck
 from agent_gym_env.optimization.dspy_examples import Stage, play_turn
 from agent_gym_env.optimization.result import HeldOutScore
 from agent_gym_env.policies.base import Policy
@@ -43,6 +44,9 @@ def score_held_out(
         threads: turns played at once.
         seed: of the bootstrap.
         on_turn: is told each turn and its reward.
+
+    Raises:
+        JudgeError: no turn has a reward; names the first reason.
     """
 
     def play(turn: str) -> Score:
@@ -59,6 +63,10 @@ def score_held_out(
     finally:
         # Whoever breaks off is not to wait for the turns that nobody has begun.
         pool.shutdown(wait=False, cancel_futures=True)
+    check = ScoreCheck(stage.reward.name)
+    for score in scores.values():
+        check.add(score.value, score.reason)
+    check.finish()
     return _summary(scores, stage.reward.parts, seed)
 
 

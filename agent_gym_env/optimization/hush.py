@@ -9,16 +9,18 @@ import threading
 from collections.abc import Iterator
 from typing import TextIO
 
+from agent_gym_env.process_wide import SharedChange
+
 _speaking = threading.local()
 
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """Swallow what is printed, to both outputs and in all threads, outside of `aloud`."""
-    with (
-        contextlib.redirect_stdout(_Hushed(sys.stdout)),
-        contextlib.redirect_stderr(_Hushed(sys.stderr)),
-    ):
+    """Swallow what is printed, to both outputs and in all threads, outside of `aloud`.
+
+    Several threads may want it at once; the outputs are put back when the last has done with it.
+    """
+    with _quiet.held():
         yield
 
 
@@ -38,9 +40,28 @@ class _Hushed(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        if getattr(_speaking, "is_on", False):
+        # Whoever has put a stream of their own over this one may write to it after its time.
+        if getattr(_speaking, "is_on", False) or not _quiet.is_made:
             return self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
         self._stream.flush()
+
+
+@contextlib.contextmanager
+def _swallowed() -> Iterator[None]:
+    streams = {"stdout": _Hushed(sys.stdout), "stderr": _Hushed(sys.stderr)}
+    before = {name: getattr(sys, name) for name in streams}
+    for name, stream in streams.items():
+        setattr(sys, name, stream)
+    try:
+        yield
+    finally:
+        for name, stream in streams.items():
+            # What someone else has put there since is theirs.
+            if getattr(sys, name) is stream:
+                setattr(sys, name, before[name])
+
+
+_quiet = SharedChange(_swallowed)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import msgspec
 
 from agent_gym_env.errors import STOPS_THE_RUN, LMError
-from agent_gym_env.lm.base import LanguageModel, Request, Response
+from agent_gym_env.lm.base import CancellableModel, LanguageModel, Request, Response, forget_answer
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
+from agent_gym_env.rewards.judge import JudgeReward
 from agent_gym_env.types import Usage
 
 
@@ -47,6 +48,10 @@ class Meter:
 
     Args:
         max_errors: failures and unknown rewards that the run bears; the next one breaks it off.
+
+    Attributes:
+        counts: of the run so far.
+        last_asked: by thread, the ``request`` that was answered last, and the ``model`` that did.
     """
 
     def __init__(self, max_errors: int) -> None:
@@ -55,6 +60,8 @@ class Meter:
         self._errors = 0
         self._end: BaseException | None = None
         self._lock = threading.Lock()
+        self.last_asked = threading.local()
+        self._models: list[LanguageModel] = []
 
     def check(self) -> None:
         """Raise `BrokenOff` if the run is to end: threads that were left behind come here too."""
@@ -114,6 +121,14 @@ class Meter:
         """Let nothing more be asked; the first error is the one that counts."""
         with self._lock:
             self._end = self._end or error
+        for model in self._models:
+            # Python waits at its end for threads of a pool, and they for an answer.
+            if isinstance(model, CancellableModel):
+                model.cancel()
+
+    def watch(self, model: LanguageModel) -> None:
+        """Cancel what a model is asked when the run is broken off."""
+        self._models.append(model)
 
 
 class MeteredLM:
@@ -128,6 +143,7 @@ class MeteredLM:
         self.name = model.name
         self._model = model
         self._meter = meter
+        meter.watch(model)
 
     def complete(self, request: Request) -> Response:
         """Answer; see `LanguageModel.complete`."""
@@ -138,6 +154,7 @@ class MeteredLM:
             self._meter.failed(error)
             raise
         self._meter.answered(response)
+        self._meter.last_asked.model, self._meter.last_asked.request = self, request
         return response
 
     def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
@@ -150,6 +167,11 @@ class MeteredLM:
             else:
                 self._meter.answered(outcome)
         return outcomes
+
+    def forget_last(self) -> None:
+        """Do not use the last answer again, if this thread had it from this model."""
+        if getattr(self._meter.last_asked, "model", None) is self:
+            forget_answer(self._model, self._meter.last_asked.request)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -169,6 +191,9 @@ class MeteredReward:
         self.parts = reward.parts
         self._reward = reward
         self._meter = meter
+        for judge in (reward, getattr(reward, "later", None)):
+            if isinstance(judge, JudgeReward):
+                meter.watch(judge.model)
 
     def score(self, turn: ClosedTurn) -> Score:
         """Score a turn."""

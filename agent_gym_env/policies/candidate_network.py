@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from agent_gym_env.extras import require
+
+require("torch", extra="sb3")
+
+import torch  # noqa: E402  (`require` first says where it comes from)
+from torch import Tensor, nn  # noqa: E402
 
 _NEARLY_UNIFORM = 0.01
 """Gain of the last layer's first weights, the one that stable-baselines3 gives its action nets."""

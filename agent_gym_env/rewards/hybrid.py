@@ -23,7 +23,7 @@ class HybridReward:
 
     def __init__(self, first: Reward, later: Reward) -> None:
         self._first = first
-        self._later = later
+        self.later = later
         self.parts: tuple[str, ...] = tuple(dict.fromkeys((*first.parts, *later.parts)))
 
     def score(self, turn: ClosedTurn) -> Score:
@@ -33,7 +33,7 @@ class HybridReward:
     def score_many(self, turns: Sequence[ClosedTurn]) -> list[Score]:
         """Score several turns at once."""
         first = iter(score_all(self._first, [turn for turn in turns if turn.index == 0]))
-        later = iter(score_all(self._later, [turn for turn in turns if turn.index > 0]))
+        later = iter(score_all(self.later, [turn for turn in turns if turn.index > 0]))
         return [self._complete(next(first if turn.index == 0 else later)) for turn in turns]
 
     def _complete(self, score: Score) -> Score:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from agent_gym_env.errors import STOPS_THE_RUN, JudgeError, LMError
-from agent_gym_env.lm.base import LanguageModel, Request
+from agent_gym_env.lm.base import LanguageModel, Request, forget_answer
 from agent_gym_env.lm.parse import without_reasoning
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rewards.judge_prompt import REMINDER, Case, make_case
@@ -60,7 +60,7 @@ class JudgeReward:
 
         Raises:
             BudgetExceeded: the run has spent what it may spend.
-            CircuitOpenError: the provider keeps refusing the key.
+            CircuitOpenError: the provider refuses the key or is down.
         """
         return self.score_many([turn])[0]
 
@@ -69,7 +69,7 @@ class JudgeReward:
 
         Raises:
             BudgetExceeded: the run has spent what it may spend.
-            CircuitOpenError: the provider keeps refusing the key.
+            CircuitOpenError: the provider refuses the key or is down.
         """
         cases = [make_case(turn, with_reference=self._reference) for turn in turns]
         asked = [(case, vote) for case in cases for vote in range(self.votes)]
@@ -80,6 +80,8 @@ class JudgeReward:
         again = self._ask([asked[at] for at in unread], remind=True)
         for at, outcome in zip(unread, again, strict=True):
             outcomes[at] = outcome
+            if isinstance(outcome, JudgeError):
+                self._forget(*asked[at])
         return [
             _score(outcomes[start : start + self.votes])
             for start in range(0, len(outcomes), self.votes)
@@ -95,6 +97,11 @@ class JudgeReward:
                 raise answer
             outcomes.append(answer if isinstance(answer, LMError) else _read(answer.text, case))
         return outcomes
+
+    def _forget(self, case: Case, vote: int) -> None:
+        """Let a case of which no answer could be read be judged anew the next time."""
+        for remind in (False, True):
+            forget_answer(self.model, self._request(case, vote, remind=remind))
 
     def _request(self, case: Case, vote: int, *, remind: bool) -> Request:
         # The unreadable answer is not sent back: it may quote the candidate, in the judge's voice.

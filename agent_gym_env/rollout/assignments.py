@@ -9,7 +9,7 @@ import msgspec
 
 from agent_gym_env.errors import AgentGymError
 from agent_gym_env.rollout.framing import Entry
-from agent_gym_env.rollout.outcome import Outcome
+from agent_gym_env.rollout.outcome import WORKER_DIED, Outcome
 
 DEATHS_OF_A_JOB = 3
 """A job whose workers die so often has failed: it is what kills them."""
@@ -70,5 +70,5 @@ class Assignments:
 
 
 def _worker_died(job: int, reason: str) -> Outcome:
-    error = f"WorkerDied: {DEATHS_OF_A_JOB} workers died of it; the last: {reason}"
-    return Outcome(Entry(job, error_class="WorkerDied"), (msgspec.json.encode({"error": error}),))
+    error = f"{WORKER_DIED}: {DEATHS_OF_A_JOB} workers died of it; the last: {reason}"
+    return Outcome(Entry(job, error_class=WORKER_DIED), (msgspec.json.encode({"error": error}),))

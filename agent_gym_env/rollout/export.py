@@ -135,6 +135,7 @@ def write_rows(
 
     Raises:
         StorageError: the disk does not take it.
+        AgentGymError: nothing was left to write.
     """
     with written_whole(path) as file:
         for row in rows:
@@ -144,3 +145,4 @@ def write_rows(
                 continue
             file.write(line + b"\n")
             tally.written += 1
+        tally.require_rows()

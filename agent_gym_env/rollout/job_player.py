@@ -57,6 +57,11 @@ class JobPlayer:
         *self._policies, self._path = open_policies(self._env)
         self._batch_envs: list[Env] = []
 
+    @property
+    def takes_batches(self) -> bool:
+        """Whether each policy can be asked about several conversations at once."""
+        return all(isinstance(policy, BatchPolicy) for policy in self._policies)
+
     def another(self) -> JobPlayer:
         """Make a player of the same jobs that can play at the same time."""
         return JobPlayer(self._collection, self._dialogue_ids, self._open_env, self._open_policies)
@@ -66,7 +71,7 @@ class JobPlayer:
 
         Raises:
             BudgetExceeded: the run has spent what it may spend.
-            CircuitOpenError: the provider keeps refusing the key.
+            CircuitOpenError: the provider refuses the key or is down.
         """
         job = self._job(number)
         if self._collection.branches:

@@ -65,7 +65,7 @@ def play_together(
 
     Raises:
         BudgetExceeded: the run has spent what it may spend.
-        CircuitOpenError: the provider keeps refusing the key.
+        CircuitOpenError: the provider refuses the key or is down.
     """
     waiting = iter(openings)
     free = list(envs)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 from gymnasium import spaces
 
-from agent_gym_env.errors import StorageError
+from agent_gym_env.corpus.disk import folder_written_whole
 from agent_gym_env.extras import require
 from agent_gym_env.rollout.episode import Episode, StepRecord
 from agent_gym_env.rollout.selection import Tally
@@ -55,6 +51,7 @@ def write_minari(
         ValueError: the folder's name is no id of Minari's, or a leaf is none.
         DataError: an episode does not hold together.
         StorageError: the folder is there, or the disk does not take it.
+        AgentGymError: nothing was left to write.
     """
     parse_dataset_id(folder.name)
     unknown = set(leaves) - set(LEAVES)
@@ -63,7 +60,7 @@ def write_minari(
     survey = _Survey(leaves)
     for episode in read():
         survey.see(episode)
-    with _folder_written_whole(folder) as unfinished:
+    with folder_written_whole(folder) as unfinished:
         data = (unfinished / "data").absolute()  # Minari joins a relative path with itself
         data.mkdir()
         storage = MinariStorage.new(
@@ -82,6 +79,7 @@ def write_minari(
         played: list[dict[str, str]] = []
         storage.update_episodes(_buffers(read(), leaves, tally, played))
         storage.update_episode_metadata(played, range(len(played)))
+        tally.require_rows()
 
 
 class _Survey:
@@ -175,18 +173,3 @@ def _rewards(episode: Episode) -> Iterator[float | None]:
 
 def _storable(text: str) -> str:
     return text.replace("\0", _REPLACED_NUL)
-
-
-@contextmanager
-def _folder_written_whole(folder: Path) -> Iterator[Path]:
-    if folder.exists():
-        raise StorageError(f"{folder} is there already: choose another name, or remove it")
-    unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.unfinished")
-    try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        os.replace(unfinished, folder)
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

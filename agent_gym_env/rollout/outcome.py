@@ -12,6 +12,9 @@ from agent_gym_env.rollout.episode import Episode, StepRecord
 from agent_gym_env.rollout.framing import Entry
 from agent_gym_env.rollout.spending import Spending, spent_on
 
+WORKER_DIED = "WorkerDied"
+"""Error class of a job that killed its workers; such a job has no episode."""
+
 _encode = msgspec.json.Encoder().encode
 
 

@@ -40,6 +40,7 @@ def write_parquet(path: Path, episodes: Iterable[Episode], tally: Tally) -> None
 
     Raises:
         StorageError: the disk does not take it.
+        AgentGymError: nothing was left to write.
         DataError: a seed is beyond 64 bits.
     """
     rows = (row for number, episode in enumerate(episodes) for row in _rows(number, episode))
@@ -47,6 +48,7 @@ def write_parquet(path: Path, episodes: Iterable[Episode], tally: Tally) -> None
         while batch := list(islice(rows, _ROWS_AT_ONCE)):
             writer.write_batch(_record_batch(batch))
             tally.written += len(batch)
+        tally.require_rows()
 
 
 def _record_batch(rows: list[Row]) -> pa.RecordBatch:

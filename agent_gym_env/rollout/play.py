@@ -45,7 +45,7 @@ def play(
 
     Raises:
         BudgetExceeded: the run has spent what it may spend; the dialogue counts as not played.
-        CircuitOpenError: the provider keeps refusing the key; likewise.
+        CircuitOpenError: the provider refuses the key or is down; likewise.
     """
     return drive(episode_game(env, policy.name, dialogue_id=dialogue_id, seed=seed), policy, seed)
 

@@ -21,6 +21,9 @@ AHEAD = 4
 class ProcessRunner:
     """Jobs in processes of their own. What a killed one had begun, another one plays.
 
+    For policies that compute for 5 ms a turn or more. For cheaper ones starting the processes and
+    sending the episodes takes more processor time than playing them: choose `SerialRunner`.
+
     The processes are spawned: a script that collects needs ``if __name__ == "__main__":``.
 
     Args:

@@ -6,10 +6,12 @@ import os
 import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from agent_gym_env.errors import AgentGymError
 from agent_gym_env.extras import require
+from agent_gym_env.process_wide import SharedChange, environment_variable
 from agent_gym_env.rollout.assignments import Assignments
 from agent_gym_env.rollout.outcome import Outcome
 from agent_gym_env.rollout.runners import OpenPlayer, Outcomes
@@ -44,24 +46,36 @@ class RayRunner:
             AgentGymError: there is no cluster at the address, or actors die before they can begin.
             MissingDependency: Ray is not installed.
         """
-        # Not told anyone that this was run, unless the user wants that.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray = require("ray", extra="ray")
-        is_ours = not ray.is_initialized()
-        if is_ours:
-            _start_or_join(ray, self._options)
         actors: list[_Actor] = []
+        with _connection.held(ray, self._options):
+            try:
+                assignments = Assignments(jobs)
+                actors += [_Actor(ray, open_player, assignments) for _ in range(self._workers)]
+                while heard := {actor.next_ref(): actor for actor in actors if actor.is_busy()}:
+                    for ref in ray.wait(list(heard))[0]:
+                        yield from heard[ref].hear()
+            finally:
+                for actor in actors:
+                    actor.end()
+
+
+@contextmanager
+def _connected(ray: Any, options: dict[str, Any]) -> Iterator[None]:
+    """Start Ray, or join a cluster, where it is not running in this process."""
+    if ray.is_initialized():
+        yield
+        return
+    # Nobody is told that this was run, unless the user wants that.
+    with environment_variable("RAY_USAGE_STATS_ENABLED", "0", override=False):
+        _start_or_join(ray, options)
         try:
-            assignments = Assignments(jobs)
-            actors += [_Actor(ray, open_player, assignments) for _ in range(self._workers)]
-            while heard := {actor.next_ref(): actor for actor in actors if actor.is_busy()}:
-                for ref in ray.wait(list(heard))[0]:
-                    yield from heard[ref].hear()
+            yield
         finally:
-            for actor in actors:
-                actor.end()
-            if is_ours:
-                ray.shutdown()
+            ray.shutdown()
+
+
+_connection = SharedChange(_connected)
 
 
 def _start_or_join(ray: Any, options: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from agent_gym_env.errors import DataError, StorageError
 from agent_gym_env.rollout.framing import is_framed, is_whole
 from agent_gym_env.rollout.manifest import (
+    FAILED,
     MANIFEST,
     Kind,
     read_manifest,
@@ -48,6 +49,22 @@ def record_lines(path: Path, kind: Kind) -> Iterator[tuple[str, bytes]]:
             yield from _file_lines(path)
     except OSError as error:
         raise DataError(f"cannot read {kind}: {error.strerror}", file=str(path)) from error
+
+
+def failed_lines(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the lines of a journal's failed jobs with their places, the oldest first.
+
+    Raises:
+        DataError: the file cannot be read.
+        StorageError: a line is not as it was written.
+    """
+    path = folder / FAILED
+    if not path.exists():
+        return
+    try:
+        yield from shard_lines(path, is_last=True)
+    except OSError as error:
+        raise DataError(f"cannot read episodes: {error.strerror}", file=str(path)) from error
 
 
 def read_record(
@@ -101,7 +118,8 @@ def _journal_lines(folder: Path, kind: Kind) -> Iterator[tuple[str, bytes]]:
     manifest = read_manifest(folder)
     if manifest is None:
         raise DataError(
-            f"cannot read {kind}: the folder has no {MANIFEST}, so it is no journal",
+            f"cannot read {kind}: the folder has no {MANIFEST}, so it is no journal"
+            f"{_files_to_name(folder)}",
             file=str(folder),
         )
     if manifest.kind != kind:
@@ -113,6 +131,12 @@ def _journal_lines(folder: Path, kind: Kind) -> Iterator[tuple[str, bytes]]:
             lines[shard.name] += 1
             yield place_and_line
     refuse_losses(folder, manifest, lines)
+
+
+def _files_to_name(folder: Path) -> str:
+    """Name the files of episodes in a folder, as `evaluate --out` keeps them."""
+    names = sorted(path.name for path in folder.glob("*.jsonl"))
+    return f". Give one of its files: {', '.join(names)}" if names else ""
 
 
 def _file_lines(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agent_gym_env.errors import AgentGymError
 from agent_gym_env.rollout.chat_rows import mean_reward
 from agent_gym_env.rollout.episode import Episode
 
@@ -32,6 +33,20 @@ class Tally(msgspec.Struct):
     def leave_out(self, reason: str, number: int = 1) -> None:
         """Count what is left out."""
         self.left_out[reason] = self.left_out.get(reason, 0) + number
+
+    def require_rows(self) -> None:
+        """Check that something was written.
+
+        Raises:
+            AgentGymError: nothing was left to write; names what was left out and why.
+        """
+        if not self.written:
+            reasons = ", ".join(f"{reason}: {number}" for reason, number in self.left_out.items())
+            raise AgentGymError(
+                "nothing was left to write"
+                + (f" of {self.read} records" if self.read else "")
+                + (f"; left out, {reasons}" if reasons else "")
+            )
 
 
 def counted(records: Iterable[_T], tally: Tally) -> Iterator[_T]:

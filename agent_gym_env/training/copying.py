@@ -14,7 +14,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import torch
+from agent_gym_env.extras import require
+from agent_gym_env.training.progress import OnProgress
+
+require("torch", extra="train")
+
+import torch  # noqa: E402  (`require` first says where it comes from)
 
 _GAIN = 1.5
 """Of queries and keys: how sharply attention tells the same word from another at first."""
@@ -70,7 +75,13 @@ def begin_with_copying(model: Any) -> None:
 
 
 def practise_copying(
-    model: Any, *, steps: int, first_token: int, learning_rate: float = 3e-3, seed: int = 0
+    model: Any,
+    *,
+    steps: int,
+    first_token: int,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    on_progress: OnProgress | None = None,
 ) -> None:
     """Train a model to go on with what it has seen before, in sequences of random tokens.
 
@@ -80,6 +91,7 @@ def practise_copying(
         first_token: those below it are special and are left out.
         learning_rate: of AdamW, after a warmup over a tenth of the steps.
         seed: of the sequences.
+        on_progress: called with ``practice`` and the numbers of steps done and of all.
     """
     draws = random.Random(seed)
     tokens = torch.Generator().manual_seed(seed)
@@ -99,6 +111,8 @@ def practise_copying(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        if on_progress is not None:
+            on_progress("practice", step + 1, steps)
     model.eval()
 
 

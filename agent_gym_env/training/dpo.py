@@ -19,30 +19,43 @@ from agent_gym_env.training.preference_margin import (
     compare_preferences,
     log_probabilities,
 )
-from agent_gym_env.training.progress import OnProgress
-from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer, peft_config
+from agent_gym_env.training.progress import OnMeasured, OnProgress
+from agent_gym_env.training.trl_run import (
+    TRLRun,
+    load_model,
+    load_tokenizer,
+    peft_config,
+    process_kept,
+)
 
 trl: Any = require("trl", extra="train")
 
 
 class DPOReport(msgspec.Struct, frozen=True):
-    """What a run has made of its pairs.
+    """What a run was trained on, and what came of it.
 
     Attributes:
-        pairs: that were trained on.
+        steps: steps of the optimizer.
+        pairs: pairs that it was trained on; one that was read twice counts twice.
+        tokens: tokens of these, both times that a prompt is read before a message.
+        available: pairs of the rows that could be read.
         unscored: share of the rows that was left out since a reward could not be told.
         close: share that was left out since the rewards differ too little.
         long: share that was left out since it has too many tokens.
         held_out: how the preference for held-out pairs has changed; ``None`` without any.
     """
 
+    steps: int
     pairs: int
+    tokens: int
+    available: int
     unscored: float
     close: float
     long: float
     held_out: PreferenceReport | None
 
 
+@process_kept()
 def train_dpo(
     config: DPOConfig,
     *,
@@ -50,6 +63,7 @@ def train_dpo(
     resume: bool = False,
     tensorboard: bool = False,
     on_progress: OnProgress | None = None,
+    on_measured: OnMeasured | None = None,
 ) -> Path:
     """Train a model to prefer the better message of each pair.
 
@@ -59,6 +73,7 @@ def train_dpo(
         resume: go on from the folder's last checkpoint. The result is that of an uninterrupted run.
         tensorboard: write TensorBoard's event files.
         on_progress: called with ``dpo`` and the numbers of steps done and of all.
+        on_measured: called with what was measured, ``loss`` among it.
 
     Returns:
         The folder of the trained model.
@@ -68,16 +83,27 @@ def train_dpo(
         StorageError: the folder holds another run, or the disk does not take this one.
         AgentGymError: the loss is no number any more.
     """
-    run = TRLRun(config, out, resume=resume, tensorboard=tensorboard, on_progress=on_progress)
+    run = TRLRun(
+        config,
+        out,
+        resume=resume,
+        tensorboard=tensorboard,
+        on_progress=on_progress,
+        on_measured=on_measured,
+    )
     rows = chat_dataset(config.rows, "dpo")
     scored = rows if config.keep_unscored else rows.filter(_is_scored)
     apart = scored.filter(_is_apart, fn_kwargs={"least": config.min_margin})
     trainer = _trainer(config, run, apart)
     before = _held_out(trainer)
+    run.count_batches(trainer)
     path = run.train(trainer)
     after = _held_out(trainer)
     report = DPOReport(
-        pairs=len(trainer.train_dataset),
+        steps=run.trained.steps,
+        pairs=run.trained.rows // 2,  # a batch has each pair's two messages
+        tokens=run.trained.tokens,
+        available=len(trainer.train_dataset),
         unscored=1 - len(scored) / len(rows),
         close=(len(scored) - len(apart)) / len(rows),
         long=(len(apart) - len(trainer.train_dataset)) / len(rows),

@@ -27,8 +27,15 @@ from agent_gym_env.training.model_play import (
     situation,
 )
 from agent_gym_env.training.play_difference import PlayDifference, compare_plays
-from agent_gym_env.training.progress import OnProgress
-from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer, peft_config
+from agent_gym_env.training.progress import OnMeasured, OnProgress
+from agent_gym_env.training.trl_callbacks import Trained
+from agent_gym_env.training.trl_run import (
+    TRLRun,
+    load_model,
+    load_tokenizer,
+    peft_config,
+    process_kept,
+)
 
 torch: Any = require("torch", extra="train")
 trl: Any = require("trl", extra="train")
@@ -45,20 +52,31 @@ _ALGORITHMS: dict[str, dict[str, Any]] = {
 
 
 class GRPOReport(msgspec.Struct, frozen=True):
-    """What a run has made of its rows.
+    """What a run was trained on, and what came of it.
 
     Attributes:
-        situations: that were played from.
+        steps: steps of the optimizer.
+        situations: situations that it played from; one that was drawn twice counts twice.
+        plays: plays from these.
+        tokens: tokens of these, prompts included.
+        learned: tokens of these that the model wrote.
+        available: situations of the rows that could be played from.
         long: share of the rows that was left out since there is no room for an answer.
         held_out: what the training has changed in the play from held-out rows, by the likeliest
             tokens; ``None`` without any.
     """
 
+    steps: int
     situations: int
+    plays: int
+    tokens: int
+    learned: int
+    available: int
     long: float
     held_out: PlayDifference | None
 
 
+@process_kept()
 def train_grpo(
     config: GRPOConfig,
     *,
@@ -66,6 +84,7 @@ def train_grpo(
     resume: bool = False,
     tensorboard: bool = False,
     on_progress: OnProgress | None = None,
+    on_measured: OnMeasured | None = None,
 ) -> Path:
     """Train a model by what its own play earns.
 
@@ -75,6 +94,7 @@ def train_grpo(
         resume: go on from the folder's last checkpoint. The result is that of an uninterrupted run.
         tensorboard: write TensorBoard's event files.
         on_progress: called with ``grpo`` and the numbers of steps done and of all.
+        on_measured: called with what was measured, ``loss`` and ``reward`` among it.
 
     Returns:
         The folder of the trained model.
@@ -84,8 +104,15 @@ def train_grpo(
         StorageError: the folder holds another run, or the disk does not take this one.
         AgentGymError: the loss is no number any more.
     """
-    run = TRLRun(config, out, resume=resume, tensorboard=tensorboard, on_progress=on_progress)
-    player = _Player(config, load_tokenizer(config))
+    run = TRLRun(
+        config,
+        out,
+        resume=resume,
+        tensorboard=tensorboard,
+        on_progress=on_progress,
+        on_measured=on_measured,
+    )
+    player = _Player(config, load_tokenizer(config), run.trained)
     rows = chat_dataset(config.rows, "grpo")
     situations = player.situations(rows)
     if not situations:
@@ -98,7 +125,12 @@ def train_grpo(
     path = run.train(trainer)
     after = player.play(model, held_out, temperature=0.0)
     report = GRPOReport(
-        situations=len(situations),
+        steps=run.trained.steps,
+        situations=run.trained.rows // config.generations,
+        plays=run.trained.rows,
+        tokens=run.trained.tokens,
+        learned=run.trained.learned,
+        available=len(situations),
         long=1 - len(situations) / len(rows),
         held_out=compare_plays(after, before, [each.state.dialogue_id for each in held_out])
         if held_out
@@ -109,10 +141,11 @@ def train_grpo(
 
 
 class _Player:
-    """Plays the rows of a run."""
+    """Plays the rows of a run, and counts what is played for its trainer."""
 
-    def __init__(self, config: GRPOConfig, tokenizer: Any) -> None:
+    def __init__(self, config: GRPOConfig, tokenizer: Any, trained: Trained) -> None:
         self.tokenizer = tokenizer
+        self._trained = trained
         self._config = config
         self._chat = ChatTokens(tokenizer, [tokenizer.eos_token_id])
         self._limits = Limits(config.turns, config.max_new_tokens, config.max_length)
@@ -142,6 +175,11 @@ class _Player:
             temperature=config.temperature,
             seed=f"{config.seed} {trainer.state.global_step}",
         )
+        self._trained.rows += len(plays)
+        self._trained.tokens += sum(
+            len(play.prompt_ids) + len(play.completion_ids) for play in plays
+        )
+        self._trained.learned += sum(sum(play.env_mask) for play in plays)
         return {
             "prompt_ids": [play.prompt_ids for play in plays],
             "completion_ids": [play.completion_ids for play in plays],

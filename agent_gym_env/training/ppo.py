@@ -23,7 +23,8 @@ from agent_gym_env.training.checkpoint import load_checkpoint, save_checkpoint
 from agent_gym_env.training.cloning import clone, demonstrate
 from agent_gym_env.training.curve import CurvePoint, write_curve
 from agent_gym_env.training.ppo_config import PPOConfig
-from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.process_state import random_state_kept
+from agent_gym_env.training.progress import OnMeasured, OnProgress
 from agent_gym_env.wrappers.select_info import SelectInfo
 
 require("stable_baselines3", extra="sb3")
@@ -55,6 +56,7 @@ _NAMES = {"initial": "untrained", "cloned": "cloned", "policy": "ppo"}
 OnPoint = Callable[[CurvePoint], None]
 
 
+@random_state_kept()
 def train_ppo(
     config: PPOConfig,
     *,
@@ -62,6 +64,7 @@ def train_ppo(
     resume: bool = False,
     tensorboard: bool = False,
     on_progress: OnProgress | None = None,
+    on_measured: OnMeasured | None = None,
     on_point: OnPoint | None = None,
 ) -> SB3Policy:
     """Train a policy to choose among candidates.
@@ -75,6 +78,8 @@ def train_ppo(
         tensorboard: write TensorBoard's event files.
         on_progress: called for ``candidates`` and ``cloning`` (of dialogues), and ``ppo`` (of
             steps).
+        on_measured: called after each update with its ``loss``, and with the mean ``reward`` of
+            the last hundred episodes.
         on_point: called with each point of the learning curve.
 
     Returns:
@@ -89,6 +94,8 @@ def train_ppo(
     """
     if out is None and (resume or tensorboard):
         raise ValueError("resume and tensorboard need a folder: out=…")
+    if tensorboard:
+        require("tensorboard", extra="sb3")  # before hours of work, not after
     checkpoint = out / CHECKPOINT if out is not None and resume else None
     if checkpoint is not None and not checkpoint.exists():
         raise DataError("there is no checkpoint to resume from", file=str(checkpoint))
@@ -96,7 +103,12 @@ def train_ppo(
         with written_whole(out / "config.json") as file:  # before hours of work, not after
             file.write(msgspec.json.format(msgspec.json.encode(config)))
     run = _Run(
-        config, out, tensorboard=tensorboard, on_point=on_point, on_progress=on_progress or _quiet
+        config,
+        out,
+        tensorboard=tensorboard,
+        on_point=on_point,
+        on_progress=on_progress or _quiet,
+        on_measured=on_measured,
     )
     if checkpoint is None:
         run.begin()
@@ -122,11 +134,13 @@ class _Run:
         tensorboard: bool,
         on_point: OnPoint | None,
         on_progress: OnProgress,
+        on_measured: OnMeasured | None,
     ) -> None:
         self._config = config
         self._out = out
         self._on_point = on_point
         self._on_progress = on_progress
+        self._on_measured = on_measured
         self._world = CandidateWorld(config.world, config.shape, on_progress=on_progress)
         self._curve: list[CurvePoint] = []
         self._cpu_s = 0.0
@@ -236,6 +250,8 @@ class _Run:
         set_random_seed(_seed_of(config.seed, before))
         self._learn()
         self._cpu_s += time.process_time() - begin
+        if self._on_measured is not None:
+            self._on_measured(self._measured())
         is_last = self.steps >= config.total_timesteps
         if is_last or _passed(before, self.steps, config.evaluation.every):
             self._evaluate("policy")
@@ -246,6 +262,12 @@ class _Run:
             save_checkpoint(self._out / CHECKPOINT, self._model, notes)
         total = config.total_timesteps
         self._on_progress("ppo", min(self.steps, total), total)
+
+    def _measured(self) -> dict[str, float]:
+        """Collect the numbers that tell whether the last update went well."""
+        found = {"loss": float(self._model.logger.name_to_value["train/loss"])}
+        ended = [episode["r"] for episode in self._model.ep_info_buffer or ()]
+        return found | {"reward": sum(ended) / len(ended)} if ended else found
 
     def _learn(self) -> None:
         steps = self._config.n_envs * self._config.n_steps

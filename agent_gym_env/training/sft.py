@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,18 @@ import msgspec
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 from agent_gym_env.training.chat_dataset import chat_dataset
-from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.progress import OnMeasured, OnProgress
 from agent_gym_env.training.renaming import invented_words, renamed, words_of_names
 from agent_gym_env.training.sft_config import TINY, SFTConfig
 from agent_gym_env.training.tiny import make_tiny
-from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer, peft_config
+from agent_gym_env.training.trl_callbacks import IGNORED
+from agent_gym_env.training.trl_run import (
+    TRLRun,
+    load_model,
+    load_tokenizer,
+    peft_config,
+    process_kept,
+)
 
 trl: Any = require("trl", extra="train")
 _templates: Any = require("trl.chat_template_utils", extra="train")
@@ -24,32 +31,34 @@ datasets: Any = require("datasets", extra="train")
 
 import torch  # noqa: E402
 
-_IGNORED = -100
-"""The label of a token that is not learned."""
-
 _PLAIN_HEADS = ("lfm2", "llama", "mistral", "qwen2", "qwen3", "smollm3")
 """Architectures whose logits are what their output matrix gives, neither scaled nor capped, and
 whose loss has no other part."""
 
 
 class SFTReport(msgspec.Struct, frozen=True):
-    """What a run has made of its rows.
+    """What a run was trained on, and what came of it.
 
     Attributes:
-        conversations: that were trained on.
-        tokens: of them, as the chat template writes them.
-        learned: of those tokens, the assistant's.
+        steps: steps of the optimizer.
+        conversations: conversations that it was trained on; one that was read twice counts twice.
+        tokens: tokens of these, as the chat template writes them.
+        learned: tokens of these that the assistant wrote.
+        available: conversations of the rows that could be read, copies with other names included.
         long: share of the rows that was left out since it has too many tokens.
         held_out_loss: nats a learned token of the rows that are held out; ``None`` without any.
     """
 
+    steps: int
     conversations: int
     tokens: int
     learned: int
+    available: int
     long: float
     held_out_loss: float | None
 
 
+@process_kept()
 def train_sft(
     config: SFTConfig,
     *,
@@ -57,6 +66,7 @@ def train_sft(
     resume: bool = False,
     tensorboard: bool = False,
     on_progress: OnProgress | None = None,
+    on_measured: OnMeasured | None = None,
 ) -> Path:
     """Train a model to write what the assistant of each conversation wrote.
 
@@ -65,7 +75,9 @@ def train_sft(
         out: its folder, as `agent_gym_env.training.trl_run` lays it out, and ``report.json``.
         resume: go on from the folder's last checkpoint. The result is that of an uninterrupted run.
         tensorboard: write TensorBoard's event files.
-        on_progress: called with ``sft`` and the numbers of steps done and of all.
+        on_progress: called with ``sft`` and the numbers of steps done and of all; before that
+            with ``practice``, where a tiny model is made.
+        on_measured: called with what was measured, ``loss`` among it.
 
     Returns:
         The folder of the trained model.
@@ -75,19 +87,34 @@ def train_sft(
         StorageError: the folder holds another run, or the disk does not take this one.
         AgentGymError: the loss is no number any more.
     """
-    run = TRLRun(config, out, resume=resume, tensorboard=tensorboard, on_progress=on_progress)
+    run = TRLRun(
+        config,
+        out,
+        resume=resume,
+        tensorboard=tensorboard,
+        on_progress=on_progress,
+        on_measured=on_measured,
+    )
     rows = _with_renamed(chat_dataset(config.rows, "sft"), config)
     if config.model == TINY:
         config = msgspec.structs.replace(config, model=str(out / "untrained"))
-        make_tiny(Path(config.model), _spread(rows, config.tiny.tokenizer_rows), config.tiny)
+        make_tiny(
+            Path(config.model),
+            _spread(rows, config.tiny.tokenizer_rows),
+            config.tiny,
+            on_progress=on_progress,
+        )
     trainer = _trainer(config, run, rows)
+    run.count_batches(trainer)
     path = run.train(trainer)
-    learned = trainer.train_dataset
+    available = len(trainer.train_dataset)
     report = SFTReport(
-        conversations=len(learned),
-        tokens=sum(map(len, learned["input_ids"])),
-        learned=sum(_count_learned(labels) for labels in learned["labels"]),
-        long=1 - len(learned) / len(rows),
+        steps=run.trained.steps,
+        conversations=run.trained.rows,
+        tokens=run.trained.tokens,
+        learned=run.trained.learned,
+        available=available,
+        long=1 - available / len(rows),
         held_out_loss=trainer.evaluate()["eval_loss"] if config.held_out else None,
     )
     run.report(report)
@@ -187,10 +214,6 @@ def _tokens(row: Mapping[str, Any]) -> int:
     return len(row["input_ids"])
 
 
-def _count_learned(labels: Sequence[int]) -> int:
-    return sum(label != _IGNORED for label in labels)
-
-
 class _CPUTrainer(trl.SFTTrainer):  # type: ignore[misc]  # it has no types
     """Leaves out what the loss does not need, which halves its CPU time.
 
@@ -211,7 +234,7 @@ class _CPUTrainer(trl.SFTTrainer):  # type: ignore[misc]  # it has no types
             bare = bare.get_base_model()
         hidden = bare.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
         labels = inputs["labels"][:, 1:]
-        kept = labels != _IGNORED
+        kept = labels != IGNORED
         logits = bare.get_output_embeddings()(hidden[:, :-1][kept]).float()
         total = torch.nn.functional.cross_entropy(logits, labels[kept], reduction="sum")
         loss = total / (kept.sum() if num_items_in_batch is None else num_items_in_batch)

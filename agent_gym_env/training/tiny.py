@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from agent_gym_env.extras import require
+from agent_gym_env.training.progress import OnProgress
 from agent_gym_env.training.tiny_config import TinyConfig
 
 require("transformers", extra="train")
@@ -58,7 +59,11 @@ Conversation = Mapping[str, Any]
 
 
 def make_tiny(
-    folder: Path, conversations: Iterable[Conversation], config: TinyConfig | None = None
+    folder: Path,
+    conversations: Iterable[Conversation],
+    config: TinyConfig | None = None,
+    *,
+    on_progress: OnProgress | None = None,
 ) -> int:
     """Write a fresh model, its tokenizer and its chat template as a Hugging Face folder.
 
@@ -66,6 +71,7 @@ def make_tiny(
         folder: is made.
         conversations: what the tokenizer's vocabulary is learned from.
         config: of the model.
+        on_progress: called with ``practice`` and the numbers of its steps done and of all.
 
     Returns:
         The number of the model's parameters.
@@ -77,7 +83,13 @@ def make_tiny(
     if config.convolutions:
         begin_with_copying(model)
         first = len(_SPECIAL)
-        practise_copying(model, steps=config.practice, first_token=first, seed=config.seed)
+        practise_copying(
+            model,
+            steps=config.practice,
+            first_token=first,
+            seed=config.seed,
+            on_progress=on_progress,
+        )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return int(model.num_parameters())

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from agent_gym_env.corpus.disk import written_whole
-from agent_gym_env.errors import AgentGymError
+from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.extras import require
-from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.progress import OnMeasured, OnProgress
 
 require("transformers", extra="train")
 
@@ -26,6 +27,71 @@ from transformers.trainer import TRAINER_STATE_NAME  # noqa: E402
 
 _COMPLETE = "complete"
 """The file that a checkpoint gets last; one without it was cut off."""
+
+_TRAINED = "trained.json"
+"""The file of a checkpoint with the counts of `Trained`."""
+
+IGNORED = -100
+"""The label of a token that is not learned."""
+
+
+class Trained(msgspec.Struct):
+    """What a run has been trained on so far. What is read twice is counted twice.
+
+    Attributes:
+        steps: steps of the optimizer.
+        rows: rows, or plays of a run that plays.
+        tokens: tokens of these, without padding.
+        learned: tokens of these that the loss was about.
+    """
+
+    steps: int = 0
+    rows: int = 0
+    tokens: int = 0
+    learned: int = 0
+
+    def add_batch(self, inputs: Mapping[str, Any]) -> None:
+        """Count the rows of a batch."""
+        ids, labels = inputs["input_ids"], inputs.get("labels")
+        mask = inputs.get("attention_mask")
+        self.rows += len(ids)
+        self.tokens += ids.numel() if mask is None else int(mask.sum())
+        if labels is not None:
+            self.learned += int((labels != IGNORED).sum())
+
+
+def read_trained(checkpoint: str) -> Trained:
+    """Read what the run of a checkpoint had been trained on.
+
+    Raises:
+        DataError: the checkpoint has no counts.
+    """
+    path = Path(checkpoint, _TRAINED)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Trained)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        problem = f"the checkpoint does not say what it was trained on: {error}"
+        raise DataError(problem, file=str(path)) from error
+
+
+class KeepTrained(TrainerCallback):
+    """Counts steps, and keeps what a run has been trained on with each checkpoint."""
+
+    def __init__(self, trained: Trained) -> None:
+        self._trained = trained
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Count the step."""
+        self._trained.steps = state.global_step
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Write the counts."""
+        with written_whole(_folder_of(args, state) / _TRAINED) as file:
+            file.write(msgspec.json.encode(self._trained))
 
 
 class Metrics(TrainerCallback):
@@ -109,8 +175,11 @@ class MarkComplete(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Mark it."""
-        folder = Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
-        (folder / _COMPLETE).touch()
+        (_folder_of(args, state) / _COMPLETE).touch()
+
+
+def _folder_of(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
 
 
 def last_complete(folder: Path) -> str | None:
@@ -130,17 +199,28 @@ def _steps_of(checkpoint: Path) -> int:
 
 
 class Progress(TrainerCallback):
-    """Tells how far a run has come."""
+    """Tells how far a run has come, and what it has measured."""
 
-    def __init__(self, on_progress: OnProgress, method: str) -> None:
-        self._on_progress = on_progress
+    def __init__(
+        self, method: str, on_progress: OnProgress | None, on_measured: OnMeasured | None
+    ) -> None:
         self._method = method
+        self._on_progress = on_progress
+        self._on_measured = on_measured
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Tell."""
-        self._on_progress(self._method, state.global_step, state.max_steps)
+        """Tell the number of steps."""
+        if self._on_progress is not None:
+            self._on_progress(self._method, state.global_step, state.max_steps)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        """Tell the measurements."""
+        if self._on_measured is not None:
+            self._on_measured(given["logs"])
 
 
 def tensorboard_events(folder: Path) -> TrainerCallback:

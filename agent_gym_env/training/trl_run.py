@@ -12,21 +12,23 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pickle
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.corpus.disk import folder_written_whole, written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.chat_templates import with_tools
+from agent_gym_env.lm.huggingface_hub import locate_model
+from agent_gym_env.process_wide import SharedChange, environment_variable
 from agent_gym_env.training.chat_dataset import digest
-from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.process_state import random_state_kept
+from agent_gym_env.training.progress import OnMeasured, OnProgress
 from agent_gym_env.training.sft_config import TINY
 from agent_gym_env.training.training_config import LoRA, TrainingConfig
 
@@ -48,12 +50,15 @@ from transformers import (  # noqa: E402
 from transformers.utils.import_utils import is_flash_attn_2_available  # noqa: E402
 
 from agent_gym_env.training.trl_callbacks import (  # noqa: E402
+    KeepTrained,
     MarkComplete,
     Metrics,
     Progress,
     RefuseNonFinite,
+    Trained,
     is_at_end,
     last_complete,
+    read_trained,
     refuse_non_finite,
     tensorboard_events,
 )
@@ -77,10 +82,10 @@ def load_model(config: TrainingConfig) -> PreTrainedModel:
     Raises:
         DataError: there is no such model, or it has no safetensors.
     """
-    on_gpu = torch.cuda.is_available()
+    source, on_gpu = locate_model(config.model), torch.cuda.is_available()
     try:
         return AutoModelForCausalLM.from_pretrained(
-            config.model,
+            source.name,
             # Frozen weights need no more digits; trained ones do, under bfloat16's autocast.
             dtype=torch.bfloat16 if on_gpu and config.lora else torch.float32,
             attn_implementation="flash_attention_2"
@@ -88,7 +93,7 @@ def load_model(config: TrainingConfig) -> PreTrainedModel:
             else "sdpa",
             use_safetensors=True,
             trust_remote_code=False,
-            local_files_only=Path(config.model).exists(),
+            local_files_only=source.local_files_only,
         )
     except (OSError, ValueError) as error:
         raise DataError(f"cannot load the model: {error}", file=config.model) from error
@@ -103,12 +108,13 @@ def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
     if config.model == TINY and not Path(TINY).exists():
         problem = "a tiny model is made from conversations, by sft: name the folder it is in"
         raise DataError(problem, file=TINY)
+    source = locate_model(config.model)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            config.model,
+            source.name,
             padding_side="left",
             trust_remote_code=False,
-            local_files_only=Path(config.model).exists(),
+            local_files_only=source.local_files_only,
         )
     except (OSError, ValueError) as error:
         raise DataError(f"cannot load the tokenizer: {error}", file=config.model) from error
@@ -153,6 +159,10 @@ class TRLRun:
         resume: go on from the last checkpoint in the folder, or begin where there is none.
         tensorboard: write TensorBoard's event files.
         on_progress: called with the method's name and the numbers of steps done and of all.
+        on_measured: called with what the trainer has measured, ``loss`` among it.
+
+    Attributes:
+        trained: what the run has been trained on so far, also before it was resumed.
 
     Raises:
         StorageError: the folder holds a run already, and this one is not to go on with it.
@@ -168,18 +178,22 @@ class TRLRun:
         resume: bool = False,
         tensorboard: bool = False,
         on_progress: OnProgress | None = None,
+        on_measured: OnMeasured | None = None,
     ) -> None:
-        _hush()
+        if config.model != TINY:
+            locate_model(config.model)  # before the rows are read, which may take long
         self._config = config
         self._out = out
         self._tensorboard = tensorboard
         self._on_progress = on_progress
+        self._on_measured = on_measured
         self._settings = {
             "method": _name(config),
             "config": msgspec.to_builtins(config),
             "rows": digest(config.rows),
         }
         self._checkpoint = self._begun(resume)
+        self.trained = Trained() if self._checkpoint is None else read_trained(self._checkpoint)
 
     @property
     def model_folder(self) -> Path:
@@ -203,6 +217,7 @@ class TRLRun:
             "max_grad_norm": config.max_grad_norm,
             _CHECKPOINTING: config.gradient_checkpointing,
             "logging_steps": config.log_every,
+            "logging_first_step": True,
             "logging_nan_inf_filter": False,
             "eval_strategy": "steps" if config.held_out and config.eval_every else "no",
             "eval_steps": config.eval_every,
@@ -221,13 +236,23 @@ class TRLRun:
         callbacks: list[TrainerCallback] = [
             Metrics(self._out / "metrics.jsonl"),
             RefuseNonFinite(),
-            MarkComplete(),
+            KeepTrained(self.trained),
+            MarkComplete(),  # the last of those that write to a checkpoint
+            Progress(_name(self._config), self._on_progress, self._on_measured),
         ]
-        if self._on_progress is not None:
-            callbacks.append(Progress(self._on_progress, _name(self._config)))
         if self._tensorboard:
             callbacks.append(tensorboard_events(self._out / "tensorboard"))
         return callbacks
+
+    def count_batches(self, trainer: Any) -> None:
+        """Count in `trained` what a trainer that reads rows is trained on."""
+        take_step = trainer.training_step
+
+        def training_step(model: Any, inputs: Mapping[str, Any], *more: Any, **named: Any) -> Any:
+            self.trained.add_batch(inputs)
+            return take_step(model, inputs, *more, **named)
+
+        trainer.training_step = training_step
 
     def train(self, trainer: Trainer) -> Path:
         """Train to the end, and save the model with its adapters merged into it.
@@ -246,12 +271,9 @@ class TRLRun:
         refuse_non_finite(model)
         if self._config.lora is not None:
             model = model.merge_and_unload()
-        unfinished = self.model_folder.with_name(".model.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        model.save_pretrained(unfinished)
-        cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(unfinished)
-        shutil.rmtree(self.model_folder, ignore_errors=True)
-        unfinished.rename(self.model_folder)
+        with folder_written_whole(self.model_folder, replaces=True) as unfinished:
+            model.save_pretrained(unfinished)
+            cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(unfinished)
         return self.model_folder
 
     def report(self, report: msgspec.Struct) -> None:
@@ -322,11 +344,34 @@ class TRLRun:
             )
 
 
-def _hush() -> None:
-    """Leave it to us to show progress, and know that parts of TRL are experimental."""
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+@contextmanager
+def process_kept() -> Iterator[None]:
+    """Change what a run needs of the process, and put it back when the last run ends.
+
+    It is left to us to show progress, and parts of TRL are known to be experimental; the trainers
+    seed the process's random generators.
+    """
+    with _quiet.held(), random_state_kept():
+        yield
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    logging: Any = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled(), not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
+    try:
+        with environment_variable("TRL_EXPERIMENTAL_SILENCE", "1", override=False):
+            yield
+    finally:
+        if shown[0]:
+            logging.enable_progress_bar()
+        if shown[1]:
+            datasets.enable_progress_bars()
+
+
+_quiet = SharedChange(_quiet_libraries)
 
 
 def _fits(row: Mapping[str, Any], tokens: Callable[[Mapping[str, Any]], int], most: int) -> bool:

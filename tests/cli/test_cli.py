@@ -38,7 +38,7 @@ def test_evaluate_says_it_for_each_domain(capsys: pytest.CaptureFixture[str]) ->
 
 def test_evaluate_keeps_episodes_and_writes_a_report(evaluated: Path) -> None:
     names = sorted(path.name for path in evaluated.iterdir())
-    assert names == ["constant.jsonl", "oracle.jsonl", "report-balanced.html"]
+    assert names == ["constant.jsonl", "journal", "oracle.jsonl", "report-balanced.html"]
 
 
 def test_one_policy_with_two_options_keeps_both_files(tmp_path: Path) -> None:

@@ -171,14 +171,27 @@ def test_episodes_of_a_held_out_split_are_refused_whatever_their_corpus(
     assert "are of held-out dialogues" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("format_", ["sft", "grpo", "parquet", "minari"])
+def test_an_export_of_nothing_fails_and_says_what_was_left_out(
+    format_: str, played: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "rows-v0"
+    command = ["export", str(played / "silent.jsonl"), "--format", format_, "--min-reward", "1"]
+    assert main([*command, "--out", str(out)]) == 1
+    assert (
+        "nothing was left to write of 3 records; left out, below min_reward: 3"
+        in capsys.readouterr().err
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_was_left_out_is_said(played: Path, tmp_path: Path, capsys: Capture) -> None:
-    out = tmp_path / "sft.jsonl"
-    command = ["export", str(played / "silent.jsonl"), "--format", "sft", "--min-reward", "1"]
-    assert main([*command, "--out", str(out)]) == 0
-    said = capsys.readouterr()
-    assert "0 rows of 3 records" in said.out
-    assert "below min_reward: 3" in said.out
-    assert "nothing was left to write" in said.err
+    files = [str(played / "silent.jsonl"), str(played / "oracle.jsonl")]
+    command = ["export", *files, "--format", "sft", "--min-reward", "1"]
+    assert main([*command, "--out", str(tmp_path / "sft.jsonl")]) == 0
+    said = capsys.readouterr().out
+    assert "3 rows of 6 records" in said
+    assert "below min_reward: 3" in said
 
 
 def test_a_folder_is_no_file_to_write(played: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from agent_gym_env.assembly import collect
 from agent_gym_env.cli import rollout
-from agent_gym_env.cli.main import main
+from agent_gym_env.cli.main import main, make_parser
 from agent_gym_env.corpus.disk import locked
 from agent_gym_env.errors import BudgetExceeded
 
@@ -121,3 +122,13 @@ def test_what_cannot_be_is_a_usage_error(
 
 def test_check_of_what_is_no_journal_is_a_data_error(command: list[str]) -> None:
     assert main([*command, "--check"]) == 4
+
+
+def test_nothing_is_sent_to_processes_unasked(capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = ["rollout", "--policy", "oracle", "--out", "anywhere"]
+    assert make_parser().parse_args(wanted).runner == "serial"
+    assert signature(collect).parameters["runner"].default == "serial"
+    with pytest.raises(SystemExit):
+        main(["rollout", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "processes: policies that compute for 5 ms a turn or more" in said

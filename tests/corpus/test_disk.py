@@ -6,11 +6,19 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agent_gym_env.corpus.disk import locked, remove_unfinished, sync_folder, written_whole
+from agent_gym_env.corpus.disk import (
+    folder_written_whole,
+    locked,
+    remove_unfinished,
+    sync_folder,
+    written_whole,
+)
 from agent_gym_env.errors import LockError, StorageError
 
 
@@ -129,4 +137,65 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 def test_a_lock_file_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError), locked(tmp_path / "file" / "work.lock", wait_s=0):
+        pass
+
+
+_KILLED_WRITER = (
+    "import os, sys; from pathlib import Path;"
+    "from agent_gym_env.corpus.disk import folder_written_whole, written_whole\n"
+    "with globals()[sys.argv[1]](Path(sys.argv[2])) as made:\n"
+    "    (made / 'part').touch() if isinstance(made, Path) else made.write(b'half')\n"
+    "    os.kill(os.getpid(), 9)"
+)
+
+
+@pytest.mark.parametrize("writer", [written_whole, folder_written_whole])
+def test_the_next_writer_removes_what_a_killed_one_left_and_names_it(
+    writer: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "rows"
+    command = [sys.executable, "-c", _KILLED_WRITER, writer.__name__, str(path)]
+    assert subprocess.run(command, check=False).returncode == -9
+    (left,) = os.listdir(tmp_path)
+    with writer(tmp_path / "row"), writer(tmp_path / "rows.2"):
+        assert left in os.listdir(tmp_path)  # which is of another file
+    caplog.clear()
+    with writer(path):
+        pass
+    assert left not in os.listdir(tmp_path)
+    assert f"removed {tmp_path / left}, which a run that was killed has left" in caplog.text
+
+
+@pytest.mark.parametrize("writer", [written_whole, folder_written_whole])
+def test_a_writer_at_work_keeps_its_file_when_another_begins(writer: Any, tmp_path: Path) -> None:
+    with writer(tmp_path / "rows") as first:
+        with writer(tmp_path / "rows"):
+            pass
+        if isinstance(first, Path):
+            os.rmdir(tmp_path / "rows")
+            (first / "part").touch()
+    assert os.listdir(tmp_path) == ["rows"]
+
+
+def test_writers_of_one_file_in_many_threads_all_come_to_their_end(tmp_path: Path) -> None:
+    def write(number: int) -> None:
+        for _ in range(20):
+            with written_whole(tmp_path / "rows", synced=False) as file:
+                file.write(b"%d" % number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert os.listdir(tmp_path) == ["rows"]
+    assert (tmp_path / "rows").read_bytes() in [b"%d" % number for number in range(8)]
+
+
+def test_a_folder_is_replaced_when_the_new_one_is_complete(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").touch()
+    with folder_written_whole(folder, replaces=True) as unfinished:
+        (unfinished / "new").touch()
+        assert os.listdir(folder) == ["old"]
+    assert os.listdir(folder) == ["new"]
+    with pytest.raises(StorageError, match="is there already"), folder_written_whole(folder):
         pass

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
+from agent_gym_env.errors import JudgeError
 from agent_gym_env.evaluation.agreement import RECORDED, Agreement, agreement
 from agent_gym_env.evaluation.worse_answers import worse_answers
 from agent_gym_env.lm.scripted import ScriptedLM
@@ -83,10 +84,13 @@ def test_every_mistake_is_made_and_seen_by_a_judge_that_looks(
     assert 0.5 < found.rank_correlation.mean < 1.0
 
 
-def test_a_judge_that_never_answers_is_worth_nothing(sample: Corpus, balanced: Reward) -> None:
-    found = compared(sample, JudgeReward(ScriptedLM([])), balanced, dialogues=2)
-    assert found.rank_correlation.mean is None
-    assert found.rank_correlation.left_out == sum(row.truth.count for row in found.answers)
+def test_a_judge_that_never_answers_ends_with_its_first_reason(
+    sample: Corpus, balanced: Reward
+) -> None:
+    with pytest.raises(
+        JudgeError, match=r"llm_judge could score none of \d+ turns.*no more replies"
+    ):
+        compared(sample, JudgeReward(ScriptedLM([])), balanced, dialogues=2)
 
 
 def test_answers_are_counted_as_they_are_scored(sample: Corpus, balanced: Reward) -> None:

@@ -54,3 +54,21 @@ def test_the_key_holds_the_order_of_messages_apart() -> None:
     first = [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]
     assert cache_key("m", Request(first)) != cache_key("m", Request(first[::-1]))
     assert cache_key("m", Request(first)) != cache_key("n", Request(first))
+
+
+def test_what_a_killed_writer_left_is_removed_with_the_next_write(tmp_path: Path) -> None:
+    cache = ResponseCache(tmp_path)
+    cache.write(KEY, RESPONSE)
+    (path,) = tmp_path.rglob("*.json")
+    path.unlink()
+    (path.parent / f".{path.name}.abcdefgh.unfinished").write_bytes(b"half")
+    cache.write(KEY, RESPONSE)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_answer_that_is_removed_is_not_there_any_more(tmp_path: Path) -> None:
+    cache = ResponseCache(tmp_path)
+    cache.write(KEY, RESPONSE)
+    cache.remove(KEY)
+    cache.remove(KEY)
+    assert cache.read(KEY) is None

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
+import os
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import optuna
 import pytest
 
 from agent_gym_env.assembly import rollout
@@ -324,6 +332,41 @@ def test_turns_that_a_judge_cannot_score_are_left_out(runner: Runner) -> None:
 def test_a_judge_that_never_answers_ends_the_search(runner: Runner) -> None:
     with pytest.raises(JudgeError, match="no verdict"):
         runner(reward=JudgeReward(ScriptedLM([]))).run()
+
+
+def test_a_judge_that_scores_nothing_ends_the_run_before_the_search(runner: Runner) -> None:
+    told: list[Event] = []
+    reward = JudgeReward(ScriptedLM(lambda request: "Nice."))
+    with pytest.raises(JudgeError, match=r"llm_judge could score none of 40 turns.*no verdict"):
+        runner(reward=reward, max_errors=1000, callback=told.append).run()
+    phases = [event.phase for event in told if isinstance(event, PhaseBegan)]
+    assert phases == ["baseline"]
+
+
+def test_two_runs_in_two_threads_leave_the_process_as_they_found_it(
+    runner: Runner, tmp_path: Path
+) -> None:
+    before = process_state()
+    both_search = threading.Barrier(2, timeout=300)
+
+    def meet(event: Event) -> None:
+        if isinstance(event, PhaseBegan) and event.phase == "search":
+            both_search.wait()
+
+    runs = [runner(name, callback=meet, num_held_out=8) for name in ("mipro", "bootstrap")]
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda run: run.run(), runs))
+    assert all(isinstance(result, OptimizationResult) for result in results)
+    assert process_state() == before
+
+
+def process_state() -> list[Any]:
+    """What a run might change of the process."""
+    return [
+        sys.stdout, sys.stderr, signal.getsignal(signal.SIGINT), list(warnings.filters),
+        logging.getLogger().handlers[:], optuna.logging.get_verbosity(), dict(os.environ),
+        os.getcwd(), str(np.random.get_state()),
+    ]  # fmt: skip
 
 
 def test_events_tell_the_whole_story_in_order(runner: Runner) -> None:

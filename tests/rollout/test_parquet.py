@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Turn
-from agent_gym_env.errors import DataError, StorageError
+from agent_gym_env.errors import AgentGymError, DataError, StorageError
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode, StepRecord, TurnRecord
 from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
 from agent_gym_env.rollout.parquet import read_parquet, write_parquet
@@ -126,8 +126,10 @@ def test_a_long_file_has_row_groups_that_an_episode_may_cross(tmp_path: Path) ->
     assert list(read_parquet(path)) == played
 
 
-def test_no_episodes_make_an_empty_table(tmp_path: Path) -> None:
-    assert list(read_parquet(written(tmp_path)[0])) == []
+def test_no_episodes_make_no_table(tmp_path: Path) -> None:
+    with pytest.raises(AgentGymError, match="nothing was left to write"):
+        written(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_seed_beyond_64_bits_is_told_and_no_file_is_left(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ def test_what_is_left_out_is_reported_and_the_loss_is_a_number(
     path = write(tmp_path / "rows.jsonl", changed)
     train_dpo(config(model, path, min_margin=0.1), out=tmp_path / "run")
     report = msgspec.json.decode((tmp_path / "run/report.json").read_bytes())
-    assert report["pairs"] == 7
+    # One batch of four, of the seven that are left.
+    assert (report["steps"], report["pairs"], report["available"]) == (1, 4, 7)
+    assert report["tokens"] > 8
     shares = [report[name] for name in ("unscored", "close", "long")]
     assert shares == [pytest.approx(0.1)] * 3
     assert report["held_out"] is None
@@ -80,7 +82,7 @@ def test_pairs_without_rewards_are_kept_where_that_is_wanted(
     with pytest.raises(DataError, match="no pair is scored and apart enough"):
         train_dpo(config(model, path), out=tmp_path / "a")
     train_dpo(config(model, path, keep_unscored=True), out=tmp_path / "b")
-    assert msgspec.json.decode((tmp_path / "b/report.json").read_bytes())["pairs"] == 10
+    assert msgspec.json.decode((tmp_path / "b/report.json").read_bytes())["available"] == 10
 
 
 def test_no_pair_that_fits_is_refused(
@@ -115,6 +117,8 @@ def test_the_command_trains_and_reports(
     command = ["train", "dpo", path, "--model", model, "--steps", "1", "--json"]
     more = ["--config", '{"max_length": 512}', "--out", str(tmp_path / "run")]
     assert main([*command, *more]) == 0
-    printed = msgspec.json.decode(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    printed = msgspec.json.decode(captured.out)
     assert printed["model"] == str(tmp_path / "run/model")
-    assert printed["pairs"] == 10
+    assert (printed["pairs"], printed["available"]) == (8, 10)
+    assert "dpo: 1 of 1, " in captured.err

@@ -106,7 +106,10 @@ def test_a_run_reports_what_it_played(tmp_path: Path, folder: Path, algorithm: s
     )
     train_grpo(settings, out=tmp_path)
     report = msgspec.json.decode((tmp_path / "report.json").read_bytes())
-    assert 0 < report["situations"] <= 8
+    # Two steps of eight plays, four from each situation.
+    assert (report["steps"], report["situations"], report["plays"]) == (2, 4, 16)
+    assert 0 < report["learned"] < report["tokens"]
+    assert 0 < report["available"] <= 8
     assert report["held_out"]["change"]["count"] == 4
     assert report["held_out"]["before"] > 0
     assert len(metrics(tmp_path)) == 2
@@ -157,5 +160,8 @@ def test_the_command_trains_and_reports(
     options = ["--steps", "1", "--algorithm", "rloo", "--turns", "1", "--json"]
     given = ["--config", msgspec.json.encode(more).decode(), "--out", str(tmp_path)]
     assert main([*command, *options, *given]) == 0
-    assert msgspec.json.decode(capsys.readouterr().out)["situations"] == 8
+    report = msgspec.json.decode(capsys.readouterr().out)
+    assert (report["steps"], report["situations"], report["plays"]) == (1, 1, 4)
+    assert 0 < report["learned"] <= 4 * 4
+    assert report["available"] == 8
     assert '"algorithm": "rloo"' in (tmp_path / "run.json").read_text()

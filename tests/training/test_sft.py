@@ -69,8 +69,15 @@ def test_the_loss_falls(trained: Path) -> None:
     assert each[-1] < each[0] - 0.3
 
 
-def test_the_report_counts_the_assistants_tokens(trained: Path, rows: dict[str, str]) -> None:
-    tokenizer: Any = AutoTokenizer.from_pretrained(trained / "model")
+def report_of(out: Path) -> dict[str, Any]:
+    report: dict[str, Any] = msgspec.json.decode((out / "report.json").read_bytes())
+    return report
+
+
+def test_the_report_counts_what_was_trained_on(tmp_path: Path, rows: dict[str, str]) -> None:
+    # Six batches of two are all twelve conversations, each once.
+    train_sft(configured(rows, max_steps=6), out=tmp_path)
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "model")
     tokens = learned = 0
     for row in read(Path(rows["train"])):
         written = tokenizer.apply_chat_template(
@@ -81,8 +88,21 @@ def test_the_report_counts_the_assistants_tokens(trained: Path, rows: dict[str, 
         )
         tokens += len(written["input_ids"])
         learned += sum(written["assistant_masks"])
-    report = msgspec.json.decode((trained / "report.json").read_bytes())
-    assert (report["conversations"], report["tokens"], report["learned"]) == (12, tokens, learned)
+    report = report_of(tmp_path)
+    assert report == {
+        "steps": 6,
+        "conversations": 12,
+        "tokens": tokens,
+        "learned": learned,
+        "available": 12,
+        "long": 0.0,
+        "held_out_loss": None,
+    }
+
+
+def test_a_conversation_that_was_read_twice_counts_twice(trained: Path) -> None:
+    report = report_of(trained)
+    assert (report["steps"], report["conversations"], report["available"]) == (8, 16, 12)
     assert 0 < report["held_out_loss"] < 7
 
 
@@ -116,6 +136,8 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     train_sft(config, out=tmp_path, resume=True)
     for name, expected in weights(trained).items():
         torch.testing.assert_close(weights(tmp_path)[name], expected, rtol=0, atol=1e-6)
+    for name in ("steps", "conversations", "tokens", "learned", "available"):
+        assert report_of(tmp_path)[name] == report_of(trained)[name]
 
 
 def test_a_folder_with_another_run_is_left_alone(trained: Path, rows: dict[str, str]) -> None:
@@ -131,9 +153,9 @@ def test_rows_that_are_too_long_are_left_out_and_counted(
     tmp_path: Path, rows: dict[str, str]
 ) -> None:
     train_sft(configured(rows, max_length=800, max_steps=1), out=tmp_path)
-    report = msgspec.json.decode((tmp_path / "report.json").read_bytes())
-    assert 0 < report["conversations"] < 12
-    assert report["long"] == pytest.approx(1 - report["conversations"] / 12)
+    report = report_of(tmp_path)
+    assert 0 < report["available"] < 12
+    assert report["long"] == pytest.approx(1 - report["available"] / 12)
 
 
 def test_where_all_rows_are_too_long_it_says_so(tmp_path: Path, rows: dict[str, str]) -> None:
@@ -207,8 +229,8 @@ def test_renamed_copies_are_learned_beside_the_conversations(
     tmp_path: Path, rows: dict[str, str]
 ) -> None:
     train_sft(configured(rows, renamed=2, max_steps=1), out=tmp_path / "run")
-    report = msgspec.json.decode((tmp_path / "run/report.json").read_bytes())
-    assert report["conversations"] == 3 * len(read(Path(rows["train"])))
+    report = report_of(tmp_path / "run")
+    assert (report["conversations"], report["available"]) == (2, 3 * 12)
 
 
 def test_a_command_that_was_stopped_says_how_it_goes_on(

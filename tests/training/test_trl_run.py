@@ -255,6 +255,7 @@ def test_a_model_without_a_chat_template_is_refused(tmp_path: Path, folder: Path
     tokenizer = load_tokenizer(dpo(folder))
     tokenizer.chat_template = None
     tokenizer.save_pretrained(tmp_path / "mute")
+    shutil.copy(folder / "model/config.json", tmp_path / "mute")
     with pytest.raises(DataError, match="has no chat template"):
         load_tokenizer(dpo(folder, model=str(tmp_path / "mute")))
 

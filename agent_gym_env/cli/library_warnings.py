@@ -1,0 +1,47 @@
+"""Warnings of libraries that a user can do nothing about are not shown, each for its reason."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+_WARNED = (
+    # TRL asks transformers for attributes and settings by the names that it gave up.
+    ("`(is_)?gradient_checkpointing` is deprecated", FutureWarning, "transformers"),
+)
+"""Message, category and module of warnings, as regular expressions."""
+
+_LOGGED = (
+    # Only a GPU has the faster kernels that it says can be installed.
+    ("transformers.integrations.hub_kernels", "falling back to its reference PyTorch"),
+)
+"""Logger and part of the text of records that say something about a GPU where there is none."""
+
+
+@contextmanager
+def without_library_warnings() -> Iterator[None]:
+    """Leave out the warnings of this module's lists, and no others."""
+    with warnings.catch_warnings(), ExitStack() as stack:
+        for message, category, module in _WARNED:
+            warnings.filterwarnings("ignore", message, category, module)
+        for name, text in _LOGGED:
+            unwanted, logger = _Unwanted(text), logging.getLogger(name)
+            logger.addFilter(unwanted)
+            stack.callback(logger.removeFilter, unwanted)
+        yield
+
+
+class _Unwanted(logging.Filter):
+    """Drops records with a text, unless there is a GPU."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        torch = sys.modules.get("torch")
+        has_gpu = torch is not None and torch.cuda.is_available()
+        return has_gpu or self._text not in record.getMessage()

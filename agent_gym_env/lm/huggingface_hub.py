@@ -1,0 +1,139 @@
+"""Which model a name stands for: a folder, or a repository on Hugging Face's hub."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.errors import DataError
+from agent_gym_env.extras import require, require_installed
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[\w-])?(?:/[A-Za-z0-9](?:[\w.-]*[\w-])?)?", re.ASCII)
+"""``name`` or ``owner/name``."""
+
+_CONFIGS = ("config.json", "adapter_config.json")
+_TIMEOUT_S = 10
+_SHOWN = 6
+
+
+class ModelSource(msgspec.Struct, frozen=True):
+    """Where transformers is to load a model from.
+
+    Attributes:
+        name: path of a folder, or name of a repository on the hub.
+        local_files_only: whether the hub is left alone: for a folder, and for a repository that is
+            in the cache while the hub cannot be reached.
+    """
+
+    name: str
+    local_files_only: bool
+
+
+def check_model_path(name: str | PathLike[str]) -> bool:
+    """Check that a model's name is a folder with a model, or may be a name on the hub.
+
+    This imports no library, so a mistyped path fails before anything slow begins.
+
+    Args:
+        name: path of a folder, or name of a repository.
+
+    Returns:
+        Whether it is a folder.
+
+    Raises:
+        DataError: it is a path, and no model lies there.
+        MissingDependency: transformers is not installed.
+    """
+    require_installed("transformers", extra="train")
+    text = os.fspath(name)
+    path = Path(text).expanduser()
+    if os.path.isdir(path):
+        _check_folder(path, text)
+        return True
+    if os.path.exists(path):
+        raise DataError("expected a folder with a model, found a file", file=text)
+    if not _may_be_on_hub(name):
+        raise DataError(f"there is no such folder of a model; {_found_above(path)}", file=text)
+    return False
+
+
+def locate_model(name: str | PathLike[str]) -> ModelSource:
+    """Find the model that a name stands for; ask the hub at most once, and not for long.
+
+    Args:
+        name: as in `check_model_path`.
+
+    Raises:
+        DataError: no model of this name is in a folder, in the hub's cache or on the hub.
+        MissingDependency: transformers is not installed.
+    """
+    if check_model_path(name):
+        return ModelSource(str(Path(name).expanduser()), local_files_only=True)
+    hub: Any = require("huggingface_hub", extra="train")
+    text = os.fspath(name)
+    try:
+        hub.HfApi().model_info(text, timeout=_TIMEOUT_S)
+    except (OSError, ValueError, hub.errors.HTTPError) as error:
+        if not _is_cached(hub, text):
+            raise DataError(
+                "no such model: there is no folder of this name, the hub's cache "
+                f"{hub.constants.HF_HUB_CACHE} does not have it, and {hub.constants.ENDPOINT} "
+                f"answered: {_on_one_line(error)}",
+                file=text,
+            ) from error
+        return ModelSource(text, local_files_only=True)
+    return ModelSource(text, local_files_only=False)
+
+
+def _may_be_on_hub(name: str | PathLike[str]) -> bool:
+    """Tell names of repositories from paths.
+
+    ``out/sft`` has the form of both. It is a path where there is a folder ``out``.
+    """
+    if not isinstance(name, str) or not _HUB_NAME.fullmatch(name):
+        return False
+    owner, slash, _ = name.partition("/")
+    return not (slash and os.path.exists(owner))
+
+
+def _check_folder(path: Path, text: str) -> None:
+    if any((path / config).is_file() for config in _CONFIGS):
+        return
+    problem = f"expected a model in Hugging Face's layout, with {_CONFIGS[0]}; {_found_in(path)}"
+    if (path / "model" / _CONFIGS[0]).is_file():
+        problem += f". Did you mean {Path(text, 'model')}?"
+    raise DataError(problem, file=text)
+
+
+def _found_above(path: Path) -> str:
+    """Describe the part of a path that is there."""
+    missing = path.absolute()
+    while not os.path.isdir(missing.parent):
+        missing = missing.parent
+    nearest = difflib.get_close_matches(missing.name, _names_in(missing.parent), 1)
+    guess = f". Did you mean {missing.with_name(nearest[0])}?" if nearest else ""
+    return f"{_found_in(missing.parent)}{guess}"
+
+
+def _found_in(folder: Path) -> str:
+    names = _names_in(folder)
+    more = ", …" if len(names) > _SHOWN else ""
+    return f"found in {folder}: {', '.join(names[:_SHOWN]) or 'nothing'}{more}"
+
+
+def _names_in(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))
+
+
+def _is_cached(hub: Any, name: str) -> bool:
+    return isinstance(hub.try_to_load_from_cache(name, _CONFIGS[0]), str)
+
+
+def _on_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

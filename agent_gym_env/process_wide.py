@@ -1,0 +1,73 @@
+"""Changes of the whole process that several threads may want at once.
+
+The first that wants a change makes it, and the last that has done with it undoes it: whoever comes
+or goes in between, the process is left as it was found.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+
+class SharedChange:
+    """One change of the process, with a count of those that want it.
+
+    Args:
+        make: returns a context manager that makes the change and undoes it. It is entered and left
+            under a lock, not always in the same thread.
+    """
+
+    def __init__(self, make: Callable[..., AbstractContextManager[object]]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._users = 0
+        self._undo = ExitStack()
+
+    @property
+    def is_made(self) -> bool:
+        """Whether anyone wants it now."""
+        return self._users > 0
+
+    @contextmanager
+    def held(self, *arguments: Any) -> Iterator[None]:
+        """Want the change for as long as the context lasts.
+
+        Args:
+            *arguments: of ``make``; those of the first that wants the change count.
+        """
+        with self._lock:
+            if not self._users:
+                self._undo.enter_context(self._make(*arguments))
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    self._undo.close()
+
+
+@contextmanager
+def environment_variable(name: str, value: str, *, override: bool = True) -> Iterator[None]:
+    """Set an environment variable, and put back what it was.
+
+    Args:
+        name: name of the variable.
+        value: its value.
+        override: whether a value that the user has set is replaced.
+    """
+    before = os.environ.get(name)
+    if before is None or override:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

@@ -59,16 +59,8 @@ def test_a_second_policy_of_another_configuration_is_refused_before_the_first_is
 
 def test_policies_and_rewards_may_be_added(tmp_path: Path, capsys: Capture) -> None:
     assert evaluate(tmp_path) == 0
-    more = [
-        "--policy",
-        "silent",
-        "--reward",
-        "balanced",
-        "--reward",
-        "ground_truth",
-        "--batch",
-        "2",
-    ]
+    rewards = ["--reward", "balanced", "--reward", "ground_truth"]
+    more = ["--policy", "silent", *rewards, "--batch", "2"]
     assert evaluate(tmp_path, *more) == 0
     assert "oracle: 3 of 3 episodes were there already" in capsys.readouterr().err
     assert (tmp_path / "report-ground_truth.html").exists()

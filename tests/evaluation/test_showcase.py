@@ -53,7 +53,9 @@ def test_an_episode_is_shown_in_the_trace_format() -> None:
 def test_the_tools_on_offer_and_raw_completions_are_left_out() -> None:
     step = StepRecord(Action("Hi", completion=Completion("<think>secret</think>Hi")))
     record = msgspec.structs.replace(turn(), steps=(step,))
-    written = showcase([[episode(record, tools='["many tools"]')]], ["agent"], 1).json
+    written = showcase(
+        [[episode(record, tools='[{"function":{"name":"many tools"}}]')]], ["agent"], 1
+    ).json
     assert "secret" not in written
     assert "many tools" not in written
 

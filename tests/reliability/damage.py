@@ -92,3 +92,18 @@ def _change_one(holder: Any, random_: random.Random) -> None:
         holder.insert(key, holder[other])
     else:
         holder[random_.choice(("frames", "service", "extra", ""))] = holder[other]
+
+
+def damaged_bytes(content: bytes, random_: random.Random) -> bytes:
+    """Damage a file of any format."""
+    return random_.choice((_flip, _flip, _flip, _splice, _splice, _cut, _repeat))(content, random_)
+
+
+def damaged_lines(content: bytes, random_: random.Random) -> bytes:
+    """Damage a file of JSON lines: its bytes, or what one of its lines says."""
+    if random_.random() < 0.3:
+        return damaged_bytes(content, random_)
+    lines = content.splitlines(keepends=True)
+    place = random_.randrange(len(lines))
+    lines[place] = damaged(lines[place].rstrip(b"\n"), random_) + b"\n"
+    return b"".join(lines)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever kills the process, and a lock between processes."""
+"""Files: read within limits, written whole or not at all, and a lock between processes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,71 @@ import contextlib
 import glob
 import os
 import secrets
+import stat
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from agent_gym_env.errors import LockError, StorageError
+from agent_gym_env.errors import DataError, LockError, StorageError
 
 if sys.platform != "win32":
     import fcntl
 
 _UNFINISHED = ".unfinished"
 _POLL_S = 0.05
+
+MAX_FILE_BYTES = 256 * 2**20
+"""A larger file is refused before it is read, where its reader sets no other limit."""
+
+
+def open_file(path: str | os.PathLike[str], *, place: str | None = None) -> BinaryIO:
+    """Open a regular file for reading. A FIFO does not block, and a device is refused.
+
+    Args:
+        path: of the file.
+        place: of the file, for messages; by default its path.
+
+    Raises:
+        DataError: it cannot be opened, or is not a regular file.
+    """
+    place = os.fspath(path) if place is None else place
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read: {reason(error)}", file=place) from error
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise DataError("is not a regular file", file=place)
+
+
+def read_file(path: str | os.PathLike[str], *, largest: int = MAX_FILE_BYTES) -> bytes:
+    """Read a regular file.
+
+    Args:
+        path: of the file.
+        largest: bytes that it may have.
+
+    Raises:
+        DataError: it cannot be read, is not a regular file, or is larger.
+    """
+    with open_file(path) as file:
+        try:
+            content = file.read(largest + 1)
+        except OSError as error:
+            raise DataError(f"cannot read: {reason(error)}", file=os.fspath(path)) from error
+    if len(content) > largest:
+        raise DataError(f"has more than {largest:,} bytes", file=os.fspath(path))
+    return content
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says of its cause, without numbers and paths."""
+    said = error.strerror if isinstance(error, OSError) else None
+    return said or str(error) or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -19,6 +19,8 @@ from agent_gym_env.rollout.spending import Spending
 JOURNAL_FORMAT = 1
 MANIFEST = "manifest.json"
 FAILED = "failed.jsonl"
+MAX_JOBS = 1_000_000_000
+"""A journal keeps a byte for each job in memory."""
 
 Kind = Literal["episodes", "branches"]
 
@@ -67,7 +69,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind
     config: dict[str, Any]
     fingerprint: str
-    jobs: int
+    jobs: Annotated[int, msgspec.Meta(ge=0, le=MAX_JOBS)]
     done: int = 0
     failed: int = 0
     failed_branches: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,8 @@ def _key_of(model: str, given: str | None) -> Secret | None:
 def _load() -> Any:
     # Without it litellm fetches its list of prices from the network when it is imported.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    # pydantic says so of a dozen of litellm's own types, and nobody but litellm can change it.
+    warnings.filterwarnings("ignore", r"Items? '.*' on TypedDict class", UserWarning, "pydantic")
     litellm: Any = require("litellm", extra="llm")
     litellm.suppress_debug_info = True
     return litellm

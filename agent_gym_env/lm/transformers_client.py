@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from agent_gym_env.errors import DataError, LMError, PermanentLMError, TransientLMError
+from agent_gym_env.errors import LMError, PermanentLMError, TransientLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.guided import CallGrammar, CallGuide
+from agent_gym_env.lm.model_folder import reading_model, refuse_missing
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer
@@ -30,8 +31,6 @@ torch: Any = require("torch", extra="train")
 transformers: Any = require("transformers", extra="train")
 
 _FREE_CHOICES = (None, "auto", "none")
-_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError)
-"""What transformers and safetensors raise for files that are no model."""
 
 
 class LoadedModel(msgspec.Struct, frozen=True, eq=False):
@@ -251,14 +250,12 @@ def load_model(
     if not isinstance(precision, torch.dtype):
         raise ValueError(f"dtype must be one of torch's, such as bfloat16, not {dtype!r}")
     safe = {"trust_remote_code": False}
-    try:
-        with _without_progress_bar():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(path, **safe)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                path, dtype=precision, use_safetensors=True, **safe
-            )
-    except _UNREADABLE as error:
-        raise DataError(f"this is no language model: {error}", file=os.fspath(path)) from error
+    with reading_model(path), _without_progress_bar():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path, **safe)
+        model, loading_info = transformers.AutoModelForCausalLM.from_pretrained(
+            path, dtype=precision, use_safetensors=True, output_loading_info=True, **safe
+        )
+    refuse_missing(path, loading_info)
     try:
         model = model.to(device)
     except (AssertionError, RuntimeError) as error:

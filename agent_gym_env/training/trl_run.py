@@ -24,6 +24,7 @@ import msgspec
 from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
+from agent_gym_env.lm.model_folder import reading_model, refuse_missing
 from agent_gym_env.training.chat_dataset import digest
 from agent_gym_env.training.progress import OnProgress
 from agent_gym_env.training.sft_config import TINY
@@ -77,8 +78,8 @@ def load_model(config: TrainingConfig) -> PreTrainedModel:
         DataError: there is no such model, or it has no safetensors.
     """
     on_gpu = torch.cuda.is_available()
-    try:
-        return AutoModelForCausalLM.from_pretrained(
+    with reading_model(config.model):
+        model, loading_info = AutoModelForCausalLM.from_pretrained(
             config.model,
             # Frozen weights need no more digits; trained ones do, under bfloat16's autocast.
             dtype=torch.bfloat16 if on_gpu and config.lora else torch.float32,
@@ -88,9 +89,11 @@ def load_model(config: TrainingConfig) -> PreTrainedModel:
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=Path(config.model).exists(),
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot load the model: {error}", file=config.model) from error
+    refuse_missing(config.model, loading_info)
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
@@ -102,15 +105,13 @@ def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
     if config.model == TINY and not Path(TINY).exists():
         problem = "a tiny model is made from conversations, by sft: name the folder it is in"
         raise DataError(problem, file=TINY)
-    try:
+    with reading_model(config.model, "tokenizer"):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             config.model,
             padding_side="left",
             trust_remote_code=False,
             local_files_only=Path(config.model).exists(),
         )
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot load the tokenizer: {error}", file=config.model) from error
     if tokenizer.chat_template is None:
         problem = "the tokenizer has no chat template: take a model that was made for chats"
         raise DataError(problem, file=config.model)

@@ -7,6 +7,8 @@ Exit codes: 0 done; 1 the job failed; 2 the command line is wrong; 3 stopped, an
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -54,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_commands(commands)
     options = parser.parse_args(arguments)
     try:
-        return int(options.run(options) or 0)
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()
+        return code
     except DataError as error:
         return _failed(error, DATA)
     except StorageError as error:
@@ -72,6 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone, as `head` does; there is nobody left to tell.
         sys.stderr.close()
         return 0
+    except OSError as error:
+        # A full disk behind the standard output, no file descriptors left: nothing of ours.
+        _drop_output()
+        return _failed(error, STORAGE)
+
+
+def _drop_output() -> None:
+    """Let go of output that cannot be written, which Python would try to write again at its end."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(error: Exception, code: int) -> int:

@@ -78,9 +78,14 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only when it is complete and on disk.
 
     Raises:
-        StorageError: the disk does not take it.
+        StorageError: the disk does not take it, or a device, a FIFO or a folder has this name.
     """
     with _storage_named(path):
+        if path.exists() and not path.is_file():
+            raise StorageError(
+                f"cannot write {path}: it is there and is not a file; name a file (the environment "
+                "variable AGENT_GYM_HOME names the folder of downloads and caches)"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         name = str(path.with_name(f".{path.name}.{secrets.token_hex(8)}{_UNFINISHED}"))
         # Not mkstemp, whose files nobody else may read: a cache may be shared.

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agent_gym_env.corpus.disk import read_file
 from agent_gym_env.corpus.sgd import Intent, Service, Slot
 from agent_gym_env.errors import DataError
 from agent_gym_env.synthesis import templates
@@ -70,12 +71,10 @@ def decode(path: Path, shape: type[_Decoded]) -> _Decoded:
         DataError: the file cannot be read, or has another shape.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=shape)
-    except OSError as error:
-        raise DataError(f"cannot read the file: {error.strerror}", file=str(path)) from error
+        return msgspec.json.decode(read_file(path), type=shape)
     except msgspec.ValidationError as error:
         raise _mismatch(path, "", error) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"not JSON: {error}", file=str(path)) from error
 
 

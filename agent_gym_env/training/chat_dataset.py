@@ -15,6 +15,7 @@ from typing import Annotated, Any, BinaryIO, Literal, TypeGuard, cast
 
 import msgspec
 
+from agent_gym_env.corpus.disk import open_file
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 
@@ -175,7 +176,7 @@ def digest(paths: Sequence[Path | str]) -> str:
 @contextlib.contextmanager
 def _opened(path: Path | str) -> Iterator[BinaryIO]:
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             yield file
     except OSError as error:
         raise DataError(f"cannot read rows: {error.strerror}", file=str(path)) from error

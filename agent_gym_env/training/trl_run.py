@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.corpus.disk import read_file, written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.model_folder import reading_model, refuse_missing
@@ -307,8 +307,8 @@ class TRLRun:
                 f"{self._out} holds a run already: resume it, or name another folder"
             )
         try:
-            begun = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        except (OSError, msgspec.DecodeError) as error:
+            begun = msgspec.json.decode(read_file(path), type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataError(f"this is no run's configuration: {error}", file=str(path)) from error
         # As JSON, where there are no tuples.
         now = msgspec.json.decode(msgspec.json.encode(self._settings))
@@ -335,5 +335,7 @@ def _name(config: TrainingConfig) -> str:
 
 def _differences(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
     of_runs = [name for name in now if name != "config" and begun.get(name) != now[name]]
-    before, after = begun.get("config", {}), now["config"]
+    before, after = begun.get("config"), now["config"]
+    if not isinstance(before, dict):
+        return [*of_runs, "config"]
     return of_runs + [name for name in after if before.get(name) != after[name]]

@@ -139,5 +139,5 @@ def test_a_file_that_is_not_json_of_the_format_is_told(tmp_path: Path, text: str
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot read the file"):
+    with pytest.raises(DataError, match="cannot read: No such file"):
         read_schema(tmp_path / "none.json")

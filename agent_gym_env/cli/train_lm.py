@@ -22,6 +22,7 @@ from agent_gym_env.cli.arguments import (
 from agent_gym_env.cli.console import phases, print_json
 from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.cli.settings import with_flags
+from agent_gym_env.suggestions import explained
 
 
 class _Method(NamedTuple):
@@ -162,4 +163,5 @@ def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:
     try:
         return msgspec.convert(settings, method.config_class())
     except msgspec.ValidationError as error:
-        raise ValueError(f"the configuration of {method.name}: {error}") from error
+        problem, path = explained(error, method.config_class())
+        raise ValueError(f"the configuration of {method.name}{path}: {problem}") from error

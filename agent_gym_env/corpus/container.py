@@ -226,8 +226,9 @@ class _Zip:
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _not_regular(self.name, info.filename)
-        name = self._index.add(info.filename, is_folder=info.is_dir())
-        if info.is_dir():
+        is_folder = info.is_dir() or info.filename.endswith("\\")
+        name = self._index.add(info.filename, is_folder=is_folder)
+        if is_folder:
             return
         if name in self._infos:
             raise DataError("is in the archive twice", file=_place(self.name, name))
@@ -360,9 +361,11 @@ def _recognise(name: str, file: IO[bytes]) -> Container:
 
 
 def _safe_parts(raw_name: str, archive: str) -> list[str]:
-    parts = [part for part in raw_name.split("/") if part not in ("", ".")]
-    is_absolute = raw_name.startswith("/") or re.match(r"[A-Za-z]:", raw_name) is not None
-    if is_absolute or ".." in parts or "\\" in raw_name or "\0" in raw_name:
+    # Some archives of Windows have its separator in their names.
+    name = raw_name.replace("\\", "/")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    is_absolute = name.startswith("/") or re.match(r"[A-Za-z]:", name) is not None
+    if is_absolute or ".." in parts or "\0" in name:
         raise DataError(
             f"the archive has a member {raw_name!r} that points outside of it; "
             "do not trust this archive",

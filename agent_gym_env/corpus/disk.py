@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import glob
 import os
@@ -65,6 +66,26 @@ def read_file(path: str | os.PathLike[str], *, largest: int = MAX_FILE_BYTES) ->
     if len(content) > largest:
         raise DataError(f"has more than {largest:,} bytes", file=os.fspath(path))
     return content
+
+
+def as_utf8(content: bytes, file: str) -> bytes:
+    """Return a text file's bytes without a byte order mark.
+
+    Args:
+        content: of the file.
+        file: the file, for messages.
+
+    Raises:
+        DataError: it is in UTF-16 or UTF-32, or empty.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+        raise DataError("the file is in UTF-16 or UTF-32; write it in UTF-8", file=file)
+    text = content.removeprefix(codecs.BOM_UTF8)
+    if not text.strip():
+        raise DataError("the file is empty", file=file)
+    if b"\0" in text[:4]:
+        raise DataError("the file is not text: it begins with zero bytes", file=file)
+    return text
 
 
 def reason(error: Exception) -> str:

@@ -52,6 +52,10 @@ class Source:
         }
         return tuple(f"{split}/{child}" for child in sorted(numbers, key=lambda c: (numbers[c], c)))
 
+    def names(self, split: str) -> tuple[str, ...]:
+        """Names of whatever lies in a split's folder."""
+        return self._container.children(self._top + split)
+
     def has(self, member: str) -> bool:
         """Whether there is a regular file of this name."""
         return self._container.has(self._top + member)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.corpus.disk import read_file, written_whole
+from agent_gym_env.corpus.disk import as_utf8, read_file, written_whole
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 from agent_gym_env.policies.dspy_module import SGDAgentModule, plain_demo
@@ -67,7 +67,7 @@ def load_program(path: str | Path) -> SGDAgentModule:
 
 def _read_state(path: Path) -> _Predictor:
     try:
-        content = read_file(path, largest=MAX_PROGRAM_BYTES)
+        content = as_utf8(read_file(path, largest=MAX_PROGRAM_BYTES), str(path))
         return msgspec.json.decode(content, type=_State).predict
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(

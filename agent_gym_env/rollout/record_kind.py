@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def _kind(path: Path) -> Kind:
     try:
         with open_file(path) as file:
             line = file.readline(MAX_LINE_BYTES)
-        record = msgspec.json.decode(line or b"{}", type=_Record)
+        record = msgspec.json.decode(line.removeprefix(codecs.BOM_UTF8) or b"{}", type=_Record)
     except OSError as error:
         raise DataError(f"cannot read episodes: {error.strerror}", file=str(path)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

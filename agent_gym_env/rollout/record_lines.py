@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -127,7 +128,8 @@ def _file_lines(path: Path) -> Iterator[tuple[str, bytes]]:
             # A file of a journal may be read alone; its lines keep their promise.
             if is_framed(line) and not is_whole(line):
                 raise StorageError(_damaged(path, number))
-            yield f"{path}:{number}", line
+            if line.strip():
+                yield f"{path}:{number}", line
 
 
 def _numbered(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
@@ -136,6 +138,8 @@ def _numbered(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
         line = file.readline(MAX_LINE_BYTES + 1)
         if not line:
             return
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
         if len(line) > MAX_LINE_BYTES:
             problem = f"this line has more than {MAX_LINE_BYTES:,} bytes"
             raise DataError(problem, file=f"{path}:{number}")

@@ -6,6 +6,7 @@ null into every message, argument and schema for each key that another row has.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import math
@@ -156,6 +157,9 @@ def read_rows(paths: Sequence[Path | str], kind: RowKind) -> Iterator[Row]:
     for path in paths:
         with _opened(path) as file:
             for number, line in enumerate(file, start=1):
+                line = line.removeprefix(codecs.BOM_UTF8)
+                if not line.strip():
+                    continue
                 yield _row(line, kind, f"{path}:{number}")
 
 

@@ -74,7 +74,7 @@ def _encode(content: bytes, random_: random.Random) -> bytes:
         lambda: b"\xef\xbb\xbf" + content,
         lambda: text.encode("utf-16"),
         lambda: text.encode("utf-32"),
-        lambda: text.replace("a", "\xe9").encode("latin-1"),
+        lambda: text.replace("a", "\xe9").encode("latin-1", "replace"),
         lambda: text.replace('"', "'").encode(),
         lambda: content.replace(b",", b",\n#\n", 1),
         lambda: b"[" * 100_000 + content,

@@ -140,7 +140,8 @@ def _takers(policy: str) -> tuple[Callable[..., Any], ...]:
     if policy == "best-candidate":
         return (make_candidates,)
     if policy == "transformers":
-        from agent_gym_env.policies.transformers_model import TransformersClient, TransformersPolicy
+        from agent_gym_env.lm.transformers_client import TransformersClient
+        from agent_gym_env.policies.transformers_model import TransformersPolicy
 
         return (TransformersPolicy, TransformersClient)
     if policy not in ("llm", "dspy"):

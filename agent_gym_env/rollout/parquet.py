@@ -142,7 +142,7 @@ def read_parquet(path: Path) -> Iterator[Episode]:
                 yield _episode(list(group), f"{path}, episode {number}")
     except OSError as error:
         raise DataError(f"cannot read episodes: {error}", file=str(path)) from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"this is no intact Parquet file: {error}", file=str(path)) from error
 
 

@@ -33,6 +33,8 @@ from agent_gym_env.rollout.selection import Tally
 from tests.reliability.damage import damaged_bytes, damaged_lines
 from tests.reliability.playing import sized
 
+Export = Callable[[Iterator[Episode], Tally], Iterator[msgspec.Struct]]
+
 NOT_ALIKE = (
     "an evaluation is of one policy",
     "one side of a comparison is one policy",
@@ -65,7 +67,7 @@ def users(whole: Path, tiny_corpus: Path, tmp_path: Path) -> list[Callable[[Path
         episodes = list(read_episodes(path))
         write_report(tmp_path / "report.html", [(summarize(episodes, resamples=20), episodes)])
 
-    def export(make: Callable[[Iterator[Episode], Tally], Iterator[msgspec.Struct]]) -> object:
+    def export(make: Export) -> Callable[[Path], object]:
         def use(path: Path) -> None:
             tally = Tally()
             write_rows(tmp_path / "rows.jsonl", make(read_episodes(path), tally), tally)
@@ -75,7 +77,7 @@ def users(whole: Path, tiny_corpus: Path, tmp_path: Path) -> list[Callable[[Path
     def pairs(episodes: Iterator[Episode], tally: Tally) -> Iterator[msgspec.Struct]:
         yield from preferences(common_states([*episodes, *read_episodes(whole)]), tally)
 
-    exports = (
+    exports: tuple[Export, ...] = (
         conversations,
         lambda episodes, tally: corrections(episodes, tally, below=2.0),
         labels,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -104,6 +105,6 @@ def _change_one(holder: Any, random_: random.Random) -> None:
     elif draw < 0.8:
         holder[key], holder[other] = holder[other], holder[key]
     elif isinstance(holder, list):
-        holder.insert(key, holder[other])
+        holder.insert(key, copy.deepcopy(holder[other]))
     else:
-        holder[random_.choice(("frames", "service", "extra", ""))] = holder[other]
+        holder[random_.choice(("frames", "service", "extra", ""))] = copy.deepcopy(holder[other])

@@ -79,7 +79,7 @@ def load_model(config: TrainingConfig) -> PreTrainedModel:
     """
     on_gpu = torch.cuda.is_available()
     with reading_model(config.model):
-        model, loading_info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             config.model,
             # Frozen weights need no more digits; trained ones do, under bfloat16's autocast.
             dtype=torch.bfloat16 if on_gpu and config.lora else torch.float32,
@@ -91,9 +91,10 @@ def load_model(config: TrainingConfig) -> PreTrainedModel:
             local_files_only=Path(config.model).exists(),
             output_loading_info=True,
         )
+    model: PreTrainedModel
+    model, loading_info = loaded
     refuse_missing(config.model, loading_info)
-    loaded: PreTrainedModel = model
-    return loaded
+    return model
 
 
 def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:

@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from agent_gym_env.encoders.candidates import CandidateSource
+from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.errors import DataError
 from agent_gym_env.lm.base import LanguageModel
 from agent_gym_env.policies.base import BatchPolicy, Policy
@@ -31,6 +32,7 @@ from agent_gym_env.rollout.play import play_all
 from agent_gym_env.rollout.process_runner import ProcessRunner
 from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
+from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.training.hindsight import bare_env
 
 Env = gym.Env[Any, Any]
@@ -42,7 +44,11 @@ def make_env(*, max_episode_steps: int | None = None, **arguments: Any) -> Env:
     Args:
         max_episode_steps: truncates episodes; ``None`` for no limit.
         **arguments: as in `SGDEnv`; ``reward`` may be an object with the `Reward` protocol too.
+
+    Raises:
+        ValueError: an argument is not known, or not among its values.
     """
+    refuse_unknown("SGD-v0", arguments, keywords(SGDEnv) | {"disable_env_checker"})
     return gym.make("agent_gym_env:SGD-v0", max_episode_steps=max_episode_steps, **arguments)
 
 
@@ -122,6 +128,40 @@ _POLICIES: dict[str, Callable[..., Policy]] = {
 POLICY_NAMES = tuple(_POLICIES)
 
 
+def _takers(policy: str) -> tuple[Callable[..., Any], ...]:
+    """Return what takes the options that a policy's builder passes on."""
+    if policy == "constant":
+        return (ConstantPolicy,)
+    if policy == "uniform":
+        return (UniformPolicy,)
+    if policy == "retrieval":
+        from agent_gym_env.policies.retrieval import RetrievalPolicy
+
+        return (RetrievalPolicy,)
+    if policy == "sb3":
+        from agent_gym_env.policies.sb3_model import SB3Policy
+
+        return (SB3Policy.load,)
+    if policy == "best-candidate":
+        return (make_candidates,)
+    if policy == "transformers":
+        from agent_gym_env.lm.transformers_client import TransformersClient
+        from agent_gym_env.policies.transformers_model import TransformersPolicy
+
+        return (TransformersPolicy, TransformersClient)
+    if policy not in ("llm", "dspy"):
+        return ()
+    from agent_gym_env.lm.open_model import ModelOptions
+
+    if policy == "llm":
+        from agent_gym_env.policies.llm import LLMPolicy
+
+        return (LLMPolicy, ModelOptions)
+    from agent_gym_env.policies.dspy_program import DSPyPolicy
+
+    return (DSPyPolicy, ModelOptions)
+
+
 def make_policy(config: str | Mapping[str, Any] | Policy, env: Env) -> Policy:
     """Make a policy for an environment.
 
@@ -132,17 +172,22 @@ def make_policy(config: str | Mapping[str, Any] | Policy, env: Env) -> Policy:
             of its corpus, and the oracle asks it for what was recorded.
 
     Raises:
-        ValueError: the name is not known.
-        TypeError: the policy's class does not take an option.
+        ValueError: the name or an option is not known, or an option is missing.
+        MissingDependency: what the policy needs is not installed.
     """
     if isinstance(config, str):
         config = {"name": config}
     if not isinstance(config, Mapping):
         return config
     options = dict(config)
-    build = _POLICIES.get(options.pop("name", ""))
-    if build is None:
-        raise ValueError(f"policy must be one of {POLICY_NAMES}, not {config.get('name')!r}")
+    name = options.pop("name", None)
+    if name not in POLICY_NAMES:
+        raise ValueError(unknown_name("policy", name, POLICY_NAMES))
+    build = _POLICIES[name]
+    known = keywords(build, *_takers(name)) - {"name"}
+    refuse_unknown(f"policy {name!r}", options, known | {"lm"} if "model" in known else known)
+    if "path" in keywords(build) and "path" not in options:
+        raise ValueError(f"policy {name!r} needs the option 'path'")
     return build(env, **options)
 
 
@@ -369,7 +414,7 @@ def make_runner(name: str, workers: int) -> Runner:
     """
     build = _RUNNERS.get(name)
     if build is None:
-        raise ValueError(f"runner must be one of {RUNNER_NAMES}, not {name!r}")
+        raise ValueError(unknown_name("runner", name, RUNNER_NAMES))
     return build(workers)
 
 

@@ -13,6 +13,7 @@ import msgspec
 from agent_gym_env.cli.arguments import Subparsers, add_corpus, add_json, positive
 from agent_gym_env.cli.console import print_json, progress
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
+from agent_gym_env.corpus.disk import read_file
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.branches import BranchPoint, read_branches
@@ -284,6 +285,6 @@ def _rules(options: argparse.Namespace) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        return {"rules": path.read_text(encoding="utf-8")}
-    except (OSError, UnicodeDecodeError) as error:
+        return {"rules": read_file(path).decode()}
+    except UnicodeDecodeError as error:
         raise DataError(f"cannot read the rules: {error}", file=str(path)) from error

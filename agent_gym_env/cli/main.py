@@ -86,6 +86,9 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("agent-gym: stopped", file=sys.stderr)
         return FAILED
+    except OSError as error:
+        # No file descriptors or no memory left, for example: not an error of ours.
+        return _failed(error, STORAGE)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from agent_gym_env.cli.console import phases, print_json, print_table
 from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.cli.settings import with_flags
 from agent_gym_env.evaluation.table import interval, number
+from agent_gym_env.suggestions import explained
 from agent_gym_env.training.curve import CurvePoint, read_curve
 
 if TYPE_CHECKING:
@@ -114,4 +115,5 @@ def _config(options: argparse.Namespace) -> PPOConfig:
     try:
         return msgspec.convert(settings, PPOConfig)
     except msgspec.ValidationError as error:
-        raise ValueError(f"--config: {error}") from error
+        problem, path = explained(error, PPOConfig)
+        raise ValueError(f"--config{path}: {problem}") from error

@@ -24,6 +24,7 @@ from agent_gym_env.cli.console import phases, print_json
 from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.cli.settings import with_flags
 from agent_gym_env.lm.huggingface_hub import check_model_path
+from agent_gym_env.suggestions import explained
 from agent_gym_env.training.sft_config import TINY
 
 
@@ -188,4 +189,5 @@ def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:
     try:
         return msgspec.convert(settings, method.config_class())
     except msgspec.ValidationError as error:
-        raise ValueError(f"the configuration of {method.name}: {error}") from error
+        problem, path = explained(error, method.config_class())
+        raise ValueError(f"the configuration of {method.name}{path}: {problem}") from error

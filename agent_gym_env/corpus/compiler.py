@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.corpus.disk import as_utf8, written_whole
 from agent_gym_env.corpus.entities import EntityTableBuilder
 from agent_gym_env.corpus.schema_variants import SchemaVariant
 from agent_gym_env.corpus.sgd import (
     TODAY,
     Dialogue,
     DialogueAction,
+    Intent,
     Service,
+    Slot,
     SystemFrame,
     SystemTurn,
     UserTurn,
@@ -27,9 +30,10 @@ from agent_gym_env.corpus.sgd import (
 from agent_gym_env.corpus.source import Source, schema_member
 from agent_gym_env.corpus.store import STORE_FORMAT, Header, StoreWriter
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Task, Turn
-from agent_gym_env.corpus.tool_specs import ToolSpec, tool_name, tool_specs
+from agent_gym_env.corpus.tool_specs import ToolSpec, refused_names, tool_name, tool_specs
 from agent_gym_env.corpus.words import words
 from agent_gym_env.errors import DataError
+from agent_gym_env.suggestions import explained
 
 _T = TypeVar("_T")
 _SHARD = msgspec.json.Decoder(list[msgspec.Raw])
@@ -77,6 +81,15 @@ def compile_split(
             f"split {split!r} has no shards {split}/dialogues_NNN.json", file=source.name
         )
     compiler = _SplitCompiler(services)
+    refused = refused_names(tool_specs(services))
+    if refused:
+        warnings.warn(
+            f"{source.locate(schema_member(split, schema_variant))}: {len(refused)} tools have "
+            f"names that providers of language models refuse, the first {refused[0]!r:.80}: a "
+            "service, a hyphen and an intent should be 1 to 64 letters of ASCII, digits, '_' and "
+            "'-' together. Models of your own and other policies play them as they are",
+            stacklevel=2,
+        )
     with written_whole(path) as file:
         writer = StoreWriter(file)
         for done, shard in enumerate(shards, start=1):
@@ -137,7 +150,7 @@ def _services(source: Source, member: str, on_bytes: Callable[[bytes], None]) ->
     data = source.read(member)
     on_bytes(data)
     at = _Place(source.locate(member))
-    services = _decode(_SCHEMA, data, at)
+    services = _decode(_SCHEMA, as_utf8(data, at.file), at)
     for place, service in enumerate(services):
         slots = {slot.name for slot in service.slots}
         for number, intent in enumerate(service.intents):
@@ -147,11 +160,28 @@ def _services(source: Source, member: str, on_bytes: Callable[[bytes], None]) ->
                     f"intent {intent.name!r} takes {sorted(unknown)}, which are no slots of "
                     f"{service.service_name!r}"
                 )
-    names = Counter(service.service_name for service in services)
+        _refuse_repeated(at.inside(f"[{place}].intents"), "intent", service.intents)
+        _refuse_repeated(at.inside(f"[{place}].slots"), "slot", service.slots)
+    _refuse_repeated(at, "service", services)
+    _refuse_empty_names(at, services)
+    return services
+
+
+def _refuse_repeated(at: _Place, what: str, things: Sequence[Service | Intent | Slot]) -> None:
+    names = Counter(thing.service_name if isinstance(thing, Service) else thing.name
+                    for thing in things)  # fmt: skip
     twice = [name for name, count in names.items() if count > 1]
     if twice:
-        raise at.error(f"the schema has more than one service named {twice[0]!r}")
-    return services
+        raise at.error(f"more than one {what} is named {twice[0]!r}")
+
+
+def _refuse_empty_names(at: _Place, services: Sequence[Service]) -> None:
+    for place, service in enumerate(services):
+        if not service.service_name.strip():
+            raise at.inside(f"[{place}].service_name").error("a service needs a name")
+        for number, intent in enumerate(service.intents):
+            if not intent.name.strip():
+                raise at.inside(f"[{place}].intents[{number}].name").error("an intent needs a name")
 
 
 def _train_services(source: Source, variant: SchemaVariant | None) -> tuple[str, ...] | None:
@@ -167,10 +197,22 @@ def _decode(decoder: msgspec.json.Decoder[_T], data: bytes | msgspec.Raw, at: _P
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
-        problem, _, path = str(error).rpartition(" - at `")
-        raise at.inside(path.rstrip("`").lstrip("$")).error(problem or str(error)) from error
+        problem, path = explained(error, decoder.type)
+        raise at.inside(path).error(problem) from error
     except _UNDECODABLE as error:
-        raise at.error(f"this is not JSON: {error}") from error
+        raise at.error(f"this is not JSON: {_with_line(str(error), data)}") from error
+
+
+def _with_line(problem: str, data: bytes | msgspec.Raw) -> str:
+    """Write the line and column of the byte that a message names."""
+    content = bytes(data)
+
+    def place(byte: re.Match[str]) -> str:
+        before = content[: int(byte[1])]
+        return f"(line {before.count(10) + 1}, column {len(before) - before.rfind(10)})"
+
+    said = re.sub(r"\(byte (\d+)\)", place, problem.removeprefix("JSON is malformed: "))
+    return f"{said}; it begins with {content.lstrip()[:20]!r}"
 
 
 class _Place(NamedTuple):
@@ -212,7 +254,7 @@ class _Named(msgspec.Struct):
 
 def _dialogues(data: bytes, file: str, variant: SchemaVariant | None) -> Iterator[_Located]:
     """Read a shard dialogue by dialogue: what dies young costs the garbage collector nothing."""
-    shard: list[msgspec.Raw] = _decode(_SHARD, data, _Place(file))
+    shard: list[msgspec.Raw] = _decode(_SHARD, as_utf8(data, file), _Place(file))
     for number, raw in enumerate(shard):
         at = _Place(file, f"/{number}")
         try:

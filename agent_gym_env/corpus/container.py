@@ -19,10 +19,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Protocol
 
+from agent_gym_env.corpus.disk import MAX_FILE_BYTES, open_file, reason
 from agent_gym_env.errors import DataError
-
-MAX_FILE_BYTES = 256 * 2**20
-"""A larger file is refused before it is read; the largest of SGD has 3 MB."""
 
 MAX_FILES = 100_000
 MAX_TAR_BYTES = 8 * 2**30
@@ -96,7 +94,7 @@ def open_container(path: str | os.PathLike[str]) -> Container:
     try:
         is_folder = stat.S_ISDIR(os.stat(name).st_mode)
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot open: {_reason(error)}", file=name) from error
+        raise DataError(f"cannot open: {reason(error)}", file=name) from error
     return _Folder(name) if is_folder else _open_archive(name)
 
 
@@ -113,7 +111,7 @@ class _Folder:
             return ()
         except OSError as error:
             raise DataError(
-                f"cannot list the folder: {_reason(error)}", file=_place(self.name, folder)
+                f"cannot list the folder: {reason(error)}", file=_place(self.name, folder)
             ) from error
 
     def has(self, member: str) -> bool:
@@ -121,13 +119,13 @@ class _Folder:
 
     def read(self, member: str) -> bytes:
         place = _place(self.name, member)
-        with _open_regular(os.path.join(self.name, member), place) as file:
+        with open_file(os.path.join(self.name, member), place=place) as file:
             size = os.fstat(file.fileno()).st_size
             _check_size(size, place)
             try:
                 content = file.read(size + 1)
             except OSError as error:
-                raise DataError(f"cannot read: {_reason(error)}", file=place) from error
+                raise DataError(f"cannot read: {reason(error)}", file=place) from error
         if len(content) != size:
             raise DataError("changed while it was read; run again", file=place)
         return content
@@ -143,7 +141,7 @@ class _Folder:
             status = os.stat(os.path.join(self.name, member))
         except OSError as error:
             raise DataError(
-                f"cannot read: {_reason(error)}", file=_place(self.name, member)
+                f"cannot read: {reason(error)}", file=_place(self.name, member)
             ) from error
         return member, status.st_size, status.st_mtime_ns
 
@@ -228,8 +226,9 @@ class _Zip:
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _not_regular(self.name, info.filename)
-        name = self._index.add(info.filename, is_folder=info.is_dir())
-        if info.is_dir():
+        is_folder = info.is_dir() or info.filename.endswith("\\")
+        name = self._index.add(info.filename, is_folder=is_folder)
+        if is_folder:
             return
         if name in self._infos:
             raise DataError("is in the archive twice", file=_place(self.name, name))
@@ -340,7 +339,7 @@ class _CappedReader:
 
 def _open_archive(name: str) -> Container:
     with contextlib.ExitStack() as on_failure:
-        file = on_failure.enter_context(_open_regular(name, name))
+        file = on_failure.enter_context(open_file(name))
         container = _recognise(name, file)
         on_failure.pop_all()
     return container
@@ -351,7 +350,7 @@ def _recognise(name: str, file: IO[bytes]) -> Container:
         start = file.read(512)
         file.seek(0)
     except OSError as error:
-        raise DataError(f"cannot read: {_reason(error)}", file=name) from error
+        raise DataError(f"cannot read: {reason(error)}", file=name) from error
     if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return _Zip(name, file)
     if start[:2] == b"\x1f\x8b":
@@ -361,23 +360,12 @@ def _recognise(name: str, file: IO[bytes]) -> Container:
     raise DataError("expected a folder, or an archive that is a zip, a tar or a tar.gz", file=name)
 
 
-def _open_regular(path: str, place: str) -> IO[bytes]:
-    """Open a regular file; without blocking on a FIFO and without a gap between check and use."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        descriptor = os.open(path, flags)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read: {_reason(error)}", file=place) from error
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    raise DataError("is not a regular file", file=place)
-
-
 def _safe_parts(raw_name: str, archive: str) -> list[str]:
-    parts = [part for part in raw_name.split("/") if part not in ("", ".")]
-    is_absolute = raw_name.startswith("/") or re.match(r"[A-Za-z]:", raw_name) is not None
-    if is_absolute or ".." in parts or "\\" in raw_name or "\0" in raw_name:
+    # Some archives of Windows have its separator in their names.
+    name = raw_name.replace("\\", "/")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    is_absolute = name.startswith("/") or re.match(r"[A-Za-z]:", name) is not None
+    if is_absolute or ".." in parts or "\0" in name:
         raise DataError(
             f"the archive has a member {raw_name!r} that points outside of it; "
             "do not trust this archive",
@@ -406,7 +394,7 @@ def _damage_named(damage: tuple[type[Exception], ...], what: str, place: str) ->
     try:
         yield
     except damage as error:
-        raise DataError(f"damaged {what}: {_reason(error)}", file=place) from error
+        raise DataError(f"damaged {what}: {reason(error)}", file=place) from error
 
 
 def _not_regular(archive: str, member: str) -> DataError:
@@ -423,8 +411,3 @@ def _archive_fingerprint(name: str, file: IO[bytes]) -> tuple[object, ...]:
 
 def _place(container: str, member: str) -> str:
     return f"{container}/{member}" if member else container
-
-
-def _reason(error: Exception) -> str:
-    reason = error.strerror if isinstance(error, OSError) else None
-    return reason or str(error) or type(error).__name__

@@ -23,6 +23,7 @@ from agent_gym_env.corpus.store import STORE_FORMAT, Store
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_specs
 from agent_gym_env.errors import ChecksumError, DataError, StorageError
+from agent_gym_env.suggestions import unknown_name
 
 Seen = Literal["all", "seen", "unseen"]
 _BUILD_WAIT_S = 3600.0
@@ -41,9 +42,7 @@ class Corpus:
 
     def __init__(self, source: Source, schema_variant: str | None = None) -> None:
         if schema_variant is not None and schema_variant not in SCHEMA_VARIANTS:
-            raise ValueError(
-                f"schema_variant must be one of {SCHEMA_VARIANTS} or None, not {schema_variant!r}"
-            )
+            raise ValueError(unknown_name("schema_variant", schema_variant, SCHEMA_VARIANTS))
         self.source = source
         self.schema_variant = schema_variant
         self._stamp = source.stamp()
@@ -65,11 +64,12 @@ class Corpus:
             StorageError: the cache cannot be written or read.
         """
         if name not in SPLITS:
-            raise ValueError(f"split must be one of {SPLITS}, not {name!r}")
+            raise ValueError(unknown_name("split", name, SPLITS))
         if name not in self.splits():
+            found = ", ".join(self.source.names(name)[:10]) or "nothing"
             raise DataError(
                 f"the corpus has no split {name!r}: expected {name}/schema.json and "
-                f"{name}/dialogues_NNN.json; it has {list(self.splits())}",
+                f"{name}/dialogues_NNN.json, found {found} there; it has {list(self.splits())}",
                 file=self.source.name,
             )
         path = self.store_path(name)
@@ -266,14 +266,12 @@ class Split:
         allowed = set(self.services if services is None else services)
         unknown = allowed - set(self.services)
         if unknown:
-            raise ValueError(
-                f"split {self.name!r} has no services {sorted(unknown)}; it has "
-                f"{list(self.services)}"
-            )
+            what = f"a service of split {self.name!r}"
+            raise ValueError(unknown_name(what, min(unknown), self.services))
         if seen == "all":
             return allowed
         if seen not in ("seen", "unseen"):
-            raise ValueError(f"seen must be 'all', 'seen' or 'unseen', not {seen!r}")
+            raise ValueError(unknown_name("seen", seen, ("all", "seen", "unseen")))
         if self.seen_services is None:
             raise DataError(
                 f"seen={seen!r} is relative to the services of train, but the corpus has no "

@@ -1,20 +1,22 @@
-"""Files that are whole or not there, whatever kills the process, and a lock between processes."""
+"""Files: read within limits, written whole or not at all, and a lock between processes."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import glob
 import logging
 import os
 import secrets
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from agent_gym_env.errors import LockError, StorageError
+from agent_gym_env.errors import DataError, LockError, StorageError
 
 if sys.platform != "win32":
     import fcntl
@@ -22,6 +24,77 @@ if sys.platform != "win32":
 _UNFINISHED = ".unfinished"
 _log = logging.getLogger(__name__)
 _POLL_S = 0.05
+
+MAX_FILE_BYTES = 256 * 2**20
+"""A larger file is refused before it is read, where its reader sets no other limit."""
+
+
+def open_file(path: str | os.PathLike[str], *, place: str | None = None) -> BinaryIO:
+    """Open a regular file for reading. A FIFO does not block, and a device is refused.
+
+    Args:
+        path: of the file.
+        place: of the file, for messages; by default its path.
+
+    Raises:
+        DataError: it cannot be opened, or is not a regular file.
+    """
+    place = os.fspath(path) if place is None else place
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read: {reason(error)}", file=place) from error
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise DataError("is not a regular file", file=place)
+
+
+def read_file(path: str | os.PathLike[str], *, largest: int = MAX_FILE_BYTES) -> bytes:
+    """Read a regular file.
+
+    Args:
+        path: of the file.
+        largest: bytes that it may have.
+
+    Raises:
+        DataError: it cannot be read, is not a regular file, or is larger.
+    """
+    with open_file(path) as file:
+        try:
+            content = file.read(largest + 1)
+        except OSError as error:
+            raise DataError(f"cannot read: {reason(error)}", file=os.fspath(path)) from error
+    if len(content) > largest:
+        raise DataError(f"has more than {largest:,} bytes", file=os.fspath(path))
+    return content
+
+
+def as_utf8(content: bytes, file: str) -> bytes:
+    """Return a text file's bytes without a byte order mark.
+
+    Args:
+        content: of the file.
+        file: the file, for messages.
+
+    Raises:
+        DataError: it is in UTF-16 or UTF-32, or empty.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+        raise DataError("the file is in UTF-16 or UTF-32; write it in UTF-8", file=file)
+    text = content.removeprefix(codecs.BOM_UTF8)
+    if not text.strip():
+        raise DataError("the file is empty", file=file)
+    if b"\0" in text[:4]:
+        raise DataError("the file is not text: it begins with zero bytes", file=file)
+    return text
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says of its cause, without numbers and paths."""
+    said = error.strerror if isinstance(error, OSError) else None
+    return said or str(error) or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -36,9 +109,14 @@ def written_whole(path: Path, *, synced: bool = True) -> Iterator[BinaryIO]:
         synced: whether to wait for the disk, so that a loss of power leaves a whole file or none.
 
     Raises:
-        StorageError: the disk does not take it.
+        StorageError: the disk does not take it, or a device, a FIFO or a folder has this name.
     """
     with _storage_named(path):
+        if path.exists() and not path.is_file():
+            raise StorageError(
+                f"cannot write {path}: it is there and is not a file; name a file (the environment "
+                "variable AGENT_GYM_HOME names the folder of downloads and caches)"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         name, descriptor = _claim_unfinished(path)

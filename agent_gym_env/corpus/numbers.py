@@ -60,9 +60,9 @@ def _sum(said: str) -> int:
 
 
 RULES = (
-    # A minus sign stands alone: "408-971" is no negative number.
+    # A minus sign begins a word: "408-971" is no negative number.
     rule(
-        f"(?P<sign>(?<!\\S)-)?{_CURRENCY}(?P<whole>[0-9]{{1,3}}(?:,[0-9]{{3}}){{1,4}}|[0-9]{{1,15}})"
+        f"(?P<sign>(?<![^\\s([\"'])-)?{_CURRENCY}(?P<whole>[0-9]{{1,3}}(?:,[0-9]{{3}}){{1,4}}|[0-9]{{1,15}})"
         f"(?:\\.(?P<fraction>[0-9]{{1,9}}))?{_UNIT}",
         _read_written,
     ),

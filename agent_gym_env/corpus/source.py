@@ -25,8 +25,8 @@ def schema_member(split: str, variant: str | None = None) -> str:
 class Source:
     """A read-only view of a folder or an archive; a context manager that closes it.
 
-    Members are named from the corpus's top (``train/schema.json``), with or without a top folder
-    around it, as GitHub's archives have.
+    Members are named from the corpus's top (``train/schema.json``); an archive may have a top
+    folder around it, as GitHub's have.
 
     Attributes:
         name: the folder or archive, as the user named it.
@@ -51,6 +51,10 @@ class Source:
             if (match := _SHARD.fullmatch(child))
         }
         return tuple(f"{split}/{child}" for child in sorted(numbers, key=lambda c: (numbers[c], c)))
+
+    def names(self, split: str) -> tuple[str, ...]:
+        """Names of whatever lies in a split's folder."""
+        return self._container.children(self._top + split)
 
     def has(self, member: str) -> bool:
         """Whether there is a regular file of this name."""
@@ -117,16 +121,27 @@ def open_source(path: str | os.PathLike[str]) -> Source:
 
 
 def _find_top(container: Container) -> str:
-    """The folder, with its slash, below which the splits lie: the container itself or a child."""
+    """The folder, with its slash, below which the splits lie: the container itself or a child.
+
+    A child is meant in an archive only: archives often have one folder around everything, and a
+    folder with many things in it, one of which is a corpus, is likelier a mistake.
+    """
     if _has_split(container, ""):
         return ""
     tops = [f"{child}/" for child in container.children("") if _has_split(container, f"{child}/")]
+    is_folder = os.path.isdir(container.name)
+    if len(tops) == 1 and is_folder:
+        raise DataError(
+            f"this folder is no corpus, but one lies inside it: give {container.name}/{tops[0]}",
+            file=container.name,
+        )
     if len(tops) == 1:
         return tops[0]
     found = f"it has several such folders: {', '.join(tops)}" if tops else "it has none"
     raise DataError(
-        "expected train/schema.json, dev/schema.json or test/schema.json here or in one folder "
-        f"below; {found}. Give the folder or archive that holds one corpus in SGD's layout",
+        "expected train/schema.json, dev/schema.json or test/schema.json here or, in an archive, "
+        f"in one folder below; {found}. Give the folder or archive that holds one corpus in SGD's "
+        "layout",
         file=container.name,
     )
 

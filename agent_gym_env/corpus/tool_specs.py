@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,6 +35,15 @@ class ToolSpec(msgspec.Struct, frozen=True):
     required: tuple[str, ...]
     defaults: dict[str, str]
     result_slots: tuple[str, ...]
+
+
+PROVIDERS_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""What OpenAI, and most providers that speak its protocol, take for the name of a function."""
+
+
+def refused_names(names: Iterable[str]) -> list[str]:
+    """Return those names of tools that providers of language models refuse, in order."""
+    return [name for name in names if not PROVIDERS_NAME.fullmatch(name)]
 
 
 def tool_name(service: str, intent: str) -> str:

@@ -12,8 +12,7 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 from agent_gym_env.corpus import dates, numbers, times
-from agent_gym_env.corpus.surface import either, read_first
-from agent_gym_env.corpus.words import words
+from agent_gym_env.corpus.surface import any_of, either, read_first
 
 Kind = Literal["date", "time", "number"]
 
@@ -26,8 +25,9 @@ MAX_MENTIONS = 256
 _RULES = {"date": dates.RULES, "time": times.RULES, "number": numbers.RULES}
 _KINDS = "|".join(f"(?P<{kind}>{either(rules)})" for kind, rules in _RULES.items())
 _VALUE = re.compile(_KINDS)
+# Each value has a digit or begins one of its words with one of these, as "sevenpm" does.
+_SPOKEN = re.compile(rf"(?<!\w){any_of(sorted(dates.WORDS | times.WORDS | numbers.WORDS))}")
 _DIGIT = re.compile("[0-9]")
-_SPOKEN = frozenset(word.encode() for word in dates.WORDS | times.WORDS | numbers.WORDS)
 # Rules out most places of a text at a glance: nothing that is searched for begins otherwise.
 _BEGIN = r"(?=[0-9adefhjlmnoqstwyz]|-[$\u20ac\u00a30-9]|[$\u20ac\u00a3]\s?[0-9])"
 _MENTION = re.compile(rf"(?<!\w){_BEGIN}(?<!\d[-.,:/])(?:{_KINDS})(?!\w)(?![-.,:/]\d)")
@@ -84,7 +84,7 @@ def find_values(text: str, today: str) -> list[FoundValue]:
     """
     # Lower case that keeps every character's place, which str.lower() does not.
     lower = text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
-    if not _DIGIT.search(lower) and _SPOKEN.isdisjoint(words(lower)):
+    if not (_DIGIT.search(lower) or _SPOKEN.search(lower)):
         return []
     return list(islice(_mentions(lower, date.fromisoformat(today)), MAX_MENTIONS))
 
@@ -103,11 +103,16 @@ def value_text(value: object) -> str:
 
 
 def _mentions(text: str, today: date) -> Iterator[FoundValue]:
-    for match in _MENTION.finditer(text):
+    at = 0
+    while match := _MENTION.search(text, at):
         kind: Kind = match.lastgroup  # type: ignore[assignment]
         found = read_first(_RULES[kind], match[0], today)
-        if found is not None:
+        if found is None:
+            # A day that no month has, say; the numbers inside are numbers all the same.
+            at = match.start() + 1
+        else:
             yield FoundValue(match.start(), match.end(), kind, found)
+            at = match.end()
 
 
 # Bounded: an agent chooses what goes in.

@@ -24,6 +24,7 @@ from agent_gym_env.envs.replay import (
 from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.suggestions import unknown_name
 from agent_gym_env.types import Action
 
 
@@ -121,7 +122,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         """
         modes = self.metadata["render_modes"]
         if render_mode is not None and render_mode not in modes:
-            raise ValueError(f"render_mode must be None or one of {modes}, not {render_mode!r}")
+            raise ValueError(unknown_name("render_mode", render_mode, modes))
         opened = open_corpus(corpus, schema_variant=schema_variant)
         self.split = opened.split(split)
         self.world = World(

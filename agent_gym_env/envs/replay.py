@@ -19,6 +19,7 @@ from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
 from agent_gym_env.envs.actions import ParsedAction
 from agent_gym_env.envs.conversation import Conversation
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
+from agent_gym_env.suggestions import unknown_name
 from agent_gym_env.tools.backend import ToolBackend
 from agent_gym_env.tools.replay import ReplayBackend
 from agent_gym_env.tools.validation import ToolCatalogue
@@ -62,7 +63,7 @@ class World:
         backend: Callable[[ToolCatalogue], ToolBackend] | None = None,
     ) -> None:
         if tools_offered not in ("dialogue", "all"):
-            raise ValueError(f"tools_offered must be 'dialogue' or 'all', not {tools_offered!r}")
+            raise ValueError(unknown_name("tools_offered", tools_offered, ("dialogue", "all")))
         if type(max_tool_calls_per_turn) is not int or max_tool_calls_per_turn < 1:
             raise ValueError(
                 "max_tool_calls_per_turn must be a whole number from 1, not "

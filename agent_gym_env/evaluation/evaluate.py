@@ -176,7 +176,8 @@ class _Tally:
         for quantity, above, below in _ratios(facts.tools):
             self._sums.add_ratio(dialogue, quantity, above, below)
         if facts.reward is not None:
-            self._histogram[min(int(facts.reward * HISTOGRAM_BINS), HISTOGRAM_BINS - 1)] += 1
+            bin_ = int(facts.reward * HISTOGRAM_BINS)
+            self._histogram[min(max(bin_, 0), HISTOGRAM_BINS - 1)] += 1
 
     def evaluation(self, *, resamples: int, seed: int) -> Evaluation:
         """Estimate everything from what was added."""

@@ -10,7 +10,7 @@ import msgspec
 from agent_gym_env.corpus.arguments import agreement, stated_arguments
 from agent_gym_env.corpus.task import RecordedCall
 from agent_gym_env.rewards.overlap import jaccard
-from agent_gym_env.rollout.episode import Episode, TurnRecord
+from agent_gym_env.rollout.episode import Episode, TurnRecord, defaults_by_tool
 from agent_gym_env.types import ToolCall
 
 
@@ -147,39 +147,3 @@ def tool_counts(
         arguments_made=closest.made,
         arguments_equal=closest.equal,
     )
-
-
-def defaults_by_tool(tools: str) -> dict[str, dict[str, str]]:
-    """Read, by tool, the values at which its optional arguments stand.
-
-    Args:
-        tools: an episode's ``tools``, JSON in OpenAI's function format.
-    """
-    return {
-        tool.function.name: {
-            name: argument.default
-            for name, argument in tool.function.parameters.properties.items()
-            if argument.default is not None
-        }
-        for tool in _decode_tools(tools)
-    }
-
-
-class _Argument(msgspec.Struct):
-    default: str | None = None
-
-
-class _Parameters(msgspec.Struct):
-    properties: dict[str, _Argument] = {}
-
-
-class _Function(msgspec.Struct):
-    name: str
-    parameters: _Parameters = msgspec.field(default_factory=_Parameters)
-
-
-class _Tool(msgspec.Struct):
-    function: _Function
-
-
-_decode_tools = msgspec.json.Decoder(list[_Tool]).decode

@@ -44,7 +44,7 @@ class ResponseCache:
             return None
         try:
             return _decode(body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
     def write(self, key: str, response: Response) -> None:

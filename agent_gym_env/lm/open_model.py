@@ -17,6 +17,7 @@ from agent_gym_env.lm.google_generativeai_client import google_generativeai_clie
 from agent_gym_env.lm.litellm_client import litellm_client
 from agent_gym_env.lm.prices import Price
 from agent_gym_env.lm.retry import Limits
+from agent_gym_env.suggestions import explained
 
 ModelConfig = str | Mapping[str, Any] | LanguageModel
 """A model's name, a mapping as in `ModelOptions`, or a model."""
@@ -100,4 +101,5 @@ def _options(config: Mapping[str, Any]) -> ModelOptions:
     try:
         return msgspec.convert(dict(config), ModelOptions)
     except msgspec.ValidationError as error:
-        raise ValueError(f"this is no model: {error}") from error
+        problem, path = explained(error, ModelOptions)
+        raise ValueError(f"the model's {path.lstrip('.') or 'options'}: {problem}") from error

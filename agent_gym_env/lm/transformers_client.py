@@ -17,12 +17,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from agent_gym_env.errors import DataError, LMError, PermanentLMError, TransientLMError
+from agent_gym_env.errors import LMError, PermanentLMError, TransientLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.lm.guided import CallGrammar, CallGuide
 from agent_gym_env.lm.huggingface_hub import locate_model
+from agent_gym_env.lm.model_folder import reading_model, refuse_missing
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer
@@ -34,8 +35,6 @@ transformers: Any = require("transformers", extra="train")
 
 _MAX_REASON = 500
 _FREE_CHOICES = (None, "auto", "none")
-_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError)
-"""What transformers and safetensors raise for files that are no model."""
 
 
 class LoadedModel(msgspec.Struct, frozen=True, eq=False):
@@ -295,14 +294,12 @@ def load_model(
         raise ValueError(f"dtype must be one of torch's, such as bfloat16, not {dtype!r}")
     source = locate_model(path)
     safe = {"trust_remote_code": False, "local_files_only": source.local_files_only}
-    try:
-        with _no_progress_bar.held():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **safe)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                source.name, dtype=precision, use_safetensors=True, **safe
-            )
-    except _UNREADABLE as error:
-        raise DataError(f"this is no language model: {error}", file=os.fspath(path)) from error
+    with reading_model(source.name), _no_progress_bar.held():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **safe)
+        model, loading_info = transformers.AutoModelForCausalLM.from_pretrained(
+            source.name, dtype=precision, use_safetensors=True, output_loading_info=True, **safe
+        )
+    refuse_missing(source.name, loading_info)
     try:
         model = model.to(device)
     except (AssertionError, RuntimeError) as error:

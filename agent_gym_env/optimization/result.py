@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.corpus.disk import read_file, written_whole
 from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Difference, Estimate
 from agent_gym_env.optimization.events import Event
@@ -107,9 +107,7 @@ class OptimizationResult(msgspec.Struct, frozen=True):
             DataError: the file is none of this version's format.
         """
         try:
-            result = msgspec.json.decode(Path(path).read_bytes(), type=cls)
-        except OSError as error:
-            raise DataError(f"cannot read the result: {error.strerror}", file=str(path)) from error
+            result = msgspec.json.decode(read_file(path), type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataError(f"this is no result of an optimisation: {error}", file=str(path)) from (
                 error

@@ -6,6 +6,8 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from agent_gym_env.suggestions import unknown_name
+
 Strategy = Literal["bootstrap", "bootstrap_random", "mipro", "gepa", "simba"]
 Effort = Literal["light", "medium", "heavy"]
 
@@ -60,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name, choices in (("strategy", get_args(Strategy)), ("effort", get_args(Effort))):
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")
+                raise ValueError(unknown_name(name, getattr(self, name), choices))
         for name in ("num_train", "num_validation", "num_held_out", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.corpus.disk import as_utf8, read_file, written_whole
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 from agent_gym_env.policies.dspy_module import SGDAgentModule, plain_demo
@@ -67,13 +67,8 @@ def load_program(path: str | Path) -> SGDAgentModule:
 
 def _read_state(path: Path) -> _Predictor:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_PROGRAM_BYTES + 1)
-        if len(content) > MAX_PROGRAM_BYTES:
-            raise DataError(f"a program has at most {MAX_PROGRAM_BYTES} bytes", file=str(path))
+        content = as_utf8(read_file(path, largest=MAX_PROGRAM_BYTES), str(path))
         return msgspec.json.decode(content, type=_State).predict
-    except OSError as error:
-        raise DataError(f"cannot read the program: {error.strerror}", file=str(path)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             f"this is no state of an SGDAgentModule, as JSON: {error}", file=str(path)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agent_gym_env.retrieval.tokens import Features
 
-_BITS = 21
+BITS = 21
 _SURE = 0.02
 """An error smaller than this teaches nothing worth the time."""
 
@@ -40,7 +40,7 @@ class Chooser:
     """
 
     def __init__(self, weights: NDArray[np.float32] | None = None) -> None:
-        self.weights = np.zeros(1 << _BITS, np.float32) if weights is None else weights
+        self.weights = np.zeros(1 << BITS, np.float32) if weights is None else weights
 
     def probabilities(self, situation: Features, options: Sequence[Option]) -> NDArray[np.float64]:
         """Give the probability of each option, shape ``(options,)``."""
@@ -85,7 +85,7 @@ class LearningChooser(Chooser):
         self._rate = np.float32(rate)
         self._drop_word = drop_word
         self._drop_all = drop_all
-        self._squares = np.full(1 << _BITS, 1e-6, np.float32)
+        self._squares = np.full(1 << BITS, 1e-6, np.float32)
 
     def learn(self, situation: Features, options: Sequence[Option], right: int) -> None:
         """Take one step towards the right option."""
@@ -118,5 +118,5 @@ def _buckets(situation: Features, columns: Features) -> NDArray[np.uint32]:
     mixed = situation[:, None] * np.uint32(0x9E3779B1) + columns[None, :] * np.uint32(0x85EBCA6B)
     mixed ^= mixed >> np.uint32(15)
     mixed *= np.uint32(0x2C1B3C6D)
-    buckets: NDArray[np.uint32] = mixed >> np.uint32(32 - _BITS)
+    buckets: NDArray[np.uint32] = mixed >> np.uint32(32 - BITS)
     return buckets

@@ -13,6 +13,7 @@ from agent_gym_env.corpus.disk import locked
 from agent_gym_env.corpus.home import home
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
+from agent_gym_env.errors import DataError
 from agent_gym_env.retrieval.chooser import Chooser, LearningChooser
 from agent_gym_env.retrieval.index import Index, build_index
 from agent_gym_env.retrieval.lessons import learn_dialogue, take_in_call
@@ -32,7 +33,7 @@ from agent_gym_env.retrieval.templates import take_values_out
 from agent_gym_env.retrieval.tokens import Features
 from agent_gym_env.retrieval.vocabulary import Vocabulary, VocabularyBuilder
 
-MEMORY_FORMAT = 6
+MEMORY_FORMAT = 7
 """Part of the file's name: raised with any change of what is learned or how."""
 
 _WAIT_S = 1_800.0
@@ -73,7 +74,7 @@ def recall(
 def _load_if_whole(path: Path) -> Memory | None:
     try:
         return Memory.load(path)
-    except (FileNotFoundError, ValueError):
+    except DataError:
         return None
 
 

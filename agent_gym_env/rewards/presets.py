@@ -10,6 +10,7 @@ from agent_gym_env.corpus.home import home
 from agent_gym_env.lm.base import DEFAULT_MODEL
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.rewards.weighted import BalancedReward
+from agent_gym_env.suggestions import refuse_unknown, unknown_name
 
 if TYPE_CHECKING:
     from agent_gym_env.corpus.corpus import Corpus, Split
@@ -91,11 +92,7 @@ def make_reward(config: str | Mapping[str, Any] | Reward, split: Split, corpus: 
     options = dict(config)
     build = _preset(options.pop("name", None))
     known = _options(build)
-    unknown = options.keys() - known
-    if unknown:
-        raise ValueError(
-            f"reward {config['name']!r} has no options {sorted(unknown)}; it has {sorted(known)}"
-        )
+    refuse_unknown(f"reward {config['name']!r}", options, known)
     return build(split, corpus, **options)
 
 
@@ -111,7 +108,7 @@ def _checked(reward: Reward) -> Reward:
 def _preset(name: object) -> Callable[..., Reward]:
     build = _PRESETS.get(name) if isinstance(name, str) else None
     if build is None:
-        raise ValueError(f"reward must be one of {sorted(_PRESETS)}, not {name!r}")
+        raise ValueError(unknown_name("reward", name, _PRESETS))
     return build
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.rollout.episode import StepRecord
+from agent_gym_env.rollout.episode import Number, StepRecord, check_date_and_tools
 from agent_gym_env.rollout.record_lines import read_record, record_lines
 
 BRANCH_FORMAT = 1
@@ -28,9 +28,18 @@ class Branch(msgspec.Struct, frozen=True, omit_defaults=True):
     policy: str
     steps: tuple[StepRecord, ...]
     seed: int | None = None
-    reward: float | None = None
-    components: dict[str, float | None] = {}
+    reward: Number | None = None
+    components: dict[str, Number | None] = {}
     error: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a branch without steps that has not failed; a decoder calls this, too.
+
+        Raises:
+            ValueError: it is one.
+        """
+        if not self.steps and self.error is None:
+            raise ValueError("a branch without an error has at least one step")
 
 
 class BranchPoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,6 +78,14 @@ class BranchPoint(msgspec.Struct, frozen=True, omit_defaults=True):
     seed: int | None = None
     tools: str = "[]"
     format: int = BRANCH_FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse a date or tools that nothing could read; a decoder calls this, too.
+
+        Raises:
+            ValueError: ``date`` or ``tools`` is not of its format.
+        """
+        check_date_and_tools(self.date, self.tools)
 
 
 _decode = msgspec.json.Decoder(BranchPoint).decode

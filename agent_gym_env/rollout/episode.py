@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any
+
 import msgspec
 
 from agent_gym_env.corpus.task import Turn
+from agent_gym_env.corpus.values import value_text
 from agent_gym_env.types import Action
 
 EPISODE_FORMAT = 1
+
+Number = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+"""A reward or a part of one. The environment's lie in [0, 1]; a reward of somebody's own may not,
+but sums of what is read must not overflow."""
 
 
 class StepRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,10 +47,10 @@ class TurnRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     user: str
-    steps: tuple[StepRecord, ...]
+    steps: Annotated[tuple[StepRecord, ...], msgspec.Meta(min_length=1)]
     target: Turn
-    reward: float | None = None
-    components: dict[str, float | None] = {}
+    reward: Number | None = None
+    components: dict[str, Number | None] = {}
     reason: str | None = None
 
 
@@ -85,3 +95,76 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
     duration_s: float = 0.0
     format: int = EPISODE_FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse a date or tools that nothing could read; a decoder calls this, too.
+
+        Raises:
+            ValueError: ``date`` or ``tools`` is not of its format.
+        """
+        check_date_and_tools(self.date, self.tools)
+
+
+def check_date_and_tools(day: str, tools: str) -> None:
+    """Check two texts of a record that have a format of their own.
+
+    Args:
+        day: an ISO date.
+        tools: JSON in OpenAI's function format.
+
+    Raises:
+        ValueError: one of them is not of its format.
+    """
+    try:
+        is_date = date.fromisoformat(day).isoformat() == day
+    except ValueError:
+        is_date = False
+    if not is_date:
+        raise ValueError(f"date must be like 2019-03-01, not {day!r:.40}")
+    defaults_by_tool(tools)
+
+
+@functools.lru_cache(maxsize=64)
+def defaults_by_tool(tools: str) -> Mapping[str, Mapping[str, str]]:
+    """Read, by tool, the values at which its optional arguments stand.
+
+    Args:
+        tools: an episode's ``tools``, JSON in OpenAI's function format.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        decoded = _decode_tools(tools)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(
+            f"tools must be a JSON array in OpenAI's function format, not {tools!r:.40}: {error}"
+        ) from error
+    return {
+        tool.function.name: {
+            name: value_text(argument.default)
+            for name, argument in tool.function.parameters.properties.items()
+            if argument.default is not None
+        }
+        for tool in decoded
+    }
+
+
+class _Argument(msgspec.Struct):
+    default: Any = None
+
+
+class _Parameters(msgspec.Struct):
+    properties: dict[str, _Argument] = {}
+
+
+class _Function(msgspec.Struct):
+    name: str
+    parameters: _Parameters = msgspec.field(default_factory=_Parameters)
+
+
+class _Tool(msgspec.Struct):
+    function: _Function
+
+
+_decode_tools = msgspec.json.Decoder(list[_Tool]).decode

@@ -50,7 +50,10 @@ def check_journal(folder: Path) -> JournalCheck:
     manifest = read_manifest(folder)
     if manifest is None:
         raise DataError(f"there is no {MANIFEST}, so this is no journal", file=str(folder))
-    found = Recovered(folder, manifest, heal=False)
+    try:
+        found = Recovered(folder, manifest, heal=False)
+    except OSError as error:
+        raise StorageError(f"cannot read {folder}: {error.strerror or error}") from error
     refuse_losses(folder, manifest, {shard.name: shard.records for shard in found.shards})
     if manifest.kind == "episodes":
         _check_once(folder)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from agent_gym_env.corpus.disk import sync_folder, written_whole
-from agent_gym_env.errors import ResumeMismatchError, StorageError
+from agent_gym_env.corpus.disk import read_file, sync_folder, written_whole
+from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.rollout.spending import Spending
 
 JOURNAL_FORMAT = 1
 MANIFEST = "manifest.json"
 FAILED = "failed.jsonl"
+MAX_JOBS = 1_000_000_000
+"""A journal keeps a byte for each job in memory."""
 
 Kind = Literal["episodes", "branches"]
 
@@ -67,7 +70,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind
     config: dict[str, Any]
     fingerprint: str
-    jobs: int
+    jobs: Annotated[int, msgspec.Meta(ge=0, le=MAX_JOBS)]
     done: int = 0
     failed: int = 0
     failed_branches: int = 0
@@ -97,12 +100,12 @@ def read_manifest(folder: Path) -> Manifest | None:
         StorageError: it is damaged, or of another version.
     """
     path = folder / MANIFEST
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        content = read_file(path)
+    except DataError as error:
+        raise StorageError(f"cannot read {path}: {error.problem}") from error
     try:
         version = msgspec.json.decode(content, type=_Versioned).format
         if version != JOURNAL_FORMAT:
@@ -155,10 +158,13 @@ def shard_paths(folder: Path, kind: Kind) -> list[Path]:
     """Find the shards of a journal, in order.
 
     Raises:
-        StorageError: one is missing.
+        StorageError: one is missing, or the folder cannot be read.
     """
     pattern = re.compile(rf"{kind}-\d{{5,}}\.jsonl")
-    found = {path.name for path in folder.iterdir() if pattern.fullmatch(path.name)}
+    try:
+        found = {name for name in os.listdir(folder) if pattern.fullmatch(name)}
+    except OSError as error:
+        raise StorageError(f"cannot read {folder}: {error.strerror}") from error
     expected = [shard_name(kind, number) for number in range(len(found))]
     missing = [name for name in expected if name not in found]
     if missing:

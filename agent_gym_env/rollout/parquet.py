@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.corpus.disk import written_whole
-from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Turn
+from agent_gym_env.corpus.task import RecordedCall, Turn
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode, StepRecord, TurnRecord
 from agent_gym_env.rollout.selection import Tally
-from agent_gym_env.types import Action, Completion, ToolCall
+from agent_gym_env.types import Completion
 
 require("pyarrow", extra="data")
 
@@ -144,7 +144,7 @@ def read_parquet(path: Path) -> Iterator[Episode]:
                 yield _episode(list(group), f"{path}, episode {number}")
     except OSError as error:
         raise DataError(f"cannot read episodes: {error}", file=str(path)) from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"this is no intact Parquet file: {error}", file=str(path)) from error
 
 
@@ -158,52 +158,54 @@ def _episode(rows: list[Row], place: str) -> Episode:
     columns = {name: first[name] for name in _PLAIN_OF_EPISODE}
     columns["reward"] = first["reward_name"]
     try:
-        turns = tuple(_turn(row) for row in rows if row["turn"] is not None)
+        turns = [_turn(row) for row in rows if row["turn"] is not None]
         return msgspec.convert({**columns, "turns": turns}, Episode)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"these rows are no episode: {error}", file=place) from error
 
 
-def _turn(row: Mapping[str, Any]) -> TurnRecord:
-    return TurnRecord(
-        user=row["user"],
-        steps=tuple(_step(step) for step in row["steps"]),
-        target=_target(row["target"]),
-        reward=row["reward"],
-        components=msgspec.json.decode(row["components"]),
-        reason=row["reason"],
-    )
+def _turn(row: Mapping[str, Any]) -> Row:
+    return {
+        "user": row["user"],
+        "steps": [_step(step) for step in row["steps"]],
+        "target": _target(row["target"]),
+        "reward": row["reward"],
+        "components": msgspec.json.decode(row["components"]),
+        "reason": row["reason"],
+    }
 
 
-def _step(columns: Row) -> StepRecord:
-    calls = (
-        ToolCall(call["name"], msgspec.json.decode(call["arguments"]))
+def _step(columns: Row) -> Row:
+    calls = [
+        {"name": call["name"], "arguments": msgspec.json.decode(call["arguments"])}
         for call in columns["tool_calls"]
-    )
-    completion = msgspec.convert(columns["completion"], Completion | None)
-    action = Action(columns["text"], tuple(calls), completion)
-    return StepRecord(action, columns["tool_result"], columns["action_error"])
+    ]
+    return {
+        "action": {
+            "text": columns["text"], "tool_calls": calls, "completion": columns["completion"],
+        },
+        "tool_result": columns["tool_result"],
+        "action_error": columns["action_error"],
+    }  # fmt: skip
 
 
-def _target(columns: Row) -> Turn:
+def _target(columns: Row) -> list[Any]:
+    """Lay a recorded turn out as `Turn` is written: as an array."""
     call = columns["call"]
-    return Turn(
-        user=columns["user"],
-        text=columns["text"],
-        service=columns["service"],
-        call=None if call is None else _recorded_call(call),
-        values=tuple(
-            SpokenValue(value["slot"], value["text"], tuple(value["forms"]))
-            for value in columns["values"]
-        ),
-    )
+    return [
+        columns["user"],
+        columns["text"],
+        columns["service"],
+        None if call is None else _recorded_call(call),
+        [[value["slot"], value["text"], value["forms"]] for value in columns["values"]],
+    ]
 
 
-def _recorded_call(columns: Row) -> RecordedCall:
-    return RecordedCall(
+def _recorded_call(columns: Row) -> list[Any]:
+    return [
         columns["name"],
         msgspec.json.decode(columns["arguments"]),
         columns["status"],
         columns["results"],
-        msgspec.json.decode(columns["forms"], type=dict[str, tuple[str, ...]]),
-    )
+        msgspec.json.decode(columns["forms"]),
+    ]

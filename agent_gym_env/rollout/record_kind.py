@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from agent_gym_env.corpus.disk import open_file
 from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.manifest import Kind, read_manifest
+from agent_gym_env.rollout.record_lines import MAX_LINE_BYTES
 
 
 class _Record(msgspec.Struct):
@@ -36,8 +39,9 @@ def _kind(path: Path) -> Kind:
         manifest = read_manifest(path)
         return "episodes" if manifest is None else manifest.kind
     try:
-        with path.open("rb") as file:
-            record = msgspec.json.decode(file.readline() or b"{}", type=_Record)
+        with open_file(path) as file:
+            line = file.readline(MAX_LINE_BYTES)
+        record = msgspec.json.decode(line.removeprefix(codecs.BOM_UTF8) or b"{}", type=_Record)
     except OSError as error:
         raise DataError(f"cannot read episodes: {error.strerror}", file=str(path)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 
 import msgspec
 
+from agent_gym_env.corpus.disk import open_file
 from agent_gym_env.errors import DataError, StorageError
 from agent_gym_env.rollout.framing import is_framed, is_whole
 from agent_gym_env.rollout.manifest import (
@@ -19,6 +22,9 @@ from agent_gym_env.rollout.manifest import (
     refuse_losses,
     shard_paths,
 )
+
+MAX_LINE_BYTES = 128 * 2**20
+"""An environment limits what an agent says, so that no episode comes near it."""
 
 
 class _Versioned(Protocol):
@@ -102,11 +108,12 @@ def shard_lines(path: Path, *, is_last: bool) -> Iterator[tuple[str, bytes]]:
             out.
 
     Raises:
+        DataError: the file cannot be opened, or a line is too long to be a record.
         OSError: the file cannot be read.
         StorageError: a line is not as it was written.
     """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+    with open_file(path) as file:
+        for number, line in _numbered(file, path):
             if is_last and not line.endswith(b"\n"):
                 return
             if not (line.endswith(b"\n") and is_whole(line)):
@@ -140,12 +147,27 @@ def _files_to_name(folder: Path) -> str:
 
 
 def _file_lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+    with open_file(path) as file:
+        for number, line in _numbered(file, path):
             # A file of a journal may be read alone; its lines keep their promise.
             if is_framed(line) and not is_whole(line):
                 raise StorageError(_damaged(path, number))
-            yield f"{path}:{number}", line
+            if line.strip():
+                yield f"{path}:{number}", line
+
+
+def _numbered(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield lines with their numbers; a sparse file may be one line of gigabytes."""
+    for number in itertools.count(1):
+        line = file.readline(MAX_LINE_BYTES + 1)
+        if not line:
+            return
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if len(line) > MAX_LINE_BYTES:
+            problem = f"this line has more than {MAX_LINE_BYTES:,} bytes"
+            raise DataError(problem, file=f"{path}:{number}")
+        yield number, line
 
 
 def _damaged(path: Path, number: int) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from agent_gym_env.errors import StorageError
 from agent_gym_env.rollout.framing import Entry, entry_of
 from agent_gym_env.rollout.manifest import FAILED, Manifest, Shard, shard_paths
@@ -101,7 +103,7 @@ def _whole_jobs(path: Path, *, is_last: bool) -> Iterator[_Job]:
     first: tuple[Entry, str] | None = None
     part = size_bytes = 0
     for place, line in shard_lines(path, is_last=is_last):
-        entry = entry_of(line)
+        entry = _entry(line, place)
         if entry.part != part:
             raise StorageError(f"{place}: part {part} of a job is missing before this line")
         first = first or (entry, place)
@@ -111,3 +113,10 @@ def _whole_jobs(path: Path, *, is_last: bool) -> Iterator[_Job]:
             first, part, size_bytes = None, 0, 0
     if part and not is_last:
         raise StorageError(f"{path}: the last job is not whole")
+
+
+def _entry(line: bytes, place: str) -> Entry:
+    try:
+        return entry_of(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise StorageError(f"{place}: this line is no record of a journal: {error}") from error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 
 from agent_gym_env.corpus.sgd import Dialogue, Service
 from agent_gym_env.errors import StorageError
+from agent_gym_env.synthesis.generate import DIALOGUES_PER_SHARD
 
 
 def write_split(
@@ -29,7 +31,8 @@ def write_split(
     Args:
         folder: the split's folder, such as ``corpus/train``.
         services: the split's schema.
-        dialogues: in the order of their ids, whose first number is the shard's.
+        dialogues: an id that begins like ``7_`` puts its dialogue into shard 7, as SGD does, where
+            the ids come in order; others fill shards of `DIALOGUES_PER_SHARD`.
         replace: put the split in the place of one that lies there.
 
     Returns:
@@ -41,11 +44,26 @@ def write_split(
     count = 0
     with _fresh_folder(folder, replace=replace) as fresh:
         (fresh / "schema.json").write_text(_array(map(_service_text, services)), encoding="ascii")
-        for shard, members in groupby(dialogues, key=lambda it: it.dialogue_id.split("_")[0]):
+        for number, members in _shards(dialogues):
             texts = [_dialogue_text(dialogue) for dialogue in members]
-            (fresh / f"dialogues_{int(shard):03}.json").write_text(_array(texts), encoding="ascii")
+            (fresh / f"dialogues_{number:03}.json").write_text(_array(texts), encoding="ascii")
             count += len(texts)
     return count
+
+
+def _shards(dialogues: Iterable[Dialogue]) -> Iterator[tuple[int, list[Dialogue]]]:
+    """Yield shards with their numbers, which only rise, so that none replaces another."""
+    last = -1
+    for named, members in groupby(dialogues, key=_shard_of_id):
+        at_once = DIALOGUES_PER_SHARD if named is None else None
+        while shard := list(islice(members, at_once)):
+            last = max(last + 1, 1) if named is None or named <= last else named
+            yield last, shard
+
+
+def _shard_of_id(dialogue: Dialogue) -> int | None:
+    numbered = re.match(r"([0-9]{1,9})_", dialogue.dialogue_id)
+    return None if numbered is None else int(numbered[1])
 
 
 @contextmanager

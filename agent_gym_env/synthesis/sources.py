@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agent_gym_env.corpus.disk import as_utf8, read_file
 from agent_gym_env.corpus.sgd import Intent, Service, Slot
 from agent_gym_env.errors import DataError
+from agent_gym_env.suggestions import explained
 from agent_gym_env.synthesis import templates
 from agent_gym_env.synthesis.entities import (
     IntentEntry,
@@ -70,12 +72,10 @@ def decode(path: Path, shape: type[_Decoded]) -> _Decoded:
         DataError: the file cannot be read, or has another shape.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=shape)
-    except OSError as error:
-        raise DataError(f"cannot read the file: {error.strerror}", file=str(path)) from error
+        return msgspec.json.decode(as_utf8(read_file(path), str(path)), type=shape)
     except msgspec.ValidationError as error:
-        raise _mismatch(path, "", error) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _mismatch(path, "", error, shape) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"not JSON: {error}", file=str(path)) from error
 
 
@@ -99,11 +99,11 @@ def _convert(path: Path, place: str, value: object, shape: type[_Decoded]) -> _D
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        raise _mismatch(path, place, error) from error
+        raise _mismatch(path, place, error, shape) from error
 
 
-def _mismatch(path: Path, place: str, error: msgspec.ValidationError) -> DataError:
-    problem, _, inside = str(error).partition(" - at `$")
+def _mismatch(path: Path, place: str, error: msgspec.ValidationError, shape: Any) -> DataError:
+    problem, inside = explained(error, shape)
     known = inside.partition("[...]")[0]  # msgspec's word for some key of a map
     steps = re.findall(r"\.(\w+)|\[(\d+)\]", known)
     pointer = place + "".join(f"/{name or index}" for name, index in steps)

@@ -6,6 +6,7 @@ null into every message, argument and schema for each key that another row has.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import math
@@ -15,6 +16,7 @@ from typing import Annotated, Any, BinaryIO, Literal, TypeGuard, cast
 
 import msgspec
 
+from agent_gym_env.corpus.disk import open_file
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 
@@ -155,6 +157,9 @@ def read_rows(paths: Sequence[Path | str], kind: RowKind) -> Iterator[Row]:
     for path in paths:
         with _opened(path) as file:
             for number, line in enumerate(file, start=1):
+                line = line.removeprefix(codecs.BOM_UTF8)
+                if not line.strip():
+                    continue
                 yield _row(line, kind, f"{path}:{number}")
 
 
@@ -175,7 +180,7 @@ def digest(paths: Sequence[Path | str]) -> str:
 @contextlib.contextmanager
 def _opened(path: Path | str) -> Iterator[BinaryIO]:
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             yield file
     except OSError as error:
         raise DataError(f"cannot read rows: {error.strerror}", file=str(path)) from error

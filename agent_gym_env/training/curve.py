@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.corpus.disk import read_file, written_whole
 from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Estimate
 
@@ -45,6 +45,6 @@ def read_curve(path: Path) -> list[CurvePoint]:
         DataError: the file cannot be read or is none.
     """
     try:
-        return msgspec.json.Decoder(CurvePoint).decode_lines(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
+        return msgspec.json.Decoder(CurvePoint).decode_lines(read_file(path))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"this is no learning curve: {error}", file=str(path)) from error

@@ -116,11 +116,15 @@ class Metrics(TrainerCallback):
             file.write(msgspec.json.encode({"step": state.global_step, **given["logs"]}) + b"\n")
 
 
+class _Line(msgspec.Struct):
+    step: float
+
+
 def _step(line: bytes) -> float:
     """Give the step of a line; none for what a killed run left of one."""
     try:
-        return float(msgspec.json.decode(line)["step"])
-    except msgspec.DecodeError:
+        return float(msgspec.json.decode(line, type=_Line).step)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return math.inf
 
 

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from agent_gym_env.corpus.disk import folder_written_whole, written_whole
+from agent_gym_env.corpus.disk import folder_written_whole, read_file, written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.lm.huggingface_hub import locate_model
+from agent_gym_env.lm.model_folder import reading_model, refuse_missing
 from agent_gym_env.process_wide import SharedChange, environment_variable
 from agent_gym_env.training.chat_dataset import digest
 from agent_gym_env.training.process_state import random_state_kept
@@ -83,8 +84,8 @@ def load_model(config: TrainingConfig) -> PreTrainedModel:
         DataError: there is no such model, or it has no safetensors.
     """
     source, on_gpu = locate_model(config.model), torch.cuda.is_available()
-    try:
-        return AutoModelForCausalLM.from_pretrained(
+    with reading_model(source.name):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.name,
             # Frozen weights need no more digits; trained ones do, under bfloat16's autocast.
             dtype=torch.bfloat16 if on_gpu and config.lora else torch.float32,
@@ -94,9 +95,12 @@ def load_model(config: TrainingConfig) -> PreTrainedModel:
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=source.local_files_only,
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot load the model: {error}", file=config.model) from error
+    model: PreTrainedModel
+    model, loading_info = loaded
+    refuse_missing(source.name, loading_info)
+    return model
 
 
 def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
@@ -109,15 +113,13 @@ def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
         problem = "a tiny model is made from conversations, by sft: name the folder it is in"
         raise DataError(problem, file=TINY)
     source = locate_model(config.model)
-    try:
+    with reading_model(source.name, "tokenizer"):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             source.name,
             padding_side="left",
             trust_remote_code=False,
             local_files_only=source.local_files_only,
         )
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot load the tokenizer: {error}", file=config.model) from error
     tokenizer = with_tools(tokenizer, config.chat_template, config.model)
     if tokenizer.chat_template is None:
         problem = (
@@ -333,8 +335,8 @@ class TRLRun:
                 f"{self._out} holds a run already: resume it, or name another folder"
             )
         try:
-            begun = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        except (OSError, msgspec.DecodeError) as error:
+            begun = msgspec.json.decode(read_file(path), type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataError(f"this is no run's configuration: {error}", file=str(path)) from error
         # As JSON, where there are no tuples.
         now = msgspec.json.decode(msgspec.json.encode(self._settings))
@@ -384,5 +386,7 @@ def _name(config: TrainingConfig) -> str:
 
 def _differences(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
     of_runs = [name for name in now if name != "config" and begun.get(name) != now[name]]
-    before, after = begun.get("config", {}), now["config"]
+    before, after = begun.get("config"), now["config"]
+    if not isinstance(before, dict):
+        return [*of_runs, "config"]
     return of_runs + [name for name in after if before.get(name) != after[name]]

@@ -93,9 +93,17 @@ def test_a_run_that_was_stopped_can_be_resumed(
     ("options", "code", "said"),
     [
         (["--resume"], 4, "there is no checkpoint to resume from"),
-        (["--config", '{"gamma": 1.5}'], 2, "Expected `float` <= 1.0 - at `$.gamma`"),
-        (["--config", '{"world": 3}'], 2, "Expected `object`, got `int` - at `$.world`"),
-        (["--config", '{"stepz": 3}'], 2, "--config: Object contains unknown field `stepz`"),
+        (["--config", '{"gamma": 1.5}'], 2, "--config.gamma: expected a number <= 1.0"),
+        (
+            ["--config", '{"world": 3}'],
+            2,
+            "--config.world: expected an object, found",
+        ),
+        (
+            ["--config", '{"stepz": 3}'],
+            2,
+            "--config: unknown field 'stepz' (did you mean",
+        ),
         (["--corpus", "nowhere"], 4, "nowhere"),
         (
             ["--corpus", "nowhere", "--config", '{"world": {"env": {"tools_offered": "all"}}}'],

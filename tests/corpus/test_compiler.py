@@ -211,9 +211,14 @@ SPAN = {"slot": "name", "start": 9, "exclusive_end": 99}
 @pytest.mark.parametrize(
     ("change", "problem", "turn", "pointer"),
     [
-        (put(7, "turns", 0, "utterance"), "Expected `str`", 0, "/0/turns/0/utterance"),
-        (drop("turns", 2, "frames"), "missing required field `frames`", 2, "/0/turns/2"),
-        (put(1, "turns", 0, "mood"), "unknown field `mood`", 0, "/0/turns/0"),
+        (
+            put(7, "turns", 0, "utterance"),
+            "expected a string, found a whole",
+            0,
+            "/0/turns/0/utterance",
+        ),
+        (drop("turns", 2, "frames"), "the field 'frames' is missing", 2, "/0/turns/2"),
+        (put(1, "turns", 0, "mood"), "unknown field 'mood'; expected one", 0, "/0/turns/0"),
         (put("ROBOT", "turns", 3, "speaker"), "ROBOT", 3, "/0/turns/3/speaker"),
         (put("SING", *FRAME, "actions", 0, "act"), "SING", 1, "/0/turns/1/frames/0/actions/0/act"),
         (put([], "turns"), "even number of turns, two at least, not 0", None, "/0"),
@@ -291,7 +296,7 @@ def test_an_intent_takes_slots_of_its_service(tmp_path: Path) -> None:
 
 def test_a_service_stands_once_in_the_schema(tmp_path: Path) -> None:
     write_split(tmp_path / "corpus" / "train", [TEAS, TEAS], {"dialogues_001.json": [TEA]})
-    with pytest.raises(DataError, match="more than one service named 'Teas_1'"):
+    with pytest.raises(DataError, match="more than one service is named 'Teas_1'"):
         compiled(tmp_path / "corpus", "train", tmp_path / "store")
 
 

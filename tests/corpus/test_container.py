@@ -218,6 +218,15 @@ def test_an_archive_with_a_name_that_points_outside_is_refused(
         open_container(path)
 
 
+@pytest.mark.parametrize("write", ARCHIVES)
+def test_the_separator_of_windows_is_read(write: Write, tmp_path: Path) -> None:
+    path = write(tmp_path / "corpus", {"sgd\\train\\schema.json": b"[]"})
+    container = open_container(path)
+    assert container.children("sgd/train") == ("schema.json",)
+    assert container.read("sgd/train/schema.json") == b"[]"
+    container.close()
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("write", ARCHIVES)
 def test_an_archive_with_two_files_of_one_name_is_refused(write: Write, tmp_path: Path) -> None:

@@ -42,8 +42,17 @@ def write(path: Path, kind: str, *, top: str = "", files: dict[str, bytes] = FIL
     return path
 
 
-@pytest.mark.parametrize("top", ["", "dialogues-master/"])
-@pytest.mark.parametrize("kind", ["folder", "zip", "tar.gz"])
+@pytest.mark.parametrize(
+    ("kind", "top"),
+    [
+        ("folder", ""),
+        ("zip", ""),
+        ("tar.gz", ""),
+        ("zip", "dialogues-master/"),
+        ("tar.gz", "dialogues-master/"),
+        ("zip", "dialogues-master\\"),
+    ],
+)
 def test_splits_shards_and_bytes_are_the_same_wherever_the_corpus_lies(
     tmp_path: Path, kind: str, top: str
 ) -> None:
@@ -51,6 +60,13 @@ def test_splits_shards_and_bytes_are_the_same_wherever_the_corpus_lies(
         assert source.splits() == ("train", "test")
         assert source.shards("test") == ("test/dialogues_1.json",)
         assert {name: source.read(name) for name in FILES} == FILES
+
+
+def test_a_folder_around_a_corpus_is_refused_and_the_corpus_named(tmp_path: Path) -> None:
+    write(tmp_path, "folder", top="mine/")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(DataError, match=f"one lies inside it: give {tmp_path}/mine/"):
+        open_source(tmp_path)
 
 
 def test_shards_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:

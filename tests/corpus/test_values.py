@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_gym_env.corpus import dates, numbers, times
 from agent_gym_env.corpus.sgd import Dialogue
 from agent_gym_env.corpus.source import open_source
 from agent_gym_env.corpus.values import MAX_MENTIONS, canonical, find_values, same_value
@@ -260,6 +261,129 @@ def test_a_found_value_is_what_its_text_alone_means(text: str) -> None:
         assert found.canonical == canonical(text[found.start : found.end], TODAY)
         assert found.canonical == canonical(found.canonical, TODAY)
         end = found.end
+
+
+# What is found for one value does not depend on words that have nothing to do with it.
+
+TIMES = st.one_of(
+    st.tuples(
+        st.sampled_from(["one", "two", "seven", "TWELVE", "1", "7", "07", "12"]),
+        st.sampled_from(["pm", " PM", " a.m.", " in the morning", " at night", " o'clock"]),
+    ).map("".join),
+    st.sampled_from(["7:30", "17:45", "07:05:00", "noon", "half past sevenpm", "evening 6:30"]),
+)
+DATES = st.sampled_from(
+    [
+        "today", "Tomorrow", "day after tomorrow", "next friday", "this Monday", "friday next week",
+        "2019-03-04", "3/4/2019", "the 7th", "7th of this month", "later today", "March 4th",
+        "the 12th of may", "4 Dec. 2020", "jun 30",
+    ]
+)  # fmt: skip
+NUMBERS = st.integers(0, 99_999).map(str) | st.sampled_from(
+    ["-5", "$12.50", "twenty-five", "two hundred", "three thousand and twelve", "1,200", "zero"]
+)
+SPOKEN = dates.WORDS | times.WORDS | numbers.WORDS
+RELATED = frozenset(
+    [
+        "a",
+        "p",
+        "am",
+        "pm",
+        "o",
+        "clock",
+        "oclock",
+        "to",
+        "past",
+        "half",
+        "quarter",
+        "at",
+        "in",
+        "the",
+        "and",
+        "of",
+        "hundred",
+        "thousand",
+        "dollar",
+        "dollars",
+        "buck",
+        "bucks",
+        "usd",
+        "street",
+        "avenue",
+        "floor",
+        "this",
+        "next",
+        "week",
+        "month",
+        "later",
+        "day",
+        "after",
+        "morning",
+        "afternoon",
+        "evening",
+        "night",
+        "st",
+        "nd",
+        "rd",
+        "th",
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "jun",
+        "jul",
+        "aug",
+        "sep",
+        "sept",
+        "oct",
+        "nov",
+        "dec",
+    ]
+)
+"""Words that mean another value together with one that they stand beside."""
+
+UNRELATED = st.one_of(
+    st.from_regex(r"[A-Za-z\u00e9\u00df]{1,8}", fullmatch=True),
+    st.sampled_from(["3x", "x3", "someone", "often", "money", "25:30", "408-971-8523"]),
+).filter(lambda word: word.lower() not in RELATED and not word.lower().startswith(tuple(SPOKEN)))
+SEPARATORS = st.sampled_from([" ", ", ", ". ", "\n", "! ", " - ", "  ", " (", ") "])
+
+
+@given(TIMES | DATES | NUMBERS, st.lists(UNRELATED), SEPARATORS, st.lists(UNRELATED), SEPARATORS)
+def test_a_value_is_found_whatever_unrelated_words_stand_around_it(
+    said: str, before: list[str], first: str, after: list[str], second: str
+) -> None:
+    alone = {found.canonical for found in find_values(said, TODAY)}
+    assert alone
+    text = f"{' '.join(before)}{first}{said}{second}{' '.join(after)}"
+    assert alone <= {found.canonical for found in find_values(text, TODAY)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("at sevenpm", ["19:00"]),
+        ("at sevenpm, 3x", ["19:00"]),
+        ("HALF PAST SEVENPM", ["19:30"]),
+        ("nineo'clock", ["09:00"]),
+        ("It will be colder (-5 at night).", ["-5"]),
+        ("september 31 people came", ["31"]),  # a day that no month has
+    ],
+)
+def test_a_value_is_found_as_it_is_said(text: str, expected: list[str]) -> None:
+    assert [found.canonical for found in find_values(text, TODAY)] == expected
 
 
 def test_no_more_values_are_found_than_promised() -> None:

@@ -60,7 +60,7 @@ def test_the_tools_on_offer_and_raw_completions_are_left_out() -> None:
         token_ids=(987654, 1),
     )
     record = msgspec.structs.replace(turn(), steps=(StepRecord(Action("Hi", (), completion)),))
-    played = [[episode(record, tools='["many tools"]')]]
+    played = [[episode(record, tools='[{"function":{"name":"many tools"}}]')]]
     written = showcase(played, ["agent"], 1).json
     assert "secret" not in written
     assert "987654" not in written

@@ -68,7 +68,7 @@ def test_what_is_no_result_is_refused_with_its_file(tmp_path: Path, content: byt
 
 
 def test_a_missing_result_and_another_format_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot read the result"):
+    with pytest.raises(DataError, match="cannot read: No such file"):
         OptimizationResult.load(tmp_path / "none.json")
     msgspec.structs.replace(a_result(), format=2).save(tmp_path / "new.json")
     with pytest.raises(DataError, match="format is 2; this version reads 1"):

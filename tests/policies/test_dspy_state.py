@@ -183,5 +183,5 @@ def test_what_is_no_program_is_refused_with_its_file(tmp_path: Path, content: by
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot read the program"):
+    with pytest.raises(DataError, match="cannot read: No such file"):
         load_program(tmp_path / "none.json")

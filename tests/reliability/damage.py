@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -17,8 +18,33 @@ _ODD_BYTES = tuple(bytes([code]) for code in (0, 9, 10, 34, 44, 58, 91, 92, 93, 
 
 def damaged(content: bytes, random_: random.Random) -> bytes:
     """Damage a JSON file in one of many ways."""
-    kind = random_.choice((_flip, _flip, _splice, _cut, _encode, _repeat, *[_change] * 6))
+    kind = random_.choice((_flip, _flip, _splice, _cut, _encode, _repeat, *[changed] * 6))
     return kind(content, random_)
+
+
+def damaged_bytes(content: bytes, random_: random.Random) -> bytes:
+    """Damage a file of any format."""
+    return random_.choice((_flip, _flip, _flip, _splice, _splice, _cut, _repeat))(content, random_)
+
+
+def damaged_lines(content: bytes, random_: random.Random) -> bytes:
+    """Damage a file of JSON lines: its bytes, or what one of its lines says."""
+    if random_.random() < 0.3:
+        return damaged_bytes(content, random_)
+    lines = content.splitlines(keepends=True)
+    place = random_.randrange(len(lines))
+    lines[place] = damaged(lines[place].rstrip(b"\n"), random_) + b"\n"
+    return b"".join(lines)
+
+
+def changed(content: bytes, random_: random.Random) -> bytes:
+    """Change what the JSON says, one to three times, and keep it JSON."""
+    root = json.loads(content)
+    for _ in range(random_.choice((1, 1, 2, 3))):
+        holders = list(_holders(root))
+        if holders:
+            _change_one(random_.choice(holders), random_)
+    return json.dumps(root).encode()
 
 
 def _flip(content: bytes, random_: random.Random) -> bytes:
@@ -49,7 +75,7 @@ def _encode(content: bytes, random_: random.Random) -> bytes:
         lambda: b"\xef\xbb\xbf" + content,
         lambda: text.encode("utf-16"),
         lambda: text.encode("utf-32"),
-        lambda: text.replace("a", "\xe9").encode("latin-1"),
+        lambda: text.replace("a", "\xe9").encode("latin-1", "replace"),
         lambda: text.replace('"', "'").encode(),
         lambda: content.replace(b",", b",\n#\n", 1),
         lambda: b"[" * 100_000 + content,
@@ -58,16 +84,6 @@ def _encode(content: bytes, random_: random.Random) -> bytes:
         lambda: content.replace(b'":"', b'":' + b"9" * 6000 + b',"', 1),
     )
     return random_.choice(forms)()
-
-
-def _change(content: bytes, random_: random.Random) -> bytes:
-    """Change what the JSON says, one to three times, and keep it JSON."""
-    root = json.loads(content)
-    for _ in range(random_.choice((1, 1, 2, 3))):
-        holders = list(_holders(root))
-        if holders:
-            _change_one(random_.choice(holders), random_)
-    return json.dumps(root).encode()
 
 
 def _holders(value: Any) -> Iterator[Any]:
@@ -89,6 +105,6 @@ def _change_one(holder: Any, random_: random.Random) -> None:
     elif draw < 0.8:
         holder[key], holder[other] = holder[other], holder[key]
     elif isinstance(holder, list):
-        holder.insert(key, holder[other])
+        holder.insert(key, copy.deepcopy(holder[other]))
     else:
-        holder[random_.choice(("frames", "service", "extra", ""))] = holder[other]
+        holder[random_.choice(("frames", "service", "extra", ""))] = copy.deepcopy(holder[other])

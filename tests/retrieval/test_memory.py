@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from agent_gym_env.corpus.corpus import Split, open_corpus
+from agent_gym_env.errors import DataError
 from agent_gym_env.retrieval.learning import held_out, learn, recall
 from agent_gym_env.retrieval.memory import Memory
 
@@ -43,7 +44,7 @@ def test_learning_twice_gives_the_same_bytes(train: Split, memory: Memory, tmp_p
 def test_a_damaged_file_is_told(damage: bytes, tmp_path: Path) -> None:
     path = tmp_path / "memory.npz"
     path.write_bytes(damage)
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(DataError, match="this is no memory"):
         Memory.load(path)
 
 

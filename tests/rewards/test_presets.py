@@ -71,12 +71,12 @@ def test_a_reward_is_given_back_as_it_is(corpus: Corpus) -> None:
 
 @pytest.mark.parametrize("config", ["blanced", {"name": "blanced"}, {"Name": "balanced"}, {}])
 def test_an_unknown_name_is_answered_with_the_known_ones(corpus: Corpus, config: object) -> None:
-    with pytest.raises(ValueError, match=r"one of .*'balanced'.*'ground_truth'"):
+    with pytest.raises(ValueError, match="one of ground_truth, balanced"):
         make_reward(config, corpus.split("dev"), corpus)  # type: ignore[arg-type]
 
 
 def test_an_unknown_option_is_answered_with_the_known_ones(corpus: Corpus) -> None:
-    with pytest.raises(ValueError, match=r"no options \['weight'\]; it has \[\]"):
+    with pytest.raises(ValueError, match="has no option 'weight'; it has no options"):
         make_reward({"name": "balanced", "weight": 1}, corpus.split("dev"), corpus)
 
 

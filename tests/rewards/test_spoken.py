@@ -92,3 +92,32 @@ def test_a_value_is_not_looked_for_beyond_the_limit() -> None:
 def test_a_text_says_every_run_of_its_words(before: str, value: str, after: str) -> None:
     text = f"{before} {value} {after}"
     assert says(text, value) or not words(value)
+
+
+@pytest.mark.parametrize("text", ["It leaves at sevenpm", "It leaves at sevenpm, for 3x less."])
+def test_a_time_is_said_whatever_else_is(text: str) -> None:
+    assert says(text, "7 pm")
+
+
+SAID = st.sampled_from(
+    [
+        ("Blue Door", "the Blue-Door"),
+        ("Caf\u00e9 7", "CAF\u00c9 7"),
+        ("408-971-8523", "(408) 971 8523"),
+        ("True", "true"),
+        ("19:00", "sevenpm"),
+        ("2019-03-04", "next monday"),
+        ("3", "three"),
+    ]
+)
+WORDS = st.lists(st.from_regex(r"[b-df-hj-np-tv-z]{2,6}|3x", fullmatch=True), max_size=4)
+UNRELATED = WORDS.map(" ".join).filter(lambda text: "pm" not in text and "th" not in text)
+
+
+@given(SAID, UNRELATED, UNRELATED)
+def test_what_is_said_stays_said_between_unrelated_words(
+    said: tuple[str, str], before: str, after: str
+) -> None:
+    value, text = said
+    assert says(text, value)
+    assert says(f"{before}, {text} ({after})", value)

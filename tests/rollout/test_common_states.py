@@ -27,13 +27,20 @@ def test_episodes_share_their_first_state_and_each_later_one_up_to_where_they_pa
 
 
 def test_a_state_keeps_what_its_episodes_have_in_common() -> None:
-    played = episode(turn(), turn(), dialogue_id="7_00001", split="dev", tools="[1]", seed=3)
+    played = episode(
+        turn(),
+        turn(),
+        dialogue_id="7_00001",
+        split="dev",
+        tools='[{"function":{"name":"T"}}]',
+        seed=3,
+    )
     point, _ = common_states([played, played])
     assert (point.dialogue_id, point.split, point.corpus) == ("7_00001", "dev", "c0ffee")
     assert (point.services, point.date, point.reward) == (
         ("Hotels_1",), "2019-03-01", "ground_truth"
     )  # fmt: skip
-    assert (point.tools, point.step) == ("[1]", 0)
+    assert (point.tools, point.step) == ('[{"function":{"name":"T"}}]', 0)
     assert [each.seed for each in point.branches] == [3, 3]
 
 
@@ -49,7 +56,7 @@ def test_a_call_more_makes_another_conversation() -> None:
     [
         episode(turn(), dialogue_id="1_00001"),
         episode(turn(), corpus="another"),
-        episode(turn(), tools="[1]"),
+        episode(turn(), tools='[{"function":{"name":"T"}}]'),
         episode(turn(), reward="balanced"),
         episode(turn(user="Hello")),
     ],

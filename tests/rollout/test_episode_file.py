@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from agent_gym_env.corpus.task import RecordedCall, Turn
 from agent_gym_env.errors import DataError, StorageError
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode, StepRecord, TurnRecord
 from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
+from agent_gym_env.rollout.record_kind import record_kind
 from agent_gym_env.types import Action, Completion, ToolCall, Usage
 
 
@@ -74,7 +76,7 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "line", [b"{}", b"[]", b"nonsense", b'{"dialogue_id": "\xff"}', b"[" * 100_000, b""]
+    "line", [b"{}", b"[]", b"nonsense", b'{"dialogue_id": "\xff"}', b"[" * 100_000]
 )
 def test_a_line_that_is_no_episode_is_told_with_its_number(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "episodes.jsonl"
@@ -84,6 +86,14 @@ def test_a_line_that_is_no_episode_is_told_with_its_number(tmp_path: Path, line:
     with pytest.raises(DataError, match="this line is no episode") as caught:
         next(reading)
     assert caught.value.file == f"{path}:2"
+
+
+def test_a_byte_order_mark_blank_lines_and_line_ends_of_windows_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.jsonl"
+    line = msgspec.json.encode(EPISODES[0])
+    path.write_bytes(codecs.BOM_UTF8 + line + b"\r\n\r\n" + line + b"\r\n \n")
+    assert list(read_episodes(path)) == [EPISODES[0]] * 2
+    assert record_kind([path]) == "episodes"
 
 
 def test_a_torn_last_line_is_told(tmp_path: Path) -> None:
@@ -103,5 +113,5 @@ def test_another_version_s_episode_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "."])
 def test_a_file_that_is_not_there_is_a_data_error(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match="cannot read episodes"):
+    with pytest.raises(DataError, match="cannot read"):
         list(read_episodes(tmp_path / name))

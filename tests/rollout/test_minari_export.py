@@ -81,7 +81,7 @@ def test_a_dialogue_is_there_step_by_step(tmp_path: Path) -> None:
     played = episode(
         turn(0.5, user="Hi", made=[call(city="Köln \U0001f3e8")], says="One."),
         turn(None, user="Bye", says=""),
-        tools="[1]",
+        tools='[{"function":{"name":"T"}}]',
         policy="teacher",
         seed=7,
     )
@@ -92,7 +92,7 @@ def test_a_dialogue_is_there_step_by_step(tmp_path: Path) -> None:
     assert data["actions"] == {"text": ["", "One.", ""], "tool_calls": [request, "", ""]}
     assert data["observations"]["user"] == ["Hi", "", "Bye", ""]
     assert data["observations"]["tool_result"] == ["", result, "", ""]
-    assert data["observations"]["tools"] == ["[1]"] * 4
+    assert data["observations"]["tools"] == ['[{"function":{"name":"T"}}]'] * 4
     assert data["rewards"] == [0.0, 0.5, 0.0]
     assert data["reward_valid"] == [True, True, True, False]
     assert data["terminations"] == [False, False, True]

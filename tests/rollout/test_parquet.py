@@ -108,7 +108,7 @@ def test_2000_texts_of_all_of_unicode_come_back_byte_for_byte(tmp_path: Path) ->
         episode(
             turn(user=text, says=text[::-1], made=[call(**{text or "a": text})]),
             duration_s=0.5,
-            tools="[1]",
+            tools='[{"function":{"name":"T"}}]',
         )
         for text in texts
     ]

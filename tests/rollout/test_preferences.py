@@ -23,7 +23,7 @@ def test_the_message_of_the_higher_reward_is_chosen() -> None:
         branch(0.2, "Done.", policy="constant"),
         branch(0.9, "Which city?", policy="oracle"),
         turn=2,
-        tools='[{"type":"function"}]',
+        tools='[{"type":"function","function":{"name":"F"}}]',
     )
     (row,), _ = pairs(found)
     assert [message["role"] for message in row.prompt] == ["system", "user"]
@@ -33,7 +33,7 @@ def test_the_message_of_the_higher_reward_is_chosen() -> None:
     assert row.margin == pytest.approx(0.7)
     assert (row.chosen_policy, row.rejected_policy) == ("oracle", "constant")
     assert (row.dialogue_id, row.split, row.turn, row.step) == ("1_00000", "train", 2, 0)
-    assert row.tools == [{"type": "function"}]
+    assert row.tools == [{"type": "function", "function": {"name": "F"}}]
 
 
 def test_a_call_is_chosen_over_words_in_one_message() -> None:

@@ -41,5 +41,5 @@ def test_a_mixture_is_told(episodes: Path, branches: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot read episodes: No such file"):
+    with pytest.raises(DataError, match="cannot read: No such file"):
         record_kind([tmp_path / "nothing"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import Dialogue, Service
 from agent_gym_env.errors import StorageError
 from agent_gym_env.synthesis.corpus_writer import write_split
@@ -33,6 +34,47 @@ def test_what_is_written_is_read_again_shard_by_shard(tmp_path: Path) -> None:
     assert read == dialogues
     schema = (tmp_path / "train" / "schema.json").read_bytes()
     assert msgspec.json.decode(schema, type=list[Service]) == SERVICES
+
+
+def _named(*ids: str) -> list[Dialogue]:
+    (dialogue,) = _dialogues(1)
+    return [msgspec.structs.replace(dialogue, dialogue_id=each) for each in ids]
+
+
+@pytest.mark.parametrize(
+    ("ids", "shards"),
+    [
+        (["1_0", "1_1", "7_0"], {"001": ["1_0", "1_1"], "007": ["7_0"]}),
+        (["0_0", "00_1"], {"000": ["0_0", "00_1"]}),
+        (
+            ["mine", "PMUL12.json", "", "a/b", "_3", "\u0663_1"],
+            {"001": ["mine", "PMUL12.json", "", "a/b", "_3", "\u0663_1"]},
+        ),
+        (["1_0", "2_0", "1_1"], {"001": ["1_0"], "002": ["2_0"], "003": ["1_1"]}),
+        (["5_0", "x", "6_0"], {"005": ["5_0"], "006": ["x"], "007": ["6_0"]}),
+        ([f"{10**30}_1"], {"001": [f"{10**30}_1"]}),
+    ],
+)
+def test_ids_of_any_form_are_written_and_none_is_lost(
+    tmp_path: Path, ids: list[str], shards: dict[str, list[str]]
+) -> None:
+    assert write_split(tmp_path / "train", SERVICES, _named(*ids)) == len(ids)
+    found = {
+        path.stem.removeprefix("dialogues_"): [
+            each["dialogue_id"] for each in json.loads(path.read_bytes())
+        ]
+        for path in (tmp_path / "train").glob("dialogues_*.json")
+    }
+    assert found == shards
+    assert len(open_corpus(tmp_path).split("train")) == len(ids)
+
+
+def test_ids_without_a_shard_fill_several(tmp_path: Path) -> None:
+    ids = [f"dialogue {number}" for number in range(DIALOGUES_PER_SHARD + 1)]
+    write_split(tmp_path / "train", SERVICES, _named(*ids))
+    sizes = [len(json.loads(path.read_bytes()))
+             for path in sorted((tmp_path / "train").glob("dialogues_*.json"))]  # fmt: skip
+    assert sizes == [DIALOGUES_PER_SHARD, 1]
 
 
 def test_what_does_not_apply_is_left_out_rather_than_null(tmp_path: Path) -> None:

@@ -141,5 +141,5 @@ def test_a_line_that_is_no_json_is_refused_with_its_place(tmp_path: Path) -> Non
 def test_no_rows_and_no_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there are no sft rows"):
         chat_dataset(lines(tmp_path / "rows"), "sft")
-    with pytest.raises(DataError, match="cannot read rows"):
+    with pytest.raises(DataError, match="cannot read: No such file"):
         chat_dataset(tmp_path / "none", "sft")

@@ -32,5 +32,5 @@ def test_another_file_is_told_from_a_curve(tmp_path: Path, content: str) -> None
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="this is no learning curve"):
+    with pytest.raises(DataError, match="cannot read: No such file"):
         read_curve(tmp_path / "none.jsonl")

@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, TypeVar
 from zipfile import BadZipFile, ZipFile
 
@@ -16,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.corpus.disk import open_file, written_whole
 from agent_gym_env.errors import DataError
 
 Arrays = dict[str, NDArray[Any]]
@@ -24,11 +25,13 @@ _Header = TypeVar("_Header", bound=msgspec.Struct)
 
 _HEADER = "header.json"
 
-# What numpy's reader raises on damaged bytes, found by mutating files; a RuntimeError comes of
-# members that are encrypted, a MemoryError or OverflowError of shapes that no file can fill.
+# What numpy's reader raises on damaged bytes, found by mutating files: a RuntimeError for members
+# that are encrypted, a MemoryError or OverflowError for shapes that no file can fill, a TokenError
+# or a Warning for what it takes for a header of Python 2.
 _DAMAGE = (
     OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, MemoryError, OverflowError,
-    BadZipFile, zlib.error, struct.error, msgspec.DecodeError,
+    RecursionError, SyntaxError, TokenError, Warning, BadZipFile, zlib.error, struct.error,
+    msgspec.DecodeError,
 )  # fmt: skip
 
 
@@ -58,12 +61,20 @@ def read_arrays(
         DataError: the file is missing, damaged, too large or another one.
     """
     try:
-        with ZipFile(path) as archive:
+        with open_file(path) as file, ZipFile(file) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > largest:
-            raise ValueError(f"it would unpack to {unpacked} bytes, at most {largest} are read")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            if unpacked > largest:
+                raise ValueError(f"it would unpack to {unpacked} bytes, at most {largest} are read")
+            names = [member.filename for member in archive.infolist()]
+            arrays = {name.removesuffix(".npy"): _array(archive, name) for name in names}
         return msgspec.json.decode(arrays.pop(_HEADER).tobytes(), type=header), arrays
+    except DataError as error:
+        raise DataError(f"this is no {what}: {error.problem}", file=str(path)) from error
     except _DAMAGE as error:
         raise DataError(f"this is no {what}: {error}", file=str(path)) from error
+
+
+def _array(archive: ZipFile, name: str) -> NDArray[Any]:
+    with archive.open(name) as member:
+        array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+        return array

@@ -1,0 +1,91 @@
+"""Folders in Hugging Face's layout: what would hang a loader is refused, what it raises is told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.errors import AgentGymError, DataError
+
+_CONFIGS = ("config.json", "generation_config.json")
+"""Of the second transformers says nothing where it cannot read it, and does without."""
+
+_LARGEST_CONFIG = 16 << 20
+_COUNTED = re.compile(r"(layers?|experts|heads|blocks)$")
+"""Settings of which a model makes so many parts."""
+
+_MOST_PARTS = 10_000
+_LARGEST_NUMBER = 1 << 31
+
+
+@contextlib.contextmanager
+def reading_model(path: str | PathLike[str], what: str = "language model") -> Iterator[None]:
+    """Load what lies in a model's folder, or has its name on a hub, inside this context.
+
+    Args:
+        path: a folder in Hugging Face's layout, or a name on its hub.
+        what: is loaded, for messages.
+
+    Raises:
+        DataError: it is no such thing, whatever the library that reads it raised.
+    """
+    place = os.fspath(path)
+    for name in _CONFIGS:
+        _check_config(Path(place) / name)
+    try:
+        yield
+    except AgentGymError:
+        raise
+    # Tokenizers and safetensors raise plain exceptions of their own, and transformers what comes.
+    except Exception as error:
+        raise DataError(f"this is no {what}: {error}", file=place) from error
+
+
+def refuse_missing(path: str | PathLike[str], loading_info: dict[str, Any]) -> None:
+    """Refuse a model of which weights are missing, which transformers would draw at random.
+
+    Args:
+        path: of the model.
+        loading_info: as ``from_pretrained(…, output_loading_info=True)`` gives it.
+
+    Raises:
+        DataError: there are such weights.
+    """
+    missing = sorted(loading_info["missing_keys"])
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(f"the weights lack {missing[0]}{more}", file=os.fspath(path))
+
+
+def _check_config(path: Path) -> None:
+    """Refuse a configuration that a loader would work on without end."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_CONFIG + 1)
+        config = msgspec.json.decode(content, type=dict[str, Any])
+    except OSError:
+        return  # A name on the hub; what is missing is told by the loader.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"this is no model's configuration: {error}", file=str(path)) from error
+    for name, number in _numbers("", config):
+        most = _MOST_PARTS if _COUNTED.search(name) else _LARGEST_NUMBER
+        if not -_LARGEST_NUMBER <= number <= most:
+            raise DataError(f"{name} is {number}; at most {most} are read", file=str(path))
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, int]]:
+    if isinstance(value, dict):
+        for key, inside in value.items():
+            yield from _numbers(key, inside)
+    elif isinstance(value, list):
+        for inside in value:
+            yield from _numbers(name, inside)
+    elif isinstance(value, int):
+        yield name, value

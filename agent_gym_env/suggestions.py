@@ -1,0 +1,178 @@
+"""Messages about names that are not known: which ones are, and which was probably meant."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+from msgspec import inspect as shapes
+
+_MOST_LISTED = 40
+
+
+def unknown_name(what: str, found: object, known: Iterable[str]) -> str:
+    """Write that a name is not known.
+
+    Args:
+        what: is named, for example ``policy``.
+        found: the name.
+        known: names that are known.
+    """
+    names = list(known)
+    return f"{what} must be {_listed(names)}, not {found!r:.80}{_nearest(found, names)}"
+
+
+def refuse_unknown(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse options that are not known.
+
+    Args:
+        owner: has the options, for example ``policy 'constant'``.
+        given: names of options.
+        known: names that the owner has.
+
+    Raises:
+        ValueError: a name is not known; the message lists the known ones and the nearest.
+    """
+    names = sorted(known)
+    for name in given:
+        if name not in names:
+            listed = f"its options are {', '.join(names)}" if names else "it has no options"
+            raise ValueError(f"{owner} has no option {name!r}{_nearest(name, names)}; {listed}")
+
+
+def keywords(*takers: Callable[..., Any]) -> set[str]:
+    """Name the arguments that functions or classes take by keyword only, or have a default for."""
+    parameters = (each for taker in takers for each in inspect.signature(taker).parameters.values())
+    return {
+        each.name
+        for each in parameters
+        if each.kind is each.KEYWORD_ONLY
+        or (each.kind is each.POSITIONAL_OR_KEYWORD and each.default is not each.empty)
+    }
+
+
+def explained(error: msgspec.ValidationError, shape: Any) -> tuple[str, str]:
+    """Say what a decoder found and expected, with the names that are known in that place.
+
+    Args:
+        error: of the decoder.
+        shape: the type that was to be decoded.
+
+    Returns:
+        The problem, and the place in msgspec's notation (``.turns[3].frames``; ``""`` for the top).
+    """
+    problem, _, path = str(error).rpartition(" - at `")
+    problem, path = (problem, path.rstrip("`").lstrip("$")) if problem else (path, "")
+    if path.startswith("key"):
+        path = ""
+    place = _inside(shapes.type_info(shape), path)
+    return _with_names(problem, place), path
+
+
+def _with_names(problem: str, place: Sequence[shapes.Type]) -> str:
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", problem, re.DOTALL)
+    if unknown:
+        names = list(_fields(place))
+        return (
+            f"unknown field {unknown[1]!r:.80}{_nearest(unknown[1], names)}; "
+            f"expected {_listed(names)}"
+        )
+    missing = re.fullmatch(r"Object missing required field `(.*)`", problem)
+    if missing:
+        return f"the field {missing[1]!r} is missing"
+    invalid = re.fullmatch(r"Invalid (?:enum )?value '(.*)'", problem, re.DOTALL)
+    if invalid:
+        values = list(dict.fromkeys(map(str, _values(place))))
+        if values:
+            return (
+                f"expected {_listed(values)}, found {invalid[1]!r:.80}"
+                f"{_nearest(invalid[1], values)}"
+            )
+    wrong = re.fullmatch(r"Expected `(.*?)`(.*?)(?:, got `(.*)`)?", problem)
+    if wrong:
+        found = f", found {_in_words(wrong[3])}" if wrong[3] else ""
+        return f"expected {_in_words(wrong[1])}{wrong[2]}{found}"
+    return problem
+
+
+def _in_words(types: str) -> str:
+    """Write msgspec's names of JSON's types as words, for example ``a string or null``."""
+    words = {
+        "str": "a string",
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "array": "a list",
+        "object": "an object",
+        "null": "null",
+    }
+    return " or ".join(words.get(name, name) for name in types.split(" | "))
+
+
+def _inside(shape: shapes.Type, path: str) -> Sequence[shapes.Type]:
+    """Follow a path through a type; several types where it is a union, none where it is lost."""
+    places = list(_alternatives(shape))
+    for field, index in re.findall(r"\.(\w+)|\[([^\]]*)\]", path):
+        places = [
+            inside
+            for place in places
+            for each in _members(place, field, index)
+            for inside in _alternatives(each)
+        ]
+    return places
+
+
+def _alternatives(shape: shapes.Type) -> Iterator[shapes.Type]:
+    if isinstance(shape, shapes.UnionType):
+        for each in shape.types:
+            yield from _alternatives(each)
+    elif isinstance(shape, shapes.Metadata):
+        yield from _alternatives(shape.type)
+    else:
+        yield shape
+
+
+def _members(place: shapes.Type, field: str, index: str) -> Iterator[shapes.Type]:
+    if isinstance(place, shapes.StructType):
+        if field == place.tag_field:
+            yield place
+        yield from (each.type for each in place.fields if each.encode_name == field)
+    elif isinstance(place, shapes.DictType):
+        yield place.value_type
+    elif isinstance(place, shapes.TupleType):
+        yield from place.item_types[int(index) : int(index) + 1] if index.isdecimal() else ()
+    elif isinstance(place, shapes.CollectionType):
+        yield place.item_type
+
+
+def _fields(place: Sequence[shapes.Type]) -> dict[str, None]:
+    structs = [each for each in place if isinstance(each, shapes.StructType)]
+    tags = {each.tag_field: None for each in structs if each.tag_field is not None}
+    return {**tags, **{field.encode_name: None for each in structs for field in each.fields}}
+
+
+def _values(place: Sequence[shapes.Type]) -> Iterator[object]:
+    for each in place:
+        if isinstance(each, shapes.LiteralType):
+            yield from each.values
+        elif isinstance(each, shapes.StructType) and each.tag is not None:
+            yield each.tag
+
+
+def _listed(names: Sequence[str]) -> str:
+    if not names:
+        return "nothing"
+    shown = list(names[:_MOST_LISTED])
+    more = f" or one of {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return (f"one of {', '.join(shown)}" if len(names) > 1 else shown[0]) + more
+
+
+def _nearest(found: object, known: Sequence[str]) -> str:
+    """Ask whether another name was meant; nothing where none is near."""
+    by_lower = {name.lower(): name for name in known}
+    near = get_close_matches(str(found)[:80].lower(), by_lower, n=1, cutoff=0.6)
+    return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""

@@ -87,13 +87,12 @@ def _dspy(env: Env, *, program: str | None = None, **options: Any) -> Policy:
 
 def _model_of(options: dict[str, Any]) -> LanguageModel:
     """Take the options of a model, or ``lm``, one that is shared, out of those of its policy."""
-    from agent_gym_env.lm.open_model import ModelOptions, open_model
+    from agent_gym_env.lm.open_model import open_model, take_model
 
     if "lm" in options:
         shared: LanguageModel = options.pop("lm")
         return shared
-    of_model = options.keys() & ModelOptions.__struct_fields__
-    return open_model({name: options.pop(name) for name in of_model})
+    return open_model(take_model(options))
 
 
 def _date_of(env: Env) -> str:

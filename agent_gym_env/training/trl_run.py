@@ -24,6 +24,7 @@ import msgspec
 from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
+from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.training.chat_dataset import digest
 from agent_gym_env.training.progress import OnProgress
 from agent_gym_env.training.sft_config import TINY
@@ -171,7 +172,7 @@ class TRLRun:
         self._on_progress = on_progress
         self._settings = {
             "method": _name(config),
-            "config": msgspec.to_builtins(config),
+            "config": without_credentials(msgspec.to_builtins(config)),
             "rows": digest(config.rows),
         }
         self._checkpoint = self._begun(resume)

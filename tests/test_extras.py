@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent_gym_env.errors import MissingDependency
-from agent_gym_env.extras import require
+from agent_gym_env.extras import require, tolerate_library_warnings
 
 
 def test_what_is_installed_is_imported() -> None:
@@ -31,3 +34,58 @@ def test_what_an_installed_library_misses_is_its_own_error(
     with pytest.raises(ModuleNotFoundError, match="no_such_library") as caught:
         require("half_installed", extra="sb3")
     assert not isinstance(caught.value, MissingDependency)
+
+
+@pytest.fixture
+def warnings_are_errors() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.filterwarnings("error")
+        warnings.filterwarnings("ignore", message="not worth a word")
+        yield
+
+
+@pytest.mark.usefixtures("warnings_are_errors")
+def test_a_warning_of_a_library_is_shown_and_not_raised() -> None:
+    with pytest.warns(UserWarning, match="of a library"), tolerate_library_warnings():
+        warnings.warn("of a library", stacklevel=1)
+        warnings.warn("not worth a word", stacklevel=1)
+    with pytest.raises(UserWarning, match="afterwards"):
+        warnings.warn("afterwards", stacklevel=1)
+
+
+@pytest.mark.usefixtures("warnings_are_errors")
+def test_a_filter_that_names_this_package_still_raises() -> None:
+    warnings.filterwarnings("error", module="agent_gym_env")
+    with tolerate_library_warnings(), pytest.raises(UserWarning, match="ours"):
+        warnings.warn_explicit("ours", UserWarning, "lm.py", 1, module="agent_gym_env.lm")
+
+
+@pytest.mark.usefixtures("warnings_are_errors")
+def test_filters_are_restored_when_the_last_of_several_threads_has_left() -> None:
+    before = list(warnings.filters)
+    first_is_in, second_is_in = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with tolerate_library_warnings():
+            first_is_in.set()
+            assert second_is_in.wait(60)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert first_is_in.wait(60)
+    with tolerate_library_warnings():
+        second_is_in.set()
+        thread.join(60)
+        assert "error" not in {action for action, *_ in warnings.filters}
+    assert list(warnings.filters) == before
+
+
+@pytest.mark.usefixtures("warnings_are_errors")
+def test_a_library_that_warns_while_it_is_imported_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "warns_at_import.py").write_text("import warnings\nwarnings.warn('old')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.warns(UserWarning, match="old"):
+        require("warns_at_import", extra="dev")

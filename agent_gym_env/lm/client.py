@@ -18,6 +18,7 @@ from agent_gym_env.errors import (
     PermanentLMError,
     TransientLMError,
 )
+from agent_gym_env.extras import tolerate_library_warnings
 from agent_gym_env.lm.address import environment_secrets
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.breaker import KeyBreaker
@@ -86,7 +87,10 @@ class RemoteLM:
 
     def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
         """Answer many requests, as many at once as the limits allow."""
-        return BACKGROUND.run(self._answer_all(requests)) if requests else []
+        if not requests:
+            return []
+        with tolerate_library_warnings():
+            return BACKGROUND.run(self._answer_all(requests))
 
     def close(self) -> None:
         """Let go of connections."""

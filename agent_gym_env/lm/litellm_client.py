@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _load() -> Any:
     # Without it litellm fetches its list of prices from the network when it is imported.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    # pydantic says so of a dozen of litellm's own types, and nobody but litellm can change it.
+    warnings.filterwarnings("ignore", r"Items? '.*' on TypedDict class", UserWarning, "pydantic")
     litellm: Any = require("litellm", extra="llm")
     litellm.suppress_debug_info = True
     return litellm

@@ -6,6 +6,7 @@ small model's.
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol
@@ -93,7 +94,7 @@ class Generator:
         cache = _cache_utils.DynamicCache(config=self._model.config)
         with torch.inference_mode():
             some = torch.zeros(1, 1, dtype=torch.long, device=self._model.device)
-            self._model(input_ids=some, past_key_values=cache, use_cache=True)
+            self._model(input_ids=some, use_cache=True, **{cache_argument(self._model): cache})
         return PagePool(cache, cache_bytes) if can_be_paged(cache) else None
 
     def _step(self, drafts: Sequence[Draft], logits: Any) -> list[int]:
@@ -122,6 +123,14 @@ class Generator:
         return str(self._tokenizer.decode(draft.tokens, skip_special_tokens=False))
 
 
+def cache_argument(model: Any) -> str:
+    """Return the name of the argument of a model's ``forward`` that takes its cache.
+
+    transformers renamed ``past_key_values`` to ``cache`` in 5.24.
+    """
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
 class _Batch:
     """Rows under way; each lies in the cache as zeros, known pages, zeros, the rest, the answer."""
 
@@ -136,6 +145,7 @@ class _Batch:
         self._known = max(draft.reused for draft in drafts)
         self._unread = max(len(draft.prompt) - draft.reused for draft in drafts)
         self._cache = self._new_cache()
+        self._cache_argument = cache_argument(model)
 
     def run(self, step: Any) -> None:
         """Alternate between the model and the choice of tokens until no row is left."""
@@ -184,9 +194,9 @@ class _Batch:
             input_ids=ids,
             attention_mask=self._mask,
             position_ids=positions,
-            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
+            **{self._cache_argument: self._cache},
         ).logits[:, -1]
 
     def _retire(self, left: Sequence[int]) -> None:

@@ -58,7 +58,7 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "branches" if self.branches else "episodes"
 
     def as_json(self) -> dict[str, Any]:
-        """Return the configuration in JSON values as it may be written down: without credentials."""
+        """Return the configuration in JSON values for files: without credentials."""
         config: dict[str, Any] = without_credentials(msgspec.json.decode(msgspec.json.encode(self)))
         return config
 

@@ -12,7 +12,7 @@ from tests.lm.clients import FAST, KEY, asks, needs
 from tests.lm.server import LMServer
 from tests.lm.wire_formats import ChatAnswer
 
-pytestmark = [needs("google.genai"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = [needs("google.genai")]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from agent_gym_env.lm.prices import PRICES
 from tests.lm.clients import FAST, KEY, asks, needs
 from tests.lm.server import LMServer
 
-pytestmark = [needs("litellm"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = [needs("litellm")]
 
 ROOT = Path(__file__).parents[2]
 

@@ -26,6 +26,7 @@ from agent_gym_env.cli import (
     train,
     trust,
 )
+from agent_gym_env.cli.arguments import name_models
 from agent_gym_env.cli.exit_codes import DATA, FAILED, STOPPED, STORAGE, USAGE
 from agent_gym_env.envs.render import printable
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, StorageError
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):
         module.add_commands(commands)
     options = parser.parse_args(arguments)
+    name_models(options)
     try:
         return int(options.run(options) or 0)
     except DataError as error:

@@ -70,13 +70,13 @@ class RemoteLM:
             )
         self._transport = transport
         self._scrubber = Scrubber((*transport.secrets, *environment_secrets()))
-        log_filter = ScrubbingFilter(self._scrubber)
-        log_filter.attach()
+        self._log_filter = ScrubbingFilter(self._scrubber)
+        self._log_filter.attach()
         self._breaker = KeyBreaker(self.name)
         self._cache = None if cache is None else ResponseCache(cache)
         self._traffic: _Traffic | None = None
         # Also when nobody closes the client: aiohttp complains of connections left open.
-        self._let_go = weakref.finalize(self, _let_go, transport, log_filter)
+        self._finalizer = weakref.finalize(self, _let_go, transport, self._log_filter)
 
     def complete(self, request: Request) -> Response:
         """Answer; see `LanguageModel.complete`."""
@@ -94,7 +94,7 @@ class RemoteLM:
 
     def close(self) -> None:
         """Let go of connections."""
-        self._let_go()
+        _let_go(self._transport, self._log_filter)
 
     async def _answer_all(self, requests: Sequence[Request]) -> list[Response | LMError]:
         tasks = [asyncio.ensure_future(self._answer(request)) for request in requests]

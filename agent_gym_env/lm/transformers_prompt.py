@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import msgspec
 
-from agent_gym_env.errors import PermanentLMError
+from agent_gym_env.errors import ContextExceeded, PermanentLMError
 from agent_gym_env.lm.base import Message, Request
 
 
@@ -104,7 +104,7 @@ class ChatTokenizer:
         if left_out < len(turns):
             return prompt(left_out)
         shortest = len(prompt(len(turns) - 1)) if turns else len(prompt(0))
-        return PermanentLMError(
+        return ContextExceeded(
             f"the prompt has {shortest} tokens without all the earlier turns, and the model reads "
             f"{most} beside its answer: offer fewer tools, shorten their results, or take a model "
             "with a longer context"

@@ -22,7 +22,6 @@ from tests.lm.clients import CLIENTS, FAST, KEY, asks, make_client
 from tests.lm.server import Faults, LMServer, Raw
 from tests.lm.wire_formats import ChatAnswer, ChatRequest
 
-
 TOOLS = [
     {
         "type": "function",

@@ -141,7 +141,7 @@ def checked(action: Action) -> Action | Exception:
     try:
         parse_action(action)
     except (TypeError, ValueError) as problem:
-        return problem
+        return TypeError(str(problem))
     return action
 
 

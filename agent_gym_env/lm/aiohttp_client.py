@@ -95,7 +95,7 @@ class AiohttpTransport:
         if response.status == 200:
             return read_completion(content, self.name, self.price)
         if response.status == 401 and not authorization:
-            return Failure("no_credentials", _wants_a_key(self._address), 401)
+            return _wants_a_key(self._address)
         retry_after = response.headers.get("Retry-After")
         return failure_of_status(response.status, content.decode("utf-8", "replace"), retry_after)
 
@@ -147,10 +147,12 @@ def _is_on_this_machine(address: Address) -> bool:
     return urlsplit(address.place).hostname in ("127.0.0.1", "localhost", "::1")
 
 
-def _wants_a_key(address: Address) -> str:
-    if _is_on_this_machine(address):
-        return (
-            f"{address.place} wants a key, and {_KEY_VARIABLE} is not sent to a server on this "
-            "machine: pass api_key to local_client, or write user:password@ into api_base"
-        )
-    return f"{address.place} wants a key: set the environment variable {_KEY_VARIABLE}"
+def _wants_a_key(address: Address) -> Failure:
+    if not _is_on_this_machine(address):
+        reason = f"{address.place} wants a key: set the environment variable {_KEY_VARIABLE}"
+        return Failure("no_credentials", reason, 401)
+    reason = (
+        f"{address.place} wants a key, and {_KEY_VARIABLE} is not sent to a server on this machine: "
+        "pass api_key to local_client, or write user:password@ into api_base"
+    )
+    return Failure("refused_key", reason, 401)

@@ -20,7 +20,7 @@ _GEMINI_HOST = "generativelanguage.googleapis.com"
 _ADDRESS_VARIABLES = ("GEMINI_API_BASE", "GOOGLE_GEMINI_BASE_URL")
 """The variables by which litellm and google-genai are sent to another address than Google's."""
 
-_NO_KEY = f"there is no key for it either: set {' or '.join(KEY_VARIABLES)}"
+_NO_KEY = f"no key is in the environment either: set {' or '.join(KEY_VARIABLES)}"
 _DEPRECATIONS = "https://ai.google.dev/gemini-api/docs/deprecations"
 
 WhenRetired = Literal["refuse", "successor", "ask"]

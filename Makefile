@@ -2,9 +2,10 @@
 # index are needed. `make` alone lists the targets.
 
 PYTHON ?= python3
-# The extras that `make test` installs, and those that `make test-all` adds very large libraries to.
+# The extras that `make test` installs.
 EXTRAS ?= dev,dspy,gemini,local,sb3,train,data,serve,ray
-ALL_EXTRAS ?= dev
+# Pins of all that is installed; `make test CONSTRAINTS=FILE` tests against others.
+CONSTRAINTS ?= constraints.txt
 # Processes that run tests.
 JOBS ?= 2
 # `make test GYMNASIUM=1.2.2` tests against that release, in an environment of its own.
@@ -14,8 +15,11 @@ ARGS ?=
 
 VENV := .venv$(if $(GYMNASIUM),-gymnasium-$(GYMNASIUM))
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
-PINNED_GYMNASIUM := $(if $(GYMNASIUM),gymnasium==$(GYMNASIUM))
+PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(VENV)/constraints.txt
+# Resolves for every supported Python at once, whichever runs it.
+UV_COMPILE = $(TOOLS)/bin/uv pip compile pyproject.toml $(subst $(comma), --extra ,--extra $(EXTRAS)) \
+	--quiet --universal --python-version 3.10 --no-annotate --no-header --constraint $(TOOLS)/torch.txt
+TOOLS := .venv-tools
 comma := ,
 # The extras that bring torch: it goes in first, so that its pinned build is the one that stays.
 TORCH_EXTRAS := sb3 train all
@@ -30,7 +34,7 @@ export OMP_NUM_THREADS := 1
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-all test-long lint check format bench clean
+.PHONY: help demo install test test-latest test-lowest test-long constraints lint check format bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1:/p' Makefile | awk -F: '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -43,8 +47,15 @@ install: $(VENV)/.installed-$(EXTRAS) ## make .venv with what the tests need
 test: install ## run the tests
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
-test-all: ## run the tests with the very large optional libraries installed
-	@$(MAKE) test EXTRAS=$(ALL_EXTRAS)
+test-latest: $(TOOLS)/torch.txt ## run the tests with the newest libraries that pyproject.toml allows
+	@$(MAKE) test VENV=.venv-latest CONSTRAINTS=$(TOOLS)/torch.txt
+
+test-lowest: $(TOOLS)/.made $(TOOLS)/torch.txt ## run the tests with the oldest libraries that pyproject.toml allows
+	@$(UV_COMPILE) --resolution lowest-direct --output-file $(TOOLS)/lowest.txt
+	@$(MAKE) test VENV=.venv-lowest CONSTRAINTS=$(TOOLS)/lowest.txt
+
+constraints: $(TOOLS)/.made $(TOOLS)/torch.txt ## pin the newest libraries in constraints.txt, for every supported Python
+	@$(UV_COMPILE) --upgrade --output-file constraints.txt
 
 test-long: install ## run the tests with the long reliability tests at their whole size
 	@AGENT_GYM_LONG=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist load $(ARGS)
@@ -74,13 +85,27 @@ $(VENV)/.made:
 	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.installed-core: pyproject.toml constraints.txt | $(VENV)/.made
-	@echo "installing agent-gym-env into $(VENV)"
-	@$(PIP_INSTALL) --editable . $(PINNED_GYMNASIUM)
+$(TOOLS)/.made:
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check uv
 	@touch $@
 
-$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/.made
+# A resolver left alone takes a build of torch of several gigabytes.
+$(TOOLS)/torch.txt: constraints.txt
+	@mkdir -p $(TOOLS) && grep '^torch==' constraints.txt > $@
+
+$(VENV)/constraints.txt: $(CONSTRAINTS) | $(VENV)/.made
+	@$(if $(GYMNASIUM),{ grep -v '^gymnasium==' $<; echo gymnasium==$(GYMNASIUM); },cat $<) > $@
+
+$(VENV)/.installed-core: pyproject.toml $(VENV)/constraints.txt
+	@echo "installing agent-gym-env into $(VENV)"
+	@$(PIP_INSTALL) setuptools
+	@$(PIP_INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-%: pyproject.toml $(VENV)/constraints.txt
 	@echo "installing agent-gym-env[$*] into $(VENV)"
 	@$(if $(NEEDS_TORCH),$(PIP_INSTALL) torch)
-	@$(PIP_INSTALL) --editable ".[$*]" $(PINNED_GYMNASIUM)
+	@$(PIP_INSTALL) setuptools
+	@$(PIP_INSTALL) --no-build-isolation --editable ".[$*]"
 	@touch $(VENV)/.installed-core $@

@@ -83,7 +83,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def _soften() -> None:
-    filters = list(warnings.filters)
+    filters: list[tuple[Any, ...]] = list(warnings.filters)
     warnings.resetwarnings()
     for entry in filters:
         action, message, category, module, line = entry

@@ -68,7 +68,7 @@ def test_a_server_that_wants_a_key_stops_the_run_at_once_where_there_is_none(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     server.plan("401", "401")
     # Another name of this machine, which the client takes for another machine.
-    elsewhere = server.openai_base.replace("127.0.0.1", "127.0.0.1.")
+    elsewhere = server.openai_base.replace("127.0.0.1", "0.0.0.0")
     with pytest.raises(MissingCredentials, match="set the environment variable OPENAI_API_KEY"):
         local_client("m", elsewhere, limits=FAST).complete(asks())
     with pytest.raises(PermanentLMError, match="HTTP 401") as caught:

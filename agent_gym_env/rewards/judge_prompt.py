@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -166,7 +167,7 @@ def quoted(value: Any) -> str:
     Angle brackets, control and format characters (those that turn the direction of text or do not
     show) are escaped.
     """
-    return _UNSAFE.sub(_escaped, json.dumps(value, ensure_ascii=False))
+    return _UNSAFE.sub(lambda match: _escaped(match.group()), json.dumps(value, ensure_ascii=False))
 
 
 def _fitted_document(document: dict[str, Any]) -> dict[str, Any]:
@@ -222,8 +223,8 @@ def _cut_text(text: str, chars: int) -> str:
     return text if left <= 0 else f"{text[:chars]} … ({left} characters more)"
 
 
-def _escaped(match: re.Match[str]) -> str:
-    character = match.group()
+@lru_cache(maxsize=4096)
+def _escaped(character: str) -> str:
     if not character.isascii() and unicodedata.category(character) not in _UNSEEN:
         return character
     units = character.encode("utf-16-be", "surrogatepass").hex()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent_gym_env.errors import MissingCredentials, PermanentLMError, TransientLMError
+from agent_gym_env.lm import aiohttp_client
 from agent_gym_env.lm.aiohttp_client import local_client
 from tests.lm.clients import FAST, KEY, asks, needs
 from tests.lm.server import LMServer, Raw
@@ -67,8 +68,9 @@ def test_a_server_that_wants_a_key_stops_the_run_at_once_where_there_is_none(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     server.plan("401", "401")
-    # Another name of this machine, which the client takes for another machine.
-    elsewhere = server.openai_base.replace("127.0.0.1", "0.0.0.0")
+    # Tests talk to this machine only; the client is to take it for another one.
+    monkeypatch.setattr(aiohttp_client, "_is_on_this_machine", lambda address: False)
+    elsewhere = server.openai_base
     with pytest.raises(MissingCredentials, match="set the environment variable OPENAI_API_KEY"):
         local_client("m", elsewhere, limits=FAST).complete(asks())
     with pytest.raises(PermanentLMError, match="HTTP 401") as caught:

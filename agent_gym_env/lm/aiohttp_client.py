@@ -152,7 +152,7 @@ def _wants_a_key(address: Address) -> Failure:
         reason = f"{address.place} wants a key: set the environment variable {_KEY_VARIABLE}"
         return Failure("no_credentials", reason, 401)
     reason = (
-        f"{address.place} wants a key, and {_KEY_VARIABLE} is not sent to this machine: pass api_key "
-        "to local_client, or write user:password@ into api_base"
+        f"{address.place} wants a key, and {_KEY_VARIABLE} is not sent to this machine: pass "
+        "api_key to local_client, or write user:password@ into api_base"
     )
     return Failure("refused_key", reason, 401)

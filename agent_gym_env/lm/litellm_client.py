@@ -141,7 +141,7 @@ class LiteLLMTransport:
         if self._address is None:
             return {"api_key": key}
         # A server of one's own may need no key, but the libraries below want to send one.
-        where = {
+        where: dict[str, Any] = {
             "api_base": self._address.place,
             "api_key": key or (_NO_KEY if self._missing else None),
         }

@@ -15,6 +15,7 @@ from agent_gym_env.corpus.sgd import (
     UserFrame,
     UserTurn,
 )
+from agent_gym_env.lm.client import RemoteLM
 from agent_gym_env.rewards.judge import JudgeReward
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.rewards.presets import make_reward
@@ -97,6 +98,7 @@ def test_a_judges_model_is_given_flat_or_as_a_mapping(
     reward = make_reward({"name": name, "votes": 3, **model}, corpus.split("dev"), corpus)
     judge = reward if isinstance(reward, JudgeReward) else reward._later  # type: ignore[attr-defined]
     assert (judge.model.name, judge.votes) == ("qwen", 3)
+    assert isinstance(judge.model, RemoteLM)
     assert judge.model._transport.identity == "openai qwen http://127.0.0.1:9/v1"
 
 

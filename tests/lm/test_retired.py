@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent_gym_env.cli.main import main
 from agent_gym_env.errors import RetiredModelError
 from agent_gym_env.lm.base import DEFAULT_MODEL, MODEL_VARIABLE, default_model
 from agent_gym_env.lm.client import RemoteLM
@@ -115,3 +116,21 @@ def test_the_environment_names_the_model_where_nothing_else_does(
     assert default_model() == "gemini/gemini-3.8-flash"
     assert open_model(config).name == "gemini/gemini-3.8-flash"
     assert open_model("gemini/gemini-3.5-flash").name == "gemini/gemini-3.5-flash"
+
+
+@needs("litellm")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "--policy", "llm"],
+        ["evaluate", "--policy", "oracle", "--reward", "llm_judge"],
+        ["play", "--policy", "llm"],
+        ["agreement"],
+    ],
+)
+def test_a_command_that_names_no_model_says_how_to_name_one(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_API_KEY", KEY)
+    assert main(command) == 3
+    assert f"with --model {SUCCESSOR}" in capsys.readouterr().err

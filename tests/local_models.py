@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tokenizers import AddedToken, Tokenizer, decoders, normalizers
+from tokenizers.models import BPE
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from agent_gym_env.assembly import make_env
 from agent_gym_env.lm.base import Request
@@ -58,6 +60,28 @@ def write_model(folder: Path, config: TinyConfig = CONFIG) -> Path:
             torch.nn.init.normal_(parameter, std=0.2)
     model.save_pretrained(folder)
     return folder
+
+
+def llama_tokenizer(*, byte_fallback: bool = True) -> Any:
+    """A tokenizer of the kind that transformers makes from a GGUF file of the Llama family.
+
+    Its unknown token is a special one, and it knows no tags of calls.
+    """
+    special = ["<unk>", "<s>", "</s>"]
+    pieces = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *map(chr, range(33, 127)), "▁"]
+    merges = [("t", "h"), ("th", "e"), ("▁", "the")]
+    words = [*pieces, *(left + right for left, right in merges)]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    model = Tokenizer(
+        BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=byte_fallback)
+    )
+    model.normalizer = normalizers.Replace(" ", "▁")
+    model.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    model.add_special_tokens([AddedToken(token, normalized=False) for token in special])
+    wrap: Any = PreTrainedTokenizerFast
+    return wrap(tokenizer_object=model, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
 
 
 def load(folder: Path) -> LoadedModel:

@@ -32,6 +32,9 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
                         help="answers that are written at once; default: %(default)s")  # fmt: skip
     parser.add_argument("--unguided", action="store_true",
                         help="do not hold calls to the schemas of their tools")  # fmt: skip
+    parser.add_argument("--chat-template", metavar="FILE|hermes|compact",
+                        help="how conversations are written; default: the model's own template, "
+                        "or hermes where that knows no tools")  # fmt: skip
     parser.add_argument("--device", help="cuda, cpu; default: the GPU where there is one")
     parser.add_argument("--dtype", help="bfloat16, float32; default: the first on a GPU")
     parser.set_defaults(run=_serve)
@@ -49,6 +52,7 @@ def _serve(options: argparse.Namespace) -> None:
         temperature=options.temperature,
         batch_size=options.batch_size,
         guided=not options.unguided,
+        chat_template=options.chat_template,
         name=options.name,
     )
     serve(

@@ -79,6 +79,12 @@ def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
         parser.add_argument("--lora", action="store_true", help="train adapters, and merge them")
         parser.add_argument("--seed", type=whole_number, help="default: 0")
         parser.add_argument(
+            "--chat-template",
+            metavar="FILE|hermes|compact",
+            help="how conversations are written; default: the model's own template, or hermes "
+            "where that knows no tools",
+        )
+        parser.add_argument(
             "--config",
             type=json_object,
             default={},
@@ -145,6 +151,7 @@ def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:
         ("ROWS", "rows", options.rows),
         ("--held-out", "held_out", options.held_out),
         ("--seed", "seed", options.seed),
+        ("--chat-template", "chat_template", options.chat_template),
         ("--epochs", "epochs", options.epochs),
         ("--steps", "max_steps", options.steps),
         ("--learning-rate", "learning_rate", options.learning_rate),

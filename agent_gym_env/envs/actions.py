@@ -7,12 +7,20 @@ action at all (a number, a mapping without any known key) raises: that is a prog
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from agent_gym_env.envs.assistant_message import (
+    AssistantMessage,
+    CallsText,
+    as_mapping,
+    read_message,
+)
 from agent_gym_env.envs.spaces import MAX_TEXT_LENGTH, is_unicode
+from agent_gym_env.lm.call_forms import CallForm, read_call
+from agent_gym_env.lm.parse import without_reasoning
 from agent_gym_env.types import Action, ToolCall
 
 MAX_DEPTH = 32
@@ -30,12 +38,36 @@ MAX_NAME_LENGTH = 256
 MALFORMED = "malformed_tool_call"
 """The name that a call goes by when its own cannot be read."""
 
+UNREAD = "unread_content"
+"""The code of an action of which something was left out that is neither words nor a call."""
+
+UNFINISHED = "unfinished_reasoning"
+"""The code of an action that breaks off in the model's reasoning."""
+
 _HERMES_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _EXPECTED_CALL = 'a call is {"name": "Service-Intent", "arguments": {…}}'
 _UNREADABLE = (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ValueError)
+
+
+class _PlainCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call that holds nothing but its name and its arguments."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+
 _decode = msgspec.json.Decoder().decode
-_decode_calls = msgspec.json.Decoder(list[ToolCall]).decode
-_encode = msgspec.json.Encoder().encode
+_decode_calls = msgspec.json.Decoder(list[_PlainCall]).decode
+
+
+def _members(value: Any) -> Any:
+    members = as_mapping(value)
+    if members is None:
+        raise TypeError(type(value).__name__)
+    return dict(members)
+
+
+_encode = msgspec.json.Encoder(enc_hook=_members).encode
 
 
 class RefusedCall(NamedTuple):
@@ -50,6 +82,9 @@ class RefusedCall(NamedTuple):
     error: str
 
 
+_ReadCall = tuple["ToolCall | RefusedCall", bool]
+"""A call, and whether a part of it was left out."""
+
 ParsedAction = tuple[str, Sequence["ToolCall | RefusedCall"], "str | None"]
 """Text within its limit; calls to be executed in order; the stable code of what had to be repaired.
 
@@ -62,34 +97,29 @@ def parse_action(action: Any) -> ParsedAction:
 
     Args:
         action: a member of the action space (``text`` and ``tool_calls``, a JSON list); a mapping
-            with ``text`` and ``tool_call`` (one parsed call or ``None``); an `Action`; an assistant
-            message in OpenAI's format or a list of them; or a string, whose Hermes ``<tool_call>``
-            tags are taken as calls and the rest as text.
+            with ``text`` and ``tool_call`` (one parsed call or ``None``); an `Action`; a string,
+            whose Hermes ``<tool_call>`` tags are taken as calls and the rest as text; or what a
+            library gives: a message of the assistant, a list of them, a call by itself, or a whole
+            completion, as mappings or as objects. `agent_gym_env.lm.call_forms` lists the forms of
+            calls.
 
     Raises:
         TypeError: it is none of these, or a part is of a type that cannot be text or a call.
-        ValueError: it is a mapping without any of the known keys.
+        ValueError: it is a mapping without any of the known keys, or of another speaker.
     """
     if type(action) is dict:  # the common case, before the slow check for any mapping
         text, calls = action.get("text"), action.get("tool_calls")
-        if type(text) is str and type(calls) is str:
+        if type(text) is str and type(calls) is str and len(action) == 2:
             if len(text) <= MAX_TEXT_LENGTH and text.isascii():
                 plain = _plain_calls(calls) if calls else ()
                 if plain is not None:
                     return ("" if plain and text.isspace() else text), plain, None
             return _parse_leaves(text, calls)
-    if isinstance(action, Mapping):
-        return _parse_mapping(action)
     if isinstance(action, str):
         return _parse_completion(action)
     if isinstance(action, Action):
         return _assemble(action.text, map(_call_from_python, action.tool_calls))
-    if isinstance(action, (list, tuple)):
-        return _parse_messages(action)
-    raise TypeError(
-        f"an action is a mapping with 'text' and 'tool_calls', an Action, an assistant message, a "
-        f"list of those, or a string; this is {type(action).__name__}"
-    )
+    return _parse_message(read_message(action))
 
 
 def _parse_leaves(text: str, tool_calls: str) -> ParsedAction:
@@ -113,86 +143,53 @@ def _plain_calls(text: str) -> Sequence[ToolCall] | None:
     for call in calls:
         if not 0 < len(call.name) <= MAX_NAME_LENGTH:
             return None
-    return calls
+    return [ToolCall(call.name, call.arguments) for call in calls]
 
 
-def _parse_mapping(action: Mapping[str, Any]) -> ParsedAction:
-    if action.get("role") == "assistant" or "content" in action:
-        return _parse_messages((action,))
-    if not {"text", "tool_calls", "tool_call"} & action.keys():
-        raise ValueError(
-            "an action needs 'text', 'tool_calls' or 'tool_call', or the 'content' of an assistant "
-            f"message; its keys are {sorted(map(str, action))[:8]}"
-        )
-    return _assemble(_text_of(action.get("text")), _calls_of_mapping(action))
+def _parse_message(message: AssistantMessage) -> ParsedAction:
+    calls = [read for value in message.calls for read in _calls_from_message(value)]
+    beside = map(_call_from_python, message.beside)
+    calls += [read for read in beside if read not in calls]
+    error = UNREAD if message.unread else UNFINISHED if message.unfinished else None
+    return _assemble(message.text, calls, error)
 
 
-def _calls_of_mapping(action: Mapping[str, Any]) -> Iterable[ToolCall | RefusedCall]:
-    one = action.get("tool_call")
-    calls = action.get("tool_calls")
-    if isinstance(calls, str):
-        return _calls_from_json(calls) if calls else ()
-    if calls is None:
-        return () if one is None else (_call_from_python(one),)
-    if isinstance(calls, (list, tuple)):
-        return map(_call_from_python, calls)
-    raise TypeError(f"'tool_calls' is a JSON text or a list of calls, not {type(calls).__name__}")
-
-
-def _text_of(value: Any) -> str:
-    """Read text that may be ``None`` or a list of content parts."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, (list, tuple)):
-        parts = [part.get("text") for part in value if isinstance(part, Mapping)]
-        return "".join(part for part in parts if isinstance(part, str))
-    raise TypeError(f"an action's text is a string, not {type(value).__name__}")
-
-
-def _parse_messages(messages: Sequence[Any]) -> ParsedAction:
-    """Take the calls of all assistant messages, and the last one's words."""
-    text = ""
-    calls: list[ToolCall | RefusedCall] = []
-    for message in messages:
-        if not isinstance(message, Mapping):
-            raise TypeError(
-                f"a list as an action holds assistant messages, not {type(message).__name__}"
-            )
-        if message.get("role", "assistant") != "assistant":
-            raise ValueError(
-                f"only an assistant's message is an action; this one's role is {message['role']!r}"
-            )
-        text = _text_of(message.get("content")) or text
-        calls.extend(_calls_of_mapping(message))
-    return _assemble(text, calls)
+def _calls_from_message(value: Any) -> Iterable[_ReadCall]:
+    if isinstance(value, CallsText):
+        return _calls_from_json(value.text)
+    return (_call_from_python(value),)
 
 
 def _parse_completion(completion: str) -> ParsedAction:
+    completion, unfinished = without_reasoning(completion)
+    error = UNFINISHED if unfinished else None
     if "<tool_call>" not in completion:
-        return _parse_leaves(completion, "")
+        return _assemble(completion, (), error)
     if len(completion) > 2 * MAX_TEXT_LENGTH:
         completion = completion[: 2 * MAX_TEXT_LENGTH]
-    calls = [_call_from_json(body) for body in _HERMES_CALL.findall(completion)]
-    return _assemble(_HERMES_CALL.sub("", completion).strip(), calls)
+    bodies = _HERMES_CALL.findall(completion)
+    calls = [call for body in bodies for call in _calls_from_tag(body)]
+    return _assemble(_HERMES_CALL.sub("", completion).strip(), calls, error)
 
 
-def _assemble(text: str, calls: Iterable[ToolCall | RefusedCall]) -> ParsedAction:
+def _assemble(text: str, calls: Iterable[_ReadCall], left_out: str | None = None) -> ParsedAction:
     error = None
     if len(text) > MAX_TEXT_LENGTH:
         text, error = text[:MAX_TEXT_LENGTH], "text_too_long"
     if not is_unicode(text):
         text, error = _without_surrogates(text), error or "invalid_unicode"
-    calls = list(calls)
-    if len(calls) > MAX_TOOL_CALLS:
-        problem = f"too_many_tool_calls: {len(calls)} calls in one action, at most {MAX_TOOL_CALLS}"
-        beyond = [RefusedCall(call.name, problem) for call in calls[MAX_TOOL_CALLS:]]
-        calls[MAX_TOOL_CALLS:] = beyond[:_MOST_REFUSED]
-    if calls and text.isspace():
+    read = list(calls)
+    if any(unread for _, unread in read):
+        left_out = left_out or UNREAD
+    made = [call for call, _ in read]
+    if len(made) > MAX_TOOL_CALLS:
+        problem = f"too_many_tool_calls: {len(made)} calls in one action, at most {MAX_TOOL_CALLS}"
+        beyond = [RefusedCall(call.name, problem) for call in made[MAX_TOOL_CALLS:]]
+        made[MAX_TOOL_CALLS:] = beyond[:_MOST_REFUSED]
+    if made and text.isspace():
         text = ""  # what some servers send beside a call is no reply
     # A str subclass such as numpy's must not travel on into episodes.
-    return str(text), calls, error
+    return str(text), made, error or left_out
 
 
 def _without_surrogates(text: str) -> str:
@@ -200,20 +197,24 @@ def _without_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _calls_from_json(text: str) -> Iterable[ToolCall | RefusedCall]:
+def _calls_from_json(text: str) -> Iterable[_ReadCall]:
     value = _value_from_json(text)
     if isinstance(value, RefusedCall):
-        return (value,)
+        return ((value, False),)
     if isinstance(value, list):
         return map(_parse_call, value)
     if isinstance(value, dict):
         return (_parse_call(value),)
-    return (_malformed(f"tool_calls is a JSON list of calls, not {_json_type(value)}"),)
+    problem = f"tool_calls is a JSON list of calls, not {_json_type(value)}"
+    return ((_malformed(problem), False),)
 
 
-def _call_from_json(text: str) -> ToolCall | RefusedCall:
+def _calls_from_tag(text: str) -> Iterable[_ReadCall]:
+    """Read what a model wrote in one tag: a call, or a list of them."""
     value = _value_from_json(text)
-    return value if isinstance(value, RefusedCall) else _parse_call(value)
+    if isinstance(value, RefusedCall):
+        return ((value, False),)
+    return map(_parse_call, value) if value and isinstance(value, list) else (_parse_call(value),)
 
 
 def _value_from_json(text: str) -> Any:
@@ -237,24 +238,34 @@ def _malformed(problem: str, name: str = MALFORMED) -> RefusedCall:
     return RefusedCall(name, f"malformed_tool_call: {problem}")
 
 
-def _call_from_python(value: Any) -> ToolCall | RefusedCall:
+def _call_from_python(value: Any) -> _ReadCall:
     """Take a call through JSON, so that it is held to the same rules and shares nothing."""
     try:
         text = _encode(value).decode()
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
-        return _malformed(f"a call holds JSON values only; {_EXPECTED_CALL}")
-    return _call_from_json(text)
+        return _malformed(f"a call holds JSON values only; {_EXPECTED_CALL}"), False
+    value = _value_from_json(text)
+    return (value, False) if isinstance(value, RefusedCall) else _parse_call(value)
 
 
-def _parse_call(value: Any) -> ToolCall | RefusedCall:
-    """Read a call from the plain values of its JSON."""
+def _parse_call(value: Any) -> _ReadCall:
+    """Read a call from the plain values of its JSON; say whether a part of it was left out."""
     if not isinstance(value, dict):
-        return _malformed(f"{_EXPECTED_CALL}, not {_json_type(value)}")
-    function = value.get("function")
-    call = function if isinstance(function, dict) else value
-    name, arguments = call.get("name"), call.get("arguments")
+        return _malformed(f"{_EXPECTED_CALL}, not {_json_type(value)}"), False
+    form = read_call(value)
+    call = _checked(form)
+    if isinstance(call, ToolCall) and form.unread and not call.arguments:
+        problem = f"{_EXPECTED_CALL}; it has no arguments, and the unknown keys {form.unread[:8]}"
+        return _malformed(problem, call.name), False
+    return call, bool(form.unread)
+
+
+def _checked(form: CallForm) -> ToolCall | RefusedCall:
+    name, arguments = form.name, form.arguments
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
         return _malformed(f"{_EXPECTED_CALL}; its name is {_json_type(name)}")
+    if form.problem is not None:
+        return _malformed(f"{_EXPECTED_CALL}; {form.problem}", name)
     if isinstance(arguments, str):
         arguments = _value_from_json(arguments or "{}")
     if isinstance(arguments, RefusedCall):

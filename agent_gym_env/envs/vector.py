@@ -172,6 +172,10 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
                 ) from error
             sizes = [len(column) for column in columns]
             singles = ({"text": t, "tool_calls": c} for t, c in zip(*columns, strict=True))
+            if len(actions) > len(columns):
+                sizes = [len(column) for column in actions.values()]
+                rows = zip(*actions.values(), strict=True)
+                singles = (dict(zip(actions, row, strict=True)) for row in rows)
         else:
             sizes = [len(actions)]
             singles = actions

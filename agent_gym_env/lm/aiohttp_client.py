@@ -60,6 +60,8 @@ def local_client(
 class AiohttpTransport:
     """Sends requests with aiohttp; see `local_client` and `Transport`."""
 
+    is_own_server = True
+
     def __init__(
         self, model: str, api_base: str, *, api_key: str | None = None, price: Price | None = None
     ) -> None:

@@ -37,6 +37,8 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
         messages: the conversation, the system message first.
         tools: what may be called, in OpenAI's function format.
         tool_choice: ``auto``, ``none``, ``required``, or OpenAI's object that names a function.
+        parallel_tool_calls: ``False`` for at most one call in the answer; ``None`` for the
+            provider's own choice. Gemini has no such parameter.
         response_format: JSON schema that the text must follow; ``None`` for free text.
         temperature: of sampling; ``None`` for the provider's own.
         max_tokens: of the answer; ``None`` for the provider's own.
@@ -57,6 +59,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     stop: tuple[str, ...] = ()
     extra: dict[str, Any] = {}
     sample: int = 0
+    parallel_tool_calls: bool | None = None
 
 
 class Response(msgspec.Struct, frozen=True, omit_defaults=True):

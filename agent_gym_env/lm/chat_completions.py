@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import NoneType
 from typing import Any
 
 import msgspec
 
 from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.call_forms import is_call, read_call, words_of, wraps_call
 from agent_gym_env.lm.parse import read_arguments, tagged_call
 from agent_gym_env.lm.prices import Price
 from agent_gym_env.lm.wire import Failure
@@ -25,9 +28,9 @@ def payload(request: Request, model: str) -> dict[str, Any]:
         }
     if request.stop:
         body["stop"] = list(request.stop)
-    for name in ("tool_choice", "temperature", "max_tokens", "seed"):
+    for name in ("tool_choice", "parallel_tool_calls", "temperature", "max_tokens", "seed"):
         value = getattr(request, name)
-        if value is not None:
+        if value is not None and (name != "parallel_tool_calls" or request.tools):
             body[name] = value
     return {**body, **request.extra}
 
@@ -42,13 +45,11 @@ class _Call(msgspec.Struct):
     id: str | None = None
 
 
-class _Part(msgspec.Struct):
-    text: str | None = None
-
-
 class _Message(msgspec.Struct):
-    content: str | list[_Part] | None = None
+    content: str | list[str | dict[str, Any]] | None = None
+    refusal: str | None = None
     tool_calls: list[_Call] | None = None
+    function_call: _Function | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -92,11 +93,13 @@ def read_completion(body: bytes | str, model: str, price: Price | None) -> Respo
         reason = "the answer has no choices"
         return Failure("transient", reason, usage=usage, cost_usd=cost_usd)
     choice = completion.choices[0]
-    finish_reason = choice.finish_reason or "stop"
-    text = _text(choice.message.content)
-    made = choice.message.tool_calls or []
-    if text is None and not made and finish_reason == "stop":
-        reason = "the answer has neither text nor calls"
+    finish_reason = _FINISH_REASONS.get(choice.finish_reason or "stop", choice.finish_reason)
+    text, made = _text(choice.message), list(_calls(choice.message))
+    # What was cut off says why it is empty; of everything else the next try may say something.
+    calls_are_lost = finish_reason == "tool_calls" and not (text or "").strip()
+    is_cut_off = finish_reason in ("length", "content_filter")
+    if not made and not is_cut_off and (text is None or calls_are_lost):
+        reason = f"the answer has neither text nor calls ({finish_reason})"
         return Failure("transient", reason, usage=usage, cost_usd=cost_usd)
     read = [(call, read_arguments(call.function.arguments)) for call in made]
     unread = [
@@ -113,16 +116,34 @@ def read_completion(body: bytes | str, model: str, price: Price | None) -> Respo
         ),
         tool_call_ids=tuple(call.id or "" for call, arguments in read if arguments is not None),
         model=completion.model or model,
-        finish_reason=finish_reason,
+        finish_reason=finish_reason or "stop",
         usage=usage,
         cost_usd=cost_usd,
     )
 
 
-def _text(content: str | list[_Part] | None) -> str | None:
+_FINISH_REASONS = {"function_call": "tool_calls"}
+"""What older servers say."""
+
+
+def _text(message: _Message) -> str | None:
+    """Return the words; ``None`` where there are none, not even empty ones."""
+    content = message.content
     if isinstance(content, list):
-        return "".join(part.text or "" for part in content)
-    return content
+        content = words_of(content)
+    return message.refusal if content is None else content
+
+
+def _calls(message: _Message) -> Iterator[_Call]:
+    """Yield the calls, those of older servers and those among the content's parts included."""
+    yield from message.tool_calls or ()
+    if message.function_call is not None and not message.tool_calls:
+        yield _Call(message.function_call)
+    for part in message.content if isinstance(message.content, list) else ():
+        if isinstance(part, dict) and (is_call(part) or wraps_call(part)):
+            form = read_call(part)
+            if isinstance(form.name, str) and isinstance(form.arguments, (str, dict, NoneType)):
+                yield _Call(_Function(form.name, form.arguments), part.get("id"))
 
 
 def _bill(usage: _Usage | None, price: Price | None) -> tuple[Usage | None, float | None]:

@@ -61,6 +61,7 @@ class RemoteLM:
         cache: Path | None = None,
     ) -> None:
         self.name = transport.name
+        self.is_own_server = transport.is_own_server
         self.limits = limits or Limits()
         self.budget = budget or Budget()
         if self.budget.usd is not None and transport.price is None:

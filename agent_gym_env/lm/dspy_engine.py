@@ -9,6 +9,7 @@ from typing import Any
 
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import LanguageModel, Message, Request, Response
+from agent_gym_env.lm.parse import without_reasoning
 from agent_gym_env.types import Usage
 
 require("dspy", extra="dspy")
@@ -92,7 +93,9 @@ def _request(request: lm15.Request, sample: int) -> Request:
 
 
 def _text(parts: Any) -> str:
-    return parts if isinstance(parts, str) else "".join(part.text for part in parts)
+    if isinstance(parts, str):
+        return parts
+    return "".join(part.text for part in parts if part.type != "thinking")
 
 
 def _response(answer: Response, model: str) -> lm15.Response:
@@ -101,7 +104,7 @@ def _response(answer: Response, model: str) -> lm15.Response:
     return lm15.Response(
         id=None,
         model=model,
-        message=lm15.Message.assistant(answer.text),
+        message=lm15.Message.assistant(without_reasoning(answer.text)[0]),
         finish_reason=finish_reason if finish_reason in ("stop", "length") else "stop",
         usage=lm15.Usage(
             input_tokens=usage.prompt_tokens,

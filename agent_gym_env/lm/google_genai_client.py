@@ -68,6 +68,8 @@ def google_genai_client(
 class GoogleGenAITransport:
     """Sends requests through google-genai; see `google_genai_client` and `Transport`."""
 
+    is_own_server = False
+
     def __init__(
         self,
         model: str | None = None,

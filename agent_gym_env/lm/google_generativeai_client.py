@@ -76,6 +76,8 @@ def google_generativeai_client(
 class GoogleGenerativeAITransport:
     """Sends requests through google-generativeai; see `google_generativeai_client`."""
 
+    is_own_server = False
+
     def __init__(
         self,
         model: str | None = None,

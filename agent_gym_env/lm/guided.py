@@ -18,6 +18,7 @@ import numpy.typing as npt
 from agent_gym_env.errors import PermanentLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request
+from agent_gym_env.lm.json_schema import Schema
 
 llguidance: Any = require("llguidance", extra="train")
 _hf: Any = require("llguidance.hf", extra="train")
@@ -63,8 +64,12 @@ class CallGrammar:
     def __init__(self, tokenizer: Any, vocabulary: int, ends: Collection[int]) -> None:
         self._tokenizer = _hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=sorted(ends))
         self._ends = tuple(ends)
-        opening, closing = tokenizer.convert_tokens_to_ids(["<tool_call>", "</tool_call>"])
-        self._tags = self._tag(opening, "<tool_call>"), self._tag(closing, "</tool_call>")
+        # Not `convert_tokens_to_ids`: it takes what is not there for the unknown token.
+        known = tokenizer.get_vocab()
+        self._tags = (
+            self._tag(known.get("<tool_call>"), "<tool_call>"),
+            self._tag(known.get("</tool_call>"), "</tool_call>"),
+        )
         self._kept: OrderedDict[bytes, Any] = OrderedDict()
 
     def guide(self, request: Request) -> CallGuide | None:
@@ -76,7 +81,8 @@ class CallGrammar:
         calls = _must_call(request) or (request.tools and _may_call(request))
         if request.response_format is None and not calls:
             return None
-        key = _encode((request.response_format, request.tools, request.tool_choice))
+        only_one = request.parallel_tool_calls is False
+        key = _encode((request.response_format, request.tools, request.tool_choice, only_one))
         if key not in self._kept:
             self._kept[key] = self._matcher(self._grammar(request))
             if len(self._kept) > _MAX_KEPT:
@@ -91,8 +97,13 @@ class CallGrammar:
 
     def _grammar(self, request: Request) -> str:
         if request.response_format is not None:
-            return f"%llguidance {{}}\nstart: %json {json.dumps(request.response_format)}\n"
-        return grammar(_choice(request), self._tags, must_call=_must_call(request))
+            return f"%llguidance {{}}\nstart: {_json(Schema(request.response_format))}\n"
+        return grammar(
+            _choice(request),
+            self._tags,
+            must_call=_must_call(request),
+            most=1 if request.parallel_tool_calls is False else MAX_CALLS,
+        )
 
     def _matcher(self, text: str) -> Any:
         matcher = llguidance.LLMatcher(self._tokenizer, text, log_level=0)
@@ -137,7 +148,11 @@ class CallGuide:
 
 
 def grammar(
-    functions: Sequence[Mapping[str, Any]], tags: tuple[str, str], *, must_call: bool = False
+    functions: Sequence[Mapping[str, Any]],
+    tags: tuple[str, str],
+    *,
+    must_call: bool = False,
+    most: int = MAX_CALLS,
 ) -> str:
     """Write the grammar of an answer: text, calls in Hermes' form, or text and then calls.
 
@@ -145,6 +160,7 @@ def grammar(
         functions: what may be called, as in OpenAI's format below ``function``.
         tags: what opens and what closes a call, as llguidance's grammar takes it.
         must_call: whether words alone will not do.
+        most: how many calls there may be.
     """
     opening, closing = tags
     if opening.startswith("<"):
@@ -153,11 +169,12 @@ def grammar(
         # Lazy: as soon as the tag is written it is a call.
         first = f"first: words call\nwords[lazy]: TEXT {opening}"
     begin = f"{opening} call" if must_call else "first"
+    more = f" next{{0,{most - 1}}}" if most > 1 else ""
     text = "" if must_call else " | TEXT"
     choices = " | ".join(f"call_{number}" for number in range(len(functions)))
     lines = [
         "%llguidance {}",
-        f"start: {begin} next{{0,{MAX_CALLS - 1}}}{text}",
+        f"start: {begin}{more}{text}",
         first,
         f"next: GAP {opening} call",
         f'call: "\\n{{\\"name\\": " ({choices}) "}}\\n" {closing}',
@@ -177,11 +194,16 @@ def grammar(
 
 def _call(rule: str, function: Mapping[str, Any]) -> Iterator[str]:
     """Write the rules of one tool: its arguments in any order, each once, the required ones all."""
-    name = f"{_written(function['name'])}, {_written('arguments')}: {{"
+    name = f"{_written(function['name'])}, {_written('arguments')}: "
     try:
-        parameters = msgspec.convert(function.get("parameters") or {}, _Parameters)
-        properties = parameters.properties or {}
-        values = {each: _value(schema) for each, schema in properties.items()}
+        root = Schema(function.get("parameters") or {})
+        parameters = msgspec.convert(root.value, _Parameters)
+        properties = {
+            name: schema
+            for name, schema in (parameters.properties or {}).items()
+            if schema is not False  # nothing may be given
+        }
+        values = {each: _value(root.below(schema)) for each, schema in properties.items()}
     except msgspec.ValidationError as error:
         raise PermanentLMError(
             f"the parameters of the tool {function['name']} are no JSON schema: {error}"
@@ -193,6 +215,10 @@ def _call(rule: str, function: Mapping[str, Any]) -> Iterator[str]:
             f"the tool {function['name']} has {len(names)} arguments; at most {_MAX_BITS} can be "
             "followed: pass guided=False"
         )
+    if not properties and any(root.value.get(key) for key in _OPEN):
+        yield f"{rule}: {json.dumps(name, ensure_ascii=False)} {_json(root)}"
+        return
+    name += "{"
     if not names:
         yield f"{rule}: {json.dumps(name + '}', ensure_ascii=False)}"
         return
@@ -205,37 +231,44 @@ def _call(rule: str, function: Mapping[str, Any]) -> Iterator[str]:
             yield f"    | {comma}{member} {rule}_more::set_bit({bit}) %if bit_clear({bit})"
     for (_, member), name in zip(members, names, strict=True):
         key = json.dumps(f"{_written(name)}: ", ensure_ascii=False)
-        yield f"{member}: {key} {values.get(name) or _value({})}"
+        yield f"{member}: {key} {values.get(name) or _value(root.below({}))}"
 
 
-def _value(schema: Mapping[str, Any] | bool) -> str:
+def _value(schema: Schema) -> str:
     """Write what a value may be.
 
     Raises:
         msgspec.ValidationError: the schema is none.
     """
-    if isinstance(schema, bool):
-        return f"%json {json.dumps(schema)}"
-    read = msgspec.convert(schema, _Value)
-    if read.enum is not None or "const" in schema:
-        choices = read.enum or [schema["const"]]
+    value = schema.value
+    read = msgspec.convert(value, _Value)
+    if read.enum is not None or "const" in value:
+        choices = read.enum or [value["const"]]
         return f"({' | '.join(json.dumps(_written(choice)) for choice in choices)})"
-    kind = schema.get("type")
-    if kind == "string" and not schema.keys() & {"pattern", "format"}:
+    kind = value.get("type")
+    if kind == "string" and not value.keys() & {"pattern", "format"}:
         most = max(MAX_STRING, read.min_length) if read.max_length is None else read.max_length
         return f"STRING_{read.min_length}_{most}"
     simple = {"integer": "INTEGER", "number": "NUMBER", "boolean": "BOOLEAN"}
-    if isinstance(kind, str) and kind in simple and not schema.keys() & _BOUNDS:
+    if isinstance(kind, str) and kind in simple and not value.keys() & _BOUNDS:
         return simple[kind]
-    return f"%json {json.dumps(schema)}"
+    return _json(schema)
+
+
+def _json(schema: Schema) -> str:
+    return f"%json {json.dumps(schema.alone())}"
 
 
 def _strings(lines: Sequence[str]) -> Iterator[str]:
     """Write what texts of the lengths that are asked for are made of."""
     for name in sorted(set(_STRING.findall("\n".join(lines)))):
         least, most = name.split("_")[1:]
-        yield rf'{name}: /"/ CHARACTER{{{least},{most}}} /"/'
+        characters = f"CHARACTER{{{least},{most}}}" if int(most) else ""
+        yield rf'{name}: /"/ {characters} /"/'
 
+
+_OPEN = ("additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf")
+"""What a schema without properties says of its members."""
 
 _STRING = re.compile(r"\bSTRING_\d+_\d+$", re.MULTILINE)
 _BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}

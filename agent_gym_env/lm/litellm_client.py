@@ -124,6 +124,7 @@ class LiteLLMTransport:
         if self._missing and self._address is None:
             raise MissingCredentials(_no_key(self.name, self._missing))
         self.price = price or _price(self._litellm, self.name)
+        self.is_own_server = api_base is not None and not self.name.startswith("gemini/")
 
     async def send(self, request: Request) -> Response | Failure:
         """Ask once."""

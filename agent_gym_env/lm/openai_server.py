@@ -127,7 +127,9 @@ class _Application:
         finally:
             self._waiting -= 1
         if chat.stream:
-            return _responses.StreamingResponse(events(response), media_type="text/event-stream")
+            return _responses.StreamingResponse(
+                events(response, tells_usage=chat.tells_usage), media_type="text/event-stream"
+            )
         return _responses.Response(completion(response), media_type="application/json")
 
     def _checked(

@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from agent_gym_env.lm.base import Message, Request, Response
+from agent_gym_env.lm.call_forms import is_reasoning, words_of
+from agent_gym_env.lm.parse import without_reasoning
+from agent_gym_env.types import Usage
 
 
 class InvalidRequest(Exception):  # noqa: N818  (OpenAI's word for it)
@@ -38,16 +41,18 @@ class _Call(msgspec.Struct):
     type: str = "function"
 
 
-class _Part(msgspec.Struct):
-    type: str
-    text: str | None = None
-
-
 class _Message(msgspec.Struct):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[_Part] | None = None
+    content: str | list[str | dict[str, Any]] | None = None
+    refusal: str | None = None
     tool_calls: list[_Call] | None = None
     tool_call_id: str | None = None
+    function_call: dict[str, Any] | None = None
+    audio: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.function_call or self.audio:
+            raise ValueError("messages have tool_calls here, not function_call or audio")
 
 
 class _ToolFunction(msgspec.Struct, omit_defaults=True):
@@ -87,8 +92,13 @@ _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
+class _StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
 class ChatBody(msgspec.Struct):
-    """The body of a request; parameters that are not here are left unread, as OpenAI does."""
+    """The body of a request: what decides the answer. `read_body` refuses what is not here."""
 
     messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
     model: str = ""
@@ -100,12 +110,18 @@ class ChatBody(msgspec.Struct):
     max_completion_tokens: _Positive | None = None
     seed: int | None = None
     stop: _Text | Annotated[list[_Text], msgspec.Meta(max_length=16)] | None = None
+    parallel_tool_calls: bool | None = None
     stream: bool | None = False
-    n: int | None = 1
-    top_p: float | None = 1
-    logprobs: bool | None = False
-    frequency_penalty: float | None = 0
-    presence_penalty: float | None = 0
+    stream_options: _StreamOptions | None = None
+
+    def __post_init__(self) -> None:
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options is for requests with stream")
+
+    @property
+    def tells_usage(self) -> bool:
+        """Whether the events of a stream end with the usage."""
+        return bool(self.stream_options and self.stream_options.include_usage)
 
     def request(self) -> Request:
         """Give what is asked."""
@@ -120,12 +136,24 @@ class ChatBody(msgspec.Struct):
             max_tokens=self.max_completion_tokens or self.max_tokens,
             seed=self.seed,
             stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
+            parallel_tool_calls=self.parallel_tool_calls,
         )
 
 
-_decode = msgspec.json.Decoder(ChatBody).decode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
-_FIXED = {"n": 1, "top_p": 1, "logprobs": False, "frequency_penalty": 0, "presence_penalty": 0}
+_FIXED: dict[str, Any] = {
+    "n": 1, "top_p": 1, "logprobs": False, "top_logprobs": 0, "frequency_penalty": 0,
+    "presence_penalty": 0, "logit_bias": {}, "modalities": ["text"], "store": False,
+    "functions": [],
+}  # fmt: skip
+"""Parameters that may be sent as long as they ask for nothing."""
+
+_INDIFFERENT = frozenset((
+    "user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key",
+    "prompt_cache_retention",
+))  # fmt: skip
+"""Parameters that no answer depends on."""
 
 
 def read_body(body: bytes, model: str) -> ChatBody:
@@ -139,7 +167,8 @@ def read_body(body: bytes, model: str) -> ChatBody:
         InvalidRequest: it cannot be answered.
     """
     try:
-        chat = _decode(body)
+        sent = _decode(body)
+        chat = msgspec.convert(sent, ChatBody)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is no chat completion request: {error}") from None
     if chat.model not in ("", model):
@@ -148,15 +177,29 @@ def read_body(body: bytes, model: str) -> ChatBody:
             status=404,
             code="model_not_found",
         )
-    for name, value in _FIXED.items():
-        if getattr(chat, name) not in (None, value):
-            raise InvalidRequest(f"{name} must be {value} here", code="unsupported_parameter")
+    _check_parameters(sent)
     return chat
+
+
+def _check_parameters(sent: dict[str, Any]) -> None:
+    """Refuse parameters that would change the answer and are not known here."""
+    known = _INDIFFERENT.union(ChatBody.__struct_fields__)
+    for name, value in sent.items():
+        if name in known or value is None:
+            continue
+        if name not in _FIXED:
+            hint = ": offer tools instead" if name == "function_call" else ""
+            problem = f"the parameter {name[:100]!r} is not supported here{hint}"
+            raise InvalidRequest(problem, code="unsupported_parameter")
+        if value != _FIXED[name]:
+            hint = ": offer tools instead" if name == "functions" else ""
+            problem = f"{name} must be {_encode(_FIXED[name]).decode()} here{hint}"
+            raise InvalidRequest(problem, code="unsupported_parameter")
 
 
 def _message(message: _Message) -> Message:
     role = "system" if message.role == "developer" else message.role
-    written: Message = {"role": role, "content": _content(message.content)}
+    written: Message = {"role": role, "content": _content(message)}
     if message.tool_calls:
         written["tool_calls"] = msgspec.to_builtins(message.tool_calls)
     if message.tool_call_id is not None:
@@ -164,18 +207,21 @@ def _message(message: _Message) -> Message:
     return written
 
 
-def _content(content: str | list[_Part] | None) -> str:
-    if not isinstance(content, list):
-        return content or ""
-    if any(part.text is None for part in content):
-        raise InvalidRequest("this model reads text only; expected parts of the type text")
-    return "".join(part.text or "" for part in content)
+def _content(message: _Message) -> str:
+    """Return the words; what an assistant has thought is not said again."""
+    if not isinstance(message.content, list):
+        return message.content or message.refusal or ""
+    for part in message.content:
+        if isinstance(part, dict) and not (is_reasoning(part) or _TEXTS & part.keys()):
+            raise InvalidRequest("this model reads text only; expected parts of the type text")
+    return words_of(message.content) or ""
+
+
+_TEXTS = {"text", "refusal"}
 
 
 def completion(response: Response) -> bytes:
     """Write an answer."""
-    usage = response.usage
-    counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
     choice = {
         "index": 0,
         "message": {"role": "assistant", **_said(response)},
@@ -186,25 +232,43 @@ def completion(response: Response) -> bytes:
         {
             **_head(response, "chat.completion"),
             "choices": [choice],
-            "usage": {
-                "prompt_tokens": counts[0],
-                "completion_tokens": counts[1],
-                "total_tokens": sum(counts),
-            },
+            "usage": _usage(response),
         }
     )
 
 
-def events(response: Response) -> Iterator[bytes]:
-    """Write an answer as server-sent events: whole, in one piece."""
+def events(response: Response, *, tells_usage: bool = False) -> Iterator[bytes]:
+    """Write an answer as server-sent events: whole, in one piece.
+
+    Args:
+        response: the answer.
+        tells_usage: whether an event with the usage comes last, as OpenAI's ``include_usage`` asks.
+    """
     head = _head(response, "chat.completion.chunk")
+    if tells_usage:
+        head["usage"] = None
     delta = {"role": "assistant", **_said(response)}
     for number, call in enumerate(delta.get("tool_calls", ())):
         call["index"] = number
     for piece, reason in ((delta, None), ({}, response.finish_reason)):
         choice = {"index": 0, "delta": piece, "finish_reason": reason}
-        yield b"data: " + _encode({**head, "choices": [choice]}) + b"\n\n"
+        yield _event({**head, "choices": [choice]})
+    if tells_usage:
+        yield _event({**head, "choices": [], "usage": _usage(response)})
     yield b"data: [DONE]\n\n"
+
+
+def _event(content: dict[str, Any]) -> bytes:
+    return b"data: " + _encode(content) + b"\n\n"
+
+
+def _usage(response: Response) -> dict[str, int]:
+    usage = response.usage or Usage()
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
 
 
 def failure(message: str, status: int, code: str | None = None) -> bytes:
@@ -223,9 +287,10 @@ def _head(response: Response, kind: str) -> dict[str, Any]:
 
 
 def _said(response: Response) -> dict[str, Any]:
-    """Give words and calls; without calls the words are never null."""
+    """Give words and calls; without calls the words are never null. Reasoning is neither."""
+    text, _ = without_reasoning(response.text)
     if not response.tool_calls:
-        return {"content": response.text}
+        return {"content": text}
     calls = [
         {
             "id": f"call_{secrets.token_hex(12)}",
@@ -234,4 +299,4 @@ def _said(response: Response) -> dict[str, Any]:
         }
         for call in response.tool_calls
     ]
-    return {"content": response.text or None, "tool_calls": calls}
+    return {"content": text or None, "tool_calls": calls}

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from agent_gym_env.lm.call_forms import read_call
 from agent_gym_env.lm.lenient_json import UnreadableError, read, read_prefix
 from agent_gym_env.types import ToolCall
 
@@ -17,15 +18,13 @@ MAX_LENGTH = 65_536
 MAX_TRIES = 16
 """Places in one reply that are tried as calls, and calls that are taken."""
 
-_THINKING = re.compile(r"\A\s*(?:<think>)?[^<]*(?:<(?!/?think>)[^<]*)*</think>\s*")
+_REASONING_MARK = re.compile(r"<(/?)(?:seed:)?(?:think(?:ing)?|thought|reasoning)>|\[(/?)THINK\]")
 _TAG = re.compile(r"<(tool_call|function_call|tool_calls)>(.*?)(?:</\1>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"```[ \t]*\w*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _CALL_BEGINS = re.compile(
-    r"\{\s*[\"'“]?(?:name|tool|tool_name|function|tool_calls?|type|id)[\"'”]?\s*:"
+    r"\{\s*[\"'“]?(?:name|tool|tool_name|function|tool_calls?|type|id|functionCall|function_call|"
+    r"toolUse|action|arguments|parameters|args|input)[\"'”]?\s*:"
 )
-_NAME_KEYS = ("name", "tool_name", "tool", "function")
-_ARGUMENT_KEYS = ("arguments", "parameters", "args", "input")
-_WRAPPERS = ("tool_calls", "tool_call", "function_call")
 _KEYWORD = re.compile(r"\s*(\w+)\s*=")
 _SEPARATOR = re.compile(r"\s*(,?)\s*")
 _ONLY_BRACKETS = re.compile(r"[\s\[\],;`]*")
@@ -47,22 +46,49 @@ def parse_reply(text: str, tool_names: Collection[str] = ()) -> ParsedReply:
     """Take the tool calls out of a reply.
 
     Looked for, in this order, until some are found: Hermes ``<tool_call>`` tags; fenced code; JSON
-    objects that look like calls; ``Name(argument="value")`` for the tools on offer. Reasoning that
-    comes first and ends with ``</think>`` is left out.
+    objects that look like calls; ``Name(argument="value")`` for the tools on offer. Reasoning is
+    left out; see `without_reasoning`.
 
     Args:
         text: as the model wrote it.
         tool_names: the tools on offer. Outside of tags only they are taken for calls.
     """
+    text, _ = without_reasoning(text)
     if len(text) > MAX_LENGTH:
         return ParsedReply(text)
-    text = _THINKING.sub("", text, count=1) if "</think>" in text else text
     for find in (_tagged, _fenced, _objects, _spelled):
         found = list(find(text, tool_names))
         if found:
             calls = tuple(call for _, _, calls in found for call in calls)
             return ParsedReply(_without(text, found), calls[:MAX_TRIES])
     return ParsedReply(text.strip())
+
+
+def without_reasoning(text: str) -> tuple[str, bool]:
+    """Take a model's reasoning out of what it wrote: what is inside ``<think>`` and its like.
+
+    What comes before a ``</think>`` that nothing opens is reasoning, too: some chat templates write
+    the opening tag into the prompt. Reasoning that is not closed goes on to the end of the text.
+
+    Returns:
+        The rest, and whether the text breaks off inside the reasoning.
+    """
+    marks = list(_REASONING_MARK.finditer(text))
+    if not marks:
+        return text, False
+    kept: list[str] = []
+    begin, is_open = 0, False
+    for mark in marks:
+        closes = bool(mark[1] or mark[2])
+        if not closes and not is_open:
+            kept.append(text[begin : mark.start()])
+        elif closes and not is_open:
+            kept.clear()
+        is_open = not closes
+        begin = mark.end()
+    if not is_open:
+        kept.append(text[begin:])
+    return "".join(kept).strip(), is_open
 
 
 def read_arguments(arguments: str | dict[str, Any] | None) -> dict[str, Any] | None:
@@ -189,26 +215,26 @@ def _calls(value: Any, is_tool: Callable[[str], bool], depth: int = 3) -> Iterat
             yield from _calls(item, is_tool, depth - 1)
     if not isinstance(value, dict):
         return
-    for key in _WRAPPERS:
-        if isinstance(value.get(key), (dict, list)) and depth:
+    for key in ("tool_calls", "tool_call", "function_call"):
+        if isinstance(value.get(key), list) and depth:
             yield from _calls(value[key], is_tool, depth - 1)
             return
-    if isinstance(value.get("function"), dict) and depth:
-        yield from _calls(value["function"], is_tool, depth - 1)
-        return
     call = _call(value)
     if call is not None and is_tool(call.name):
         yield call
 
 
 def _call(value: dict[str, Any]) -> ToolCall | None:
-    names = (value[key] for key in _NAME_KEYS if isinstance(value.get(key), str))
-    name = next(names, "")
-    given = next((value[key] for key in _ARGUMENT_KEYS if key in value), None)
-    if not name or not (given is None or isinstance(given, (str, dict))):
+    """Read a call; ``None`` where it has no name, or where a part of it would be lost."""
+    form = read_call(value)
+    if not form.name or not isinstance(form.name, str) or form.problem is not None:
         return None
-    arguments = read_arguments(given)
-    return None if arguments is None else ToolCall(name, arguments)
+    if not (form.arguments is None or isinstance(form.arguments, (str, dict))):
+        return None
+    arguments = read_arguments(form.arguments)
+    if arguments is None or (form.unread and not arguments):
+        return None
+    return ToolCall(form.name, arguments)
 
 
 def _without(text: str, found: list[_Found]) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from agent_gym_env.errors import DataError, LMError, PermanentLMError, TransientLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.lm.guided import CallGrammar, CallGuide
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
@@ -84,6 +85,8 @@ class TransformersClient:
         cache_bytes: of keys and values kept between answers, so that a conversation that goes on
             is not read again from its beginning; 0 for none.
         context: tokens that the model reads and writes; by default those it was made for.
+        chat_template: how conversations are written: a file, or one of ours, ``hermes`` or
+            ``compact``; by default the model's own, or ``hermes`` where that knows no tools.
         name: as reports show it; by default that of the folder or model.
 
     Raises:
@@ -105,10 +108,13 @@ class TransformersClient:
         guided: bool = True,
         cache_bytes: int = 1 << 30,
         context: int | None = None,
+        chat_template: str | None = None,
         name: str | None = None,
     ) -> None:
         if not isinstance(checkpoint, LoadedModel):
             checkpoint = load_model(checkpoint, device=device, dtype=dtype)
+        tokenizer = with_tools(checkpoint.tokenizer, chat_template, checkpoint.name)
+        checkpoint = msgspec.structs.replace(checkpoint, tokenizer=tokenizer)
         self.name = name or checkpoint.name
         self.counts = Counts()
         self._max_new_tokens = max_new_tokens
@@ -205,8 +211,10 @@ class TransformersClient:
         self.counts.reused_tokens += draft.reused
         self.counts.completion_tokens += len(draft.tokens)
         names = [tool["function"]["name"] for tool in asked.request.tools]
-        reply = parse_reply(self._said(draft), names)
+        reply = parse_reply(self._reasoned(asked.request, draft), names)
         calls = () if asked.request.tool_choice == "none" else reply.tool_calls
+        if asked.request.parallel_tool_calls is False:
+            calls = calls[:1]
         return Response(
             text=reply.text,
             tool_calls=calls,
@@ -217,6 +225,12 @@ class TransformersClient:
             latency_s=time.monotonic() - asked.begun,
             token_ids=tuple(draft.tokens),
         )
+
+    def _reasoned(self, request: Request, draft: Draft) -> str:
+        """Write what was said, with the tag of its reasoning where the template has opened it."""
+        is_free = request.response_format is None and request.tool_choice in _FREE_CHOICES
+        is_open = is_free and self._prompts.opens_reasoning(draft.prompt)
+        return f"{'<think>' if is_open else ''}{self._said(draft)}"
 
     def _said(self, draft: Draft) -> str:
         ids = draft.tokens[:-1] if draft.tokens[-1] in self._ends else draft.tokens
@@ -283,7 +297,8 @@ def _call_grammar(loaded: LoadedModel, prompts: ChatTokenizer, ends: Iterable[in
     if not prompts.writes_hermes_calls():
         raise ValueError(
             f"the chat template of {loaded.name} does not write calls as <tool_call> and JSON, so "
-            "that they cannot be guided: pass guided=False"
+            "that they cannot be guided: pass guided=False (--unguided), or "
+            "chat_template='hermes' (--chat-template hermes)"
         )
     vocabulary = loaded.model.config.get_text_config().vocab_size
     return CallGrammar(loaded.tokenizer, vocabulary, tuple(ends))

@@ -12,6 +12,8 @@ import msgspec
 
 from agent_gym_env.errors import ContextExceeded, PermanentLMError
 from agent_gym_env.lm.base import Message, Request
+from agent_gym_env.lm.chat_templates import MARKS
+from agent_gym_env.lm.parse import without_reasoning
 
 
 class ChatTokenizer:
@@ -29,14 +31,16 @@ class ChatTokenizer:
         if not tokenizer.chat_template:
             raise ValueError(
                 "the tokenizer has no chat template, so that a conversation cannot be written for "
-                "the model; expected chat_template.jinja in its folder"
+                "the model; expected chat_template.jinja in its folder, or chat_template "
+                "(--chat-template): a file, `hermes` or `compact`"
             )
         self.context = context
         self._tokenizer = tokenizer
         added = tokenizer.added_tokens_decoder
-        self._special = {token for token, written in added.items() if written.special}
-        marks = sorted((str(written) for written in added.values()), key=len, reverse=True)
-        self._marks = re.compile("|".join(map(re.escape, marks)) or "(?!)")
+        special = {token for token, written in added.items() if written.special}
+        self._special = special - {tokenizer.unk_token_id}
+        marks = sorted({*MARKS, *map(str, added.values())}, key=len, reverse=True)
+        self._marks = re.compile("|".join(map(re.escape, marks)))
 
     def encode(self, requests: Sequence[Request], room: int) -> list[list[int] | PermanentLMError]:
         """Write each request up to the place where the assistant's words begin.
@@ -68,6 +72,11 @@ class ChatTokenizer:
         _, _, behind = text.rpartition("b")
         return next((token for token in self._ids([behind])[0] if token in self._special), None)
 
+    def opens_reasoning(self, prompt: Sequence[int]) -> bool:
+        """Return whether a prompt ends inside the model's reasoning, which some templates open."""
+        _, unfinished = without_reasoning(self.decode(prompt[-_OPENING:]).rstrip())
+        return unfinished
+
     def writes_hermes_calls(self) -> bool:
         """Say whether the template writes calls as `agent_gym_env.lm.guided` guides them."""
         call = {"type": "function", "id": "1", "function": {"name": "f", "arguments": {"a": "b"}}}
@@ -75,7 +84,10 @@ class ChatTokenizer:
             {"role": "user", "content": "a"},
             {"role": "assistant", "content": "", "tool_calls": [call]},
         ]
-        text = self._tokenizer.apply_chat_template(said, tokenize=False)
+        try:
+            text = self._tokenizer.apply_chat_template(said, tokenize=False)
+        except jinja2.TemplateError:  # it knows no calls
+            return False
         return '<tool_call>\n{"name": "f", "arguments": {"a": "b"}}\n</tool_call>' in text
 
     def _whole(self, request: Request) -> str | PermanentLMError:
@@ -171,3 +183,7 @@ def _turns(messages: list[Message]) -> tuple[list[Message], list[list[Message]]]
             turns.append([])
         (turns[-1] if turns else system).append(message)
     return system, turns
+
+
+_OPENING = 16
+"""Tokens at the end of a prompt in which a template opens the model's reasoning."""

@@ -74,6 +74,9 @@ class Transport(Protocol):
     price: Price | None
     """What tokens cost; ``None`` where that is not known."""
 
+    is_own_server: bool
+    """Whether somebody else than the provider may serve the model, by any chat template."""
+
     async def send(self, request: Request) -> Response | Failure:
         """Ask once; what the library raises is given to `failure`."""
 

@@ -13,6 +13,7 @@ from agent_gym_env.lm.base import LanguageModel, Message, Request, Response
 from agent_gym_env.lm.call_ids import CallIds
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.prompt import RULES, as_text, system_message
+from agent_gym_env.lm.tool_check import ToolCheck
 from agent_gym_env.types import Action, Observation
 
 SGD_DATE = "2019-03-01"
@@ -63,6 +64,7 @@ class LLMPolicy:
         self._extra = extra or {}
         self._seed: int | None = None
         self._ids = CallIds()
+        self._tool_check = ToolCheck(lm)
 
     def reset(self, *, seed: int | None = None) -> None:
         """Begin an episode."""
@@ -76,7 +78,8 @@ class LLMPolicy:
         """
         messages, tools = _read(observation)
         request = self._request(messages, tools, self._seed)
-        return self._action(messages, tools, self.lm.complete(request))
+        response = self._tool_check.look(request, self.lm.complete(request))
+        return self._action(messages, tools, response)
 
     def act_batch(
         self, observations: Sequence[Observation], *, seeds: Sequence[int | None] | None = None
@@ -93,17 +96,17 @@ class LLMPolicy:
         read = [_read(observation) for observation in observations]
         if seeds is None or not self._send_seed:
             seeds = [None] * len(read)
-        outcomes = self.lm.complete_many(
-            [
-                self._request(messages, tools, seed)
-                for (messages, tools), seed in zip(read, seeds, strict=True)
-            ]
-        )
+        requests = [
+            self._request(messages, tools, seed)
+            for (messages, tools), seed in zip(read, seeds, strict=True)
+        ]
+        outcomes = self.lm.complete_many(requests)
         actions = []
-        for (messages, tools), outcome in zip(read, outcomes, strict=True):
+        for (messages, tools), request, outcome in zip(read, requests, outcomes, strict=True):
             if isinstance(outcome, LMError):
                 raise outcome
-            actions.append(self._action(messages, tools, outcome))
+            response = self._tool_check.look(request, outcome)
+            actions.append(self._action(messages, tools, response))
         return actions
 
     def _request(

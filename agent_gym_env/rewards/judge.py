@@ -8,6 +8,7 @@ from statistics import fmean
 
 from agent_gym_env.errors import STOPS_THE_RUN, JudgeError, LMError
 from agent_gym_env.lm.base import LanguageModel, Request
+from agent_gym_env.lm.parse import without_reasoning
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rewards.judge_prompt import REMINDER, Case, make_case
 from agent_gym_env.rewards.rubric import (
@@ -114,7 +115,8 @@ class JudgeReward:
 
 def _read(text: str, case: Case) -> Verdict | JudgeError:
     try:
-        return read_verdict(text, case.number, case.criteria)
+        verdict, _ = without_reasoning(text)
+        return read_verdict(verdict, case.number, case.criteria)
     except JudgeError as error:
         return error
 

@@ -38,6 +38,10 @@ class ChatTokens:
         """Write a conversation up to where the assistant begins."""
         return self._ids(self._text(messages, tools, goes_on=True))
 
+    def opens_reasoning(self, prompt: Sequence[int]) -> bool:
+        """Return whether what the model writes after a prompt begins inside its reasoning."""
+        return self._prompts.opens_reasoning(prompt)
+
     def text(self, tokens: Sequence[int]) -> str:
         """Read what the model has written, without the token that ends it."""
         said = tokens[:-1] if tokens[-1] in self.ends else tokens

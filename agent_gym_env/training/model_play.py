@@ -175,9 +175,12 @@ class _Play:
 
     def take(self, tokens: Sequence[int]) -> None:
         """Do what the model has written."""
+        said = self._chat.text(tokens)
+        if self._chat.opens_reasoning(self._prompt + self._tokens):
+            said = f"<think>{said}"
         self._tokens += tokens
         self._own += [1] * len(tokens)
-        reply = parse_reply(self._chat.text(tokens), self._names)
+        reply = parse_reply(said, self._names)
         # As `LLMPolicy` has it: words beside calls are not said.
         text = "" if reply.tool_calls else reply.text
         observation = self._step(parse_action(Action(text, reply.tool_calls)))

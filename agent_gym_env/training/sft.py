@@ -19,6 +19,7 @@ from agent_gym_env.training.tiny import make_tiny
 from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer, peft_config
 
 trl: Any = require("trl", extra="train")
+_templates: Any = require("trl.chat_template_utils", extra="train")
 datasets: Any = require("datasets", extra="train")
 
 import torch  # noqa: E402
@@ -119,6 +120,7 @@ def _spread(rows: Any, most: int) -> Iterator[dict[str, Any]]:
 def _trainer(config: SFTConfig, run: TRLRun, rows: Any) -> Any:
     model, tokenizer = load_model(config), load_tokenizer(config)
     _check_weights(rows, tokenizer, config)
+    _check_marks(tokenizer, config)
     # On a GPU TRL's own loss is fast, and knows of several devices.
     is_plain = model.config.model_type in _PLAIN_HEADS and not torch.cuda.is_available()
     trainer = (_CPUTrainer if is_plain else trl.SFTTrainer)(
@@ -155,8 +157,30 @@ def _check_weights(rows: Any, tokenizer: Any, config: SFTConfig) -> None:
         if any(message.get("weight") == 0 for message in row["messages"]):
             raise DataError(
                 f"row {number} has messages of weight 0, to be read and not learned, and the chat "
-                f"template of {config.model} does not tell them apart: only `tiny` takes such rows"
+                f"template of {config.model} does not tell them apart: take `tiny`, or "
+                "chat_template (--chat-template) `hermes` or `compact`"
             )
+
+
+def _check_marks(tokenizer: Any, config: SFTConfig) -> None:
+    """Refuse a template that does not tell what the assistant says from what it reads.
+
+    TRL knows how to mark the templates of some families.
+
+    Raises:
+        DataError: the template has no marks, and TRL knows none for it.
+    """
+    if "generation %}" in str(tokenizer.chat_template):
+        return
+    try:
+        _templates.get_training_chat_template(tokenizer)
+    except ValueError as error:
+        raise DataError(
+            "the chat template does not mark what the assistant says with {% generation %}, and "
+            "only that is learned; expected a template that does: chat_template (--chat-template) "
+            "takes a file, `hermes` or `compact`",
+            file=config.model,
+        ) from error
 
 
 def _tokens(row: Mapping[str, Any]) -> int:

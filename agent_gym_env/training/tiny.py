@@ -27,9 +27,9 @@ from transformers import (  # noqa: E402
     set_seed,
 )
 
+from agent_gym_env.lm.chat_templates import END_OF_TURN, compact_template  # noqa: E402
 from agent_gym_env.training.copying import begin_with_copying, practise_copying  # noqa: E402
 
-END_OF_TURN = "<|im_end|>"
 PADDING = "<|endoftext|>"
 _ROLE_MARKS = tuple(f"<|im_start|>{role}\n" for role in ("tools", "user", "assistant", "tool"))
 """One token each, where ChatML's usual tokenizers take three."""
@@ -123,7 +123,7 @@ def make_tokenizer(
         initial_alphabet=ByteLevel.alphabet(),
         show_progress=False,
     )
-    template = chat_template(config.result_characters)
+    template = compact_template(config.result_characters)
     bare = _wrapped(model, template)
     model.train_from_iterator(_texts(bare, conversations), trainer)
     return _wrapped(model, template)
@@ -152,63 +152,3 @@ def _texts(
         for mark in _SPECIAL:
             text = text.replace(mark, "\n")
         yield text
-
-
-def chat_template(result_characters: int) -> str:
-    """Write the chat template: ChatML with Hermes calls, cut down to what a tiny model can use.
-
-    The system message is left out, a tool is its name and its arguments' (required ones marked by a
-    star), and of a tool's result its status, the number of its rows and its begin are shown. The
-    arguments of a call are sorted: their order says nothing, and need not be learned. Messages of
-    the assistant with ``"weight": 0`` are read and not learned.
-    """
-    return _TEMPLATE.replace("RESULT_CHARACTERS", str(result_characters))
-
-
-_TEMPLATE = """\
-{%- macro said(message) %}
-{{- message.content or '' }}
-{%- for call in message.tool_calls or [] %}
-{{- '<tool_call>\n{"name": ' }}{{ call.function.name | tojson }}{{ ', "arguments": ' }}
-{{- call.function.arguments | tojson(sort_keys=true) }}{{ '}\n</tool_call>' }}
-{%- endfor %}
-{{- '<|im_end|>' }}
-{%- endmacro %}
-{%- if tools %}
-{{- '<|im_start|>tools\n' }}
-{%- for tool in tools %}
-{%- set function = tool.function %}
-{{- function.name }}(
-{%- for name in function.parameters.properties %}
-{{- name }}{{ '*' if name in function.parameters.required }}{{ ', ' if not loop.last }}
-{%- endfor %}
-{{- ')' }}{{ '\n' if not loop.last }}
-{%- endfor %}
-{{- '<|im_end|>\n' }}
-{%- endif %}
-{%- for message in messages %}
-{%- if message.role == 'assistant' %}
-{{- '<|im_start|>assistant\n' }}
-{%- if message.weight is defined and not message.weight %}
-{{- said(message) }}
-{%- else %}
-{%- generation %}
-{{- said(message) }}
-{%- endgeneration %}
-{%- endif %}
-{{- '\n' }}
-{%- elif message.role == 'tool' %}
-{%- set parts = message.content.split(',"results":') %}
-{{- '<|im_start|>tool\n' }}
-{%- if parts | length == 2 %}
-{{- message.content.count('},{') + 1 }} {{ parts[0].split(',')[-1] }}{{ ' ' }}
-{%- endif %}
-{{- parts[-1][:RESULT_CHARACTERS] }}{{ '<|im_end|>\n' }}
-{%- elif message.role == 'user' %}
-{{- '<|im_start|>user\n' }}{{ message.content }}{{ '<|im_end|>\n' }}
-{%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}
-{{- '<|im_start|>assistant\n' }}
-{%- endif %}
-"""

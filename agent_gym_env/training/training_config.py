@@ -35,6 +35,8 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     Attributes:
         model: a folder in Hugging Face's layout, or a name on its hub.
+        chat_template: how conversations are written: a file, or ``hermes`` or ``compact``, ours; by
+            default the model's own, or ``hermes`` where that knows no tools.
         rows: files that ``agent-gym export`` wrote.
         held_out: such files of other dialogues, to measure on; none if empty.
         learning_rate: of AdamW at its height.
@@ -60,6 +62,7 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     model: str
     rows: Paths
     held_out: tuple[str, ...] = ()
+    chat_template: str | None = None
     learning_rate: Positive = 1e-4
     epochs: Positive = 1.0
     max_steps: AtLeastOne | None = None

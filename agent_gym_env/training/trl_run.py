@@ -25,6 +25,7 @@ from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.address import without_credentials
+from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.training.chat_dataset import digest
 from agent_gym_env.training.progress import OnProgress
 from agent_gym_env.training.sft_config import TINY
@@ -112,8 +113,12 @@ def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
         )
     except (OSError, ValueError) as error:
         raise DataError(f"cannot load the tokenizer: {error}", file=config.model) from error
+    tokenizer = with_tools(tokenizer, config.chat_template, config.model)
     if tokenizer.chat_template is None:
-        problem = "the tokenizer has no chat template: take a model that was made for chats"
+        problem = (
+            "the tokenizer has no chat template: take a model that was made for chats, or give one "
+            "with chat_template (--chat-template): a file, `hermes` or `compact`"
+        )
         raise DataError(problem, file=config.model)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -15,7 +15,8 @@ class TextAction(gym.ActionWrapper[dict[str, str], str, Any], RecordConstructorA
     """Takes one string as the action, the way a language model writes it.
 
     What stands in ``<tool_call>{"name": …, "arguments": {…}}</tool_call>`` is called, the rest is
-    said. Nothing is lost but words that look like such a tag, which cannot be said.
+    said. Nothing is lost but words that look like such a tag, or like one of reasoning such as
+    ``<think>``: they cannot be said.
 
     Args:
         env: ``SGD-v0``, or wrappers around it that leave its action alone.

@@ -227,3 +227,12 @@ def test_gymnasium_s_vector_wrappers_compose(make: Make) -> None:
     envs.step(action)
     *_, infos = envs.step(action)
     assert infos["episode"]["l"].tolist() == [2, 2]
+
+
+def test_a_column_of_single_calls_is_not_lost(make: Make) -> None:
+    envs = make(1)
+    in_dialogue(envs, TEA)
+    call = json.loads(FIND)[0]
+    _, _, _, _, infos = envs.step({"text": [""], "tool_calls": [""], "tool_call": [call]})
+    together = list(infos["turn"]), list(infos["action_error"])
+    assert together == ([0], [None])

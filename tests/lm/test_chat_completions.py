@@ -111,3 +111,65 @@ def test_tokens_that_were_remembered_have_their_price() -> None:
     content = msgspec.json.encode({"choices": [{"message": {"content": "x"}}], "usage": usage})
     response = read_completion(content, "m", Price(2.0, 12.0, 1.0))
     assert response.cost_usd == 1.0 + 0.5
+
+
+@pytest.mark.parametrize("reason", ["stop", "tool_calls", "function_call", None, "eos"])
+@pytest.mark.parametrize(
+    "content", [None, [], [{"type": "thinking", "thinking": "Hm."}], [{"type": "image_url"}]]
+)
+def test_no_text_and_no_call_is_asked_again_whatever_the_reason(
+    content: Any, reason: str | None
+) -> None:
+    sent = body({"content": content, "reasoning_content": "Hm."}, finish_reason=reason)
+    failure = read_completion(sent, "m", None)
+    assert isinstance(failure, Failure)
+    assert failure.kind == "transient"
+
+
+@pytest.mark.parametrize("content", ["", " \n", [{"type": "text", "text": ""}]])
+def test_calls_that_were_lost_on_the_way_are_asked_for_again(content: Any) -> None:
+    failure = read_completion(body({"content": content}, finish_reason="tool_calls"), "m", None)
+    assert isinstance(failure, Failure)
+    assert answer({"content": content}, finish_reason="stop").tool_calls == ()
+
+
+def test_words_are_an_answer_whatever_the_reason() -> None:
+    assert answer({"content": "Hi"}, finish_reason="tool_calls").text == "Hi"
+
+
+def test_reasoning_is_not_joined_to_the_words() -> None:
+    parts = [
+        {"type": "reasoning", "text": "Hm."},
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]},
+        {"text": "Hm.", "thought": True},
+        "Hel",
+        {"type": "text", "text": "lo"},
+    ]
+    assert answer({"content": parts, "reasoning": "Hm."}).text == "Hello"
+
+
+def test_a_refusal_is_words() -> None:
+    assert answer({"content": None, "refusal": "I may not."}).text == "I may not."
+    assert answer({"content": [{"type": "refusal", "refusal": "No."}]}).text == "No."
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": None, "function_call": {"name": "F", "arguments": '{"a": 1}'}},
+        {"content": [{"type": "tool_use", "id": "t", "name": "F", "input": {"a": 1}}]},
+        {"content": [{"functionCall": {"name": "F", "args": {"a": 1}}}]},
+    ],
+)
+def test_calls_in_other_forms_are_read(message: dict[str, Any]) -> None:
+    response = answer(message, finish_reason="function_call")
+    assert response.tool_calls == (ToolCall("F", {"a": 1}),)
+    assert response.finish_reason == "tool_calls"
+    assert len(response.tool_call_ids) == 1
+
+
+def test_at_most_one_call_is_asked_for_where_there_are_tools() -> None:
+    tool = {"type": "function", "function": {"name": "F"}}
+    asked = payload(Request(MESSAGES, [tool], parallel_tool_calls=False), "m")
+    assert asked["parallel_tool_calls"] is False
+    assert "parallel_tool_calls" not in payload(Request(MESSAGES, parallel_tool_calls=False), "m")

@@ -36,7 +36,7 @@ from agent_gym_env.rewards.rubric import (
 )
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import ToolCall
-from tests.local_models import load, write_model
+from tests.local_models import llama_tokenizer, load, write_model
 
 CRITERIA = (RESPONSE_QUALITY, TOOL_CORRECTNESS)
 AWKWARD: dict[str, dict[str, Any]] = {
@@ -260,6 +260,32 @@ def test_several_calls_may_follow_each_other_but_not_without_end(
     assert not follow(many, tokenizer, call)
 
 
+def test_a_tokenizer_with_a_special_unknown_token_is_guided() -> None:
+    """It answers a tag that it does not have with its unknown token, which is special."""
+    llama = llama_tokenizer()
+    assert llama.convert_tokens_to_ids("<tool_call>") == llama.unk_token_id
+    guides = CallGrammar(llama, len(llama), [llama.eos_token_id])
+    request = Request([], tools=[CITY], tool_choice="required")
+    assert follow(guides.guide(request), llama, call_text('"city": "Tromsø"'))
+    [*calls] = parse_reply(drawn(guides.guide(request), llama, random.Random(0))).tool_calls
+    assert calls
+    assert {call.name for call in calls} == {"Cafes_1-FindCafe"}
+
+
+@pytest.mark.parametrize("choice", [None, "required"])
+def test_where_only_one_call_is_wanted_no_second_can_be_written(
+    choice: str | None, grammar: CallGrammar, tokenizer: Any
+) -> None:
+    request = Request([], tools=[CITY], tool_choice=choice, parallel_tool_calls=False)
+    guide = grammar.guide(request)
+    assert follow(guide, tokenizer, call_text('"city": "a"'))
+    assert guide is not None
+    assert guide.may_stop()
+    assert not follow(guide, tokenizer, "\n<tool_call>")
+    many = msgspec.structs.replace(request, parallel_tool_calls=None)
+    assert follow(grammar.guide(many), tokenizer, "\n".join([call_text('"city": "a"')] * 2))
+
+
 def test_no_other_name_can_be_called(grammar: CallGrammar, tokenizer: Any) -> None:
     text = call_text('"city": "a"', name="Cafes_1-Find")
     assert not follow(grammar.guide(Request([], tools=[CITY])), tokenizer, text)
@@ -287,6 +313,13 @@ def test_an_argument_may_be_anything_and_may_need_a_long_text(
     long = Request([], tools=[tool("F", {"properties": {"a": least}})])
     assert follow(grammar.guide(long), tokenizer, call("x" * (MAX_STRING + 1)))
     assert not follow(grammar.guide(long), tokenizer, call("x" * MAX_STRING))
+
+
+def test_a_text_that_must_be_empty_can_be_written(grammar: CallGrammar, tokenizer: Any) -> None:
+    empty = {"properties": {"city": {"type": "string", "maxLength": 0}}}
+    request = Request([], tools=[tool("Cafes_1-FindCafe", empty)])
+    assert follow(grammar.guide(request), tokenizer, call_text('"city": ""'))
+    assert not follow(grammar.guide(request), tokenizer, call_text('"city": "a"'))
 
 
 def test_nothing_is_ruled_out_where_nothing_can_be_called(grammar: CallGrammar) -> None:

@@ -23,6 +23,7 @@ from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.openai_server import make_app, serve
 from agent_gym_env.lm.scripted import ScriptedLM
+from agent_gym_env.types import ToolCall, Usage
 from tests.lm.clients import needs
 
 USER = {"role": "user", "content": "Hi"}
@@ -100,6 +101,32 @@ def test_the_answer_can_be_streamed(server: Running) -> None:
     assert lines[-1] == b"data: [DONE]"
 
 
+def test_openai_s_own_library_reads_usage_and_gets_at_most_one_call() -> None:
+    openai = pytest.importorskip("openai", reason="it comes with the extra llm")
+    call = ToolCall("f", {"a": 1})
+
+    def answer(request: Request) -> Response:
+        calls = (call,) if request.parallel_tool_calls is False else (call, call)
+        return Response("", calls, model="scripted", usage=Usage(10, 4))
+
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    with Running(ScriptedLM(answer)) as running:
+        client = openai.OpenAI(api_key="none", base_url=running.base, max_retries=0, timeout=60)
+        asked = {"model": "scripted", "messages": [USER], "tools": [tool]}
+        one = client.chat.completions.create(**asked, parallel_tool_calls=False)
+        chunks = list(
+            client.chat.completions.create(
+                **asked, stream=True, stream_options={"include_usage": True}
+            )
+        )
+        with pytest.raises(openai.BadRequestError, match="'reasoning_effort' is not supported"):
+            client.chat.completions.create(**asked, reasoning_effort="low")
+        client.close()
+    assert len(one.choices[0].message.tool_calls) == 1
+    assert len(chunks[0].choices[0].delta.tool_calls) == 2
+    assert [chunk.usage and chunk.usage.total_tokens for chunk in chunks] == [None, None, 14]
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -107,6 +134,9 @@ def test_the_answer_can_be_streamed(server: Running) -> None:
         (b"[" * 5000, 400),
         ({"messages": []}, 400),
         ({"messages": [USER], "model": "other"}, 404),
+        ({"messages": [USER], "functions": [{"name": "f"}]}, 400),
+        ({"messages": [USER], "top_k": 5}, 400),
+        ({"messages": [USER], "stream_options": {"include_usage": True}}, 400),
         (b" " * (openai_server.MAX_BODY_BYTES + 1), 413),
     ],
 )

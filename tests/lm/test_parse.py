@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent_gym_env.lm.parse import MAX_LENGTH, parse_reply, read_arguments, tagged_call
+from agent_gym_env.lm.parse import MAX_LENGTH, ParsedReply, parse_reply, read_arguments, tagged_call
 from agent_gym_env.types import ToolCall
 
 NAME = "Cafes_1-FindCafe"
@@ -107,6 +107,55 @@ def test_what_is_no_call_is_text(text: str) -> None:
 
 def test_reasoning_is_left_out() -> None:
     assert parse_reply("<think>\nHm. a < b\n</think>\nWhere to?", NAMES).text == "Where to?"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"<think>I could <tool_call>{STRICT}</tool_call>", ""),
+        (f"<think>I could {STRICT}", ""),
+        (f"<thinking>\n{NAME}(city='Bergen')", ""),
+        ("[THINK]Hm.", ""),
+        ("Where to?\n<think>Or", "Where to?"),
+        ("<think>Hm.</think>Where to?<think>Or", "Where to?"),
+        ("<think>" + "x" * MAX_LENGTH, ""),
+        ("<think>a<think>b</think>Where to?", "Where to?"),
+        ("Hm.<think>no</think> Where to?", "Hm. Where to?"),
+        ("[THINK]Hm.[/THINK]Where to?", "Where to?"),
+        ("Hm.</think>Where to?", "Where to?"),
+        ("I think <so>", "I think <so>"),
+    ],
+)
+def test_reasoning_is_neither_words_nor_a_call(text: str, words: str) -> None:
+    assert parse_reply(text, NAMES) == ParsedReply(words)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        f'{{"name": "{NAME}", "input": {{"city": "Bergen"}}}}',
+        f'{{"arguments": {{"city": "Bergen"}}, "name": "{NAME}"}}',
+        f'{{"name": "{NAME}", "arguments": null, "args": {{"city": "Bergen"}}}}',
+        f'{{"type": "tool_use", "id": "1", "name": "{NAME}", "input": {{"city": "Bergen"}}}}',
+        f'{{"functionCall": {{"name": "{NAME}", "args": {{"city": "Bergen"}}}}}}',
+        f'{{"action": "{NAME}", "action_input": {{"city": "Bergen"}}}}',
+    ],
+)
+def test_arguments_are_found_under_every_key(written: str) -> None:
+    for text in (written, f"<tool_call>{written}</tool_call>", f"```json\n{written}\n```"):
+        assert parse_reply(text, NAMES).tool_calls == (CALL,)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        f'{{"name": "{NAME}", "city": "Bergen"}}',
+        f'{{"name": "{NAME}", "arguments": {{"city": "a"}}, "args": {{"city": "b"}}}}',
+    ],
+)
+def test_a_call_that_would_lose_its_arguments_stays_text(written: str) -> None:
+    text = f"<tool_call>{written}</tool_call>"
+    assert parse_reply(text, NAMES) == ParsedReply(text)
 
 
 def test_a_longer_name_wins_over_its_beginning() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("transformers", reason="the extra train is not installed")
@@ -322,3 +324,34 @@ def test_the_folder_at_hand_has_a_name(
 def test_the_name_is_the_folder_s(loaded: LoadedModel) -> None:
     assert TransformersClient(loaded).name == "tiny"
     assert TransformersClient(loaded, name="mine").name == "mine"
+
+
+def test_what_a_model_writes_in_reasoning_that_its_template_opened_is_not_said(
+    loaded: LoadedModel, rows: list[dict[str, Any]]
+) -> None:
+    tokenizer = copy.copy(loaded.tokenizer)
+    tokenizer.chat_template += "{{ '<think>' }}"
+    thinking = msgspec.structs.replace(loaded, tokenizer=tokenizer)
+    client = TransformersClient(thinking, max_new_tokens=24)
+    asked = requests(rows[0])[:4]
+    for answer in client.complete_many(asked):
+        assert isinstance(answer, Response)
+        assert (answer.text, answer.tool_calls) == ("", ())
+    forced = client.complete(msgspec.structs.replace(asked[0], tool_choice="required"))
+    assert forced.tool_calls
+
+
+def test_at_most_one_call_is_made_where_no_more_are_wanted(
+    loaded: LoadedModel, rows: list[dict[str, Any]]
+) -> None:
+    client = TransformersClient(loaded, max_new_tokens=600, temperature=1.0)
+    asked = [
+        msgspec.structs.replace(
+            requests(rows[0])[0], tool_choice="required", parallel_tool_calls=wanted, seed=seed
+        )
+        for wanted in (False, None)
+        for seed in range(4)
+    ]
+    counts = [len(answer.tool_calls) for answer in map(client.complete, asked)]
+    assert counts[:4] == [1, 1, 1, 1]
+    assert max(counts[4:]) > 1

@@ -13,7 +13,7 @@ pytest.importorskip("llguidance", reason="the extra train is not installed")
 from agent_gym_env.errors import PermanentLMError
 from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer, template_messages
-from tests.local_models import conversations, load, requests, write_model
+from tests.local_models import conversations, llama_tokenizer, load, requests, write_model
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +130,18 @@ def test_a_tokenizer_without_a_template_is_refused(tokenizer: Any) -> None:
 
     with pytest.raises(ValueError, match="no chat template"):
         ChatTokenizer(Bare(), 100)
+
+
+def test_an_unknown_token_does_not_end_a_turn() -> None:
+    """A template may end turns with a text that the tokenizer knows nothing of."""
+    llama = llama_tokenizer(byte_fallback=False)
+    llama.chat_template = "{% for m in messages %}{{ m.content }}\n\u2028</s>{% endfor %}"
+    assert ChatTokenizer(llama, 100).end_of_turn() == llama.eos_token_id
+
+
+def test_a_template_that_opens_the_reasoning_is_noticed(tokenizer: Any) -> None:
+    thinking = copy.copy(tokenizer)
+    thinking.chat_template = tokenizer.chat_template + "{{ '<think>\n' }}"
+    for chosen, opened in ((thinking, True), (tokenizer, False)):
+        prompts = ChatTokenizer(chosen, 2000)
+        assert prompts.opens_reasoning(ids(chosen, Request([user("<think> Hi")]))) is opened

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agent_gym_env.cli.main import main
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
+from agent_gym_env.lm.chat_templates import knows_tools, read_template
 from agent_gym_env.training import sft
 from agent_gym_env.training.chat_dataset import chat_dataset
 from agent_gym_env.training.sft import train_sft
@@ -231,3 +232,57 @@ def test_a_command_that_was_stopped_says_how_it_goes_on(
     assert "stopped; the same command with --resume goes on" in capsys.readouterr().err
     monkeypatch.undo()
     assert main([*command, "--resume"]) == 0
+
+
+PLAIN = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def with_template(trained: Path, folder: Path, template: str) -> str:
+    shutil.copytree(trained / "model", folder)
+    (folder / "chat_template.jinja").write_text(template)
+    return str(folder)
+
+
+@pytest.mark.parametrize("chosen", [None, "compact"])
+def test_a_model_whose_template_knows_no_tools_is_trained_and_saved_with_one_of_ours(
+    chosen: str | None,
+    tmp_path: Path,
+    trained: Path,
+    rows: dict[str, str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = with_template(trained, tmp_path / "plain", PLAIN)
+    config = configured(rows, model=model, max_steps=1, chat_template=chosen)
+    saved: Any = AutoTokenizer.from_pretrained(train_sft(config, out=tmp_path / "run"))
+    assert knows_tools(saved)
+    assert saved.chat_template == read_template(chosen or "hermes", saved)
+    assert ("shows a model no tools" in caplog.text) is (chosen is None)
+    assert msgspec.json.decode((tmp_path / "run" / "report.json").read_bytes())["learned"] > 0
+
+
+def test_a_template_that_marks_nothing_to_learn_is_refused_in_our_words(
+    tmp_path: Path, trained: Path, rows: dict[str, str]
+) -> None:
+    tokenizer: Any = AutoTokenizer.from_pretrained(trained / "model")
+    template = read_template("hermes", tokenizer)
+    for mark in ("{%- generation %}\n", "{%- endgeneration %}\n"):
+        template = template.replace(mark, "")
+    model = with_template(trained, tmp_path / "unmarked", template)
+    with pytest.raises(DataError, match=r"does not mark what the assistant says.*--chat-template"):
+        train_sft(configured(rows, model=model), out=tmp_path / "run")
+
+
+def test_a_template_of_ours_takes_messages_of_weight_0(
+    tmp_path: Path, trained: Path, rows: dict[str, str]
+) -> None:
+    row = read(Path(rows["train"]))[0]
+    row["messages"][-1]["weight"] = 0
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(msgspec.json.encode(row))
+    model = with_template(trained, tmp_path / "plain", PLAIN)
+    changes = {"model": model, "max_steps": 1, "chat_template": "hermes", "max_length": 8192}
+    config = configured({"train": str(path)}, **changes)
+    assert train_sft(config, out=tmp_path / "run").exists()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import pytest
 pytest.importorskip("trl", reason="needs the extra 'train'")
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agent_gym_env.assembly import make_env
 from agent_gym_env.envs.replay import World
 from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
+from agent_gym_env.lm.chat_templates import read_template
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.training import grpo as grpo_module
 from agent_gym_env.training.dpo import train_dpo
@@ -255,6 +257,23 @@ def test_a_model_without_a_chat_template_is_refused(tmp_path: Path, folder: Path
     tokenizer.save_pretrained(tmp_path / "mute")
     with pytest.raises(DataError, match="has no chat template"):
         load_tokenizer(dpo(folder, model=str(tmp_path / "mute")))
+
+
+@pytest.mark.parametrize(
+    ("configure", "train", "chosen"), [(dpo, train_dpo, None), (grpo, train_grpo, "compact")]
+)
+def test_a_model_whose_template_knows_no_tools_is_trained_with_one_of_ours(
+    tmp_path: Path, folder: Path, configure: Any, train: Train, chosen: str | None
+) -> None:
+    model = tmp_path / "plain"
+    shutil.copytree(configure(folder).model, model)
+    (model / "chat_template.jinja").write_text(
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    )
+    longest = {"max_length": 4096, "chat_template": chosen, "max_steps": 1}
+    path = train(configure(folder, model=str(model), **longest), out=tmp_path / "run")
+    saved: Any = AutoTokenizer.from_pretrained(path)
+    assert saved.chat_template == read_template(chosen or "hermes", saved)
 
 
 def test_adapters_are_merged_into_the_trained_model(tmp_path: Path, folder: Path) -> None:

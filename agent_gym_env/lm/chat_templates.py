@@ -1,0 +1,257 @@
+"""Chat templates that know tools, for models whose own template shows them none.
+
+``hermes`` is ChatML with tools as JSON and calls in Hermes' tags, as Qwen2.5's template has it.
+``compact`` names tools and arguments only and cuts results short, for a model that is trained on
+it. Both mark what the assistant says, which ``train sft`` learns.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from agent_gym_env.errors import DataError
+
+OURS = ("hermes", "compact")
+"""Names of the templates of this module."""
+
+END_OF_TURN = "<|im_end|>"
+RESULT_CHARACTERS = 320
+MARKS = (
+    "<|im_start|>", END_OF_TURN, "<tool_call>", "</tool_call>", "<tool_response>",
+    "</tool_response>", "<tools>", "</tools>",
+)  # fmt: skip
+"""What these templates write between words; where a tokenizer knows no such token, as text."""
+
+_PROBE = "probe_tool_of_agent_gym"
+_RESULT = "probe_result_of_agent_gym"
+_CALL: dict[str, Any] = {
+    "id": "agentgym0",
+    "type": "function",
+    "function": {"name": _PROBE, "arguments": {"place": "Bergen"}},
+}
+_TOOL = {
+    "type": "function",
+    "function": {
+        "name": _PROBE,
+        "description": "Find a place.",
+        "parameters": {
+            "type": "object",
+            "properties": {"place": {"type": "string", "description": "its name"}},
+            "required": ["place"],
+        },
+    },
+}
+_USER: dict[str, Any] = {"role": "user", "content": "a"}
+_REFUSALS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What a template raises for messages that it does not know."""
+
+_BEGIN = "{{- bos_token if bos_token }}\n"
+_USER_BRANCH = "{%- elif message.role == 'user' %}\n{{- '<|im_start|>user\n' }}"
+_SYSTEM_BRANCH = (
+    "{%- elif message.role in ('user', 'system') %}\n"
+    "{{- '<|im_start|>' }}{{ message.role }}{{ '\\n' }}"
+)
+
+_log = logging.getLogger(__name__)
+
+
+def knows_tools(tokenizer: Any) -> bool:
+    """Return whether a tokenizer's chat template shows a model tools, calls and results."""
+    with_call = [
+        _USER,
+        {"role": "assistant", "content": "", "tool_calls": [_CALL]},
+        {"role": "tool", "tool_call_id": _CALL["id"], "name": _PROBE, "content": _RESULT},
+    ]
+    offered = _written(tokenizer, [_USER], tools=[_TOOL])
+    called = _written(tokenizer, with_call, tools=[_TOOL])
+    return _PROBE in offered and _PROBE in called and _RESULT in called
+
+
+def with_tools(tokenizer: Any, chat_template: str | None, name: str) -> Any:
+    """Return a tokenizer whose chat template knows tools.
+
+    Its own template is kept where it knows tools; another one is replaced by ``hermes``, which is
+    logged as a warning.
+
+    Args:
+        tokenizer: of transformers; it is not changed.
+        chat_template: ``hermes``, ``compact`` or a file with a template, to be used in any case;
+            ``None`` for the choice above.
+        name: of the model, for the warning.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if chat_template is not None:
+        chosen = _with_template(tokenizer, read_template(chat_template, tokenizer))
+        if not knows_tools(chosen):
+            _log.warning(
+                "the chat template %s shows a model no tools, calls or results: it cannot call any",
+                chat_template,
+            )
+        return chosen
+    if not tokenizer.chat_template or knows_tools(tokenizer):
+        return tokenizer
+    _log.warning(
+        "the chat template of %s shows a model no tools, calls or results, so that agent-gym's own "
+        "template `hermes` is used; choose another with chat_template (--chat-template): a file, "
+        "`hermes` or `compact`",
+        name,
+    )
+    return _with_template(tokenizer, read_template("hermes", tokenizer))
+
+
+def read_template(chat_template: str, tokenizer: Any) -> str:
+    """Read a chat template by its name or its file, with a tokenizer's end of a turn.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if chat_template not in OURS:
+        try:
+            return Path(chat_template).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            problem = f"no chat template can be read here; expected a file or one of {OURS}"
+            raise DataError(f"{problem}: {error}", file=chat_template) from error
+    text = _BEGIN + _HERMES
+    if chat_template == "compact":
+        text = _BEGIN + compact_template(RESULT_CHARACTERS).replace(_USER_BRANCH, _SYSTEM_BRANCH)
+    if END_OF_TURN in tokenizer.get_vocab() or not tokenizer.eos_token:
+        return text
+    return text.replace(END_OF_TURN, tokenizer.eos_token)
+
+
+def compact_template(result_characters: int) -> str:
+    """Write the template ``compact``: ChatML with Hermes calls, cut down to what is needed.
+
+    It has no place for a system message. A tool is its name and those of its arguments, required
+    ones marked by a star. Of a tool's result its status, the number of its rows and its begin are
+    shown. The arguments of a call are sorted: their order says nothing, and need not be learned.
+    Messages of the assistant with ``"weight": 0`` are read and not learned.
+    """
+    return _COMPACT.replace("RESULT_CHARACTERS", str(result_characters))
+
+
+def _with_template(tokenizer: Any, template: str) -> Any:
+    changed = copy.copy(tokenizer)
+    changed.chat_template = template
+    return changed
+
+
+def _written(tokenizer: Any, messages: list[dict[str, Any]], tools: Any) -> str:
+    try:
+        return str(tokenizer.apply_chat_template(messages, tools=tools, tokenize=False))
+    except _REFUSALS:
+        return ""
+
+
+_HERMES = """\
+{%- macro called(call) %}
+{%- set function = call.function or call %}
+{{- '<tool_call>\\n{"name": ' }}{{ function.name | tojson }}{{ ', "arguments": ' }}
+{{- function.arguments if function.arguments is string else function.arguments | tojson }}
+{{- '}\\n</tool_call>' }}
+{%- endmacro %}
+{%- macro said(message) %}
+{{- message.content or '' }}
+{%- for call in message.tool_calls or [] %}
+{{- '\\n' if message.content or not loop.first }}{{ called(call) }}
+{%- endfor %}
+{{- '<|im_end|>' }}
+{%- endmacro %}
+{%- set has_system = messages and messages[0].role == 'system' %}
+{%- if has_system or tools %}
+{{- '<|im_start|>system\\n' }}{{ messages[0].content if has_system }}
+{%- if tools %}
+{{- '\\n\\n' if has_system }}
+{{- '# Tools\\n\\nYou may call one or more functions to assist with the user query.\\n\\n' }}
+{{- 'You are provided with function signatures within <tools></tools> XML tags:\\n<tools>' }}
+{%- for tool in tools %}
+{{- '\\n' }}{{ tool | tojson }}
+{%- endfor %}
+{{- '\\n</tools>\\n\\nFor each function call, return a json object with function name and ' }}
+{{- 'arguments within <tool_call></tool_call> XML tags:\\n<tool_call>\\n{"name": ' }}
+{{- '<function-name>, "arguments": <args-json-object>}\\n</tool_call>' }}
+{%- endif %}
+{{- '<|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+{%- if message.role == 'assistant' %}
+{{- '<|im_start|>assistant\\n' }}
+{%- if message.weight is defined and not message.weight %}
+{{- said(message) }}
+{%- else %}
+{%- generation %}
+{{- said(message) }}
+{%- endgeneration %}
+{%- endif %}
+{{- '\\n' }}
+{%- elif message.role == 'tool' %}
+{%- if loop.first or messages[loop.index0 - 1].role != 'tool' %}
+{{- '<|im_start|>user' }}
+{%- endif %}
+{{- '\\n<tool_response>\\n' }}{{ message.content }}{{ '\\n</tool_response>' }}
+{%- if loop.last or messages[loop.index0 + 1].role != 'tool' %}
+{{- '<|im_end|>\\n' }}
+{%- endif %}
+{%- elif message.role != 'system' or not loop.first %}
+{{- '<|im_start|>' }}{{ message.role }}{{ '\\n' }}{{ message.content or '' }}{{ '<|im_end|>\\n' }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+"""
+
+_COMPACT = """\
+{%- macro said(message) %}
+{{- message.content or '' }}
+{%- for call in message.tool_calls or [] %}
+{{- '<tool_call>\n{"name": ' }}{{ call.function.name | tojson }}{{ ', "arguments": ' }}
+{{- call.function.arguments | tojson(sort_keys=true) }}{{ '}\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>' }}
+{%- endmacro %}
+{%- if tools %}
+{{- '<|im_start|>tools\n' }}
+{%- for tool in tools %}
+{%- set function = tool.function %}
+{{- function.name }}(
+{%- for name in function.parameters.properties %}
+{{- name }}{{ '*' if name in function.parameters.required }}{{ ', ' if not loop.last }}
+{%- endfor %}
+{{- ')' }}{{ '\n' if not loop.last }}
+{%- endfor %}
+{{- '<|im_end|>\n' }}
+{%- endif %}
+{%- for message in messages %}
+{%- if message.role == 'assistant' %}
+{{- '<|im_start|>assistant\n' }}
+{%- if message.weight is defined and not message.weight %}
+{{- said(message) }}
+{%- else %}
+{%- generation %}
+{{- said(message) }}
+{%- endgeneration %}
+{%- endif %}
+{{- '\n' }}
+{%- elif message.role == 'tool' %}
+{%- set parts = message.content.split(',"results":') %}
+{{- '<|im_start|>tool\n' }}
+{%- if parts | length == 2 %}
+{{- message.content.count('},{') + 1 }} {{ parts[0].split(',')[-1] }}{{ ' ' }}
+{%- endif %}
+{{- parts[-1][:RESULT_CHARACTERS] }}{{ '<|im_end|>\n' }}
+{%- elif message.role == 'user' %}
+{{- '<|im_start|>user\n' }}{{ message.content }}{{ '<|im_end|>\n' }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|im_start|>assistant\n' }}
+{%- endif %}
+"""

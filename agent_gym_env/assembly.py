@@ -15,7 +15,7 @@ import numpy as np
 from agent_gym_env.encoders.candidates import CandidateSource
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.errors import DataError
-from agent_gym_env.lm.base import LanguageModel
+from agent_gym_env.lm.base import LanguageModel, default_model
 from agent_gym_env.policies.base import BatchPolicy, Policy
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.oracle import OraclePolicy
@@ -98,13 +98,12 @@ def _dspy(env: Env, *, program: str | None = None, **options: Any) -> Policy:
 
 def _model_of(options: dict[str, Any]) -> LanguageModel:
     """Take the options of a model, or ``lm``, one that is shared, out of those of its policy."""
-    from agent_gym_env.lm.open_model import ModelOptions, open_model
+    from agent_gym_env.lm.open_model import open_model, take_model
 
     if "lm" in options:
         shared: LanguageModel = options.pop("lm")
         return shared
-    of_model = options.keys() & ModelOptions.__struct_fields__
-    return open_model({name: options.pop(name) for name in of_model})
+    return open_model(take_model(options))
 
 
 def _date_of(env: Env) -> str:
@@ -126,6 +125,9 @@ _POLICIES: dict[str, Callable[..., Policy]] = {
 }
 
 POLICY_NAMES = tuple(_POLICIES)
+
+ASKS_A_MODEL = ("llm", "dspy", "llm_judge", "hybrid")
+"""Policies and rewards that ask a language model."""
 
 
 def _takers(policy: str) -> tuple[Callable[..., Any], ...]:
@@ -367,7 +369,7 @@ def plan_collection(
     dialogues = chosen if episodes is None or not play_again else episodes
     return Collection(
         policies=tuple(_config(each) for each in _as_sequence(policy)),
-        world=arguments,
+        world=_with_judge(arguments),
         corpus=bare_env(env).split.fingerprint,
         jobs=dialogues * (best_of if keep_all else 1),
         seed=seed,
@@ -446,7 +448,33 @@ def _refuse_budgets(policies: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _config(policy: str | Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": policy} if isinstance(policy, str) else dict(policy)
+    """Return a policy's configuration with the model that it will ask, which records keep."""
+    return name_model({"name": policy} if isinstance(policy, str) else policy)
+
+
+def _with_judge(world: dict[str, Any]) -> dict[str, Any]:
+    reward = world.get("reward")
+    if reward in ASKS_A_MODEL or isinstance(reward, Mapping):
+        config = {"name": reward} if isinstance(reward, str) else reward
+        return {**world, "reward": name_model(config)}
+    return world
+
+
+def name_model(
+    config: Mapping[str, Any], model: str | Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write a model into the configuration of a policy or judge that asks one and names none.
+
+    Args:
+        config: of a policy or a reward.
+        model: a name, or a mapping of `ModelOptions` for what ``config`` leaves open; ``None`` for
+            `agent_gym_env.lm.base.default_model`.
+    """
+    if config.get("name") not in ASKS_A_MODEL or config.get("model") is not None:
+        return dict(config)
+    named = {"model": default_model() if model is None else model}
+    given = {name: value for name, value in config.items() if name != "model"}
+    return {**(model if isinstance(model, Mapping) else named), **given}
 
 
 def _with_model(policy: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,10 @@
     ├── LMError                      a language model did not answer
     │   ├── TransientLMError         worth trying again
     │   ├── PermanentLMError         not worth trying again
-    │   │   └── CircuitOpenError     refused or unreachable so often that the whole run stops
+    │   │   ├── CircuitOpenError     refused or unreachable so often that the whole run stops
+    │   │   ├── MissingCredentials   there is no key to send; the whole run stops
+    │   │   ├── RetiredModelError    the provider has shut the model down; the whole run stops
+    │   │   └── ContextExceeded      the conversation is longer than the model can read
     │   ├── DeadlineError            the total time for one completion is over
     │   └── BudgetExceeded           the run has spent what it may spend
     ├── JudgeError                   a judge's verdict cannot be read
@@ -111,6 +114,18 @@ class CircuitOpenError(PermanentLMError):
     """The provider refused the key, or could not be reached, so often that the run stops."""
 
 
+class MissingCredentials(PermanentLMError):  # noqa: N818  (as `BudgetExceeded`)
+    """The provider needs credentials and none are set; the run stops."""
+
+
+class RetiredModelError(PermanentLMError):
+    """The provider has shut the model down; the run stops."""
+
+
+class ContextExceeded(PermanentLMError):  # noqa: N818  (as `BudgetExceeded`)
+    """The conversation is longer than the model can read: the model fails, not the provider."""
+
+
 class DeadlineError(LMError):
     """The total time for one completion is over."""
 
@@ -119,7 +134,7 @@ class BudgetExceeded(LMError):  # noqa: N818  (part of the public contract under
     """The run has spent what it may spend."""
 
 
-STOPS_THE_RUN = (BudgetExceeded, CircuitOpenError)
+STOPS_THE_RUN = (BudgetExceeded, CircuitOpenError, MissingCredentials, RetiredModelError)
 """After these nothing more is answered: they end a run, where any other error ends an episode."""
 
 

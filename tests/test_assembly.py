@@ -17,6 +17,7 @@ from agent_gym_env.assembly import (
     make_env,
     make_policy,
     make_runner,
+    name_model,
     reward_of,
     rollout,
 )
@@ -173,3 +174,33 @@ def test_a_rollout_repeats_with_its_seed(corpus: str) -> None:
 
     assert played(3) == played(3)
     assert played(3) != played(4)
+
+
+@pytest.mark.parametrize(
+    ("config", "model", "named"),
+    [
+        ({"name": "llm"}, None, {"name": "llm", "model": "from/env"}),
+        ({"name": "llm", "model": None}, None, {"name": "llm", "model": "from/env"}),
+        ({"name": "llm"}, "a/b", {"name": "llm", "model": "a/b"}),
+        ({"name": "llm", "model": "c/d"}, "a/b", {"name": "llm", "model": "c/d"}),
+        ({"name": "dspy", "cache": "x"}, {"client": "local", "api_base": "y"},
+         {"name": "dspy", "cache": "x", "client": "local", "api_base": "y"}),
+        ({"name": "hybrid", "votes": 3}, "a/b", {"name": "hybrid", "votes": 3, "model": "a/b"}),
+        ({"name": "oracle"}, "a/b", {"name": "oracle"}),
+        ({"name": "balanced"}, None, {"name": "balanced"}),
+    ],
+)  # fmt: skip
+def test_a_model_is_named_where_one_is_asked_and_none_is_named(
+    config: Any, model: Any, named: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_GYM_MODEL", "from/env")
+    assert name_model(config, model) == named
+
+
+def test_a_policys_model_is_given_flat_or_as_a_mapping(corpus: str) -> None:
+    pytest.importorskip("aiohttp", reason="the lean client needs the extra local")
+    env = make_env(corpus=corpus)
+    model = {"model": "qwen", "client": "local", "api_base": "http://127.0.0.1:9/v1"}
+    flat = make_policy({"name": "llm", **model}, env)
+    mapping = make_policy({"name": "llm", "model": model}, env)
+    assert flat.name == mapping.name == "llm:qwen"

@@ -9,6 +9,7 @@ from agent_gym_env.cli.arguments import (
     Subparsers,
     add_corpus,
     add_json,
+    add_model,
     add_variant,
     positive,
     reward_config,
@@ -32,6 +33,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--truth", type=reward_config, default={"name": "balanced"},
                         help="the reward that is trusted; default: balanced")  # fmt: skip
     add_corpus(parser)
+    add_model(parser)
     add_variant(parser)
     parser.add_argument("--split", choices=SPLITS, default="dev", help="default: %(default)s")
     parser.add_argument("--episodes", type=positive, default=5, metavar="N",

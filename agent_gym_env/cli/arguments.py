@@ -7,8 +7,9 @@ import json
 from itertools import chain
 from typing import Any
 
-from agent_gym_env.assembly import POLICY_NAMES
+from agent_gym_env.assembly import POLICY_NAMES, name_model
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS
+from agent_gym_env.lm.base import DEFAULT_MODEL, MODEL_VARIABLE
 from agent_gym_env.rewards.presets import REWARD_NAMES
 
 _MAX_DEPTH = 32
@@ -25,6 +26,7 @@ def add_world(parser: argparse.ArgumentParser, *, split: str) -> None:
     parser.add_argument("--seen", choices=("all", "seen", "unseen"), default="all",
                         help="only services that train has, or has not")  # fmt: skip
     add_variant(parser)
+    add_model(parser)
     parser.add_argument("--tools-offered", choices=("dialogue", "all"), default="dialogue")
 
 
@@ -40,6 +42,26 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
 def add_variant(parser: argparse.ArgumentParser) -> None:
     """Add the argument that chooses a schema variant of SGD-X."""
     parser.add_argument("--schema-variant", choices=SCHEMA_VARIANTS, help="of SGD-X")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names the language model; `name_models` puts it where it belongs."""
+    parser.add_argument(
+        "--model", type=model_config, metavar="MODEL", dest="language_model",
+        help="the language model of each policy and judge that names none: a name, or a JSON "
+        f"object; default: ${MODEL_VARIABLE}, or {DEFAULT_MODEL}",
+    )  # fmt: skip
+
+
+def name_models(options: argparse.Namespace) -> None:
+    """Write the language model into each policy and reward of a command that names none."""
+    model = getattr(options, "language_model", None)
+    for place in ("policy", "path", "reward", "judge", "truth"):
+        config = getattr(options, place, None)
+        if isinstance(config, dict):
+            setattr(options, place, name_model(config, model))
+        elif isinstance(config, list):
+            setattr(options, place, [name_model(each, model) for each in config])
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

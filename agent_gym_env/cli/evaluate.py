@@ -14,6 +14,7 @@ from agent_gym_env.cli.arguments import (
     Subparsers,
     add_corpus,
     add_json,
+    add_model,
     add_variant,
     add_world,
     policy_config,
@@ -90,6 +91,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     rescoring.add_argument("--reward", type=reward_config, required=True)
     rescoring.add_argument("--out", type=Path, required=True, help="the file to write")
     add_corpus(rescoring)
+    add_model(rescoring)
     add_variant(rescoring)
     add_json(rescoring)
     rescoring.set_defaults(run=_rescore)

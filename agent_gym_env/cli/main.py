@@ -29,6 +29,7 @@ from agent_gym_env.cli import (
     train,
     trust,
 )
+from agent_gym_env.cli.arguments import name_models
 from agent_gym_env.cli.exit_codes import DATA, FAILED, STOPPED, STORAGE, USAGE
 from agent_gym_env.cli.library_warnings import without_library_warnings
 from agent_gym_env.cli.output import tolerant_output
@@ -63,7 +64,9 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and give its exit code."""
     with tolerant_output(), without_library_warnings():
-        return _run(make_parser().parse_args(arguments))
+        options = make_parser().parse_args(arguments)
+        name_models(options)
+        return _run(options)
 
 
 def _run(options: argparse.Namespace) -> int:

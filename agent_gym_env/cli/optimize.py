@@ -12,6 +12,7 @@ from agent_gym_env.cli.arguments import (
     Subparsers,
     add_corpus,
     add_json,
+    add_model,
     add_variant,
     json_object,
     model_config,
@@ -22,7 +23,6 @@ from agent_gym_env.cli.console import Advance, print_json, print_table, progress
 from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.evaluation.table import interval, number, probability, signed
-from agent_gym_env.lm.base import DEFAULT_MODEL
 from agent_gym_env.optimization.events import Event, PhaseBegan, TurnScored
 from agent_gym_env.optimization.result import OptimizationResult
 from agent_gym_env.optimization.runner import CACHE_FOLDER, OptimizationRunner
@@ -38,8 +38,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--effort", choices=get_args(Effort), default="light")
     parser.add_argument("--options", type=json_object, default={}, metavar="JSON",
                         help="of DSPy's optimiser, by its own names")  # fmt: skip
-    parser.add_argument("--model", type=model_config, default=DEFAULT_MODEL,
-                        help="a name, or a JSON object; default: %(default)s")  # fmt: skip
+    add_model(parser)
     parser.add_argument("--prompt-model", type=model_config, metavar="MODEL",
                         help="writes instructions; default: the same")  # fmt: skip
     parser.add_argument("--reward", type=reward_config, default={"name": "balanced"})
@@ -67,7 +66,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
 def _optimize(options: argparse.Namespace) -> int:
     names = (
-        "strategy", "effort", "options", "model", "prompt_model", "reward", "num_train",
+        "strategy", "effort", "options", "prompt_model", "reward", "num_train",
         "num_validation", "num_held_out", "split", "held_out_split", "schema_variant", "program",
         "seed", "threads", "temperature", "max_errors",
     )  # fmt: skip
@@ -76,7 +75,11 @@ def _optimize(options: argparse.Namespace) -> int:
     with nullcontext() if options.events else progress("baseline") as advance:
         callback = _Progress(advance) if advance else _print_event
         runner = OptimizationRunner(
-            options.corpus, output_path=options.out, callback=callback, **arguments
+            options.corpus,
+            model=options.language_model,
+            output_path=options.out,
+            callback=callback,
+            **arguments,
         )
         try:
             result = runner.run()

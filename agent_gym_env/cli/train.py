@@ -14,6 +14,7 @@ from agent_gym_env.cli.arguments import (
     Subparsers,
     add_corpus,
     add_json,
+    add_model,
     add_variant,
     json_object,
     reward_config,
@@ -36,6 +37,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     methods = train.add_subparsers(dest="method", required=True, metavar="METHOD")
     ppo = methods.add_parser("ppo", help="PPO over candidate actions, with stable-baselines3")
     add_corpus(ppo)
+    add_model(ppo)
     add_variant(ppo)
     ppo.add_argument("--reward", type=reward_config, help="default: balanced")
     ppo.add_argument("--steps", type=whole_number, metavar="N", help="of all environments together")

@@ -11,6 +11,7 @@ from agent_gym_env.cli.arguments import (
     Subparsers,
     add_corpus,
     add_json,
+    add_model,
     add_variant,
     positive,
     reward_config,
@@ -46,6 +47,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
     gaming = commands.add_parser("audit", help="say what the ways to game a reward earn")
     add_corpus(gaming)
+    add_model(gaming)
     add_variant(gaming)
     gaming.add_argument("--split", choices=SPLITS, default="dev", help="default: %(default)s")
     gaming.add_argument("--episodes", type=positive, metavar="N", help="default: all dialogues")

@@ -10,7 +10,7 @@ import msgspec
 from agent_gym_env.corpus.arguments import agreement, stated_arguments
 from agent_gym_env.corpus.task import RecordedCall
 from agent_gym_env.rewards.overlap import jaccard
-from agent_gym_env.rollout.episode import Episode, TurnRecord, defaults_by_tool
+from agent_gym_env.rollout.episode import POLICY_FAILED, Episode, TurnRecord, defaults_by_tool
 from agent_gym_env.types import ToolCall
 
 
@@ -98,12 +98,19 @@ def episode_return(episode: Episode) -> float | None:
 
     Returns:
         ``None`` where the sum is not known: the episode did not come to its end, or a turn has no
-        reward.
+        reward. A policy that failed is silent to the end of its dialogue, which is known.
     """
     rewards = [turn.reward for turn in episode.turns]
     scored = [reward for reward in rewards if reward is not None]
-    ended = (episode.terminated or episode.truncated) and episode.error is None
+    ended = (episode.terminated or episode.truncated) and _is_whole(episode)
     return sum(scored) if ended and len(scored) == len(rewards) else None
+
+
+def _is_whole(episode: Episode) -> bool:
+    """Tell whether each turn was played: by the policy, or in silence after it had failed."""
+    if episode.error is None:
+        return True
+    return bool(episode.turns) and episode.turns[-1].steps[-1].action_error == POLICY_FAILED
 
 
 def mean_reward(episode: Episode) -> float | None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent_gym_env.extras import require
+from agent_gym_env.lm.address import Address, split_address
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.chat_completions import payload, read_completion
@@ -17,8 +18,9 @@ from agent_gym_env.lm.client import RemoteLM
 from agent_gym_env.lm.prices import FREE, Price
 from agent_gym_env.lm.retry import Limits
 from agent_gym_env.lm.secret import Secret, key_from_environment
-from agent_gym_env.lm.wire import Failure, failure_of_status, place
+from agent_gym_env.lm.wire import Failure, failure_of_status
 
+_KEY_VARIABLE = "OPENAI_API_KEY"
 _MAX_BYTES = 16 * 2**20
 """Of an answer; a server that sends more is not read to its end."""
 
@@ -39,8 +41,10 @@ def local_client(
 
     Args:
         model: as the server names it.
-        api_base: where it is, up to ``/v1``.
-        api_key: by default from ``OPENAI_API_KEY``, and none for a server on this machine.
+        api_base: where it is, up to ``/v1``. A user and password in it are sent as a header, its
+            query with each request; both are secret.
+        api_key: by default from ``OPENAI_API_KEY``; none for a server on this machine, or where
+            ``api_base`` has a user.
         price: what tokens cost; by default nothing.
         limits: of each completion.
         budget: what may be spent.
@@ -61,22 +65,30 @@ class AiohttpTransport:
     def __init__(
         self, model: str, api_base: str, *, api_key: str | None = None, price: Price | None = None
     ) -> None:
-        self._url = f"{api_base.rstrip('/')}/chat/completions"
-        if urlsplit(self._url).scheme not in ("http", "https"):
-            raise ValueError(f"api_base must be an http or https address, not {place(api_base)!r}")
+        self._address = split_address(api_base)
+        if api_key and self._address.user:
+            raise ValueError(
+                "give api_key or a user in api_base, not both: one header carries them"
+            )
+        query = f"?{self._address.query}" if self._address.query else ""
+        self._url = f"{self._address.place.rstrip('/')}/chat/completions{query}"
         self.name = model
-        self.identity = f"openai {model} {place(api_base)}"
+        self.identity = f"openai {model} {self._address.place}"
         self.price: Price | None = price or FREE
-        self._key = Secret(api_key) if api_key else _key_for(api_base)
-        self.secrets: tuple[Secret, ...] = (self._key,) if self._key else ()
+        self._key = Secret(api_key) if api_key else _key_for(self._address)
+        self.secrets: tuple[Secret, ...] = (
+            *((self._key,) if self._key else ()),
+            *self._address.secrets(),
+        )
         self._aiohttp: Any = require("aiohttp", extra="local")
         self._session: tuple[asyncio.AbstractEventLoop, Any] | None = None
 
     async def send(self, request: Request) -> Response | Failure:
         """Ask once. A redirect is not followed: it would carry the key elsewhere."""
         headers = {"Content-Type": "application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        authorization = self._authorization()
+        if authorization:
+            headers["Authorization"] = authorization
         body = _encode(payload(request, self.name))
         async with self._open().post(
             self._url, data=body, headers=headers, allow_redirects=False
@@ -84,8 +96,13 @@ class AiohttpTransport:
             content = await _read(response.content)
         if response.status == 200:
             return read_completion(content, self.name, self.price)
+        if response.status == 401 and not authorization:
+            return _wants_a_key(self._address)
         retry_after = response.headers.get("Retry-After")
         return failure_of_status(response.status, content.decode("utf-8", "replace"), retry_after)
+
+    def _authorization(self) -> str | None:
+        return f"Bearer {self._key.reveal()}" if self._key else self._address.authorization
 
     def failure(self, error: BaseException) -> Failure:
         """Every exception of aiohttp is one of the connection, which the next try opens anew."""
@@ -121,8 +138,23 @@ async def _read(stream: Any) -> bytes:
     return b"".join(chunks)
 
 
-def _key_for(api_base: str) -> Secret | None:
+def _key_for(address: Address) -> Secret | None:
     """A key for elsewhere is not shown to whatever listens on this machine."""
-    if urlsplit(api_base).hostname in ("127.0.0.1", "localhost", "::1"):
+    if address.user or _is_on_this_machine(address):
         return None
-    return key_from_environment("OPENAI_API_KEY")
+    return key_from_environment(_KEY_VARIABLE)
+
+
+def _is_on_this_machine(address: Address) -> bool:
+    return urlsplit(address.place).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def _wants_a_key(address: Address) -> Failure:
+    if not _is_on_this_machine(address):
+        reason = f"{address.place} wants a key: set the environment variable {_KEY_VARIABLE}"
+        return Failure("no_credentials", reason, 401)
+    reason = (
+        f"{address.place} wants a key, and {_KEY_VARIABLE} is not sent to this machine: pass "
+        "api_key to local_client, or write user:password@ into api_base"
+    )
+    return Failure("refused_key", reason, 401)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,7 +12,19 @@ from agent_gym_env.errors import LMError
 from agent_gym_env.types import Completion, ToolCall, Usage
 
 DEFAULT_MODEL = "gemini/gemini-3-pro-preview"
-"""The model wherever none is named, as litellm spells it."""
+"""The model wherever neither a configuration nor `MODEL_VARIABLE` names one, in litellm's spelling.
+
+Google shut it down on 9 March 2026; see `agent_gym_env.lm.retired`.
+"""
+
+MODEL_VARIABLE = "AGENT_GYM_MODEL"
+"""The environment variable that names the model wherever none is given."""
+
+
+def default_model() -> str:
+    """Return the model for whatever names none: the one of `MODEL_VARIABLE`, or `DEFAULT_MODEL`."""
+    return os.environ.get(MODEL_VARIABLE, "").strip() or DEFAULT_MODEL
+
 
 Message = dict[str, Any]
 """A message in OpenAI's chat format: ``role``, ``content``, ``tool_calls``, ``tool_call_id``."""

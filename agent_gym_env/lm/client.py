@@ -12,19 +12,22 @@ from typing import Any, cast
 import msgspec
 
 from agent_gym_env.errors import (
+    ContextExceeded,
     DeadlineError,
     LMError,
+    MissingCredentials,
     PermanentLMError,
     TransientLMError,
 )
 from agent_gym_env.extras import tolerate_library_warnings
+from agent_gym_env.lm.address import environment_secrets
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.breaker import ConnectionBreaker, KeyBreaker, is_unreachable
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.cache import ResponseCache, cache_key
 from agent_gym_env.lm.event_loop import BACKGROUND
 from agent_gym_env.lm.retry import Limits, wait_s
-from agent_gym_env.lm.secret import Scrubber
+from agent_gym_env.lm.secret import Scrubber, ScrubbingFilter
 from agent_gym_env.lm.wire import Failure, Transport
 from agent_gym_env.types import Usage
 
@@ -68,14 +71,16 @@ class RemoteLM:
                 "give price=Price(prompt, completion), or a budget in calls"
             )
         self._transport = transport
-        self._scrubber = Scrubber(transport.secrets)
+        self._scrubber = Scrubber((*transport.secrets, *environment_secrets()))
+        self._log_filter = ScrubbingFilter(self._scrubber)
+        self._log_filter.attach()
         self._breaker = KeyBreaker(self.name)
         self._connection = ConnectionBreaker(self.name)
         self._cache = None if cache is None else ResponseCache(cache)
         self._traffic: _Traffic | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
         # Also when nobody closes the client: aiohttp complains of connections left open.
-        self._finalizer = weakref.finalize(self, BACKGROUND.finish, transport.aclose)
+        self._finalizer = weakref.finalize(self, _let_go, transport, self._log_filter)
 
     def complete(self, request: Request) -> Response:
         """Answer; see `LanguageModel.complete`."""
@@ -103,7 +108,7 @@ class RemoteLM:
 
     def close(self) -> None:
         """Let go of connections."""
-        BACKGROUND.finish(self._transport.aclose)
+        _let_go(self._transport, self._log_filter)
 
     async def _answer_all(self, requests: Sequence[Request]) -> list[Response | LMError]:
         tasks = [asyncio.ensure_future(self._answer(request)) for request in requests]
@@ -177,7 +182,9 @@ class RemoteLM:
                     attempts=attempts,
                 )
             if outcome.kind != "transient":
-                raise PermanentLMError(self._message("refused", outcome))
+                raise _REFUSALS.get(outcome.kind, PermanentLMError)(
+                    self._message("refused", outcome)
+                )
             pause = wait_s(self.limits, outcome, attempts)
             is_last = attempts >= self.limits.max_attempts
             is_late = time.monotonic() + pause >= ends
@@ -259,6 +266,17 @@ class RemoteLM:
     def _message(self, what: str, failure: Failure) -> str:
         status = "" if failure.status is None else f" (HTTP {failure.status})"
         return f"{self.name} {what}{status}: {failure.reason}"
+
+
+_REFUSALS: dict[str, type[PermanentLMError]] = {
+    "no_credentials": MissingCredentials,
+    "too_long": ContextExceeded,
+}
+
+
+def _let_go(transport: Transport, log_filter: ScrubbingFilter) -> None:
+    log_filter.detach()
+    BACKGROUND.finish(transport.aclose)
 
 
 class _Traffic:

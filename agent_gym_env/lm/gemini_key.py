@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent_gym_env.errors import PermanentLMError
+from agent_gym_env.errors import MissingCredentials
 from agent_gym_env.lm.secret import Secret, key_from_environment
 
 KEY_VARIABLES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
@@ -17,17 +17,17 @@ def gemini_key(model: str, given: str | None = None) -> Secret:
         given: by the user; ``None`` for the environment's.
 
     Raises:
-        PermanentLMError: there is none.
+        MissingCredentials: there is none.
     """
     key = Secret(given) if given else key_from_environment(*KEY_VARIABLES)
     if key is None:
         variables = " or ".join(KEY_VARIABLES)
-        raise PermanentLMError(
+        raise MissingCredentials(
             f"there is no key for {model}: set the environment variable {variables}"
         )
     return key
 
 
 def bare_name(model: str) -> str:
-    """Give a model's name without litellm's prefix."""
-    return model.removeprefix("gemini/")
+    """Return a model's name without litellm's prefix and Google's own."""
+    return model.removeprefix("gemini/").removeprefix("models/")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agent_gym_env.extras import require
-from agent_gym_env.lm.base import DEFAULT_MODEL, Request, Response
+from agent_gym_env.lm.address import split_address
+from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.client import RemoteLM
 from agent_gym_env.lm.gemini_key import bare_name, gemini_key
@@ -21,19 +22,21 @@ from agent_gym_env.lm.generate_content import (
     tool_config,
 )
 from agent_gym_env.lm.prices import PRICES, Price
+from agent_gym_env.lm.retired import WhenRetired, model_to_ask
 from agent_gym_env.lm.retry import Limits
 from agent_gym_env.lm.secret import Secret
-from agent_gym_env.lm.wire import Failure, failure_of_status, place
+from agent_gym_env.lm.wire import Failure, failure_of_status
 
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
 def google_genai_client(
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     *,
     api_base: str | None = None,
     api_key: str | None = None,
     price: Price | None = None,
+    when_retired: WhenRetired = "refuse",
     limits: Limits | None = None,
     budget: Budget | None = None,
     cache: Path | None = None,
@@ -41,19 +44,24 @@ def google_genai_client(
     """Make a client on google-genai.
 
     Args:
-        model: as Google names it; a leading ``gemini/`` is taken off.
+        model: as Google names it; a leading ``gemini/`` is taken off. By default `default_model`.
         api_base: another place than Google's, without a version at its end.
         api_key: by default from ``GOOGLE_API_KEY`` or ``GEMINI_API_KEY``.
         price: what tokens cost; by default our list's.
+        when_retired: what to do about a model that Google has shut down; see
+            `agent_gym_env.lm.retired`.
         limits: of each completion.
         budget: what may be spent.
         cache: folder of the cache; ``None`` for none.
 
     Raises:
         MissingDependency: google-genai is not installed.
-        PermanentLMError: there is no key.
+        MissingCredentials: there is no key.
+        RetiredModelError: Google has shut the model down.
     """
-    transport = GoogleGenAITransport(model, api_base=api_base, api_key=api_key, price=price)
+    transport = GoogleGenAITransport(
+        model, api_base=api_base, api_key=api_key, price=price, when_retired=when_retired
+    )
     return RemoteLM(transport, limits=limits, budget=budget, cache=cache)
 
 
@@ -64,19 +72,22 @@ class GoogleGenAITransport:
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: str | None = None,
         *,
         api_base: str | None = None,
         api_key: str | None = None,
         price: Price | None = None,
+        when_retired: WhenRetired = "refuse",
     ) -> None:
-        self.name = bare_name(model)
-        self.identity = f"google-genai {self.name} {place(api_base)}"
+        asked = model_to_ask(model or default_model(), api_base, when_retired)
+        address = None if api_base is None else split_address(api_base)
+        self.name = bare_name(asked)
+        self.identity = f"google-genai {self.name} {address.place if address else ''}"
         self.price = price or PRICES.get(self.name)
         self._key = gemini_key(self.name, api_key)
-        self.secrets: tuple[Secret, ...] = (self._key,)
+        self.secrets: tuple[Secret, ...] = (self._key, *(address.secrets() if address else ()))
         self._genai: Any = require("google.genai", extra="gemini")
-        self._api_base = api_base
+        self._address = address
         self._client: tuple[asyncio.AbstractEventLoop, Any] | None = None
 
     async def send(self, request: Request) -> Response | Failure:
@@ -112,8 +123,12 @@ class GoogleGenAITransport:
     def _open(self) -> Any:
         loop = asyncio.get_running_loop()
         if self._client is None or self._client[0] is not loop:
-            once = {"attempts": 1}
-            options = {"base_url": self._api_base, "retry_options": once}
+            options: dict[str, Any] = {"retry_options": {"attempts": 1}}
+            if self._address is not None:
+                query = f"?{self._address.query}" if self._address.query else ""
+                options["base_url"] = self._address.place + query
+                if self._address.authorization:
+                    options["headers"] = {"Authorization": self._address.authorization}
             client = self._genai.Client(api_key=self._key.reveal(), http_options=options)
             self._client = loop, client
         return self._client[1]

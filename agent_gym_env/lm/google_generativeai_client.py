@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent_gym_env.extras import pip_line, require
-from agent_gym_env.lm.base import DEFAULT_MODEL, Request, Response
+from agent_gym_env.lm.address import place, split_address
+from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.client import RemoteLM
 from agent_gym_env.lm.gemini_key import bare_name, gemini_key
@@ -27,9 +28,10 @@ from agent_gym_env.lm.generate_content import (
     tool_config,
 )
 from agent_gym_env.lm.prices import PRICES, Price
+from agent_gym_env.lm.retired import WhenRetired, model_to_ask
 from agent_gym_env.lm.retry import Limits
 from agent_gym_env.lm.secret import Secret
-from agent_gym_env.lm.wire import Failure, failure_of_status, place
+from agent_gym_env.lm.wire import Failure, failure_of_status
 from agent_gym_env.process_wide import SharedChange
 
 _T = TypeVar("_T")
@@ -39,11 +41,12 @@ _SCHEMA_KEYS = ("type", "format", "description", "nullable", "enum", "items", "p
 
 
 def google_generativeai_client(
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     *,
     api_base: str | None = None,
     api_key: str | None = None,
     price: Price | None = None,
+    when_retired: WhenRetired = "refuse",
     limits: Limits | None = None,
     budget: Budget | None = None,
     cache: Path | None = None,
@@ -51,19 +54,24 @@ def google_generativeai_client(
     """Make a client on google-generativeai, whose key and place are the whole process's.
 
     Args:
-        model: as Google names it; a leading ``gemini/`` is taken off.
+        model: as Google names it; a leading ``gemini/`` is taken off. By default `default_model`.
         api_base: another place than Google's.
         api_key: by default from ``GOOGLE_API_KEY`` or ``GEMINI_API_KEY``.
         price: what tokens cost; by default our list's.
+        when_retired: what to do about a model that Google has shut down; see
+            `agent_gym_env.lm.retired`.
         limits: of each completion.
         budget: what may be spent.
         cache: folder of the cache; ``None`` for none.
 
     Raises:
         MissingDependency: google-generativeai is not installed.
-        PermanentLMError: there is no key.
+        MissingCredentials: there is no key.
+        RetiredModelError: Google has shut the model down.
     """
-    transport = GoogleGenerativeAITransport(model, api_base=api_base, api_key=api_key, price=price)
+    transport = GoogleGenerativeAITransport(
+        model, api_base=api_base, api_key=api_key, price=price, when_retired=when_retired
+    )
     return RemoteLM(transport, limits=limits, budget=budget, cache=cache)
 
 
@@ -74,11 +82,12 @@ class GoogleGenerativeAITransport:
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: str | None = None,
         *,
         api_base: str | None = None,
         api_key: str | None = None,
         price: Price | None = None,
+        when_retired: WhenRetired = "refuse",
     ) -> None:
         warnings.warn(
             "google-generativeai is at its end of life: use google_genai_client "
@@ -86,11 +95,12 @@ class GoogleGenerativeAITransport:
             DeprecationWarning,
             stacklevel=3,
         )
-        self.name = bare_name(model)
+        self.name = bare_name(model_to_ask(model or default_model(), api_base, when_retired))
         self.identity = f"google-generativeai {self.name} {place(api_base)}"
         self.price = price or PRICES.get(self.name)
         key = gemini_key(self.name, api_key)
-        self.secrets: tuple[Secret, ...] = (key,)
+        in_address = () if api_base is None else split_address(api_base).secrets()
+        self.secrets: tuple[Secret, ...] = (key, *in_address)
         self._library = _load()
         self._errors: Any = require("google.api_core.exceptions", extra="google-generativeai")
         place_of_api = {} if api_base is None else {"api_endpoint": api_base}

@@ -3,30 +3,73 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
+import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from agent_gym_env.errors import MissingCredentials
 from agent_gym_env.extras import require
-from agent_gym_env.lm.base import DEFAULT_MODEL, Request, Response
+from agent_gym_env.lm.address import Address, split_address
+from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.chat_completions import payload, read_completion
 from agent_gym_env.lm.client import RemoteLM
 from agent_gym_env.lm.gemini_key import gemini_key
 from agent_gym_env.lm.prices import PRICES, Price
+from agent_gym_env.lm.retired import WhenRetired, model_to_ask
 from agent_gym_env.lm.retry import Limits
-from agent_gym_env.lm.secret import Scrubber, ScrubbingFilter, Secret
-from agent_gym_env.lm.wire import Failure, failure_of_status, place
+from agent_gym_env.lm.secret import Secret
+from agent_gym_env.lm.wire import Failure, failure_of_status
+
+_NO_KEY = "none"
+"""Sent to a server of one's own where no key is set."""
+
+_ASKS_THE_NETWORK = ("github_copilot", "chatgpt")
+"""Providers that litellm logs in to where it only ought to look up who they are."""
+
+_CREDENTIAL_CHAINS = frozenset(
+    (
+        "azure",
+        "azure_ai",
+        "bedrock",
+        "cloudflare",
+        "ollama",
+        "ollama_chat",
+        "sagemaker",
+        "vertex_ai",
+    )
+)
+"""Providers without one key: roles, profiles and machine accounts count too, and a call finds them.
+
+Ollama needs nothing, and Azure takes tokens of several kinds.
+"""
+
+_OTHER_NAMES = {"cohere": "CO_", "huggingface": "HF_", "openrouter": "OR_", "volcengine": "ARK_"}
+"""How further variables begin that litellm reads and does not name among the missing ones."""
+
+_LACKING = re.compile(
+    r"Missing credentials|Missing \w+ API Key|[A-Z]_API_KEY is not set|Unable to locate credentials"
+    r"|default credentials were not found|the api_key client option must be set",
+    re.IGNORECASE,
+)
+_LACKING_CLASSES = frozenset(
+    ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
+)
+"""Errors of botocore and google-auth."""
 
 
 def litellm_client(
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     *,
     api_base: str | None = None,
     api_key: str | None = None,
     price: Price | None = None,
+    when_retired: WhenRetired = "refuse",
     limits: Limits | None = None,
     budget: Budget | None = None,
     cache: Path | None = None,
@@ -34,20 +77,27 @@ def litellm_client(
     """Make a client on litellm, which takes about five seconds to import.
 
     Args:
-        model: as litellm spells it, ``provider/model``.
-        api_base: another place than the provider's own.
+        model: as litellm spells it, ``provider/model``; by default `default_model`.
+        api_base: another place than the provider's own. A user and password in it are sent as a
+            header; a query cannot be sent.
         api_key: by default from the environment: ``GOOGLE_API_KEY`` or ``GEMINI_API_KEY`` for
             Gemini, the provider's own variable for others.
         price: what tokens cost; by default litellm's list, or ours where that has no entry.
+        when_retired: what to do about a model that Google has shut down; see
+            `agent_gym_env.lm.retired`.
         limits: of each completion.
         budget: what may be spent.
         cache: folder of the cache; ``None`` for none.
 
     Raises:
         MissingDependency: litellm is not installed.
-        PermanentLMError: there is no key for Gemini.
+        MissingCredentials: the provider needs a key, and none is set.
+        RetiredModelError: Google has shut the model down.
+        ValueError: litellm does not know the provider, or the address has a query.
     """
-    transport = LiteLLMTransport(model, api_base=api_base, api_key=api_key, price=price)
+    transport = LiteLLMTransport(
+        model, api_base=api_base, api_key=api_key, price=price, when_retired=when_retired
+    )
     return RemoteLM(transport, limits=limits, budget=budget, cache=cache)
 
 
@@ -56,48 +106,69 @@ class LiteLLMTransport:
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: str | None = None,
         *,
         api_base: str | None = None,
         api_key: str | None = None,
         price: Price | None = None,
+        when_retired: WhenRetired = "refuse",
     ) -> None:
-        self.name = model
-        self.identity = f"litellm {model} {place(api_base)}"
-        self._key = _key_of(model, api_key)
-        self.secrets: tuple[Secret, ...] = (self._key,) if self._key else ()
-        self._api_base = api_base
+        self.name = model_to_ask(model or default_model(), api_base, when_retired)
+        self._address = None if api_base is None else _without_query(split_address(api_base))
+        self.identity = f"litellm {self.name} {self._address.place if self._address else ''}"
+        self._key = _key_of(self.name, api_key)
+        in_address = self._address.secrets() if self._address else ()
+        self.secrets: tuple[Secret, ...] = (*((self._key,) if self._key else ()), *in_address)
         self._litellm = _load()
-        self.price = price or _price(self._litellm, model)
-        # When it is told to debug, it logs answers as they come, and a model may echo its headers.
-        self._log_filter = ScrubbingFilter(Scrubber(self.secrets))
-        logging.getLogger("LiteLLM").addFilter(self._log_filter)
+        self._missing = () if self._key else missing_variables(self._litellm, self.name)
+        if self._missing and self._address is None:
+            raise MissingCredentials(_no_key(self.name, self._missing))
+        self.price = price or _price(self._litellm, self.name)
         self.is_own_server = api_base is not None and not self.name.startswith("gemini/")
 
     async def send(self, request: Request) -> Response | Failure:
         """Ask once."""
         response = await self._litellm.acompletion(
             **payload(request, self.name),
-            api_base=self._api_base,
-            api_key=self._key.reveal() if self._key else None,
+            **self._where(),
             # litellm's own retries multiply with each other and with ours.
             max_retries=0,
         )
         return read_completion(json.dumps(response.model_dump()), self.name, self.price)
 
+    def _where(self) -> dict[str, Any]:
+        """Write the address and the credentials."""
+        key = self._key.reveal() if self._key else None
+        if self._address is None:
+            return {"api_key": key}
+        # A server of one's own may need no key, but the libraries below want to send one.
+        where: dict[str, Any] = {
+            "api_base": self._address.place,
+            "api_key": key or (_NO_KEY if self._missing else None),
+        }
+        if self._address.authorization:
+            where["extra_headers"] = {"Authorization": self._address.authorization}
+        return where
+
     def failure(self, error: BaseException) -> Failure:
         """Read the status that all of litellm's errors carry."""
+        if _lacks_credentials(error):
+            return Failure("no_credentials", str(error))
         status = getattr(error, "status_code", None)
         if not isinstance(status, int):
             return Failure("transient", f"{type(error).__name__}: {error}")
         headers = getattr(error, "litellm_response_headers", None) or {}
         # An answer of Gemini's that cannot be read comes as a request that is not valid.
         unread = status == 422 and "Error converting to valid response" in str(error)
-        return failure_of_status(status, str(error), headers.get("retry-after"), unread=unread)
+        failure = failure_of_status(status, str(error), headers.get("retry-after"), unread=unread)
+        if failure.kind == "refused_key" and self._missing:
+            return Failure("no_credentials", _no_key(self.name, self._missing), status)
+        if type(error).__name__ == "ContextWindowExceededError":
+            return msgspec.structs.replace(failure, kind="too_long")
+        return failure
 
     async def aclose(self) -> None:
         """Leave litellm's connections to litellm: they are the process's, and it closes them."""
-        logging.getLogger("LiteLLM").removeFilter(self._log_filter)
 
 
 def _key_of(model: str, given: str | None) -> Secret | None:
@@ -105,6 +176,71 @@ def _key_of(model: str, given: str | None) -> Secret | None:
         return gemini_key(model, given)
     # litellm knows which variable holds the key of which provider.
     return Secret(given) if given else None
+
+
+def _without_query(address: Address) -> Address:
+    if address.query:
+        raise ValueError(
+            f"litellm cannot send the query of api_base {address.place!r}: give a key in the "
+            'provider\'s environment variable, or take "client": "local", which sends queries'
+        )
+    return address
+
+
+def missing_variables(litellm: Any, model: str) -> tuple[str, ...]:
+    """Name the environment variables of which one has to hold a key for a model.
+
+    Args:
+        litellm: the library. It takes about a millisecond, and asks nobody.
+        model: as litellm spells it.
+
+    Returns:
+        Empty where a key is set, where none is needed, or where only a call can tell.
+
+    Raises:
+        ValueError: litellm does not know the provider.
+    """
+    if model.partition("/")[0] in _ASKS_THE_NETWORK:
+        return ()
+    try:
+        _, provider, key, _ = litellm.get_llm_provider(model)
+    except litellm.BadRequestError as error:
+        raise ValueError(
+            f"litellm knows no provider of {model!r}; expected provider/model, such as "
+            "openai/gpt-5-mini, gemini/gemini-3.8-flash or hosted_vllm/my-model"
+        ) from error
+    if provider in _CREDENTIAL_CHAINS or key or litellm.api_key:
+        return ()
+    if getattr(litellm, f"{provider}_key", None) or _has_other_variable(provider):
+        return ()
+    return tuple(litellm.validate_environment(model)["missing_keys"])
+
+
+def _has_other_variable(provider: str) -> bool:
+    """Look for a key of the provider under any name."""
+    stems = (provider.partition("_")[0].upper(), _OTHER_NAMES.get(provider, "\0"))
+    return any(
+        value and name.startswith(stems) and name.endswith(("KEY", "TOKEN"))
+        for name, value in os.environ.items()
+    )
+
+
+def _no_key(model: str, variables: tuple[str, ...]) -> str:
+    return f"there is no key for {model}: set the environment variable {' or '.join(variables)}"
+
+
+def _lacks_credentials(error: BaseException) -> bool:
+    """Tell whether a library found no credentials, and so sent nothing."""
+    return any(
+        type(cause).__name__ in _LACKING_CLASSES or _LACKING.search(str(cause)[:500])
+        for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _load() -> Any:

@@ -10,12 +10,13 @@ import msgspec
 
 from agent_gym_env.extras import require_installed
 from agent_gym_env.lm.aiohttp_client import local_client
-from agent_gym_env.lm.base import DEFAULT_MODEL, LanguageModel
+from agent_gym_env.lm.base import LanguageModel, default_model
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.google_genai_client import google_genai_client
 from agent_gym_env.lm.google_generativeai_client import google_generativeai_client
 from agent_gym_env.lm.litellm_client import litellm_client
 from agent_gym_env.lm.prices import Price
+from agent_gym_env.lm.retired import WhenRetired
 from agent_gym_env.lm.retry import Limits
 from agent_gym_env.suggestions import explained
 
@@ -34,34 +35,39 @@ class ModelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         cache: folder in which answers are kept.
         budget_usd: what may be spent.
         budget_calls: how many requests may be made.
+        when_retired: what to do about a model that Google has shut down: ``refuse``; ``successor``
+            to ask the nearest one that replaces it; ``ask`` to ask it all the same.
         limits: of each completion.
         price: what tokens cost, where the client does not know.
     """
 
-    model: str = DEFAULT_MODEL
+    model: str = msgspec.field(default_factory=default_model)
     client: Literal["litellm", "local", "google-genai", "google-generativeai"] = "litellm"
     api_base: str | None = None
     cache: str | None = None
     budget_usd: float | None = None
     budget_calls: int | None = None
+    when_retired: WhenRetired = "refuse"
     limits: Limits = Limits()
     price: Price | None = None
 
 
-def open_model(config: ModelConfig = DEFAULT_MODEL, *, cache: Path | None = None) -> LanguageModel:
+def open_model(config: ModelConfig | None = None, *, cache: Path | None = None) -> LanguageModel:
     """Make a model.
 
     Args:
-        config: a name, for litellm; a mapping; or a model, which is given back.
+        config: a name, for litellm; a mapping; a model, which is given back; ``None`` for the
+            default.
         cache: folder for answers, where the configuration names none.
 
     Raises:
         ValueError: the mapping has an option that is not known, or a value that does not fit.
         MissingDependency: the client's library is not installed.
-        PermanentLMError: there is no key.
+        MissingCredentials: there is no key.
+        RetiredModelError: Google has shut the model down.
     """
-    if isinstance(config, str):
-        config = {"model": config}
+    if config is None or isinstance(config, str):
+        config = {} if config is None else {"model": config}
     if not isinstance(config, Mapping):
         return config
     options = _options(config)
@@ -71,10 +77,14 @@ def open_model(config: ModelConfig = DEFAULT_MODEL, *, cache: Path | None = None
         raise ValueError(
             'the client "local" needs "api_base", for example http://127.0.0.1:8000/v1'
         )
+    arguments: dict[str, Any] = (
+        {} if options.client == "local" else {"when_retired": options.when_retired}
+    )
     return _CLIENTS[options.client](
         options.model,
         api_base=options.api_base,
         price=options.price,
+        **arguments,
         limits=options.limits,
         budget=Budget(usd=options.budget_usd, calls=options.budget_calls),
         cache=cache if options.cache is None else Path(options.cache),
@@ -95,6 +105,37 @@ _CLIENTS: dict[str, Callable[..., LanguageModel]] = {
     "google-genai": google_genai_client,
     "google-generativeai": google_generativeai_client,
 }
+
+
+def take_model(options: dict[str, Any]) -> ModelConfig:
+    """Take the options of a model out of those of a policy or judge that asks it.
+
+    They stand flat among the others, as `ModelOptions` names them. ``model`` may also be a mapping
+    that holds them, or a model.
+
+    Args:
+        options: loses the options of the model.
+
+    Raises:
+        ValueError: an option is given both ways, or beside a model.
+    """
+    found = options.keys() & ModelOptions.__struct_fields__
+    flat = {name: options.pop(name) for name in sorted(found)}
+    model = flat.pop("model", None)
+    if model is None or isinstance(model, str):
+        return flat if model is None else {"model": model, **flat}
+    if not isinstance(model, Mapping):
+        _refuse_beside(flat, "a model that is made already")
+        return model  # type: ignore[no-any-return]
+    _refuse_beside({name: flat[name] for name in flat.keys() & model.keys()}, '"model"')
+    return {**model, **flat}
+
+
+def _refuse_beside(options: Mapping[str, Any], what: str) -> None:
+    if options:
+        raise ValueError(
+            f"the options {sorted(options)} of the model are given beside {what}: give each once"
+        )
 
 
 def _options(config: Mapping[str, Any]) -> ModelOptions:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agent_gym_env.errors import LMError, PermanentLMError
+from agent_gym_env.errors import ContextExceeded, LMError, PermanentLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import LanguageModel, Request, Response, StoppableModel
 from agent_gym_env.lm.openai_wire import InvalidRequest, completion, events, failure, read_body
@@ -181,7 +181,8 @@ class _Application:
             except InvalidRequest as error:
                 return _failed(str(error), error.status, error.code)
             except PermanentLMError as error:
-                return _failed(str(error), 400)
+                too_long = isinstance(error, ContextExceeded)
+                return _failed(str(error), 400, "context_length_exceeded" if too_long else None)
             except LMError as error:
                 _log.warning("%s", error)
                 return _failed("the model did not answer", 503)

@@ -37,7 +37,22 @@ FREE = Price(0.0, 0.0)
 PRICES = {
     "gemini-3-pro-preview": Price(2.0, 12.0, 0.2),
     "gemini-3.1-pro-preview": Price(2.0, 12.0, 0.2),
+    "gemini-pro-latest": Price(2.0, 12.0, 0.2),
+    "gemini-3.8-flash": Price(0.75, 3.75, 0.075),
+    "gemini-3.7-flash": Price(0.75, 3.75, 0.075),
+    "gemini-3.6-flash": Price(0.75, 3.75, 0.075),
+    "gemini-flash-latest": Price(0.75, 3.75, 0.075),
+    "gemini-3.5-flash": Price(1.5, 9.0, 0.15),
+    "gemini-3.5-flash-lite": Price(0.3, 2.5, 0.03),
+    "gemini-flash-lite-latest": Price(0.3, 2.5, 0.03),
+    "gemini-3.1-flash-lite": Price(0.25, 1.5, 0.025),
     "gemini-3-flash-preview": Price(0.5, 3.0, 0.05),
+    "gemini-2.5-pro": Price(1.25, 10.0, 0.125),
     "gemini-2.5-flash": Price(0.3, 2.5, 0.03),
+    "gemini-2.5-flash-lite": Price(0.1, 0.4, 0.01),
 }
-"""As https://ai.google.dev/gemini-api/docs/pricing lists them, for prompts up to 200,000 tokens."""
+"""Prices for prompts up to 200,000 tokens, as of November 2026.
+
+Source: https://ai.google.dev/gemini-api/docs/pricing, as litellm 1.110.2 lists it. The price of
+gemini-3.8-flash is halved until 31 December 2026.
+"""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
 import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import NoReturn
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote_plus, unquote
 
 REDACTED = "[redacted]"
 
 _SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$", re.IGNORECASE)
 _MIN_LENGTH = 8
 """Shorter values are too common in other text to be cut out of it."""
+
+_MIN_MIXED_LENGTH = 5
+"""Of a secret that the user gave and that is not a plain word or number."""
 
 _LOOKS_SECRET = re.compile(
     r"""
@@ -62,9 +67,10 @@ class Scrubber:
     """
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
-        given = {secret.reveal() for secret in secrets}
-        values = {v for v in given | set(_environment_secrets()) if len(v) >= _MIN_LENGTH}
-        forms = {form for value in values for form in _forms(value)}
+        given = {value for secret in secrets if _is_distinctive(value := secret.reveal())}
+        found = {value for value in _environment_secrets() if len(value) >= _MIN_LENGTH}
+        self._values = sorted(given | found, key=len, reverse=True)
+        forms = {form for value in self._values for form in _forms(value)}
         self._known = sorted(forms, key=len, reverse=True)
 
     def known(self, text: str) -> str:
@@ -73,6 +79,17 @@ class Scrubber:
             # A search for each is many times faster than one pattern with them all.
             if form in text:
                 text = text.replace(form, REDACTED)
+        return self._without_percent_encoded(text) if "%" in text else text
+
+    def _without_percent_encoded(self, text: str) -> str:
+        """Take out secrets of which any characters are percent-encoded, once or several times."""
+        decoded = text
+        while (once_more := unquote(decoded)) != decoded:
+            decoded = once_more
+        for value in self._values:
+            # The pattern is slow, and needed only where decoding brings the secret to light.
+            if value in decoded:
+                text = re.sub("".join(map(_percent_encoded, value)), REDACTED, text)
         return text
 
     def all(self, text: str) -> str:
@@ -80,11 +97,21 @@ class Scrubber:
         return _LOOKS_SECRET.sub(REDACTED, self.known(text))
 
 
+_LIBRARY_LOGGERS = (
+    "LiteLLM", "aiohttp.client", "google_genai._api_client", "google_genai.models",
+    "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpx",
+    "openai._base_client", "urllib3.connectionpool",
+)  # fmt: skip
+"""Loggers that write addresses, headers or answers. A filter does not hold for their children."""
+
+
 class ScrubbingFilter(logging.Filter):
     """Takes known secrets out of what a library logs; attach it to that library's logger.
 
+    When they are told to debug, libraries log answers as they come, and a server may echo headers.
+
     Args:
-        scrubber: knows them.
+        scrubber: knows the secrets.
     """
 
     def __init__(self, scrubber: Scrubber) -> None:
@@ -97,7 +124,20 @@ class ScrubbingFilter(logging.Filter):
         cleaned = self._scrubber.known(message)
         if cleaned != message:
             record.msg, record.args = cleaned, None
+        if record.exc_info:
+            trace = logging.Formatter().formatException(record.exc_info)
+            record.exc_info, record.exc_text = None, self._scrubber.known(trace)
         return True
+
+    def attach(self) -> None:
+        """Filter what the libraries behind our clients log."""
+        for name in _LIBRARY_LOGGERS:
+            logging.getLogger(name).addFilter(self)
+
+    def detach(self) -> None:
+        """Stop filtering; detaching twice is fine."""
+        for name in _LIBRARY_LOGGERS:
+            logging.getLogger(name).removeFilter(self)
 
 
 def _environment_secrets() -> Iterator[str]:
@@ -105,10 +145,30 @@ def _environment_secrets() -> Iterator[str]:
 
 
 def _forms(value: str) -> Iterator[str]:
-    yield from (value, quote(value, safe=""), quote_plus(value), value.encode().hex())
+    yield value
+    # The environment may hold bytes that are not text.
+    octets = value.encode("utf-8", "replace")
+    yield quote_plus(octets)
+    yield from (octets.hex(), octets.hex().upper())
+    yield html.escape(value)
+    for ensure_ascii in (True, False):
+        quoted = json.dumps(value, ensure_ascii=ensure_ascii)[1:-1]
+        yield from (quoted, json.dumps(quoted, ensure_ascii=ensure_ascii)[1:-1])
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for shift in range(3):
             # Inside a longer text a value begins at any of three places of a group of four; the
             # first and last characters mix with what stands around it.
-            encoded = encode(b"\0" * shift + value.encode()).decode().rstrip("=")
+            encoded = encode(b"\0" * shift + octets).decode().rstrip("=")
             yield encoded[-(-shift * 8 // 6) : -1]
+
+
+def _is_distinctive(value: str) -> bool:
+    """Tell whether a value can be cut out of text without harm to other words."""
+    mixed = len(value) >= _MIN_MIXED_LENGTH and not (value.isalpha() or value.isdecimal())
+    return mixed or len(value) >= _MIN_LENGTH
+
+
+def _percent_encoded(character: str) -> str:
+    """Write a pattern for a character as it is or percent-encoded, in either case of the digits."""
+    octets = "".join(f"%(?:25)*(?i:{octet:02x})" for octet in character.encode("utf-8", "replace"))
+    return f"(?:{re.escape(character)}|{octets})"

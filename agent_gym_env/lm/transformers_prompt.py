@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import jinja2
 
-from agent_gym_env.errors import PermanentLMError
+from agent_gym_env.errors import ContextExceeded, PermanentLMError
 from agent_gym_env.lm.base import Message, Request
 from agent_gym_env.lm.bounded_template import render
 from agent_gym_env.lm.chat_templates import MARKS
@@ -138,7 +138,7 @@ class ChatTokenizer:
         if left_out < len(turns) and not isinstance(shortest, str):
             return shortest
         unit = "characters" if isinstance(shortest, str) else "tokens"
-        raise PermanentLMError(
+        raise ContextExceeded(
             f"the prompt has {len(shortest)} {unit} without all the earlier turns, and the model "
             f"reads {most} beside its answer (tokens, of at most {MAX_CHARACTERS_PER_TOKEN} "
             "characters on average): offer fewer tools, shorten their results, or take a model "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,14 +12,28 @@ from agent_gym_env.lm.prices import Price
 from agent_gym_env.lm.secret import Secret
 from agent_gym_env.types import Usage
 
-FailureKind = Literal["transient", "refused_key", "refused"]
-"""``transient``: may pass; ``refused_key``: the key is not taken; ``refused``: the request is not.
+FailureKind = Literal["transient", "refused_key", "no_credentials", "too_long", "refused"]
+"""What to do about a failure.
+
+``transient``: may pass; ``refused_key``: the key is not accepted; ``no_credentials``: there is no
+key to send; ``too_long``: the conversation exceeds the model's context; ``refused``: any other
+refusal.
 
 What cannot be read (no choices, broken JSON, a web page) is transient: the next try may be whole.
 """
 
 _TRANSIENT_STATUSES = frozenset((408, 409, 425, 429))
 _MAX_REASON = 4000
+
+_TOO_LONG = re.compile(
+    r"context_length_exceeded|exceed_context_size|exceed context limit|prompt is too long"
+    r"|input is too long|maximum (?:context|input) length|maximum context limit"
+    r"|maximum number of tokens allowed|input tokens exceed|longer than the model's"
+    r"|exceed[^.]{0,40}context (?:window|length|size)"
+    r"|context (?:window|length|size)[^.]{0,40}exceed",
+    re.IGNORECASE,
+)
+"""How OpenAI, Gemini, Anthropic, vLLM, llama.cpp and others say that a conversation is too long."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -89,6 +103,8 @@ def failure_of_status(
     kind: FailureKind = "refused"
     if unread or status in _TRANSIENT_STATUSES or status >= 500 or status < 300:
         kind = "transient"
+    if status == 413 or (status in (400, 422) and _TOO_LONG.search(reason)):
+        kind = "too_long"
     if status in (401, 403) or (status == 400 and _is_about_the_key(reason)):
         kind = "refused_key"
     if status == 429 and "insufficient_quota" in reason:
@@ -111,11 +127,3 @@ def _seconds(header: str | None, reason: str) -> float | None:
     except ValueError:
         return None
     return seconds if 0 <= seconds < float("inf") else None
-
-
-def place(api_base: str | None) -> str:
-    """Give an address without user, password and query, which may be secret."""
-    if api_base is None:
-        return ""
-    parts = urlsplit(api_base)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -11,7 +11,8 @@ from typing import Any
 
 from agent_gym_env.errors import StorageError
 from agent_gym_env.extras import require
-from agent_gym_env.lm.base import DEFAULT_MODEL, LanguageModel
+from agent_gym_env.lm.address import without_credentials
+from agent_gym_env.lm.base import LanguageModel, default_model
 from agent_gym_env.lm.open_model import ModelConfig, open_model
 from agent_gym_env.optimization.event_log import EventLog
 from agent_gym_env.optimization.events import Callback, Stopped
@@ -43,7 +44,8 @@ class OptimizationRunner:
         held_out_split: to measure on.
         schema_variant: of the dialogues.
         reward: as in `SGDEnv`.
-        model: that the program asks: a name, a mapping as in `open_model`, or a model.
+        model: that the program asks: a name, a mapping as in `open_model`, or a model; by default
+            `agent_gym_env.lm.base.default_model`.
         prompt_model: that writes instructions; by default the same.
         program: a saved program to begin with.
         effort: how long to search.
@@ -72,7 +74,7 @@ class OptimizationRunner:
         held_out_split: str | None = None,
         schema_variant: str | None = None,
         reward: str | Mapping[str, Any] | Reward = "balanced",
-        model: ModelConfig = DEFAULT_MODEL,
+        model: ModelConfig | None = None,
         prompt_model: ModelConfig | None = None,
         program: str | PathLike[str] | None = None,
         effort: Effort = "light",
@@ -85,8 +87,8 @@ class OptimizationRunner:
     ) -> None:
         self.output_path = Path(output_path)
         self._reward = reward
-        self._model = model
-        self._prompt_model = model if prompt_model is None else prompt_model
+        self._model = default_model() if model is None else model
+        self._prompt_model = self._model if prompt_model is None else prompt_model
         self._callback = callback
         self.settings = Settings(
             data_path=fspath(data_path),
@@ -177,10 +179,13 @@ def _told_when_broken_off(log: EventLog, meter: Meter) -> Iterator[None]:
 def _plain_reward(reward: str | Mapping[str, Any] | Reward) -> str | dict[str, Any]:
     if isinstance(reward, str):
         return reward
-    return dict(reward) if isinstance(reward, Mapping) else reward.name
+    if isinstance(reward, Mapping):
+        plain: dict[str, Any] = without_credentials(reward)
+        return plain
+    return reward.name
 
 
 def _name(model: ModelConfig) -> str:
     if isinstance(model, str):
         return model
-    return str(model.get("model", DEFAULT_MODEL)) if isinstance(model, Mapping) else model.name
+    return str(model.get("model", default_model())) if isinstance(model, Mapping) else model.name

@@ -11,9 +11,14 @@ from agent_gym_env.lm.base import LanguageModel, Request, forget_answer
 from agent_gym_env.lm.parse import without_reasoning
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rewards.judge_prompt import REMINDER, Case, make_case
-from agent_gym_env.rewards.rubric import HIGHEST_LEVEL, Verdict, read_verdict, verdict_schema
+from agent_gym_env.rewards.rubric import (
+    HIGHEST_LEVEL,
+    MAX_VERDICT_TOKENS,
+    Verdict,
+    read_verdict,
+    verdict_schema,
+)
 
-_MAX_VERDICT_TOKENS = 2048
 _MAX_REASON_CHARS = 1000
 _SAMPLING_TEMPERATURE = 1.0
 
@@ -110,7 +115,7 @@ class JudgeReward:
             messages=(*case.messages, *reminder),
             response_format=verdict_schema(case.number, case.criteria),
             temperature=self._temperature,
-            max_tokens=_MAX_VERDICT_TOKENS,
+            max_tokens=MAX_VERDICT_TOKENS,
             sample=vote,
         )
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent_gym_env.corpus.home import home
-from agent_gym_env.lm.base import DEFAULT_MODEL
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.rewards.weighted import BalancedReward
 from agent_gym_env.suggestions import refuse_unknown, unknown_name
@@ -31,7 +30,7 @@ def _llm_judge(
     split: Split,
     corpus: Corpus,
     *,
-    model: ModelConfig = DEFAULT_MODEL,
+    model: ModelConfig | None = None,
     votes: int = 1,
     reference: bool = True,
     temperature: float | None = None,
@@ -49,7 +48,7 @@ def _hybrid(
     corpus: Corpus,
     *,
     first: str = "ground_truth",
-    model: ModelConfig = DEFAULT_MODEL,
+    model: ModelConfig | None = None,
     votes: int = 1,
     reference: bool = True,
     temperature: float | None = None,
@@ -77,7 +76,8 @@ def make_reward(config: str | Mapping[str, Any] | Reward, split: Split, corpus: 
     """Make a reward for a split.
 
     Args:
-        config: a preset's name, ``{"name": ..., **options}``, or a reward, which is given back.
+        config: a preset's name, ``{"name": ..., **options}``, or a reward, which is given back. The
+            options of a judge's model stand among the others, as `ModelOptions` names them.
         split: the split that will be scored.
         corpus: the split's corpus.
 
@@ -92,6 +92,11 @@ def make_reward(config: str | Mapping[str, Any] | Reward, split: Split, corpus: 
     options = dict(config)
     build = _preset(options.pop("name", None))
     known = _options(build)
+    if "model" in known:
+        from agent_gym_env.lm.open_model import ModelOptions, take_model
+
+        options["model"] = take_model(options)
+        known |= set(ModelOptions.__struct_fields__)
     refuse_unknown(f"reward {config['name']!r}", options, known)
     return build(split, corpus, **options)
 

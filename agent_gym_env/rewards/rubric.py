@@ -13,6 +13,13 @@ from agent_gym_env.errors import JudgeError
 HIGHEST_LEVEL = 4
 MAX_VERDICT_CHARS = 32 * 1024
 
+MAX_REASON_CHARS = 300
+"""Length of a verdict's reason, so that a verdict comes to its end."""
+
+MAX_VERDICT_TOKENS = 2048
+"""Limit of tokens, which holds the longest verdict even where each of the reason's characters is
+written as an escape of six tokens; some models think before they write."""
+
 _CASE = "case"
 _REASON = "reason"
 
@@ -74,7 +81,7 @@ def verdict_schema(case: str, criteria: Sequence[Criterion]) -> dict[str, Any]:
     level = {"type": "integer", "minimum": 0, "maximum": HIGHEST_LEVEL}
     properties = {
         _CASE: {"type": "string", "enum": [case]},
-        _REASON: {"type": "string"},
+        _REASON: {"type": "string", "maxLength": MAX_REASON_CHARS},
         **{criterion.name: level for criterion in criteria},
     }
     return {

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.rollout.manifest import Kind
 from agent_gym_env.rollout.play import episode_seed
 
@@ -57,8 +58,8 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "branches" if self.branches else "episodes"
 
     def as_json(self) -> dict[str, Any]:
-        """Give the configuration in JSON values."""
-        config: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        """Return the configuration in JSON values for files: without credentials."""
+        config: dict[str, Any] = without_credentials(msgspec.json.decode(msgspec.json.encode(self)))
         return config
 
     @property

@@ -18,6 +18,8 @@ EPISODE_FORMAT = 1
 Number = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 """A reward or a part of one. The environment's lie in [0, 1]; a reward of somebody's own may not,
 but sums of what is read must not overflow."""
+POLICY_FAILED = "policy_failed"
+"""The ``action_error`` of a step in which silence was played for a policy that had failed."""
 
 
 class StepRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -26,7 +28,8 @@ class StepRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         action: what the policy did, as the environment understood it.
         tool_result: the observation's ``tool_result`` that followed; ``""`` without calls.
-        action_error: the stable code, when the action was repaired or partly refused.
+        action_error: the stable code, when the action was repaired or partly refused;
+            ``policy_failed`` where silence was played for a policy that had failed.
     """
 
     action: Action
@@ -72,8 +75,8 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
         turns: closed turns, in order.
         terminated: whether the dialogue came to its end.
         truncated: whether a time limit cut it.
-        error: ``Class: message`` of the exception that ended the policy; a failed episode is a
-            record.
+        error: ``Class: message`` of the exception that the policy raised; a failed episode is a
+            record. ``terminated`` tells whether the rest was played in silence.
         duration_s: wall-clock seconds.
         format: version of this record's shape.
     """

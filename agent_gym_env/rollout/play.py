@@ -15,13 +15,15 @@ from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.envs.replay import Replay
 from agent_gym_env.envs.spaces import is_unicode
-from agent_gym_env.errors import STOPS_THE_RUN
+from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, ContextExceeded
 from agent_gym_env.policies.base import Policy
-from agent_gym_env.rollout.episode import Episode, StepRecord, TurnRecord
+from agent_gym_env.rollout.episode import POLICY_FAILED, Episode, StepRecord, TurnRecord
 from agent_gym_env.types import Action, Completion, Observation
 
 _T = TypeVar("_T")
 
+
+_SILENCE = Action()
 
 Game = Generator[Observation, "Action | Exception", _T]
 """A dialogue in play: it yields observations, is sent what the policy does or the exception that
@@ -39,7 +41,9 @@ def play(
 
     Args:
         env: ``SGD-v0``, bare or in wrappers that leave its observations and actions alone.
-        policy: what an exception of its ends is the episode, which records it.
+        policy: an exception that it raises is recorded. Where the policy itself has failed, and
+            not the world around it, the rest of the dialogue is played in silence and scored, so
+            that no score improves by failing; else the episode ends (see `is_policy_failure`).
         dialogue_id: the dialogue; ``None`` to draw one.
         seed: of the draw and of the policy.
 
@@ -69,11 +73,15 @@ def episode_game(
     terminated = truncated = False
     error = None
     while not (terminated or truncated):
-        action = yield observation
+        action = _SILENCE if error is not None else (yield observation)
         if isinstance(action, Exception):
             error = said(action)
-            break
+            if not is_policy_failure(action):
+                break
+            action = _SILENCE
         observation, _, terminated, truncated, info = env.step(action)
+        if error is not None:
+            info = {**info, "action_error": POLICY_FAILED}
         record.step(action, observation, info)
     return record.episode(
         policy=policy,
@@ -133,8 +141,21 @@ def checked(action: Action) -> Action | Exception:
     try:
         parse_action(action)
     except (TypeError, ValueError) as problem:
-        return problem
+        return TypeError(str(problem))
     return action
+
+
+def is_policy_failure(problem: Exception) -> bool:
+    """Tell whether an exception is the policy's own failure, which counts as silence.
+
+    A conversation that exceeds the model's context is one, and so is an exception of the policy's
+    code. The failure of a provider, a file or the memory says nothing about the policy, and a
+    ``TypeError``, as for a value that is not an action, is a mistake in the program: what they keep
+    from being played is not scored.
+    """
+    if isinstance(problem, AgentGymError):
+        return isinstance(problem, ContextExceeded)
+    return not isinstance(problem, OSError | MemoryError | TypeError)
 
 
 def said(problem: Exception) -> str:

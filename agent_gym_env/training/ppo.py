@@ -15,6 +15,7 @@ from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.extras import require
+from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.policies.candidate_network import CandidateNetwork
 from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.rollout.play import play_all
@@ -101,7 +102,7 @@ def train_ppo(
         raise DataError("there is no checkpoint to resume from", file=str(checkpoint))
     if out is not None and not resume:
         with written_whole(out / "config.json") as file:  # before hours of work, not after
-            file.write(msgspec.json.format(msgspec.json.encode(config)))
+            file.write(msgspec.json.format(msgspec.json.encode(_as_written(config))))
     run = _Run(
         config,
         out,
@@ -235,7 +236,7 @@ class _Run:
             ResumeMismatchError: it is one of another configuration.
         """
         notes = load_checkpoint(path, self._model, _Notes)
-        if notes.config != self._config:
+        if notes.config != _as_written(self._config):
             raise ResumeMismatchError(
                 f"{path} was made by another configuration than this one; it was "
                 f"{msgspec.json.encode(notes.config).decode()}"
@@ -258,7 +259,7 @@ class _Run:
         if self._out is not None and (
             is_last or _passed(before, self.steps, config.checkpoint_every)
         ):
-            notes = _Notes(config, self._curve, self._cpu_s)
+            notes = _Notes(_as_written(config), self._curve, self._cpu_s)
             save_checkpoint(self._out / CHECKPOINT, self._model, notes)
         total = config.total_timesteps
         self._on_progress("ppo", min(self.steps, total), total)
@@ -307,6 +308,11 @@ class _Notes(msgspec.Struct, frozen=True):
     config: PPOConfig
     curve: list[CurvePoint]
     cpu_s: float
+
+
+def _as_written(config: PPOConfig) -> PPOConfig:
+    """Return the configuration as files hold it: without the credentials of a judge's address."""
+    return msgspec.convert(without_credentials(msgspec.to_builtins(config)), PPOConfig)
 
 
 def _passed(before: int, now: int, every: int) -> bool:

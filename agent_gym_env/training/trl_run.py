@@ -23,6 +23,7 @@ import msgspec
 from agent_gym_env.corpus.disk import folder_written_whole, read_file, written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
+from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.lm.huggingface_hub import locate_model
 from agent_gym_env.lm.model_folder import reading_model, refuse_missing
@@ -191,7 +192,7 @@ class TRLRun:
         self._on_measured = on_measured
         self._settings = {
             "method": _name(config),
-            "config": msgspec.to_builtins(config),
+            "config": without_credentials(msgspec.to_builtins(config)),
             "rows": digest(config.rows),
         }
         self._checkpoint = self._begun(resume)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_gym_env.errors import PermanentLMError, TransientLMError
+from agent_gym_env.errors import MissingCredentials, PermanentLMError, TransientLMError
+from agent_gym_env.lm import aiohttp_client
 from agent_gym_env.lm.aiohttp_client import local_client
 from tests.lm.clients import FAST, KEY, asks, needs
 from tests.lm.server import LMServer, Raw
@@ -50,6 +51,38 @@ def test_nobody_there_is_told_as_such() -> None:
 def test_an_address_of_another_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="must be an http or https address"):
         local_client("m", "file:///etc")
+
+
+def test_user_and_query_of_the_address_are_sent(server: LMServer) -> None:
+    base = server.openai_base.replace("//", "//user:pass%2Fword@") + "?api_key=K-1"
+    local_client("m", base).complete(asks())
+    (request,) = server.requests
+    assert request.path == "/v1/chat/completions?api_key=K-1"
+    assert request.headers["authorization"] == "Basic dXNlcjpwYXNzL3dvcmQ="
+    with pytest.raises(ValueError, match="not both"):
+        local_client("m", base, api_key=KEY)
+
+
+def test_a_server_that_wants_a_key_stops_the_run_at_once_where_there_is_none(
+    server: LMServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    server.plan("401", "401")
+    # Tests talk to this machine only; the client is to take it for another one.
+    monkeypatch.setattr(aiohttp_client, "_is_on_this_machine", lambda address: False)
+    elsewhere = server.openai_base
+    with pytest.raises(MissingCredentials, match="set the environment variable OPENAI_API_KEY"):
+        local_client("m", elsewhere, limits=FAST).complete(asks())
+    with pytest.raises(PermanentLMError, match="HTTP 401") as caught:
+        local_client("m", elsewhere, api_key=KEY, limits=FAST).complete(asks())
+    assert not isinstance(caught.value, MissingCredentials)
+    assert len(server.exchanges) == 2
+
+
+def test_a_server_on_this_machine_that_wants_a_key_says_how_to_send_one(server: LMServer) -> None:
+    server.plan("401")
+    with pytest.raises(PermanentLMError, match="write user:password@ into api_base"):
+        local_client("m", server.openai_base, limits=FAST).complete(asks())
 
 
 def test_a_programmers_mistake_is_no_failure_of_the_server(server: LMServer) -> None:

@@ -13,14 +13,20 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from agent_gym_env.errors import DeadlineError, LMError, PermanentLMError, TransientLMError
+from agent_gym_env.errors import (
+    ContextExceeded,
+    DeadlineError,
+    LMError,
+    PermanentLMError,
+    TransientLMError,
+)
 from agent_gym_env.lm.base import Message, Request
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.client import RemoteLM
 from agent_gym_env.types import ToolCall, Usage
 from tests.lm.clients import CLIENTS, FAST, KEY, asks, make_client
 from tests.lm.server import Faults, LMServer, Raw
-from tests.lm.wire_formats import ChatAnswer, ChatRequest
+from tests.lm.wire_formats import ChatAnswer, ChatRequest, write_error
 
 TOOLS = [
     {
@@ -86,6 +92,35 @@ def test_an_answer_carries_text_usage_cost_and_latency(make: Make, server: LMSer
     assert (response.attempts, response.cached) == (1, False)
     assert 0 < response.latency_s < 10
     assert response.finish_reason == "stop"
+
+
+def test_an_answer_names_the_model_that_the_service_says_it_served(
+    make: Make, server: LMServer
+) -> None:
+    server.agent = lambda request: ChatAnswer("Certainly.", model="the-successor-2026-09")
+    response = make().complete(asks())
+    assert response.model == "the-successor-2026-09"
+    assert response.completion().model == "the-successor-2026-09"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "This model's maximum context length is 8192 tokens. However, you requested 9001 tokens.",
+        "The input token count (2000000) exceeds the maximum number of tokens allowed (1048576).",
+        "prompt is too long: 208310 tokens > 200000 maximum",
+    ],
+)
+def test_a_conversation_that_is_too_long_is_an_error_of_its_own(
+    make: Make, server: LMServer, words: str
+) -> None:
+    def refuse(request: ChatRequest) -> Raw:
+        return Raw(400, write_error(request, 400, words))
+
+    server.plan(refuse)
+    with pytest.raises(ContextExceeded, match="tokens"):
+        make().complete(asks())
+    assert len(server.exchanges) == 1
 
 
 def test_system_message_and_parameters_arrive(make: Make, server: LMServer) -> None:

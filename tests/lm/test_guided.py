@@ -26,10 +26,19 @@ from agent_gym_env.errors import PermanentLMError
 from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.guided import MAX_CALLS, MAX_STRING, CallGrammar, CallGuide
 from agent_gym_env.lm.parse import parse_reply
+from agent_gym_env.rewards.rubric import (
+    MAX_REASON_CHARS,
+    MAX_VERDICT_TOKENS,
+    RESPONSE_QUALITY,
+    TOOL_CORRECTNESS,
+    read_verdict,
+    verdict_schema,
+)
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import ToolCall
 from tests.local_models import llama_tokenizer, load, write_model
 
+CRITERIA = (RESPONSE_QUALITY, TOOL_CORRECTNESS)
 AWKWARD: dict[str, dict[str, Any]] = {
     "Bäume-Fällen": {"properties": {"größe": {"type": "string", "enum": ["groß", 'so "la la"']}}},
     "Ünïcode_1-查找": {
@@ -374,3 +383,14 @@ def test_answers_do_not_disturb_each_other(grammar: CallGrammar, tokenizer: Any)
     assert follow(first, tokenizer, "<tool_call>")
     assert second is not None
     assert second.may_stop()
+
+
+def test_every_verdict_of_a_random_judge_comes_to_its_end(
+    grammar: CallGrammar, tokenizer: Any
+) -> None:
+    schema = verdict_schema("0123456789abcdef", CRITERIA)
+    request = Request([], response_format=schema)
+    for seed in range(4):
+        text = drawn(grammar.guide(request), tokenizer, random.Random(seed), MAX_VERDICT_TOKENS)
+        verdict = read_verdict(text, "0123456789abcdef", CRITERIA)
+        assert len(verdict.reason) <= MAX_REASON_CHARS

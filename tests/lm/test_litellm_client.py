@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_gym_env.errors import PermanentLMError
+from agent_gym_env.errors import MissingCredentials, PermanentLMError
 from agent_gym_env.lm.base import DEFAULT_MODEL
 from agent_gym_env.lm.litellm_client import litellm_client
 from agent_gym_env.lm.prices import PRICES
@@ -39,6 +39,94 @@ def test_without_a_key_for_gemini_it_says_which_variable(monkeypatch: pytest.Mon
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(PermanentLMError, match="GOOGLE_API_KEY or GEMINI_API_KEY"):
         litellm_client()
+
+
+KEYS = {
+    "openai/gpt-5-mini": "OPENAI_API_KEY",
+    "gpt-4o-mini": "OPENAI_API_KEY",
+    "anthropic/claude-sonnet-4-5": "ANTHROPIC_API_KEY",
+    "groq/any": "GROQ_API_KEY",
+    "mistral/any": "MISTRAL_API_KEY",
+    "together_ai/any": "TOGETHERAI_API_KEY",
+    "cohere/any": "COHERE_API_KEY",
+    "huggingface/any/any": "HUGGINGFACE_API_KEY",
+    "replicate/any": "REPLICATE_API_KEY",
+}
+
+
+@pytest.fixture
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.endswith(("KEY", "TOKEN", "KEY_ID", "CREDENTIALS")) or name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("no_keys")
+@pytest.mark.parametrize(("model", "variable"), KEYS.items())
+def test_a_missing_key_is_known_before_the_first_request(model: str, variable: str) -> None:
+    with pytest.raises(MissingCredentials, match=f"there is no key for {model}: .*{variable}"):
+        litellm_client(model)
+
+
+@pytest.mark.usefixtures("no_keys")
+@pytest.mark.parametrize(
+    ("model", "variable"),
+    [*KEYS.items(), ("huggingface/any/any", "HF_TOKEN"), ("cohere/any", "CO_API_KEY"),
+     ("together_ai/any", "TOGETHER_API_KEY"), ("replicate/any", "REPLICATE_API_TOKEN")],
+)  # fmt: skip
+def test_a_key_under_any_name_that_litellm_reads_is_enough(
+    model: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "any-key-at-all")
+    assert litellm_client(model).name == model
+
+
+@pytest.mark.usefixtures("no_keys")
+@pytest.mark.parametrize(
+    "model",
+    ["ollama/any", "hosted_vllm/any", "lm_studio/any", "bedrock/any", "vertex_ai/any", "azure/any",
+     "sagemaker/any", "github_copilot/any"],
+)  # fmt: skip
+def test_who_needs_no_key_or_has_other_credentials_is_not_refused(model: str) -> None:
+    assert litellm_client(model).name == model
+
+
+@pytest.mark.usefixtures("no_keys")
+def test_a_server_of_ones_own_may_need_no_key(server: LMServer) -> None:
+    lm = litellm_client("openai/any", api_base=server.openai_base, limits=FAST)
+    assert lm.complete(asks()).text == "Certainly."
+    server.plan("401")
+    with pytest.raises(MissingCredentials, match="OPENAI_API_KEY"):
+        lm.complete(asks())
+    assert len(server.exchanges) == 2
+
+
+@pytest.mark.usefixtures("no_keys")
+def test_credentials_that_only_a_call_finds_missing_stop_the_run_at_its_first_request(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AZURE_API_BASE", "http://127.0.0.1:9")
+    monkeypatch.setenv("AZURE_API_VERSION", "2024-10-21")
+    lm = litellm_client("azure/any", limits=FAST)
+    with pytest.raises(MissingCredentials, match="Missing credentials"):
+        lm.complete(asks())
+    assert lm.budget.spent.calls == 1
+
+
+def test_a_provider_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="knows no provider of 'gpt-five'; expected"):
+        litellm_client("gpt-five")
+
+
+def test_the_user_of_an_address_is_sent_and_a_query_refused(server: LMServer) -> None:
+    base = server.openai_base.replace("//", "//user:pass%2Fword@")
+    litellm_client("openai/any", api_base=base, limits=FAST).complete(asks())
+    assert server.requests[0].headers["authorization"] == "Basic dXNlcjpwYXNzL3dvcmQ="
+    with pytest.raises(ValueError, match="cannot send the query") as caught:
+        litellm_client("openai/any", api_base=f"{base}?api_key=K-secret")
+    assert "K-secret" not in str(caught.value)
 
 
 def test_prices_are_litellms_and_ours_where_it_has_none(server: LMServer) -> None:

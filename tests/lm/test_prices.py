@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import pytest
+
 from agent_gym_env.lm.base import DEFAULT_MODEL
 from agent_gym_env.lm.gemini_key import bare_name
 from agent_gym_env.lm.prices import FREE, PRICES, Price
+from agent_gym_env.lm.retired import RETIRED_GEMINI_MODELS
 from agent_gym_env.types import Usage
+from tests.lm.clients import needs
 
 
 def test_cost_is_tokens_times_price() -> None:
@@ -22,3 +26,21 @@ def test_a_server_of_ones_own_costs_nothing() -> None:
 
 def test_the_default_model_has_a_price() -> None:
     assert bare_name(DEFAULT_MODEL) in PRICES
+
+
+def test_each_successor_of_a_retired_model_has_a_price() -> None:
+    for retired in RETIRED_GEMINI_MODELS.values():
+        assert set(retired.successors) <= PRICES.keys()
+
+
+@needs("litellm")
+def test_our_prices_are_those_of_litellms_list() -> None:
+    from agent_gym_env.lm.litellm_client import _load
+
+    listed = _load().model_cost
+    for name, price in PRICES.items():
+        entry = listed.get(f"gemini/{name}")
+        if entry is not None:  # litellm drops models that are gone
+            assert entry["input_cost_per_token"] * 1e6 == pytest.approx(price.prompt)
+            assert entry["output_cost_per_token"] * 1e6 == pytest.approx(price.completion)
+            assert entry["cache_read_input_token_cost"] * 1e6 == pytest.approx(price.cached_prompt)

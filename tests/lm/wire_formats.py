@@ -58,11 +58,13 @@ class ChatAnswer:
         text: ``None`` is sent as null.
         tool_calls: what it calls.
         finish_reason: in OpenAI's words; by default what fits.
+        model: the model that the server says it is; ``None`` for the one that was asked for.
     """
 
     text: str | None = None
     tool_calls: Sequence[ToolCall] = field(default=())
     finish_reason: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _to_openai(
         "id": f"chatcmpl-{serial}",
         "object": "chat.completion",
         "created": 1_700_000_000,
-        "model": request.model,
+        "model": answer.model or request.model,
         "choices": [{"index": 0, "message": message, "finish_reason": reason}],
         "usage": _openai_usage(tokens),
     }
@@ -241,7 +243,7 @@ def _to_gemini(
             }
         ],
         "usageMetadata": _gemini_usage(tokens),
-        "modelVersion": request.model,
+        "modelVersion": answer.model or request.model,
     }
 
 

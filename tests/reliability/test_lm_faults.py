@@ -17,8 +17,8 @@ from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.episode_file import read_episodes
 from agent_gym_env.types import ToolCall
 from tests.lm.clients import FAST, PRICE, asks, make_client, needs
-from tests.lm.server import FAULTS, Faults, LMServer
-from tests.lm.wire_formats import ChatAnswer, ChatRequest
+from tests.lm.server import FAULTS, Faults, LMServer, Raw
+from tests.lm.wire_formats import ChatAnswer, ChatRequest, write_error
 
 TURNS = 500
 ATTEMPT_S = 2.0
@@ -162,3 +162,47 @@ def test_a_second_evaluation_makes_no_call(server: LMServer, tmp_path: Path) -> 
     costs = [s.action.completion.cost_usd for e in second for t in e.turns for s in t.steps
              if s.action.completion]  # fmt: skip
     assert costs == [0.0] * len(costs)
+
+
+def test_one_model_is_named_for_every_policy_and_judge_and_episodes_tell_which_served(
+    server: LMServer, tmp_path: Path
+) -> None:
+    server.faults = Faults()
+    server.agent = lambda request: ChatAnswer("Certainly.", model="served-2026-09")
+    model = json.dumps({"client": "local", "model": "asked", "api_base": server.openai_base})
+    arguments = ["--policy", "llm", "--episodes", "1", "--out", str(tmp_path / "out")]
+    assert main(["rollout", *arguments, "--reward", "llm_judge", "--model", model]) == 0
+    (episode,) = read_episodes(tmp_path / "out")
+    models = {
+        step.action.completion.model
+        for turn in episode.turns
+        for step in turn.steps
+        if step.action.completion is not None
+    }
+    assert models == {"served-2026-09"}
+    assert {request.model for request in server.requests} == {"asked"}
+    assert any(request.schema for request in server.requests)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())["config"]
+    assert manifest["policies"][0]["model"] == manifest["world"]["reward"]["model"] == "asked"
+
+
+def test_a_context_that_is_exceeded_is_scored_as_silence_to_the_end(
+    server: LMServer, tmp_path: Path
+) -> None:
+    server.faults = Faults()
+    server.agent = lambda request: "Certainly."
+
+    def too_long(request: ChatRequest) -> Raw:
+        return Raw(400, write_error(request, 400, "the maximum context length is 10 tokens"))
+
+    server.plan(None, too_long)
+    assert _evaluate(server, "--episodes", "1", "--out", str(tmp_path)) == 1
+    (episode,) = read_episodes(tmp_path / "llm.jsonl")
+    assert episode.error is not None
+    assert episode.error.startswith("ContextExceeded: any refused (HTTP 400)")
+    assert episode.terminated
+    assert all(turn.reward is not None for turn in episode.turns)
+    silent = [turn for turn in episode.turns if turn.steps[-1].action_error == "policy_failed"]
+    assert len(silent) == len(episode.turns) - 1
+    # The model is asked no more once its context is full.
+    assert len(server.exchanges) == 2

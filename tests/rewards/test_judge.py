@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent_gym_env.assembly import make_env, rollout
@@ -24,7 +25,7 @@ from agent_gym_env.lm.scripted import Reply, ScriptedLM
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rewards.hybrid import HybridReward
 from agent_gym_env.rewards.judge import JudgeReward
-from agent_gym_env.rewards.judge_prompt import MAX_TEXT_CHARS, REMINDER, make_case
+from agent_gym_env.rewards.judge_prompt import MAX_TEXT_CHARS, REMINDER, Case, make_case
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.types import ToolCall
 from tests.lm.server import LMServer
@@ -313,6 +314,76 @@ def test_calls_are_quoted_as_data_too() -> None:
     messages = make_case(closed("", call), with_reference=True).messages
     assert outside(messages) == plain
     assert read_case(messages)[1]["candidate"]["calls"][0]["arguments"] == call.arguments
+
+
+# What a case costs is not for the agent to decide.
+
+
+def _size(case: Case) -> int:
+    return sum(len(message["content"]) for message in case.messages)
+
+
+@pytest.mark.parametrize("character", ["a", "\u202e", '"', "\\", "<", "\N{SNOWMAN}", "\U000e0001"])
+@pytest.mark.parametrize("shape", ["long", "many", "deep", "wide"])
+def test_an_agent_cannot_make_a_case_long(character: str, shape: str) -> None:
+    values: dict[str, dict[str, Any]] = {
+        "long": {f"argument {number}": character * 8000 for number in range(7)},
+        "many": {character * 100 + str(number): character * 100 for number in range(64)},
+        "deep": {"x": _nested(character, 8)},
+        "wide": {"x": [[character] * 2000, [{"y": character}] * 2000]},
+    }
+    calls = [ToolCall("Cafes_1-FindCafe", values[shape])] * 4
+    flood = closed(character * 65_536, *calls)
+    case = make_case(flood, with_reference=True)
+    # 16,384 for the candidate, 24,576 for the conversation; the rest is as in the plain case.
+    assert _size(case) <= _size(make_case(closed(), with_reference=True)) + 16_384 + 24_576
+    document = read_case(case.messages)[1]
+    plain = read_case(make_case(closed(), with_reference=True).messages)[1]
+    for part in ("date", "tools", "reference"):
+        assert document[part] == plain[part]
+    assert document["conversation"][-1] == plain["conversation"][-1]
+
+
+def test_earlier_turns_cannot_make_a_case_long_or_hide_the_request() -> None:
+    said = {"role": "assistant", "content": "\u202e" * 65_536}
+    asked = {"role": "user", "content": TARGET.user}
+    log = json.dumps([asked, said] * 40 + [asked])[:-1]
+    case = make_case(msgspec.structs.replace(closed(), log=log), with_reference=True)
+    assert _size(case) <= _size(make_case(closed(), with_reference=True)) + 24_576
+    conversation = read_case(case.messages)[1]["conversation"]
+    assert any(TARGET.user in str(message) for message in conversation[-1:])
+    assert any("more)" in str(message) for message in conversation)
+
+
+def test_an_ordinary_case_is_not_cut() -> None:
+    document = read_case(make_case(closed("x" * 2048, RIGHT_CALL), with_reference=True).messages)[1]
+    assert "more)" not in json.dumps(document)
+
+
+def test_the_longest_verdict_has_room_in_its_tokens() -> None:
+    turn = closed("", RIGHT_CALL)
+    request = _request(turn)
+    assert request.response_format is not None
+    reason = request.response_format["properties"]["reason"]
+    longest = verdict(number_of(turn), {"response_quality": 4, "tool_correctness": 4})
+    longest = longest.replace("By the rules.", "\\u202e" * reason["maxLength"])
+    # No tokenizer of a language model needs more tokens than characters for ASCII.
+    assert request.max_tokens is not None
+    assert len(longest) <= request.max_tokens
+    assert scripted(longest).score(turn).value == 1.0
+
+
+def _request(turn: ClosedTurn) -> Request:
+    lm = lm_of(judge_stubs.honest)
+    JudgeReward(lm).score(turn)
+    return lm.requests[0]
+
+
+def _nested(leaf: str, depth: int) -> Any:
+    value: Any = leaf * 50
+    for _ in range(depth):
+        value = [value, value]
+    return value
 
 
 # Hybrid.

@@ -15,6 +15,8 @@ from agent_gym_env.corpus.sgd import (
     UserFrame,
     UserTurn,
 )
+from agent_gym_env.lm.client import RemoteLM
+from agent_gym_env.rewards.judge import JudgeReward
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.rewards.presets import make_reward
 from agent_gym_env.rewards.weighted import BalancedReward
@@ -78,6 +80,41 @@ def test_an_unknown_name_is_answered_with_the_known_ones(corpus: Corpus, config:
 def test_an_unknown_option_is_answered_with_the_known_ones(corpus: Corpus) -> None:
     with pytest.raises(ValueError, match="has no option 'weight'; it has no options"):
         make_reward({"name": "balanced", "weight": 1}, corpus.split("dev"), corpus)
+
+
+@pytest.mark.parametrize("name", ["llm_judge", "hybrid"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"model": "qwen", "client": "local", "api_base": "http://127.0.0.1:9/v1"},
+        {"model": {"model": "qwen", "client": "local", "api_base": "http://127.0.0.1:9/v1"}},
+        {"model": {"model": "qwen"}, "client": "local", "api_base": "http://127.0.0.1:9/v1"},
+    ],
+)
+def test_a_judges_model_is_given_flat_or_as_a_mapping(
+    corpus: Corpus, name: str, model: dict[str, object]
+) -> None:
+    pytest.importorskip("aiohttp", reason="the lean client needs the extra local")
+    reward = make_reward({"name": name, "votes": 3, **model}, corpus.split("dev"), corpus)
+    judge = reward if isinstance(reward, JudgeReward) else reward._later  # type: ignore[attr-defined]
+    assert (judge.model.name, judge.votes) == ("qwen", 3)
+    assert isinstance(judge.model, RemoteLM)
+    assert judge.model._transport.identity == "openai qwen http://127.0.0.1:9/v1"
+
+
+def test_an_option_of_a_judges_model_is_given_once(corpus: Corpus) -> None:
+    config = {
+        "name": "llm_judge",
+        "model": {"model": "qwen", "client": "local"},
+        "client": "litellm",
+    }
+    with pytest.raises(ValueError, match=r"\['client'\] of the model are given beside \"model\""):
+        make_reward(config, corpus.split("dev"), corpus)
+
+
+def test_a_judges_unknown_option_is_answered_with_those_of_its_model_too(corpus: Corpus) -> None:
+    with pytest.raises(ValueError, match=r"no options \['api_bas'\]; it has .*'api_base'.*'votes'"):
+        make_reward({"name": "llm_judge", "api_bas": "x"}, corpus.split("dev"), corpus)
 
 
 def test_an_object_without_a_score_is_refused(corpus: Corpus) -> None:

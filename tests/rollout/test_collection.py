@@ -72,3 +72,19 @@ def test_no_seed_of_a_dialogue_comes_twice() -> None:
 def test_what_cannot_be_collected_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         collection(**options)
+
+
+def test_a_collection_is_written_down_without_credentials() -> None:
+    def written(password: str) -> dict[str, Any]:
+        address = f"http://user:{password}@host/v1?api_key={password}"
+        policy = {"name": "llm", "client": "local", "api_base": address}
+        judge = {"name": "llm_judge", "model": {"client": "local", "api_base": address}}
+        return Collection(
+            policies=(policy,), world={"reward": judge}, corpus="0" * 64, jobs=1, path=policy
+        ).as_json()
+
+    config = written("PW-secret")
+    assert config == written("another")
+    assert config["policies"][0]["api_base"] == "http://host/v1"
+    assert config["world"]["reward"]["model"]["api_base"] == "http://host/v1"
+    assert "PW-secret" not in str(config)

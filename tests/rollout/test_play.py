@@ -11,13 +11,21 @@ import msgspec
 import pytest
 from gymnasium.wrappers import TimeLimit
 
-from agent_gym_env.assembly import rollout
+from agent_gym_env.assembly import make_env, rollout
 from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.errors import (
+    ContextExceeded,
+    DeadlineError,
+    PermanentLMError,
+    TransientLMError,
+)
+from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.oracle import OraclePolicy
 from agent_gym_env.policies.uniform import UniformPolicy
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.lockstep import play_all_together
 from agent_gym_env.rollout.play import episode_seed, play, play_all
 from agent_gym_env.types import Action, Completion, Observation, ToolCall
 from tests.corpora import FIND_TEA, TRAIN
@@ -109,6 +117,68 @@ def test_a_policy_that_fails_ends_the_episode_which_says_so(env: SGDEnv) -> None
     assert episode.error == "OSError: no? model"
     assert (episode.terminated, episode.truncated, len(episode.turns)) == (False, False, 1)
     assert msgspec.json.decode(msgspec.json.encode(episode), type=Episode) == episode
+
+
+@pytest.mark.parametrize(
+    "failure", [ContextExceeded("the prompt is too long"), KeyError("slot"), RuntimeError("no")]
+)
+def test_a_policy_that_fails_by_itself_is_silent_to_the_end_and_scored(
+    env: SGDEnv, failure: Exception
+) -> None:
+    policy = Scripted(Action("", (FIND,)), Action("There is Sencha from Uji."), failure)
+    episode = play(env, policy, dialogue_id=TEA)
+    assert (episode.terminated, len(episode.turns)) == (True, 4)
+    # Calls are due in the first three turns: silence earns 0 there, and half of the last, in which
+    # not calling is right.
+    assert [turn.reward for turn in episode.turns] == [1.0, 0.0, 0.0, 0.5]
+    codes = [step.action_error for turn in episode.turns for step in turn.steps]
+    assert codes == [None, None, *["policy_failed"] * 3]
+    assert episode.error is not None
+    found = summarize([episode])
+    assert (found.reward.mean, found.mean_return.mean) == (0.375, 1.5)
+    assert sum(found.counts.failed_episodes.values()) == 1
+    assert found.counts.action_errors == {"policy_failed": 3}
+
+
+def test_failing_in_the_middle_of_a_turn_closes_it_with_the_calls_that_were_made(
+    env: SGDEnv,
+) -> None:
+    episode = play(env, Scripted(Action("", (FIND,)), ContextExceeded("full")), dialogue_id=TEA)
+    # The call is right and nothing is said: (0 + 1) / 2.
+    assert [turn.reward for turn in episode.turns] == [0.5, 0.0, 0.0, 0.5]
+    assert [len(turn.steps) for turn in episode.turns] == [2, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "failure", [TransientLMError("503"), PermanentLMError("404"), DeadlineError("late"), OSError()]
+)
+def test_what_fails_around_the_policy_is_not_scored(env: SGDEnv, failure: Exception) -> None:
+    episode = play(env, Scripted(Action("", (FIND,)), failure), dialogue_id=TEA)
+    assert (episode.terminated, episode.turns) == (False, ())
+    found = summarize([episode])
+    assert (found.reward.mean, found.mean_return.mean) == (None, None)
+
+
+def test_the_rule_holds_for_dialogues_that_are_played_together(tiny_corpus: Path) -> None:
+    class Forgetful:
+        name = "forgetful"
+
+        def reset(self, *, seed: int | None = None) -> None:
+            """Begin."""
+
+        def act(self, observation: Observation) -> Action:
+            if len(msgspec.json.decode(observation["messages"])) > 1:
+                raise ContextExceeded("full")
+            return Action("Yes.")
+
+        def act_batch(self, observations: Any, *, seeds: Any = None) -> list[Action]:
+            return [self.act(observation) for observation in observations]
+
+    envs = [make_env(corpus=str(tiny_corpus)) for _ in range(2)]
+    alone = [play(envs[0], Forgetful(), dialogue_id=each) for each in (TEA, BLACK)]
+    together = list(play_all_together(envs, Forgetful(), [TEA, BLACK]))
+    assert [e.turns for e in together] == [e.turns for e in alone]
+    assert all(e.terminated and e.error == "ContextExceeded: full" for e in together)
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])

@@ -14,9 +14,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agent_gym_env.assembly import make_env
 from agent_gym_env.envs.replay import World
-from agent_gym_env.errors import DataError
+from agent_gym_env.errors import ContextExceeded, DataError
+from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.lm.torch_generation import Draft, Generator
 from agent_gym_env.rewards.base import ClosedTurn, Score
+from agent_gym_env.rollout.play import play as play_dialogue
 from agent_gym_env.training.chat_tokens import ChatTokens
 from agent_gym_env.training.model_play import (
     Limits,
@@ -27,6 +29,7 @@ from agent_gym_env.training.model_play import (
 )
 from agent_gym_env.training.tiny import make_tiny
 from agent_gym_env.training.tiny_config import TinyConfig
+from agent_gym_env.types import Action
 from tests.training.first_turns import conversations, prompts
 
 SMALL = TinyConfig(vocabulary=600, width=32, layers=1, heads=2, practice=0)
@@ -194,6 +197,32 @@ def test_silence_lasts_to_the_dialogues_end(tokenizer: Any, worlds: dict[str, Wo
     played = play(tokenizer, worlds, Scripted(reply), begin, Limits(None, 400, 401))
     assert turns > 2
     assert played.rewards[1:] == [0.0] * (turns - 1)
+
+
+def test_a_context_that_is_full_earns_what_an_evaluation_gives_for_it(
+    tokenizer: Any, worlds: dict[str, World]
+) -> None:
+    class FullAfterOneReply:
+        name = "full"
+
+        def __init__(self) -> None:
+            self._replies = iter(["Which city?"])
+
+        def reset(self, *, seed: int | None = None) -> None:
+            """Begin."""
+
+        def act(self, observation: Any) -> Action:
+            for reply in self._replies:
+                return Action(reply)
+            raise ContextExceeded("full")
+
+    begin = begins()[0]
+    reply = tokenizer.encode("Which city?<|im_end|>")
+    trained = play(tokenizer, worlds, Scripted(reply), begin, Limits(None, 400, 401))
+    env = make_env(split="train", reward="balanced")
+    evaluated = play_dialogue(env, FullAfterOneReply(), dialogue_id=begin.state.dialogue_id)
+    assert [turn.reward for turn in evaluated.turns] == trained.rewards
+    assert summarize([evaluated]).reward.mean == pytest.approx(trained.reward)
 
 
 def test_turns_that_were_not_scored_are_not_learned_from(

@@ -15,8 +15,9 @@ pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
 from agent_gym_env.assembly import make_env, make_policy
 from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
 from agent_gym_env.policies.sb3_model import SB3Policy
+from agent_gym_env.training.candidate_world import WorldConfig
 from agent_gym_env.training.curve import CurvePoint, read_curve
-from agent_gym_env.training.ppo import train_ppo
+from agent_gym_env.training.ppo import _as_written, train_ppo
 from agent_gym_env.training.ppo_config import PPOConfig
 from agent_gym_env.training.progress import OnProgress
 from tests.training.small_run import small
@@ -198,3 +199,12 @@ def test_a_configuration_is_checked(changes: dict[str, Any], message: str) -> No
     with pytest.raises(ValueError, match=message):
         small(**changes)
     assert isinstance(small(), PPOConfig)
+
+
+def test_a_run_is_written_down_without_the_credentials_of_its_judge() -> None:
+    def written(password: str) -> PPOConfig:
+        judge = {"name": "llm_judge", "client": "local", "api_base": f"http://u:{password}@host/v1"}
+        return _as_written(PPOConfig(world=WorldConfig(reward=judge)))
+
+    assert written("PW-secret") == written("another")
+    assert written("PW-secret").world.reward["api_base"] == "http://host/v1"  # type: ignore[index]

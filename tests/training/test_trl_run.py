@@ -27,7 +27,7 @@ from agent_gym_env.training.grpo import train_grpo
 from agent_gym_env.training.grpo_config import GRPOConfig
 from agent_gym_env.training.tiny import make_tiny
 from agent_gym_env.training.tiny_config import TinyConfig
-from agent_gym_env.training.trl_run import load_model, load_tokenizer
+from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer
 from tests.training.first_turns import conversations, pairs, prompts, write
 
 pytestmark = [
@@ -292,3 +292,13 @@ def test_measurements_go_to_tensorboard_where_they_are_wanted(tmp_path: Path, fo
     pytest.importorskip("tensorboard", reason="needs the extra 'sb3'")
     train_dpo(dpo(folder, max_steps=1), out=tmp_path, tensorboard=True)
     assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_a_run_is_written_down_without_the_credentials_of_its_judge(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("{}\n")
+    judge = {"name": "llm_judge", "client": "local", "api_base": "http://u:PW-secret@host/v1"}
+    config = GRPOConfig(model="tiny", rows=(str(rows),), reward=judge)
+    settings = TRLRun(config, tmp_path / "out")._settings
+    assert settings["config"]["reward"]["api_base"] == "http://host/v1"
+    assert "PW-secret" not in str(settings)

@@ -47,8 +47,9 @@ def test_an_example_is_short(example: Path) -> None:
     assert len(example.read_text().splitlines()) <= 60
 
 
-def test_the_readmes_code_runs_as_written(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/testing.md"])
+def test_the_code_of_a_page_runs_as_written(page: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
         run(["-c", block], tmp_path)

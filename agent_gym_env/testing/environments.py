@@ -93,11 +93,11 @@ def _check_with_gymnasium(check: Check, env: Any) -> None:
 
 
 def _check_action_forms(check: Check, env: Any, seed: int) -> None:
-    env.reset(seed=seed)
+    _reset(check, env, seed)
     for action in _ACTION_FORMS:
         given = _step(check, env, action)
         if given.terminated or given.truncated:
-            env.reset()
+            _reset(check, env)
 
 
 def _reset(check: Check, env: Any, seed: int | None = None) -> _Given:

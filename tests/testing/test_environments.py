@@ -41,6 +41,15 @@ class Warning_(SGDEnv):  # noqa: N801
         self.action_space = spaces.Box(-100.0, 7.0, (2,), np.float32)  # type: ignore[assignment]
 
 
+class Once(SGDEnv):
+    """Draws no further dialogue after the first one has been played."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if seed is None and self._replay is not None and self._replay.over:
+            raise StopIteration("all dialogues are played")
+        return super().reset(seed=seed, options=options)
+
+
 class Strict(SGDEnv):
     """Raises for a call that is not well formed."""
 
@@ -178,6 +187,7 @@ class Redrawing(SGDEnv):
 BROKEN: list[tuple[str, Callable[[], Any]]] = [
     ("has the methods of its protocol", NoStates),
     ("passes Gymnasium's check_env without a warning", Warning_),
+    ("reset begins an episode", Once),
     ("takes every form of an action", Strict),
     ("observations are in their space", Unicode),
     ("info has the same keys at every step", OtherKeys),

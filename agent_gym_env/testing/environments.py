@@ -49,6 +49,11 @@ def check_env(env: str | Env, *, episodes: int = 3, seed: int = 0) -> None:
 _LEAST_WORDS = 4
 """A recorded reply with fewer words may occur elsewhere in a conversation by chance."""
 
+_KEYS = {
+    "dialogue_id", "turn", "services", "date",
+    "reward_components", "reward_valid", "action_error", "target",
+}  # fmt: skip
+
 _ACTION_FORMS: tuple[Any, ...] = (
     "",
     "Hello.",
@@ -147,6 +152,8 @@ def _check_given(check: Check, env: Any, episode: Sequence[_Given], where: str) 
     inside = env.observation_space.contains(last.observation)
     promise = "observations are in their space"
     check.require(inside, promise, "a member of observation_space", last.observation, where)
+    promise = "info has the keys of SGD-v0"
+    check.require({*last.info} >= _KEYS, promise, f"the keys {sorted(_KEYS)}", last.info, where)
     promise = "info has the same keys at every step"
     keys, first = set(last.info), set(episode[0].info)
     check.require(keys == first, promise, f"the keys {sorted(first)}", sorted(keys), where)
@@ -160,7 +167,7 @@ def _check_given(check: Check, env: Any, episode: Sequence[_Given], where: str) 
     start, messages = before.observation["messages"][:-1], last.observation["messages"]
     grows = messages.startswith(start) and len(messages) > len(start) + 1
     promise = "messages extend those of the last step"
-    check.require(grows, promise, f"a longer text that begins {start}", messages, where)
+    check.require(grows, promise, excerpt(f"a longer text that begins {start}"), messages, where)
     if last.info["turn"] == before.info["turn"]:
         _check_open(check, last, where)
 

@@ -76,7 +76,11 @@ def check_reward(
         ][::-1]
         compare(check, promise, later, [_points(score) for score in scores], "in reverse order")
     if isinstance(scorer, BatchReward):
-        _check_score_many(check, scorer, turns, scores, deterministic=deterministic)
+        given = _check_score_many(check, scorer, turns, scorer.parts)
+        if deterministic:
+            promise = "score_many equals score"
+            points = [_points(score) for score in given]
+            compare(check, promise, points, [_points(score) for score in scores], "score_many")
 
 
 class _Played(NamedTuple):
@@ -152,7 +156,7 @@ def _score(check: Check, reward: Reward, played: _Played, *, deterministic: bool
     after = msgspec.json.encode(played.turn)
     check.require(after == before, promise, "the turn as it was", "another one", played.where)
     for each in (score, again):
-        _check_score(check, reward, each, played.where)
+        _check_score(check, reward.parts, each, played.where)
     promise = "makes components for each score"
     shared = score.components is again.components
     check.require(not shared, promise, "two mappings", "one mapping for two scores", played.where)
@@ -167,14 +171,14 @@ def _points(score: Score) -> tuple[float | None, dict[str, float | None]]:
     return score.value, dict(score.components)
 
 
-def _check_score(check: Check, reward: Reward, score: object, where: str) -> None:
+def _check_score(check: Check, parts: Sequence[str], score: object, where: str) -> None:
     if not isinstance(score, Score):
         check.fail("returns a Score", "an instance of Score", excerpt(score), where)
     expected = "a number in [0, 1] or None"
     check.require(_is_share(score.value), "values lie in [0, 1]", expected, score.value, where)
     promise = "components are the parts"
-    same = isinstance(score.components, dict) and set(score.components) == set(reward.parts)
-    check.require(same, promise, f"the keys {reward.parts}", score.components, where)
+    same = isinstance(score.components, dict) and set(score.components) == set(parts)
+    check.require(same, promise, f"the keys {parts}", score.components, where)
     for name, part in score.components.items():
         check.require(
             _is_share(part), "components lie in [0, 1]", f"{expected} for {name!r}", part, where
@@ -224,19 +228,15 @@ def _check_ranks(
 
 
 def _check_score_many(
-    check: Check,
-    reward: BatchReward,
-    turns: Sequence[_Played],
-    scores: Sequence[Score],
-    *,
-    deterministic: bool,
-) -> None:
+    check: Check, reward: BatchReward, turns: Sequence[_Played], parts: Sequence[str]
+) -> list[Score]:
     promise = "score_many equals score"
-    together = check.call(promise, "", lambda: [*reward.score_many([each.turn for each in turns])])
-    found = len(together)
-    check.require(found == len(turns), promise, f"{len(turns)} scores", f"{found} scores")
-    if deterministic:
-        points = [_points(score) for score in together]
-        compare(check, promise, points, [_points(score) for score in scores], "score_many")
+    scores = check.call(promise, "", lambda: [*reward.score_many([each.turn for each in turns])])
+    check.require(
+        len(scores) == len(turns), promise, f"{len(turns)} scores", f"{len(scores)} scores"
+    )
+    for score, played in zip(scores, turns, strict=True):
+        _check_score(check, parts, score, f"score_many, {played.where}")
     nothing = check.call(promise, "", reward.score_many, [])
     check.require(not nothing, promise, "no scores for no turns", nothing)
+    return scores

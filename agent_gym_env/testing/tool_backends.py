@@ -130,6 +130,8 @@ def _calls(specs: Sequence[ToolSpec], turn: Turn, index: int) -> Iterator[tuple[
         yield ToolCall(turn.call.name, dict(turn.call.arguments)), _RECORDED
     for name in _UNKNOWN_TOOLS:
         yield ToolCall(name, {"a": 1}), _REFUSAL
+    if not specs:
+        return
     spec = specs[index % len(specs)]
     # Every call of the recorded tool may mean the recorded call.
     is_due = turn.call is not None and turn.call.name == spec.name
@@ -165,7 +167,7 @@ def _execute(check: Check, backend: ToolBackend, call: ToolCall, where: str) -> 
     if not isinstance(result, ToolResult):
         check.fail("returns a ToolResult", "an instance of ToolResult", excerpt(result), where)
     promise = "results name the tool"
-    expected = backend.full_name(call.name)
+    expected = check.call(promise, where, backend.full_name, call.name)
     check.require(result.name == expected, promise, repr(expected), result.name, where)
     _check_result(check, result, where)
     return result
@@ -178,8 +180,8 @@ def _check_result(check: Check, result: ToolResult, where: str) -> None:
     promise = "results are rows of texts, as JSON"
     check.call(promise, where, msgspec.json.encode, result)
     if result.status == "error":
-        problem = result.error or ""
-        holds = result.results is None and re.match(r"[a-z_]+: .", problem) is not None
+        named = isinstance(result.error, str) and re.match(r"[a-z_]+: .", result.error)
+        holds = result.results is None and bool(named)
         promise = "an error has a code and no results"
         expected = "results None and an error 'code: what was found, what is expected'"
         check.require(holds, promise, expected, result, where)

@@ -91,7 +91,7 @@ def forgetful(split: Changed) -> None:
     def changed(task: Task) -> Task:
         return replace(task, date=f"2019-03-{split.reads:02}")
 
-    split.change = changed  # type: ignore[method-assign]
+    split.change = changed
 
 
 def intents(**change: Any) -> Service:
@@ -168,7 +168,7 @@ def test_so_many_dialogues_are_read_spread_evenly(
             seen.add(task.dialogue_id)
             return task
 
-        split.change = note  # type: ignore[method-assign]
+        split.change = note
 
     check_corpus(ChangedCorpus(open_corpus(tiny_corpus), watch), dialogues=dialogues)
     assert seen == {IDS[place] for place in read}

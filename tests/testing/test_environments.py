@@ -38,7 +38,7 @@ class Warning_(SGDEnv):  # noqa: N801
 
     def __init__(self) -> None:
         super().__init__()
-        self.action_space = spaces.Box(-100.0, 7.0, (2,), np.float32)  # type: ignore[assignment]
+        self.action_space = spaces.Box(-100.0, 7.0, (2,), np.float32)
 
 
 class Once(SGDEnv):
@@ -73,6 +73,12 @@ class OtherKeys(Changed):
     def change(self, stepped: Stepped) -> Any:
         *others, info = stepped
         return *others, {**info, "outcome": "done"}
+
+
+class Dateless(Changed):
+    def change(self, stepped: Stepped) -> Any:
+        *others, info = stepped
+        return *others, {key: value for key, value in info.items() if key != "date"}
 
 
 class NotJSON(Changed):
@@ -191,6 +197,7 @@ BROKEN: list[tuple[str, Callable[[], Any]]] = [
     ("takes every form of an action", Strict),
     ("observations are in their space", Unicode),
     ("info has the same keys at every step", OtherKeys),
+    ("info has the keys of SGD-v0", Dateless),
     ("all that is given can be written as JSON", NotJSON),
     ("all that is given can be written as JSON", NotANumber),
     ("the reward is a float", WholeNumbers),

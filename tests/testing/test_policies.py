@@ -115,7 +115,7 @@ def test_a_policy_that_keeps_its_promises_passes(sound: Callable[[], Any]) -> No
     check_policy(sound())
 
 
-def test_a_policy_that_draws_anew_passes_where_that_is_said() -> None:
+def test_a_policy_that_does_not_repeat_itself_passes_where_that_is_said() -> None:
     check_policy(Counting(), deterministic=False)
 
 

@@ -121,6 +121,11 @@ class Short(Batched):
         return super().score_many(turns[1:])
 
 
+class Unchecked(Batched):
+    def score_many(self, turns: Sequence[ClosedTurn]) -> list[Score]:
+        return [replace(score, value=2.0) for score in super().score_many(turns)]
+
+
 class NeverNone(Batched):
     def score_many(self, turns: Sequence[ClosedTurn]) -> list[Score]:
         return super().score_many(turns) or [Score(0.0, {})]
@@ -138,9 +143,11 @@ BROKEN: list[tuple[str, Callable[[], Any]]] = [
     ("values lie in [0, 1]", with_value(float("nan"))),
     ("values lie in [0, 1]", with_value(True)),
     ("values lie in [0, 1]", with_value("1")),
+    ("values lie in [0, 1]", Unchecked),
     ("components are the parts", AnotherPart),
     ("components lie in [0, 1]", with_part(float("inf"))),
     ("no value has a reason", with_value(None)),
+    ("scores can be written as JSON", lambda: Changed(lambda s: replace(s, value=np.float64(0.5)))),
     ("scores can be written as JSON", lambda: Changed(lambda s: replace(s, reason="\ud800"))),
     ("makes components for each score", Sharing),
     ("the same turn gets the same score", Drawing),

@@ -56,7 +56,7 @@ def show(episode: Episode) -> None:
     """Print an episode: the conversation, then what each turn earned."""
     messages = "[]"
     for turn in transcript(episode):
-        messages = f"{turn.log}{turn.reply}]"
+        messages = turn.closed
     print(render_ansi(episode.dialogue_id, messages))
     parts = list(episode.turns[0].components) if episode.turns else []
     table = [

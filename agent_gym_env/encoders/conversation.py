@@ -7,10 +7,18 @@ import math
 import re
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from agent_gym_env.chat import (
+    ReadCall,
+    ReadMessage,
+    goes_on,
+    new_messages,
+    read_functions,
+    read_result,
+    without_bracket,
+)
 from agent_gym_env.encoders.base import Encoder
 from agent_gym_env.encoders.cached import CachedEncoder
 from agent_gym_env.encoders.hashing import HashingEncoder
@@ -34,33 +42,6 @@ FLAGS = (
 _MOST_QUESTIONS = 4
 _QUESTION = re.compile(r"[^.?!]*\?")
 _IDENTIFIER_GAP = re.compile(r"[_\-]+|(?<=[a-z])(?=[A-Z])")
-
-
-class _Function(msgspec.Struct, gc=False):
-    name: str = ""
-    arguments: str = "{}"
-    description: str = ""
-
-
-class _Call(msgspec.Struct, gc=False):
-    function: _Function
-
-
-class _Message(msgspec.Struct, gc=False):
-    role: str
-    content: str | None = None
-    tool_calls: tuple[_Call, ...] = ()
-
-
-class _Result(msgspec.Struct, gc=False):
-    status: str = "error"
-    results: tuple[dict[str, str], ...] | None = None
-
-
-_decode_messages = msgspec.json.Decoder(list[_Message]).decode
-_decode_result = msgspec.json.Decoder(_Result).decode
-_decode_arguments = msgspec.json.Decoder(dict[str, object]).decode
-_decode_tools = msgspec.json.Decoder(list[_Call]).decode
 
 
 class ConversationState:
@@ -99,14 +80,13 @@ class ConversationState:
         Args:
             messages: of an observation.
         """
-        if not self._read or not messages.startswith(self._read):
+        if not goes_on(self._read, messages):
             self._begin()
-        new = messages[len(self._read) :].lstrip("[,")
-        for message in _decode_messages(f"[{new}"):
+        for message in new_messages(messages, self._read):
             self._take(message)
-        self._read = messages[:-1]
+        self._read = without_bracket(messages)
 
-    def _take(self, message: _Message) -> None:
+    def _take(self, message: ReadMessage) -> None:
         if message.role == "user":
             self.user = message.content or ""
             self.calls_in_turn = 0
@@ -117,16 +97,16 @@ class ConversationState:
         else:
             self._take_reply(message.content or "")
 
-    def _take_calls(self, calls: Sequence[_Call]) -> None:
+    def _take_calls(self, calls: Sequence[ReadCall]) -> None:
         self.calls += len(calls)
         self.calls_in_turn += len(calls)
         for call in calls:
             self.made.add(f"{call.function.name} {call.function.arguments}")
-            arguments = _decode_arguments(call.function.arguments)
+            arguments = call.function.decoded_arguments()
             self.filled.update((name, str(value)) for name, value in arguments.items())
 
     def _take_result(self, content: str) -> None:
-        result = _decode_result(content)
+        result = read_result(content)
         self.status = result.status
         self.rows = result.results or ()
         self.offered = {}
@@ -226,7 +206,7 @@ def _written(slots: dict[str, str]) -> str:
 @functools.lru_cache(maxsize=256)
 def _described(tools: str) -> tuple[str, int]:
     """Write the tools on offer in words, with their number."""
-    functions = [tool.function for tool in _decode_tools(tools)]
+    functions = read_functions(tools)
     words = (f"{in_words(function.name)}: {function.description}" for function in functions)
     return ". ".join(words), len(functions)
 

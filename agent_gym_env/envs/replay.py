@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from agent_gym_env.chat import MessageLog
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.task import Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
@@ -200,7 +201,7 @@ class Replay:
                 conversation.calls,
                 target,
                 task.date,
-                conversation.log,
+                conversation.log.text,
                 self._offer.json,
                 turn,
             )
@@ -216,7 +217,7 @@ class Replay:
         observation = {
             "user": self._user,
             "tool_result": results,
-            "messages": f"{conversation.log}]",
+            "messages": conversation.log.messages,
             "tools": self._offer.json,
         }
         info = {
@@ -255,7 +256,7 @@ class Replay:
     @property
     def messages(self) -> str:
         """The conversation so far, JSON in OpenAI's chat format."""
-        return f"{self._conversation.log}]"
+        return self._conversation.log.messages
 
     @property
     def last_action(self) -> Action:
@@ -276,9 +277,9 @@ class Replay:
             split=self._world.split.name,
             dialogue_id=self.task.dialogue_id,
             turn=self.turn,
-            log=conversation.log,
+            log=conversation.log.text,
             calls=list(conversation.calls),
-            executed=conversation.executed,
+            executed=conversation.log.call_count,
             user=self._user,
             tool_result=self._tool_result,
             random=random,
@@ -312,9 +313,8 @@ class Replay:
         conversation = self._conversation
         for _ in range(snapshot.turn):
             conversation.backend.next_turn()
-        conversation.log = snapshot.log
+        conversation.log = MessageLog(snapshot.log, snapshot.executed)
         conversation.calls = tuple(snapshot.calls)
-        conversation.executed = snapshot.executed
         self.turn = snapshot.turn
         self.over = snapshot.turn == len(self._turns)
         self._user = snapshot.user

@@ -47,16 +47,12 @@ def recorded_turns(task: Task, tools: str = "[]") -> Iterator[RecordedTurn]:
         task: the dialogue.
         tools: that were on offer, JSON in OpenAI's function format.
     """
-    before = "["
     for index, messages in enumerate(transcript(_as_played(task))):
         turn = task.turns[index]
-        separator = "," if index else ""
-        asked = f'{before}{separator}{{"role":"user","content":{_encode(turn.user).decode()}}}'
         closed = ClosedTurn(
             turn.text, _calls(turn), turn, task.date, log=messages.log, tools=tools, index=index
         )
-        yield RecordedTurn(asked, closed)
-        before = f"{messages.log}{messages.reply}"
+        yield RecordedTurn(messages.opening.text, closed)
 
 
 def _as_played(task: Task) -> Episode:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
-import msgspec
-
+from agent_gym_env.chat import (
+    ReadCall,
+    ReadMessage,
+    goes_on,
+    new_messages,
+    read_result,
+    without_bracket,
+)
 from agent_gym_env.corpus.values import value_text
 from agent_gym_env.retrieval.listening import hear
 from agent_gym_env.retrieval.offer import Offer
@@ -19,32 +24,6 @@ _REMEMBERED = 256
 """Conversations that may take turns without being read again from their begin."""
 
 _OFFERS = 512
-
-
-class _Function(msgspec.Struct):
-    name: str
-    arguments: str
-
-
-class _Call(msgspec.Struct):
-    function: _Function
-
-
-class _Message(msgspec.Struct):
-    role: str
-    content: str | None = None
-    tool_calls: list[_Call] = []
-
-
-class _Result(msgspec.Struct):
-    name: str
-    status: str
-    results: list[dict[str, str]] | None = None
-
-
-_MESSAGES = msgspec.json.Decoder(list[_Message])
-_RESULT = msgspec.json.Decoder(_Result)
-_ARGUMENTS = msgspec.json.Decoder(dict[str, Any])
 
 
 class Conversations:
@@ -63,27 +42,29 @@ class Conversations:
         self._decide = decide
         self._today = today
         self._offers: OrderedDict[str, Offer] = OrderedDict()
-        self._states: OrderedDict[tuple[str, str], tuple[State, int]] = OrderedDict()
+        self._states: OrderedDict[tuple[str, str], State] = OrderedDict()
 
     def follow(self, observation: Observation) -> State:
         """Give the state of a conversation; it must not be changed."""
         messages, tools = observation["messages"], observation["tools"]
-        # Without the closing bracket one state of the array is a prefix of the next.
-        said = messages.rstrip().removesuffix("]")
-        state, read = self._take(said, tools)
-        decoded = _MESSAGES.decode(messages)
-        _take_in(state, decoded[read:], self._decide)
-        self._states[tools, said] = (state, len(decoded))
+        said = without_bracket(messages)
+        state, known = self._take(said, tools)
+        _take_in(state, new_messages(messages, known), self._decide)
+        self._states[tools, said] = state
         if len(self._states) > _REMEMBERED:
             self._states.popitem(last=False)
         return state
 
-    def _take(self, said: str, tools: str) -> tuple[State, int]:
-        """Take out the state of a begin of the conversation, or begin a new one."""
+    def _take(self, said: str, tools: str) -> tuple[State, str]:
+        """Take out the state of a beginning of the conversation, or make a new one.
+
+        Returns:
+            The state, and the messages that it has read, without their closing bracket.
+        """
         for known in reversed(self._states):
-            if known[0] == tools and _goes_on(known[1], said):
-                return self._states.pop(known)
-        return State(self._offer(tools), self._today), 0
+            if known[0] == tools and goes_on(known[1], said):
+                return self._states.pop(known), known[1]
+        return State(self._offer(tools), self._today), ""
 
     def _offer(self, tools: str) -> Offer:
         offer = self._offers.pop(tools, None) or Offer(tools, self._vocabulary)
@@ -93,11 +74,7 @@ class Conversations:
         return offer
 
 
-def _goes_on(known: str, said: str) -> bool:
-    return said.startswith(known) and said[len(known) : len(known) + 1] in ("", ",")
-
-
-def _take_in(state: State, messages: list[_Message], decide: Decide) -> None:
+def _take_in(state: State, messages: list[ReadMessage], decide: Decide) -> None:
     for message in messages:
         if message.role == "user":
             hear(state, message.content or "", decide)
@@ -109,14 +86,14 @@ def _take_in(state: State, messages: list[_Message], decide: Decide) -> None:
             state.said(message.content or "")
 
 
-def _arguments_of(call: _Call) -> dict[str, str]:
-    arguments = _ARGUMENTS.decode(call.function.arguments)
+def _arguments_of(call: ReadCall) -> dict[str, str]:
+    arguments = call.function.decoded_arguments()
     return {name: value_text(value) for name, value in arguments.items()}
 
 
 def _take_in_result(state: State, content: str) -> None:
     arguments = state.awaited.pop(0) if state.awaited else {}
-    result = _RESULT.decode(content)
+    result = read_result(content)
     if result.status == "error" or result.results is None:
         state.refused()
     else:

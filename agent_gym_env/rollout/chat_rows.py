@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.lm.base import Message
+from agent_gym_env.chat import Message, read_tools
 from agent_gym_env.lm.prompt import RULES
-from agent_gym_env.rollout.chat_messages import conversation, read_tools
+from agent_gym_env.rollout.chat_messages import conversation
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.transcript import transcript
 
@@ -46,7 +46,7 @@ def conversation_row(episode: Episode, *, rules: str = RULES) -> ConversationRow
     """
     *_, last = transcript(episode)
     return ConversationRow(
-        messages=conversation(f"{last.log}{last.reply}]", episode.date, rules),
+        messages=conversation(last.closed, episode.date, rules),
         tools=read_tools(episode.tools),
         dialogue_id=episode.dialogue_id,
         split=episode.split,

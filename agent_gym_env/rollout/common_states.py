@@ -15,7 +15,7 @@ from agent_gym_env.errors import StorageError
 from agent_gym_env.rollout.branches import Branch, BranchPoint
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.transcript import openings
+from agent_gym_env.rollout.transcript import transcript
 
 _PARTITIONS = 64
 """Files that the episodes are sorted into; one of them at a time is held in memory."""
@@ -78,8 +78,8 @@ def _dialogue(episode: Episode) -> bytes:
 def _branch_points(group: Sequence[Episode]) -> Iterator[BranchPoint]:
     states: defaultdict[tuple[int, str], list[Branch]] = defaultdict(list)
     for episode in group:
-        for number, messages in enumerate(openings(episode)):
-            states[number, messages].append(_branch(episode, number))
+        for number, (opening, _, _) in enumerate(transcript(episode)):
+            states[number, opening.messages].append(_branch(episode, number))
     for (turn, messages), branches in states.items():
         if len(branches) > 1:
             yield _branch_point(group[0], turn, messages, branches)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agent_gym_env.chat import Message, MessageLog, read_tools
 from agent_gym_env.corpus.task import Turn
-from agent_gym_env.envs.conversation import calls_message, reply_message, tool_call_message
-from agent_gym_env.lm.base import Message
 from agent_gym_env.lm.prompt import RULES
-from agent_gym_env.rollout.chat_messages import conversation, read_tools
+from agent_gym_env.rollout.chat_messages import conversation
 from agent_gym_env.rollout.chat_rows import ConversationRow
 from agent_gym_env.rollout.episode import Episode, StepRecord
-from agent_gym_env.rollout.transcript import exchange, openings
+from agent_gym_env.rollout.transcript import add_step, transcript
 from agent_gym_env.types import ToolCall
 
 
@@ -38,13 +37,12 @@ def correction_rows(
         DataError: the episode does not hold together.
     """
     tools = read_tools(episode.tools)
-    executed = 0
-    for turn, opening in zip(episode.turns, openings(episode), strict=True):
-        log = opening[:-1]
+    for turn, messages in zip(episode.turns, transcript(episode), strict=True):
+        log = messages.opening
         called: set[str] = set()
         for step in turn.steps:
             if turn.reward is not None and turn.reward < below:
-                answered = f"{log}{_answer(turn.target, called, executed)}]"
+                answered = _answered(log, turn.target, called)
                 yield ConversationRow(
                     messages=_last_learned(conversation(answered, episode.date, rules)),
                     tools=tools,
@@ -53,16 +51,18 @@ def correction_rows(
                     policy=episode.policy,
                     reward=turn.reward,
                 )
-            log += exchange(step, executed)
-            executed += len(step.action.tool_calls)
+            add_step(log, step)
             called.update(_names(step))
 
 
-def _answer(target: Turn, called: set[str], executed: int) -> str:
+def _answered(log: MessageLog, target: Turn, called: set[str]) -> str:
+    """Return the conversation with the corpus' answer at its end, JSON."""
+    answered = log.copy()
     if target.call is None or target.call.name in called:
-        return reply_message(target.text)
-    call = ToolCall(target.call.name, target.call.arguments)
-    return calls_message([tool_call_message(f"call_{executed}", call)], [])
+        answered.add_reply(target.text)
+    else:
+        answered.add_calls([ToolCall(target.call.name, target.call.arguments)])
+    return answered.messages
 
 
 def _names(step: StepRecord) -> Iterator[str]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.lm.base import Message
+from agent_gym_env.chat import Message, read_tools
 from agent_gym_env.lm.prompt import RULES
-from agent_gym_env.rollout.chat_messages import conversation, read_tools
+from agent_gym_env.rollout.chat_messages import conversation
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.preferences import PreferenceRow
 from agent_gym_env.rollout.selection import Tally
@@ -80,7 +80,7 @@ def rows_of_episode(
         DataError: the episode does not hold together.
     """
     *_, last = transcript(episode)
-    messages = conversation(f"{last.log}{last.reply}]", episode.date, rules)
+    messages = conversation(last.closed, episode.date, rules)
     tools = read_tools(episode.tools)
     for place, turn, step in _written(messages):
         reward = episode.turns[turn].reward

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TypeVar
 
+from agent_gym_env.chat import read_messages
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.branches import BranchPoint
-from agent_gym_env.rollout.chat_messages import read_messages
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.selection import Tally, digest
 

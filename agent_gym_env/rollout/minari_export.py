@@ -16,8 +16,8 @@ from gymnasium import spaces
 from agent_gym_env.errors import StorageError
 from agent_gym_env.extras import require
 from agent_gym_env.rollout.episode import Episode, StepRecord
-from agent_gym_env.rollout.observations import observations
 from agent_gym_env.rollout.selection import Tally
+from agent_gym_env.rollout.transcript import observations
 
 require("minari", extra="data")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.lm.base import Message
+from agent_gym_env.chat import Message, read_tools
 from agent_gym_env.lm.prompt import RULES
 from agent_gym_env.rollout.branches import Branch, BranchPoint
-from agent_gym_env.rollout.chat_messages import conversation, read_tools, turn_messages
+from agent_gym_env.rollout.chat_messages import conversation, turn_messages
 from agent_gym_env.rollout.selection import Tally
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

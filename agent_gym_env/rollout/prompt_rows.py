@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
+from agent_gym_env.chat import Message, MessageLog, read_tools
 from agent_gym_env.envs.replay import SNAPSHOT_VERSION, Snapshot
-from agent_gym_env.lm.base import Message
 from agent_gym_env.lm.prompt import RULES
-from agent_gym_env.rollout.chat_messages import conversation, read_tools
+from agent_gym_env.rollout.chat_messages import conversation
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.transcript import openings
+from agent_gym_env.rollout.transcript import transcript
 
 
 class PromptRow(msgspec.Struct, frozen=True):
@@ -48,32 +48,30 @@ def prompt_rows(episode: Episode, *, rules: str = RULES) -> Iterator[PromptRow]:
         DataError: the episode does not hold together.
     """
     tools = read_tools(episode.tools)
-    executed, tool_result = 0, ""
-    for number, messages in enumerate(openings(episode)):
+    tool_result = ""
+    for number, (opening, _, _) in enumerate(transcript(episode)):
         yield PromptRow(
-            prompt=conversation(messages, episode.date, rules),
+            prompt=conversation(opening.messages, episode.date, rules),
             tools=tools,
             dialogue_id=episode.dialogue_id,
             split=episode.split,
             turn=number,
             schema_variant=episode.schema_variant,
-            state=_state(episode, number, messages, executed, tool_result),
+            state=_state(episode, number, opening, tool_result),
         )
-        steps = episode.turns[number].steps
-        executed += sum(len(step.action.tool_calls) for step in steps)
-        tool_result = steps[-1].tool_result
+        tool_result = episode.turns[number].steps[-1].tool_result
 
 
-def _state(episode: Episode, turn: int, messages: str, executed: int, tool_result: str) -> str:
+def _state(episode: Episode, turn: int, opening: MessageLog, tool_result: str) -> str:
     snapshot = Snapshot(
         version=SNAPSHOT_VERSION,
         corpus=episode.corpus,
         split=episode.split,
         dialogue_id=episode.dialogue_id,
         turn=turn,
-        log=messages[:-1],
+        log=opening.text,
         calls=[],
-        executed=executed,
+        executed=opening.call_count,
         user=episode.turns[turn].user,
         tool_result=tool_result,
     )

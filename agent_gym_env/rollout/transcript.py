@@ -7,84 +7,98 @@ from typing import NamedTuple
 
 import msgspec
 
-from agent_gym_env.envs.conversation import (
-    calls_message,
-    reply_message,
-    tool_call_message,
-    tool_message,
-)
+from agent_gym_env.chat import MessageLog
 from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.episode import Episode, StepRecord
+from agent_gym_env.types import Observation
 
-_encode = msgspec.json.Encoder().encode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class TurnMessages(NamedTuple):
-    """Messages at the close of a turn, in OpenAI's chat format.
+    """The conversation around one turn of the agent.
 
     Attributes:
-        log: before the agent's reply, a JSON array without its closing bracket.
-        reply: the reply, to be put behind the log.
+        opening: log as the agent finds it when the turn opens, the user's words last.
+        log: text of the log before the agent's reply, a JSON array without its closing bracket.
+        reply: what the agent said.
     """
 
+    opening: MessageLog
     log: str
     reply: str
 
+    @property
+    def closed(self) -> str:
+        """The conversation with the reply at its end, JSON."""
+        log = MessageLog(self.log)
+        log.add_reply(self.reply)
+        return log.messages
+
 
 def transcript(episode: Episode) -> Iterator[TurnMessages]:
-    """Yield the messages at the close of each turn; the last ones are the whole conversation.
+    """Yield the conversation around each turn; the last one is the whole conversation.
 
     Raises:
         DataError: a step's tool results do not answer its calls.
     """
-    log, separator, executed = "[", "", 0
+    log = MessageLog()
     for number, turn in enumerate(episode.turns):
-        log += f'{separator}{{"role":"user","content":{_encode(turn.user).decode()}}}'
-        separator = ","
-        for step in turn.steps:
-            try:
-                log += exchange(step, executed)
-            except DataError as error:
-                raise DataError(
-                    error.problem, dialogue_id=episode.dialogue_id, turn=number
-                ) from error
-            executed += len(step.action.tool_calls)
-        reply = reply_message(turn.steps[-1].action.text)
-        yield TurnMessages(log, reply)
-        log += reply
+        log.add_user(turn.user)
+        opening = log.copy()
+        try:
+            for step in turn.steps:
+                add_step(log, step)
+        except DataError as error:
+            raise DataError(error.problem, dialogue_id=episode.dialogue_id, turn=number) from error
+        reply = turn.steps[-1].action.text
+        yield TurnMessages(opening, log.text, reply)
+        log.add_reply(reply)
 
 
-def openings(episode: Episode) -> Iterator[str]:
-    """Yield the conversation as the agent finds it at the beginning of each turn, JSON.
+def observations(episode: Episode) -> Iterator[Observation]:
+    """Yield the observation before each step, and the one after the last.
+
+    Of an episode that did not come to its end, the last observation lacks what the user would have
+    said next.
 
     Raises:
         DataError: a step's tool results do not answer its calls.
     """
-    before = "["
-    for turn, closed in zip(episode.turns, transcript(episode), strict=True):
-        yield f'{before}{{"role":"user","content":{_encode(turn.user).decode()}}}]'
-        before = f"{closed.log}{closed.reply},"
+    log, tool_result = MessageLog(), ""
+    for turn in episode.turns:
+        log.add_user(turn.user)
+        user = turn.user
+        for step in turn.steps:
+            yield _observation(episode, user, tool_result, log)
+            add_step(log, step)
+            user, tool_result = "", step.tool_result
+        log.add_reply(turn.steps[-1].action.text)
+    yield _observation(episode, "", tool_result, log)
 
 
-def exchange(step: StepRecord, executed: int) -> str:
-    """Write the messages of a step's calls and their results, each with its comma before it.
+def _observation(episode: Episode, user: str, tool_result: str, log: MessageLog) -> Observation:
+    return {
+        "user": user,
+        "tool_result": tool_result,
+        "messages": log.messages,
+        "tools": episode.tools,
+    }
 
-    Args:
-        step: ``""`` is what one without calls gives.
-        executed: how many calls the dialogue has seen before; they number the calls' ids.
+
+def add_step(log: MessageLog, step: StepRecord) -> None:
+    """Append the calls of a step and their results; nothing for a step without calls.
 
     Raises:
         DataError: the tool results do not answer the calls.
     """
     calls = step.action.tool_calls
     if not calls:
-        return ""
-    ids = [f"call_{number}" for number in range(executed, executed + len(calls))]
-    requests = [tool_call_message(*each) for each in zip(ids, calls, strict=True)]
+        return
     try:
-        contents = [bytes(result).decode() for result in _decode_array(step.tool_result)]
-        answers = [tool_message(*each) for each in zip(ids, contents, strict=True)]
+        results = [bytes(result).decode() for result in _decode_array(step.tool_result)]
+        if not results:
+            raise ValueError(f"{len(calls)} calls, but no results")
+        log.add_calls(calls, results)
     except (ValueError, msgspec.DecodeError) as problem:
         raise DataError(f"the tool results do not answer the calls: {problem}") from problem
-    return calls_message(requests, answers)

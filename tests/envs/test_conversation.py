@@ -44,7 +44,7 @@ def execute(conversation: Conversation, *calls: dict[str, Any]) -> tuple[str, st
 
 
 def messages(conversation: Conversation) -> list[dict[str, Any]]:
-    decoded: list[dict[str, Any]] = json.loads(f"{conversation.log}]")
+    decoded: list[dict[str, Any]] = json.loads(conversation.log.messages)
     return decoded
 
 

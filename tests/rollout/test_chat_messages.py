@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
+from agent_gym_env.chat import read_tools
 from agent_gym_env.errors import DataError
-from agent_gym_env.rollout.chat_messages import conversation, read_tools, turn_messages
+from agent_gym_env.rollout.chat_messages import conversation, turn_messages
 from tests.evaluation.episode_factory import FIND, call, turn
 
 ASKED = '[{"role":"user","content":"Hi"}]'

@@ -8,7 +8,7 @@ from tests.evaluation.episode_factory import call, episode, turn
 
 def test_the_conversation_is_rebuilt_message_by_message() -> None:
     played = episode(turn(made=[call(city="Lisbon")], user="Hi", says="One."), turn(user="More"))
-    first, second = (f"{log}{reply}]" for log, reply in transcript(played))
+    first, second = (messages.closed for messages in transcript(played))
     assert first == (
         '[{"role":"user","content":"Hi"},'
         '{"role":"assistant","content":null,"tool_calls":[{"id":"call_0","type":"function",'
@@ -24,7 +24,7 @@ def test_the_conversation_is_rebuilt_message_by_message() -> None:
 def test_calls_are_numbered_through_the_whole_dialogue() -> None:
     made = [call(city="Lisbon"), call(city="Porto")]
     *_, last = transcript(episode(turn(made=made), turn(made=made)))
-    messages = last.log + last.reply
+    messages = last.closed
     assert [f'"tool_call_id":"call_{number}"' in messages for number in range(5)] == [
         True, True, True, True, False
     ]  # fmt: skip

@@ -1,0 +1,233 @@
+"""Conversations in OpenAI's chat format: how a message is written, and how it is read.
+
+An environment's ``messages`` are one JSON text that only grows. `MessageLog` writes it; episodes
+are written again by the same code, so that the text is equal byte for byte. `new_messages` reads
+what has been added since the last time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.errors import DataError
+from agent_gym_env.types import ToolCall
+
+Message = dict[str, Any]
+"""A message in OpenAI's chat format."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class MessageLog:
+    """A conversation as it grows.
+
+    Attributes:
+        text: the messages so far, a JSON array without its closing bracket.
+        call_count: how many calls the conversation has. They number the ids of the calls.
+    """
+
+    __slots__ = ("call_count", "text")
+
+    def __init__(self, text: str = "[", call_count: int = 0) -> None:
+        self.text = text
+        self.call_count = call_count
+
+    def copy(self) -> MessageLog:
+        """Return a log that goes on from the same messages."""
+        return MessageLog(self.text, self.call_count)
+
+    @property
+    def messages(self) -> str:
+        """The conversation as a JSON array."""
+        return f"{self.text}]"
+
+    def add_user(self, words: str) -> None:
+        """Append the user's words."""
+        separator = "" if self.text == "[" else ","
+        self.text = f"{self.text}{separator}{_spoken('user', words)}"
+
+    def add_calls(self, calls: Sequence[ToolCall], results: Sequence[str] = ()) -> None:
+        """Append the message that makes calls, and the messages that answer them.
+
+        Args:
+            calls: at least one.
+            results: one JSON text for each call; none where the calls are not answered.
+
+        Raises:
+            ValueError: there are results, but not one for each call.
+        """
+        if results and len(results) != len(calls):
+            raise ValueError(f"{len(calls)} calls, but {len(results)} results")
+        ids = [f"call_{self.call_count + number}" for number in range(len(calls))]
+        self.call_count += len(calls)
+        requests = ",".join(map(_tool_call, ids, calls))
+        answers = "".join(map(_tool_message, ids, results))
+        self.text += f',{{"role":"assistant","content":null,"tool_calls":[{requests}]}}{answers}'
+
+    def add_reply(self, words: str, user: str | None = None) -> None:
+        """Append the agent's words, and what the user says to them, if anything."""
+        reply = _spoken("assistant", words)
+        # One concatenation, not two: the log is long and costs time to copy.
+        self.text = (
+            f"{self.text},{reply}"
+            if user is None
+            else f"{self.text},{reply},{_spoken('user', user)}"
+        )
+
+
+def _spoken(role: str, words: str) -> str:
+    return f'{{"role":"{role}","content":{_encode(words).decode()}}}'
+
+
+def _tool_call(call_id: str, call: ToolCall) -> str:
+    arguments = _encode(_encode(call.arguments).decode()).decode()
+    return (
+        f'{{"id":"{call_id}","type":"function",'
+        f'"function":{{"name":{_encode(call.name).decode()},"arguments":{arguments}}}}}'
+    )
+
+
+def _tool_message(call_id: str, content: str) -> str:
+    return f',{{"role":"tool","tool_call_id":"{call_id}","content":{_encode(content).decode()}}}'
+
+
+class ReadFunction(msgspec.Struct, frozen=True, gc=False):
+    """The function of a tool call or of a tool on offer.
+
+    Attributes:
+        name: full name of the tool.
+        arguments: of a call, JSON.
+        description: of a tool on offer.
+    """
+
+    name: str = ""
+    arguments: str = "{}"
+    description: str = ""
+
+    def decoded_arguments(self) -> dict[str, Any]:
+        """Decode the arguments of a call.
+
+        Raises:
+            msgspec.DecodeError: they are not a JSON object.
+        """
+        return _decode_arguments(self.arguments)
+
+
+class ReadCall(msgspec.Struct, frozen=True, gc=False):
+    """A tool call of a message, or a tool on offer."""
+
+    function: ReadFunction
+
+
+class ReadMessage(msgspec.Struct, frozen=True, gc=False):
+    """A message of an observation, as agents read it.
+
+    Attributes:
+        role: ``user``, ``assistant`` or ``tool``.
+        content: what was said; of ``tool``, the result as JSON.
+        tool_calls: calls of an assistant's message.
+    """
+
+    role: str
+    content: str | None = None
+    tool_calls: tuple[ReadCall, ...] = ()
+
+
+class ReadResult(msgspec.Struct, frozen=True, gc=False):
+    """The result of a call, as agents read it.
+
+    Attributes:
+        name: full name of the tool.
+        status: ``success``, ``failure`` or ``error``.
+        results: rows, each a value by slot; ``None`` with an error.
+    """
+
+    name: str = ""
+    status: str = "error"
+    results: tuple[dict[str, str], ...] | None = None
+
+
+_decode_messages = msgspec.json.Decoder(list[ReadMessage]).decode
+_decode_tools = msgspec.json.Decoder(list[ReadCall]).decode
+_decode_arguments = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_objects = msgspec.json.Decoder(list[Message]).decode
+read_result = msgspec.json.Decoder(ReadResult).decode
+"""Decode the content of a ``tool`` message."""
+
+
+def without_bracket(messages: str) -> str:
+    """Return messages without the closing bracket: a prefix of whatever goes on from them."""
+    return messages.rstrip().removesuffix("]")
+
+
+def goes_on(known: str, messages: str) -> bool:
+    """Return whether a conversation begins with messages that are known.
+
+    Args:
+        known: messages without their closing bracket.
+        messages: the conversation, with or without its closing bracket.
+    """
+    return messages.startswith(known) and messages[len(known) : len(known) + 1] in ("", ",", "]")
+
+
+def new_messages(messages: str, known: str = "") -> list[ReadMessage]:
+    """Decode the messages of an observation that come after those that are known.
+
+    Args:
+        messages: JSON.
+        known: the beginning that was read before, without its closing bracket; see `goes_on`.
+
+    Raises:
+        msgspec.DecodeError: they are not messages.
+    """
+    return _decode_messages(f"[{messages[len(known) :].lstrip('[,')}" if known else messages)
+
+
+def read_functions(tools: str) -> list[ReadFunction]:
+    """Decode the tools of an observation.
+
+    Raises:
+        msgspec.DecodeError: they are not tools.
+    """
+    return [tool.function for tool in _decode_tools(tools)]
+
+
+def read_messages(messages: str) -> list[Message]:
+    """Decode messages, with the arguments of calls as objects.
+
+    Chat templates write arguments as JSON themselves; given a string they would quote it once more.
+
+    Raises:
+        DataError: they are not messages as an environment writes them.
+    """
+    try:
+        return [_with_objects(message) for message in _decode_objects(messages)]
+    except (msgspec.DecodeError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"these messages are not an environment's: {error!r}") from error
+
+
+def read_tools(tools: str) -> list[dict[str, Any]]:
+    """Decode the tools on offer.
+
+    Raises:
+        DataError: they are not a list of objects.
+    """
+    try:
+        return _decode_objects(tools)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DataError(f"these tools are not an environment's: {error}") from error
+
+
+def _with_objects(message: Message) -> Message:
+    if message["role"] != "assistant" or "tool_calls" not in message:
+        return message
+    return {**message, "tool_calls": [_with_object(call) for call in message["tool_calls"]]}
+
+
+def _with_object(call: dict[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    arguments = msgspec.json.decode(function["arguments"])
+    return {**call, "function": {**function, "arguments": arguments}}

@@ -142,6 +142,7 @@ class StoppableModel(LanguageModel, Protocol):
         """
 
 
+@runtime_checkable
 class CancellableModel(Protocol):
     """A model that can be told that nobody waits for its answers any more."""
 

@@ -12,7 +12,9 @@ import pytest
 
 from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
 from agent_gym_env.corpus.sample import sample_path
+from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS
 from agent_gym_env.errors import ChecksumError, DataError, StorageError
+from agent_gym_env.testing import ConformanceError, check_corpus
 from tests.corpora import DEV, FIND_TEA, FIND_TRAM, TEAS, TRAIN, write_split, write_tiny_corpus
 
 
@@ -38,6 +40,28 @@ def stores(home: Path) -> list[Path]:
 
 
 # Opening
+
+
+# The promises that a kit checks of any corpus
+
+
+LACK_AN_ARGUMENT = [f"43_{number:05}" for number in range(66, 84)]
+"""Dialogues of SGD's train split that reserve a hotel without a required argument."""
+
+
+@pytest.mark.parametrize("variant", [None, *SCHEMA_VARIANTS])
+def test_the_sample_corpus_keeps_its_promises(variant: str | None) -> None:
+    check_corpus(open_corpus("sample", schema_variant=variant))
+
+
+def test_the_tiny_corpus_keeps_its_promises(tiny_corpus: Path) -> None:
+    check_corpus(tiny_corpus)
+
+
+def test_sgd_keeps_its_promises_but_for_calls_that_lack_an_argument(sgd_path: Path) -> None:
+    check_corpus(sgd_path, exceptions=LACK_AN_ARGUMENT)
+    with pytest.raises(ConformanceError, match=f"{LACK_AN_ARGUMENT[-1]}.*missing_argument"):
+        check_corpus(sgd_path, splits=["train"], exceptions=LACK_AN_ARGUMENT[:-1])
 
 
 def test_a_split_has_its_dialogues_services_and_tools(dev: Split) -> None:

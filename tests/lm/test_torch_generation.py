@@ -9,9 +9,11 @@ import pytest
 pytest.importorskip("transformers", reason="the extra train is not installed")
 
 import torch
-import transformers
 
+from agent_gym_env.extras import require
 from agent_gym_env.lm.torch_generation import Draft, Generator
+
+transformers: Any = require("transformers", extra="train")
 
 TOLERANCE = 5e-5
 """Of logits whose standard deviation is about 1; float32 gives differences of up to 2e-5."""

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent_gym_env.assembly import make_env, make_policy
@@ -10,6 +12,7 @@ from agent_gym_env.errors import BudgetExceeded, LMError, TransientLMError
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.scripted import ScriptedLM
 from agent_gym_env.rollout.play import play
+from agent_gym_env.testing import check_policy
 from agent_gym_env.types import Action, ToolCall, Usage
 from tests.lm.server import LMServer
 
@@ -133,6 +136,13 @@ def test_several_conversations_are_asked_about_at_once_and_answered_in_order() -
     assert policy.act_batch([]) == []
     texts = [action.completion.text for action in actions if action.completion]
     assert [f"No. {number}?" in text for number, text in enumerate(texts)] == [True] * 20
+
+
+def test_it_keeps_the_promises_of_a_policy_and_of_a_batch() -> None:
+    def number(request: Request) -> str:
+        return answer(f"Number {zlib.crc32(msgspec.json.encode(request.messages))}.")
+
+    check_policy(DSPyPolicy(SGDAgentModule(), ScriptedLM(number)), dialogues=2)
 
 
 def test_an_episode_with_a_model_that_fails_is_a_record() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import msgspec
@@ -10,7 +11,9 @@ from agent_gym_env.errors import TransientLMError
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.parse import tagged_call
 from agent_gym_env.lm.scripted import ScriptedLM
+from agent_gym_env.policies.base import BatchPolicy
 from agent_gym_env.policies.llm import LLMPolicy
+from agent_gym_env.testing import check_policy
 from agent_gym_env.types import Action, ToolCall, Usage
 
 TOOL = {"type": "function", "function": {"name": "Cafes_1-FindCafe", "parameters": {}}}
@@ -117,10 +120,18 @@ def test_the_providers_ids_go_back_with_the_conversation() -> None:
     assert result["tool_call_id"] == "p__thought__sig"
 
 
-def test_a_batch_is_answered_in_its_order() -> None:
-    lm = ScriptedLM(["a", "b"])
-    actions = LLMPolicy(lm).act_batch([observation(), observation()])
-    assert [action.text for action in actions] == ["a", "b"]
+@pytest.mark.parametrize("native_tools", [True, False])
+def test_it_keeps_the_promises_of_a_policy_and_of_a_batch(native_tools: bool) -> None:
+    def answer(request: Request) -> Response | str:
+        """Call a tool that does not exist now and then, and say something else each time."""
+        number = zlib.crc32(msgspec.json.encode(request.messages))
+        if native_tools and number % 2:
+            return Response("", (ToolCall(f"NoSuch_{number}"),), tool_call_ids=(f"id_{number}",))
+        return f"My answer is number {number}."
+
+    policy = LLMPolicy(ScriptedLM(answer), native_tools=native_tools)
+    assert isinstance(policy, BatchPolicy)
+    check_policy(policy)
 
 
 def test_an_error_of_the_model_is_raised() -> None:

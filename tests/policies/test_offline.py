@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent_gym_env.assembly import make_env, make_policy, rollout
-from agent_gym_env.policies.base import Policy
-from agent_gym_env.types import Action
+from agent_gym_env.testing import check_policy
 
 
 @pytest.mark.parametrize("reward", ["ground_truth", "balanced"])
@@ -16,13 +15,15 @@ def test_the_oracle_earns_one_at_every_turn(split: str, reward: str) -> None:
         assert {turn.reward for turn in episode.turns} == {1.0}
 
 
-@pytest.mark.parametrize("name", ["oracle", "silent", "constant", "uniform", "retrieval"])
-def test_every_policy_acts_on_the_bare_observation(name: str) -> None:
+@pytest.mark.parametrize("name", ["silent", "constant", "uniform", "retrieval"])
+def test_every_policy_keeps_its_promises(name: str) -> None:
     env = make_env(split="dev")
-    seen, _ = env.reset(seed=1)
-    policy: Policy = make_policy(name, env)
-    policy.reset(seed=1)
-    action = policy.act(seen)
-    assert isinstance(action, Action)
-    env.step(action)
-    assert policy.name == name
+    assert make_policy(name, env).name == name
+    check_policy(name, env)
+
+
+@pytest.mark.parametrize("name", ["oracle", "best-candidate"])
+def test_a_teacher_keeps_its_promises_while_it_may_ask_the_environment(name: str) -> None:
+    env = make_env(split="dev")
+    assert make_policy(name, env).name == name
+    check_policy(name, env, dialogues=2, reads_env=True)

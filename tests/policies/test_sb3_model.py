@@ -20,6 +20,7 @@ import torch
 from agent_gym_env.encoders.hashing import HashingEncoder
 from agent_gym_env.errors import DataError
 from agent_gym_env.policies.sb3_model import SB3Policy, Shape, read_header
+from agent_gym_env.testing import check_policy
 from agent_gym_env.types import Action, Observation
 
 SHAPE = Shape(k=3, encoder_dim=4, hidden=8)
@@ -109,6 +110,11 @@ def test_draws_repeat_with_the_seed() -> None:
 
     assert drawn(1) == drawn(1) != drawn(2)
     assert set(drawn(1)) == {"Yes.", "No.", "Maybe."}
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_it_keeps_the_promises_of_a_policy(deterministic: bool) -> None:
+    check_policy(policy("Yes.", "No.", "Maybe.", deterministic=deterministic))
 
 
 def test_a_saved_policy_comes_back(tmp_path: Path) -> None:

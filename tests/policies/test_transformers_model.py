@@ -14,6 +14,7 @@ from agent_gym_env.assembly import make_env, make_policy, rollout
 from agent_gym_env.policies.base import BatchPolicy
 from agent_gym_env.policies.transformers_model import TransformersPolicy
 from agent_gym_env.rollout.play import play
+from agent_gym_env.testing import check_policy
 from agent_gym_env.training.tiny import make_tiny
 from agent_gym_env.training.tiny_config import TinyConfig
 from tests.local_models import conversations, load, write_model
@@ -42,15 +43,10 @@ def test_it_is_made_from_plain_configuration(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_batch_acts_as_each_alone(folder: Path, temperature: float) -> None:
+def test_it_keeps_the_promises_of_a_policy_and_of_a_batch(folder: Path, temperature: float) -> None:
     policy = TransformersPolicy(folder, temperature=temperature, max_new_tokens=8)
     assert isinstance(policy, BatchPolicy)
-    seen = observations(4)
-    together = policy.act_batch(seen, seeds=range(4))
-    for seed, (observation, action) in enumerate(zip(seen, together, strict=True)):
-        policy.reset(seed=seed)
-        alone = policy.act(observation)
-        assert (alone.text, alone.tool_calls) == (action.text, action.tool_calls)
+    check_policy(policy, dialogues=1)
 
 
 def test_its_draws_follow_the_seed_of_the_episode(folder: Path) -> None:

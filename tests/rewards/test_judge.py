@@ -27,6 +27,7 @@ from agent_gym_env.rewards.hybrid import HybridReward
 from agent_gym_env.rewards.judge import JudgeReward
 from agent_gym_env.rewards.judge_prompt import MAX_TEXT_CHARS, REMINDER, Case, make_case
 from agent_gym_env.rewards.overlap import GroundTruthReward
+from agent_gym_env.testing import check_reward
 from agent_gym_env.types import ToolCall
 from tests.lm.server import LMServer
 from tests.rewards import judge_stubs
@@ -386,7 +387,16 @@ def _nested(leaf: str, depth: int) -> Any:
     return value
 
 
+def test_a_judge_keeps_the_promises_of_a_reward() -> None:
+    check_reward(JudgeReward(lm_of(judge_stubs.honest)))
+    check_reward(JudgeReward(lm_of(judge_stubs.by_words), votes=3), dialogues=1)
+
+
 # Hybrid.
+
+
+def test_hybrid_keeps_the_promises_of_a_reward() -> None:
+    check_reward(HybridReward(GroundTruthReward(), JudgeReward(lm_of(judge_stubs.honest))))
 
 
 def test_hybrid_measures_the_first_turn_and_has_the_others_judged() -> None:

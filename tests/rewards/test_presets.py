@@ -6,8 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agent_gym_env.assembly import make_env
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
 from agent_gym_env.corpus.sgd import (
+    SPLITS,
     Dialogue,
     DialogueState,
     SystemFrame,
@@ -20,6 +22,7 @@ from agent_gym_env.rewards.judge import JudgeReward
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.rewards.presets import make_reward
 from agent_gym_env.rewards.weighted import BalancedReward
+from agent_gym_env.testing import check_reward
 from tests.corpus.cafes import CAFES
 
 
@@ -48,6 +51,17 @@ def test_a_preset_is_made_by_name(corpus: Corpus) -> None:
     split = corpus.split("dev")
     assert isinstance(make_reward("ground_truth", split, corpus), GroundTruthReward)
     assert isinstance(make_reward({"name": "balanced"}, split, corpus), BalancedReward)
+
+
+@pytest.mark.parametrize("name", ["ground_truth", "balanced"])
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_preset_keeps_the_promises_of_a_reward(split: str, name: str) -> None:
+    check_reward(name, make_env(split=split))
+
+
+@pytest.mark.parametrize("name", ["ground_truth", "balanced"])
+def test_a_preset_keeps_the_promises_of_a_reward_on_sgd(sgd_path: Path, name: str) -> None:
+    check_reward(name, make_env(corpus=str(sgd_path), split="dev"), dialogues=20)
 
 
 def test_words_weigh_what_they_do_in_train(corpus: Corpus) -> None:

@@ -6,10 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent_gym_env.assembly import Env, make_env
 from agent_gym_env.corpus.corpus import open_corpus
+from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.corpus.task import RecordedCall, Task, Turn
+from agent_gym_env.testing import check_tool_backend
 from agent_gym_env.tools.replay import ReplayBackend
 from agent_gym_env.tools.validation import ToolCatalogue
+from agent_gym_env.training.hindsight import bare_env
 from agent_gym_env.types import ToolCall, ToolResult
 from tests.corpus.cafes import BOOK, FIND, TOOLS, cafe, entities
 
@@ -144,6 +148,26 @@ def test_results_are_written_into_json_as_they_are() -> None:
     for tool_call in (ToolCall(FIND, {"city": "Lund"}), ToolCall(FIND, {"city": "Malmo"})):
         result = replay.execute(tool_call)
         assert msgspec.json.decode(msgspec.json.encode(result))["results"] == rows(result)
+
+
+def check_on(env: Env, **options: Any) -> None:
+    rows_of_split = bare_env(env).split.entities
+    check_tool_backend(lambda tools: ReplayBackend(tools, rows_of_split), env, **options)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_it_keeps_the_promises_of_a_tool_backend(split: str) -> None:
+    check_on(make_env(split=split))
+
+
+def test_it_keeps_the_promises_of_a_tool_backend_with_every_tool_on_offer(
+    tiny_corpus: Path,
+) -> None:
+    check_on(make_env(corpus=str(tiny_corpus), tools_offered="all"))
+
+
+def test_it_keeps_the_promises_of_a_tool_backend_on_sgd(sgd_path: Path) -> None:
+    check_on(make_env(corpus=str(sgd_path), split="dev"))
 
 
 def test_every_recorded_call_of_sgd_is_answered_as_recorded(sgd_path: Path) -> None:

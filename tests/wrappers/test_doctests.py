@@ -9,11 +9,12 @@ import pkgutil
 import pytest
 
 import agent_gym_env.encoders
+import agent_gym_env.testing
 import agent_gym_env.wrappers
 
 MODULES = [
     f"{package.__name__}.{module.name}"
-    for package in (agent_gym_env.wrappers, agent_gym_env.encoders)
+    for package in (agent_gym_env.wrappers, agent_gym_env.encoders, agent_gym_env.testing)
     for module in pkgutil.iter_modules(package.__path__)
 ]
 

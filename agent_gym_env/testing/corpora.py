@@ -1,0 +1,153 @@
+"""The promises of a corpus."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date
+from os import PathLike
+
+import msgspec
+
+from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
+from agent_gym_env.corpus.sgd import Service
+from agent_gym_env.corpus.task import Task, Turn
+from agent_gym_env.envs.spaces import is_unicode
+from agent_gym_env.testing.conformance import Check
+from agent_gym_env.tools.validation import ToolCatalogue
+
+_decode_rows = msgspec.json.Decoder(list[dict[str, str]]).decode
+
+
+def check_corpus(
+    corpus: str | PathLike[str] | Corpus,
+    *,
+    splits: Sequence[str] | None = None,
+    dialogues: int | None = None,
+    exceptions: Collection[str] = (),
+) -> None:
+    """Check that a corpus can be played: its ids, texts, schemas and recorded calls.
+
+    Args:
+        corpus: a corpus, or its name or path as in `agent_gym_env.corpus.corpus.open_corpus`.
+        splits: the splits to check; ``None`` for all.
+        dialogues: how many dialogues of each split are read, spread evenly; ``None`` for all.
+        exceptions: ids of dialogues whose recorded calls may break their schema. In SGD's train
+            split 18 recorded calls lack a required argument.
+
+    Raises:
+        ConformanceError: a promise is broken.
+
+    Example:
+        >>> check_corpus("sample")
+    """
+    promise = "its files are in order"
+    check = Check("corpus", corpus.source.name if isinstance(corpus, Corpus) else str(corpus))
+    opened = corpus if isinstance(corpus, Corpus) else check.call(promise, "", open_corpus, corpus)
+    names = check.call(promise, "", opened.splits)
+    check.require(bool(names), "has a split", "one of train, dev and test at least", names)
+    for each in names if splits is None else splits:
+        split = check.call(promise, f"split {each}", opened.split, each)
+        check.call(promise, f"split {each}", _check_split, check, split, dialogues, exceptions)
+
+
+def _check_split(
+    check: Check, split: Split, dialogues: int | None, exceptions: Collection[str]
+) -> None:
+    where = f"split {split.name}"
+    ids = split.dialogue_ids()
+    twice = [each for each, count in Counter(ids).items() if count > 1]
+    check.require(not twice, "ids are unique in a split", "each id once", twice, where)
+    promise = "ids and dialogues belong together"
+    check.require(len(ids) == len(split) > 0, promise, f"{len(split)} ids", len(ids), where)
+    _check_schema(check, split.schema, where)
+    count = len(ids) if dialogues is None else min(dialogues, len(ids))
+    places = [number * len(ids) // count for number in range(count)]
+    catalogue = ToolCatalogue(split.tools)
+    read = {}
+    for place in places:
+        inside = f"{where}, dialogue {ids[place]}"
+        task = check.call("dialogues are read in any order", inside, split.task, place)
+        found = (task.dialogue_id, split.index(ids[place]))
+        check.require(found == (ids[place], place), promise, f"index {place}", found, inside)
+        _check_task(check, split, task, inside)
+        if task.dialogue_id not in exceptions:
+            _check_recorded_calls(check, catalogue, task, inside)
+        read[place] = msgspec.msgpack.encode(task)
+    random.Random(0).shuffle(places)
+    for place in places:
+        again = msgspec.msgpack.encode(split.task(place))
+        inside = f"{where}, dialogue {ids[place]}"
+        promise = "dialogues are read in any order"
+        check.require(again == read[place], promise, "the same dialogue", "another one", inside)
+
+
+def _check_schema(check: Check, services: Sequence[Service], where: str) -> None:
+    promise = "schemas are valid"
+    _require_unique(check, [each.service_name for each in services], "service", where)
+    for service in services:
+        inside = f"{where}, service {service.service_name}"
+        slots = {slot.name: slot for slot in service.slots}
+        _require_unique(check, [slot.name for slot in service.slots], "slot", inside)
+        _require_unique(check, [intent.name for intent in service.intents], "intent", inside)
+        for slot in service.slots:
+            holds = bool(slot.possible_values) or not slot.is_categorical
+            check.require(
+                holds, promise, f"possible values for the slot {slot.name!r}", "none", inside
+            )
+        for intent in service.intents:
+            taken = [*intent.required_slots, *intent.optional_slots]
+            _require_unique(check, taken, f"argument of intent {intent.name}", inside)
+            unknown = sorted({*taken, *intent.result_slots} - slots.keys())
+            expected = f"slots of the service in intent {intent.name!r}"
+            check.require(not unknown, promise, expected, unknown, inside)
+
+
+def _require_unique(check: Check, names: Sequence[str], kind: str, where: str) -> None:
+    holds = all(names) and len(set(names)) == len(names)
+    check.require(holds, "schemas are valid", f"a name of its own for each {kind}", names, where)
+
+
+def _check_task(check: Check, split: Split, task: Task, where: str) -> None:
+    promise = "services are those of the schema"
+    services = {*task.services}
+    known = bool(services) and services <= {*split.services}
+    check.require(known, promise, f"services among {split.services}", task.services, where)
+    strays = [turn.service for turn in task.turns if turn.service not in services]
+    check.require(not strays, promise, f"turns about {task.services}", strays, where)
+    check.require(bool(task.turns), "a dialogue has turns", "one turn at least", 0, where)
+    check.call("the date is ISO", where, date.fromisoformat, task.date)
+    for index, turn in enumerate(task.turns):
+        inside = f"{where}, turn {index}"
+        strange = [text for text in _texts(turn) if not is_unicode(text)]
+        promise = "texts can be written as UTF-8"
+        check.require(not strange, promise, "text without lone surrogates", strange, inside)
+        unsaid = [value.text for value in turn.values if value.text not in turn.text]
+        promise = "a reply says its slot values"
+        check.require(not unsaid, promise, f"values inside {turn.text!r}", unsaid, inside)
+
+
+def _texts(turn: Turn) -> Iterator[str]:
+    yield from (turn.user, turn.text)
+    for value in turn.values:
+        yield from (value.text, *value.forms)
+    if turn.call is not None:
+        yield from (turn.call.results, *turn.call.arguments, *turn.call.arguments.values())
+
+
+def _check_recorded_calls(check: Check, catalogue: ToolCatalogue, task: Task, where: str) -> None:
+    promise = "recorded calls are calls of the schema's tools"
+    for index, turn in enumerate(task.turns):
+        call, inside = turn.call, f"{where}, turn {index}"
+        if call is None:
+            continue
+        spec = catalogue.tools.get(call.name)
+        problem = (
+            f"unknown_tool: {call.name}"
+            if spec is None
+            else catalogue.problem(spec, call.arguments)
+        )
+        expected = "a call that its schema allows, or its dialogue among `exceptions`"
+        check.require(problem is None, promise, expected, problem, inside)
+        check.call("recorded results are rows of texts", inside, _decode_rows, call.results)

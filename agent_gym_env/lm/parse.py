@@ -97,6 +97,13 @@ def without_reasoning(text: str) -> tuple[str, bool]:
     return "".join(kept).strip(), is_open
 
 
+def ends_with_open_reasoning(text: str) -> bool:
+    """Return whether a text ends with a mark that opens reasoning, as some chat templates do."""
+    text = text.rstrip()
+    marks = list(_REASONING_MARK.finditer(text))
+    return bool(marks) and marks[-1].end() == len(text) and not (marks[-1][1] or marks[-1][2])
+
+
 def read_arguments(arguments: str | dict[str, Any] | None) -> dict[str, Any] | None:
     """Read the arguments of a call, JSON or nearly so; ``None`` if they are no object."""
     if not arguments:

@@ -15,7 +15,7 @@ from agent_gym_env.lm.base import Message, Request
 from agent_gym_env.lm.bounded_template import render
 from agent_gym_env.lm.chat_templates import MARKS
 from agent_gym_env.lm.lenient_json import UnreadableError, read_strictly
-from agent_gym_env.lm.parse import without_reasoning
+from agent_gym_env.lm.parse import ends_with_open_reasoning
 
 MAX_CHARACTERS_PER_TOKEN = 16
 """A prompt that fits only if its tokens are longer on average is refused before it is tokenised."""
@@ -87,8 +87,7 @@ class ChatTokenizer:
 
     def opens_reasoning(self, prompt: Sequence[int]) -> bool:
         """Return whether a prompt ends inside the model's reasoning, which some templates open."""
-        _, unfinished = without_reasoning(self.decode(prompt[-_OPENING:]).rstrip())
-        return unfinished
+        return ends_with_open_reasoning(self.decode(prompt[-_OPENING:]))
 
     def writes_hermes_calls(self) -> bool:
         """Say whether the template writes calls as `agent_gym_env.lm.guided` guides them."""

@@ -14,6 +14,5 @@ def test_the_server_of_the_benchmark_runs_in_a_process_of_its_own() -> None:
 @pytest.mark.long
 @needs("litellm")
 @needs("aiohttp")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_promised_shares_hold() -> None:
     assert main([]) == 0

@@ -304,7 +304,6 @@ def _played(policy: Any, count: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("client", ["local", pytest.param("litellm", marks=needs("litellm"))])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_served_model_plays_as_it_does_in_process(client: str, tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="the extra train is not installed")
     pytest.importorskip("llguidance", reason="the extra train is not installed")

@@ -124,7 +124,6 @@ def test_a_strategy_improves_the_score_with_the_arguments_that_users_get(
 
 
 @pytest.mark.long
-@pytest.mark.filterwarnings("ignore:::litellm", "ignore:::pydantic")
 def test_a_run_through_litellm_and_geminis_protocol_is_the_same(
     runner: Runner, server: LMServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,9 +41,7 @@ def server() -> Iterator[LMServer]:
 
 
 # A litellm call that is cancelled while its own thread prepares it leaves a coroutine behind.
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "client",
     [

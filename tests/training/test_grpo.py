@@ -21,11 +21,7 @@ from agent_gym_env.training.tiny import make_tiny
 from agent_gym_env.training.tiny_config import TinyConfig
 from tests.training.first_turns import conversations, prompts, write
 
-pytestmark = [
-    pytest.mark.usefixtures("datasets_cache"),
-    # TRL asks transformers for what that has renamed.
-    pytest.mark.filterwarnings("ignore:.*_checkpointing:FutureWarning"),
-]
+pytestmark = pytest.mark.usefixtures("datasets_cache")
 
 SMALL = TinyConfig(
     vocabulary=500, width=32, layers=1, heads=2, context=512, result_characters=60, practice=0

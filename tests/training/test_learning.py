@@ -28,11 +28,7 @@ from agent_gym_env.training.tiny_config import TinyConfig
 from tests.training.chat_rows import read
 from tests.training.first_turns import pairs, write
 
-pytestmark = [
-    pytest.mark.usefixtures("datasets_cache"),
-    # TRL asks transformers for what that has renamed.
-    pytest.mark.filterwarnings("ignore:.*_checkpointing:FutureWarning"),
-]
+pytestmark = pytest.mark.usefixtures("datasets_cache")
 
 SOURCES = Path(__file__).parents[2] / "data/sources"
 

@@ -168,7 +168,6 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path, rows: dict[str, str]
         train_sft(configured(rows, model=str(tmp_path / "nowhere")), out=tmp_path / "out")
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 def test_adapters_are_merged_into_the_model(
     tmp_path: Path, trained: Path, rows: dict[str, str]
 ) -> None:

@@ -30,11 +30,7 @@ from agent_gym_env.training.tiny_config import TinyConfig
 from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer
 from tests.training.first_turns import conversations, pairs, prompts, write
 
-pytestmark = [
-    pytest.mark.usefixtures("datasets_cache"),
-    # TRL asks transformers for what that has renamed.
-    pytest.mark.filterwarnings("ignore:.*_checkpointing:FutureWarning"),
-]
+pytestmark = pytest.mark.usefixtures("datasets_cache")
 
 Train = Callable[..., Path]
 SMALL = TinyConfig(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent_gym_env.errors import CircuitOpenError
+from agent_gym_env.lm.wire import causes
 
 REFUSALS = 10
 """In a row, before the switch opens."""
@@ -89,12 +90,6 @@ class ConnectionBreaker:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Tell whether a library's exception, or one that it came of, is of a missing connection."""
-    names: set[str] = set()
-    cause: BaseException | None = error
-    seen: list[BaseException] = []
-    while cause is not None and cause not in seen:
-        seen.append(cause)
-        names.update(kind.__name__ for kind in type(cause).__mro__)
-        cause = cause.__cause__ or cause.__context__
+    """Return whether an exception of a library means that the server cannot be reached."""
+    names = {kind.__name__ for cause in causes(error) for kind in type(cause).__mro__}
     return bool(names & _NO_CONNECTION) and _BROKEN_ANSWER not in names

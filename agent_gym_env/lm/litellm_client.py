@@ -6,7 +6,6 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from agent_gym_env.lm.prices import PRICES, Price
 from agent_gym_env.lm.retired import WhenRetired, model_to_ask
 from agent_gym_env.lm.retry import Limits
 from agent_gym_env.lm.secret import Secret
-from agent_gym_env.lm.wire import Failure, failure_of_status
+from agent_gym_env.lm.wire import Failure, causes, failure_of_status
 
 _NO_KEY = "none"
 """Sent to a server of one's own where no key is set."""
@@ -233,14 +232,8 @@ def _lacks_credentials(error: BaseException) -> bool:
     """Tell whether a library found no credentials, and so sent nothing."""
     return any(
         type(cause).__name__ in _LACKING_CLASSES or _LACKING.search(str(cause)[:500])
-        for cause in _causes(error)
+        for cause in causes(error)
     )
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _load() -> Any:

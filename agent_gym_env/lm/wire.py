@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import msgspec
@@ -127,3 +128,13 @@ def _seconds(header: str | None, reason: str) -> float | None:
     except ValueError:
         return None
     return seconds if 0 <= seconds < float("inf") else None
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, the one that it was raised from, and so on to the first."""
+    cause: BaseException | None = error
+    seen: list[BaseException] = []
+    while cause is not None and cause not in seen:
+        yield cause
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__

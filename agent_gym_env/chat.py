@@ -16,7 +16,7 @@ from agent_gym_env.errors import DataError
 from agent_gym_env.types import ToolCall
 
 Message = dict[str, Any]
-"""A message in OpenAI's chat format."""
+"""A message in OpenAI's chat format: ``role``, ``content``, ``tool_calls``, ``tool_call_id``."""
 
 _encode = msgspec.json.Encoder().encode
 

@@ -50,6 +50,15 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_chat_template(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that chooses the chat template of a local model."""
+    parser.add_argument(
+        "--chat-template", metavar="FILE|hermes|compact",
+        help="chat template that writes conversations for the model; default: the model's own, or "
+        "hermes if that does not support tools",
+    )  # fmt: skip
+
+
 def name_models(options: argparse.Namespace) -> None:
     """Write the language model into each policy and reward of a command that names none."""
     model = getattr(options, "language_model", None)

@@ -12,6 +12,7 @@ import msgspec
 
 from agent_gym_env.cli.arguments import (
     Subparsers,
+    add_chat_template,
     add_corpus,
     add_json,
     add_variant,
@@ -82,12 +83,7 @@ def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
         parser.add_argument("--learning-rate", type=float, metavar="RATE")
         parser.add_argument("--lora", action="store_true", help="train adapters, and merge them")
         parser.add_argument("--seed", type=whole_number, help="default: 0")
-        parser.add_argument(
-            "--chat-template",
-            metavar="FILE|hermes|compact",
-            help="how conversations are written; default: the model's own template, or hermes "
-            "where that knows no tools",
-        )
+        add_chat_template(parser)
         parser.add_argument(
             "--config",
             type=json_object,

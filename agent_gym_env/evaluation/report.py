@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +25,7 @@ from agent_gym_env.evaluation.evaluate import Evaluation
 from agent_gym_env.evaluation.plots import Interval, Row, histogram_plot, interval_plot
 from agent_gym_env.evaluation.showcase import showcase
 from agent_gym_env.evaluation.statistics import Estimate
+from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.lm.secret import Scrubber
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.spending import Spending, spent_on
@@ -181,9 +181,8 @@ def _shown_configurations(
 
 def public_configuration(config: Mapping[str, Any]) -> str:
     """Write a policy's configuration as JSON without keys or credentials in addresses."""
-    written = json.dumps(config, indent=2, ensure_ascii=False, default=str)
-    without_user = re.sub(r'(?<=://)[^/\s"]*@', "", written)
-    return Scrubber().all(re.sub(r'(://[^\s"?]*)\?[^\s"]*', r"\1", without_user))
+    shown = without_credentials(config)
+    return Scrubber().all(json.dumps(shown, indent=2, ensure_ascii=False, default=str))
 
 
 def _plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[TitledPlot]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from agent_gym_env.chat import Message
 from agent_gym_env.errors import LMError
 from agent_gym_env.types import Completion, ToolCall, Usage
 
@@ -24,10 +25,6 @@ MODEL_VARIABLE = "AGENT_GYM_MODEL"
 def default_model() -> str:
     """Return the model for whatever names none: the one of `MODEL_VARIABLE`, or `DEFAULT_MODEL`."""
     return os.environ.get(MODEL_VARIABLE, "").strip() or DEFAULT_MODEL
-
-
-Message = dict[str, Any]
-"""A message in OpenAI's chat format: ``role``, ``content``, ``tool_calls``, ``tool_call_id``."""
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.errors import AgentGymError, DataError
+from agent_gym_env.extras import require
+from agent_gym_env.process_wide import SharedChange
 
 _CONFIGS = ("config.json", "generation_config.json")
 """Of the second transformers says nothing where it cannot read it, and does without."""
@@ -46,6 +48,22 @@ def reading_model(path: str | PathLike[str], what: str = "language model") -> It
     # Tokenizers and safetensors raise plain exceptions of their own, and transformers what comes.
     except Exception as error:
         raise DataError(f"this is no {what}: {error}", file=place) from error
+
+
+@contextlib.contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    logging = require("transformers", extra="train").utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+no_progress_bar = SharedChange(_without_progress_bar)
+"""Turns the progress bars of transformers off."""
 
 
 def refuse_missing(path: str | PathLike[str], loading_info: dict[str, Any]) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from agent_gym_env.lm.base import Message, Request, Response
+from agent_gym_env.chat import Message
+from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.call_forms import is_reasoning, words_of
 from agent_gym_env.lm.lenient_json import MAX_DEPTH, nests_deeper
 from agent_gym_env.lm.parse import without_reasoning

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import jinja2
 
+from agent_gym_env.chat import Message
 from agent_gym_env.errors import ContextExceeded, PermanentLMError
-from agent_gym_env.lm.base import Message, Request
+from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.bounded_template import render
 from agent_gym_env.lm.chat_templates import MARKS
 from agent_gym_env.lm.lenient_json import UnreadableError, read_strictly

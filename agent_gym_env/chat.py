@@ -99,8 +99,8 @@ class ReadFunction(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         name: full name of the tool.
-        arguments: of a call, JSON.
-        description: of a tool on offer.
+        arguments: arguments of a call, JSON.
+        description: description of a tool on offer.
     """
 
     name: str = ""

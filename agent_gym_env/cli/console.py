@@ -137,13 +137,13 @@ def progress(label: str) -> Iterator[Advance]:
 
 
 class Phases(Protocol):
-    """Shows how far work of several phases has come."""
+    """Display of the progress of work that has several phases."""
 
     def advance(self, phase: str, done: int, total: int) -> None:
-        """Show that so much of a phase is done, of so much."""
+        """Show that ``done`` of ``total`` steps of a phase are done."""
 
     def measured(self, figures: Mapping[str, float]) -> None:
-        """Show those of the measurements that are for people, such as the loss."""
+        """Show measurements such as the loss."""
 
 
 @contextmanager
@@ -161,7 +161,7 @@ def phases() -> Iterator[Phases]:
 
 
 class _Bars:
-    """A bar of `phases`."""
+    """The bars of `phases`, for terminals."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -181,7 +181,7 @@ class _Bars:
 
 
 class _Lines:
-    """The lines of `phases`, at most `_LINES` for each phase."""
+    """The lines of `phases`, for files and pipes: at most `_LINES` for each phase."""
 
     def __init__(self) -> None:
         self._phase: str | None = None

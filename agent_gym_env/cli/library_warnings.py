@@ -1,4 +1,4 @@
-"""Warnings of libraries that a user can do nothing about are not shown, each for its reason."""
+"""Warnings of libraries that users can do nothing about, and a context that hides them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LOGGED = (
     # Only a GPU has the faster kernels that it says can be installed.
     ("transformers.integrations.hub_kernels", "falling back to its reference PyTorch"),
 )
-"""Logger and part of the text of records that say something about a GPU where there is none."""
+"""Logger and part of the text of records about a GPU; hidden if there is none."""
 
 
 @contextmanager
 def without_library_warnings() -> Iterator[None]:
-    """Leave out the warnings of this module's lists, and no others."""
+    """Hide the warnings of this module's lists, and no others."""
     with warnings.catch_warnings(), ExitStack() as stack:
         for message, category, module in _WARNED:
             warnings.filterwarnings("ignore", message, category, module)

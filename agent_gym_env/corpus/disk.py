@@ -1,4 +1,4 @@
-"""Files: read within limits, written whole or not at all, and a lock between processes."""
+"""Files: reading within limits, writing that is atomic, and a lock between processes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def open_file(path: str | os.PathLike[str], *, place: str | None = None) -> Bina
     """Open a regular file for reading. A FIFO does not block, and a device is refused.
 
     Args:
-        path: of the file.
-        place: of the file, for messages; by default its path.
+        path: path of the file.
+        place: name of the file in messages; by default its path.
 
     Raises:
         DataError: it cannot be opened, or is not a regular file.
@@ -55,8 +55,8 @@ def read_file(path: str | os.PathLike[str], *, largest: int = MAX_FILE_BYTES) ->
     """Read a regular file.
 
     Args:
-        path: of the file.
-        largest: bytes that it may have.
+        path: path of the file.
+        largest: largest size that is read, in bytes.
 
     Raises:
         DataError: it cannot be read, is not a regular file, or is larger.
@@ -75,8 +75,8 @@ def as_utf8(content: bytes, file: str) -> bytes:
     """Return a text file's bytes without a byte order mark.
 
     Args:
-        content: of the file.
-        file: the file, for messages.
+        content: bytes of the file.
+        file: name of the file in messages.
 
     Raises:
         DataError: it is in UTF-16 or UTF-32, or empty.
@@ -92,7 +92,7 @@ def as_utf8(content: bytes, file: str) -> bytes:
 
 
 def reason(error: Exception) -> str:
-    """Return what an error says of its cause, without numbers and paths."""
+    """Return the message of an error, without error number and path."""
     said = error.strerror if isinstance(error, OSError) else None
     return said or str(error) or type(error).__name__
 
@@ -105,7 +105,7 @@ def written_whole(path: Path, *, synced: bool = True) -> Iterator[BinaryIO]:
     it.
 
     Args:
-        path: of the file.
+        path: path of the file.
         synced: whether to wait for the disk, so that a loss of power leaves a whole file or none.
 
     Raises:

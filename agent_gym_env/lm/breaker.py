@@ -1,4 +1,4 @@
-"""The switches that stop a run whose requests are all in vain: refused, or never received."""
+"""Circuit breakers that stop a run whose requests are all refused or never reach the server."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ REFUSALS = 10
 
 
 CONNECTION_FAILURES = 5
-"""In a row and without an answer between them, before a server counts as down."""
+"""Number of failures in a row after which a server counts as down."""
 
 _NO_CONNECTION = frozenset(
     ("ConnectionError", "gaierror", "ClientConnectionError", "TransportError", "ConnectTimeout")
 )
 """Names of the errors of Python, aiohttp, httpx and requests of a server that cannot be reached."""
 _BROKEN_ANSWER = "ClientPayloadError"
-"""Name of aiohttp's error of an answer that began."""
+"""Name of aiohttp's error for an answer that began and broke off."""
 
 
 class KeyBreaker:
@@ -49,7 +49,7 @@ class KeyBreaker:
 
 
 class ConnectionBreaker:
-    """Counts connection failures in a row, over all completions of a client.
+    """Counter of connection failures in a row, over all completions of a client.
 
     It opens when a completion gives up after `CONNECTION_FAILURES` or more of them. A server that
     restarts while many requests are under way does not open it, as long as one of their further
@@ -65,15 +65,15 @@ class ConnectionBreaker:
         self._is_open = False
 
     def record(self, *, reached: bool) -> None:
-        """Note one outcome: whether the server answered, whatever it said."""
+        """Count one outcome: whether the server answered at all."""
         self._failures = 0 if reached else self._failures + 1
         self._is_open = self._is_open and not reached
 
     def check(self, reason: str, *, gives_up: bool) -> None:
-        """Let a completion try again, or fail in its own way.
+        """Raise if the server counts as down.
 
         Args:
-            reason: of the last failure.
+            reason: reason of the last failure.
             gives_up: whether the completion has no further try.
 
         Raises:

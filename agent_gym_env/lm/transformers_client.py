@@ -86,7 +86,7 @@ class TransformersClient:
             is not read again from its beginning; 0 for none.
         context: tokens that the model reads and writes; by default those it was made for.
         chat_template: how conversations are written: a file, or one of ours, ``hermes`` or
-            ``compact``; by default the model's own, or ``hermes`` where that knows no tools.
+            ``compact``; by default the model's own, or ``hermes`` if that does not support tools.
         name: as reports show it; by default that of the folder or model.
 
     Raises:
@@ -148,7 +148,7 @@ class TransformersClient:
 
     def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
         """Answer many requests, as many at once as a batch takes."""
-        return self._complete([_Asked(request, _always) for request in requests])
+        return self._complete([_Asked(request) for request in requests])
 
     def _complete(self, asked: list[_Asked]) -> list[Response | LMError]:
         self._waiting.extend(asked)
@@ -256,7 +256,7 @@ class TransformersClient:
         ids = draft.tokens[:-1] if draft.tokens[-1] in self._ends else draft.tokens
         text = self._prompts.decode(ids)
         if draft.finish == "length" and draft.guide is not None and not draft.guide.may_stop():
-            # There is no room for more; half a call would be taken for another one.
+            # The answer was cut off; half a call would be read as another call.
             before, tag, _ = text.rpartition("<tool_call>")
             text = before if tag else text
         return _cut(text, draft.stop)
@@ -269,7 +269,7 @@ def _always() -> bool:
 class _Asked:
     """A request, and its answer when there is one."""
 
-    def __init__(self, request: Request, is_wanted: Callable[[], bool]) -> None:
+    def __init__(self, request: Request, is_wanted: Callable[[], bool] = _always) -> None:
         self.request = request
         self.is_wanted = is_wanted
         self.names: list[str] = []

@@ -14,7 +14,7 @@ from agent_gym_env.lm.secret import Secret
 from agent_gym_env.types import Usage
 
 FailureKind = Literal["transient", "refused_key", "no_credentials", "too_long", "refused"]
-"""What to do about a failure.
+"""Kinds of failures, by what is done about them.
 
 ``transient``: may pass; ``refused_key``: the key is not accepted; ``no_credentials``: there is no
 key to send; ``too_long``: the conversation exceeds the model's context; ``refused``: any other
@@ -34,7 +34,7 @@ _TOO_LONG = re.compile(
     r"|context (?:window|length|size)[^.]{0,40}exceed",
     re.IGNORECASE,
 )
-"""How OpenAI, Gemini, Anthropic, vLLM, llama.cpp and others say that a conversation is too long."""
+"""Messages of OpenAI, Gemini, Anthropic, vLLM, llama.cpp and others for a too long conversation."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ class Transport(Protocol):
     """What tokens cost; ``None`` where that is not known."""
 
     is_own_server: bool
-    """Whether somebody else than the provider may serve the model, by any chat template."""
+    """Whether a server of the user's own may serve the model, with any chat template."""
 
     async def send(self, request: Request) -> Response | Failure:
         """Ask once; what the library raises is given to `failure`."""

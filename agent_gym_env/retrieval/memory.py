@@ -75,7 +75,7 @@ class Memory:
         try:
             _check(arrays)
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"this is no memory: {error}", file=str(path)) from error
+            raise DataError(f"this is not a memory: {error}", file=str(path)) from error
         return cls(
             vocabulary,
             Chooser(arrays["choices"]),

@@ -47,7 +47,7 @@ def read_played(folder: Path) -> list[Episode]:
     """Read all episodes of a journal in the order of its jobs, those that failed included.
 
     Raises:
-        DataError: the folder is no journal of episodes, or a line is no episode.
+        DataError: the folder is not a journal of episodes, or a line is not an episode.
         StorageError: a line is not as it was written, or some are missing.
     """
     played: dict[int, Episode] = {}

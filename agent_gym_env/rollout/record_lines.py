@@ -125,7 +125,7 @@ def _journal_lines(folder: Path, kind: Kind) -> Iterator[tuple[str, bytes]]:
     manifest = read_manifest(folder)
     if manifest is None:
         raise DataError(
-            f"cannot read {kind}: the folder has no {MANIFEST}, so it is no journal"
+            f"cannot read {kind}: the folder has no {MANIFEST}, so it is not a journal"
             f"{_files_to_name(folder)}",
             file=str(folder),
         )
@@ -141,7 +141,7 @@ def _journal_lines(folder: Path, kind: Kind) -> Iterator[tuple[str, bytes]]:
 
 
 def _files_to_name(folder: Path) -> str:
-    """Name the files of episodes in a folder, as `evaluate --out` keeps them."""
+    """Suggest the files of episodes in a folder that `evaluate --out` has written."""
     names = sorted(path.name for path in folder.glob("*.jsonl"))
     return f". Give one of its files: {', '.join(names)}" if names else ""
 

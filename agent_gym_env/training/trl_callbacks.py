@@ -36,7 +36,7 @@ IGNORED = -100
 
 
 class Trained(msgspec.Struct):
-    """What a run has been trained on so far. What is read twice is counted twice.
+    """Counts of the data that a run was trained on. Data that is read twice counts twice.
 
     Attributes:
         steps: steps of the optimizer.
@@ -61,7 +61,7 @@ class Trained(msgspec.Struct):
 
 
 def read_trained(checkpoint: str) -> Trained:
-    """Read what the run of a checkpoint had been trained on.
+    """Read the counts of a checkpoint.
 
     Raises:
         DataError: the checkpoint has no counts.
@@ -203,7 +203,7 @@ def _steps_of(checkpoint: Path) -> int:
 
 
 class Progress(TrainerCallback):
-    """Tells how far a run has come, and what it has measured."""
+    """Calls the callbacks for progress and measurements."""
 
     def __init__(
         self, method: str, on_progress: OnProgress | None, on_measured: OnMeasured | None
@@ -215,14 +215,14 @@ class Progress(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Tell the number of steps."""
+        """Report the number of steps."""
         if self._on_progress is not None:
             self._on_progress(self._method, state.global_step, state.max_steps)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
-        """Tell the measurements."""
+        """Report the measurements."""
         if self._on_measured is not None:
             self._on_measured(given["logs"])
 

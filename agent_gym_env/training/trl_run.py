@@ -161,10 +161,10 @@ class TRLRun:
         resume: go on from the last checkpoint in the folder, or begin where there is none.
         tensorboard: write TensorBoard's event files.
         on_progress: called with the method's name and the numbers of steps done and of all.
-        on_measured: called with what the trainer has measured, ``loss`` among it.
+        on_measured: called with the trainer's measurements, such as ``loss``.
 
     Attributes:
-        trained: what the run has been trained on so far, also before it was resumed.
+        trained: counts of the data that the run was trained on, also before it was resumed.
 
     Raises:
         StorageError: the folder holds a run already, and this one is not to go on with it.
@@ -247,7 +247,7 @@ class TRLRun:
         return callbacks
 
     def count_batches(self, trainer: Any) -> None:
-        """Count in `trained` what a trainer that reads rows is trained on."""
+        """Make a trainer that reads rows add its batches to `trained`."""
         take_step = trainer.training_step
 
         def training_step(model: Any, inputs: Mapping[str, Any], *more: Any, **named: Any) -> Any:
@@ -348,7 +348,7 @@ class TRLRun:
 
 @contextmanager
 def process_kept() -> Iterator[None]:
-    """Change what a run needs of the process, and put it back when the last run ends.
+    """Change the process as runs need it, and restore it when the last run ends.
 
     Progress bars and TRL's warning that parts of it are experimental are off. The trainers seed the
     process's random generators.

@@ -1,4 +1,4 @@
-"""Circuit breakers that stop a run whose requests are all refused or never reach the server."""
+"""The switches that stop a run whose requests are all in vain: refused, or never received."""
 
 from __future__ import annotations
 

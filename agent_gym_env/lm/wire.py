@@ -14,7 +14,7 @@ from agent_gym_env.lm.secret import Secret
 from agent_gym_env.types import Usage
 
 FailureKind = Literal["transient", "refused_key", "no_credentials", "too_long", "refused"]
-"""Kinds of failures, by what is done about them.
+"""What to do about a failure.
 
 ``transient``: may pass; ``refused_key``: the key is not accepted; ``no_credentials``: there is no
 key to send; ``too_long``: the conversation exceeds the model's context; ``refused``: any other

@@ -18,13 +18,13 @@ import jinja2
 import msgspec
 import numpy as np
 
-from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.evaluation import table
 from agent_gym_env.evaluation.compare import Comparison
 from agent_gym_env.evaluation.evaluate import Evaluation
 from agent_gym_env.evaluation.plots import Interval, Row, histogram_plot, interval_plot
 from agent_gym_env.evaluation.showcase import showcase
 from agent_gym_env.evaluation.statistics import Estimate
+from agent_gym_env.files import written_whole
 from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.lm.secret import Scrubber
 from agent_gym_env.rollout.episode import Episode

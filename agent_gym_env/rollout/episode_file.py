@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.files import written_whole
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode
 from agent_gym_env.rollout.framing import entry_of
 from agent_gym_env.rollout.outcome import WORKER_DIED

@@ -11,8 +11,8 @@ from typing import BinaryIO, Protocol, TypeVar
 
 import msgspec
 
-from agent_gym_env.corpus.disk import open_file
 from agent_gym_env.errors import DataError, StorageError
+from agent_gym_env.files import open_file
 from agent_gym_env.rollout.framing import is_framed, is_whole
 from agent_gym_env.rollout.manifest import (
     FAILED,

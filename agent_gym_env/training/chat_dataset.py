@@ -16,9 +16,9 @@ from typing import Annotated, Any, BinaryIO, Literal, TypeGuard, cast
 
 import msgspec
 
-from agent_gym_env.corpus.disk import open_file
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
+from agent_gym_env.files import open_file
 
 require("datasets", extra="train")
 

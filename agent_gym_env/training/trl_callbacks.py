@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.extras import require
+from agent_gym_env.files import written_whole
 from agent_gym_env.training.progress import OnMeasured, OnProgress
 
 require("transformers", extra="train")

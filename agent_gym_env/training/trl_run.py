@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from agent_gym_env.corpus.disk import folder_written_whole, read_file, written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
+from agent_gym_env.files import folder_written_whole, read_file, written_whole
 from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.lm.huggingface_hub import locate_model

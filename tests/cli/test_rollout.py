@@ -12,8 +12,8 @@ import pytest
 from agent_gym_env.assembly import collect
 from agent_gym_env.cli import rollout
 from agent_gym_env.cli.main import main, make_parser
-from agent_gym_env.corpus.disk import locked
 from agent_gym_env.errors import BudgetExceeded
+from agent_gym_env.files import locked
 
 Capture = pytest.CaptureFixture[str]
 

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
 pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
 
-from agent_gym_env.corpus.array_file import Arrays
+from agent_gym_env.array_file import Arrays
 from agent_gym_env.errors import DataError
 from agent_gym_env.training.ppo import train_ppo
 from tests.policies.test_sb3_model import Trap

@@ -1,4 +1,4 @@
-"""Files: reading within limits, writing that is atomic, and a lock between processes."""
+"""Files: reading within limits, atomic writing, and a lock between processes."""
 
 from __future__ import annotations
 

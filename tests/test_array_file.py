@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from agent_gym_env.corpus.array_file import Arrays, read_arrays, write_arrays
+from agent_gym_env.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.errors import DataError
 
 

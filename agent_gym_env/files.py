@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import glob
+import itertools
 import logging
 import os
 import secrets
@@ -27,6 +28,9 @@ _POLL_S = 0.05
 
 MAX_FILE_BYTES = 256 * 2**20
 """A larger file is refused before it is read, where its reader sets no other limit."""
+
+MAX_LINE_BYTES = 128 * 2**20
+"""The same for a line of a file of records. The limits of actions keep episodes far below it."""
 
 
 def open_file(path: str | os.PathLike[str], *, place: str | None = None) -> BinaryIO:
@@ -89,6 +93,28 @@ def as_utf8(content: bytes, file: str) -> bytes:
     if b"\0" in text[:4]:
         raise DataError("the file is not text: it begins with zero bytes", file=file)
     return text
+
+
+def numbered_lines(file: BinaryIO, place: str) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file of records with their numbers, without a byte order mark.
+
+    Args:
+        file: the open file.
+        place: name of the file in messages.
+
+    Raises:
+        DataError: a line is longer than `MAX_LINE_BYTES`: a sparse file may be a single line.
+    """
+    for number in itertools.count(1):
+        line = file.readline(MAX_LINE_BYTES + 1)
+        if not line:
+            return
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if len(line) > MAX_LINE_BYTES:
+            problem = f"this line has more than {MAX_LINE_BYTES:,} bytes"
+            raise DataError(problem, file=f"{place}:{number}")
+        yield number, line
 
 
 def reason(error: Exception) -> str:

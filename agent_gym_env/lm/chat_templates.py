@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import copy
 import logging
-from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from agent_gym_env.errors import DataError
+from agent_gym_env.files import as_utf8, read_file
 from agent_gym_env.lm.bounded_template import render
 
 OURS = ("hermes", "compact")
@@ -118,10 +118,12 @@ def read_template(chat_template: str, tokenizer: Any) -> str:
     """
     if chat_template not in OURS:
         try:
-            return Path(chat_template).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            content = as_utf8(read_file(chat_template), chat_template)
+            return content.decode().replace("\r\n", "\n")
+        except (DataError, UnicodeDecodeError) as error:
+            found = error.problem if isinstance(error, DataError) else str(error)
             problem = f"no chat template can be read here; expected a file or one of {OURS}"
-            raise DataError(f"{problem}: {error}", file=chat_template) from error
+            raise DataError(f"{problem}: {found}", file=chat_template) from error
     text = _BEGIN + _HERMES
     if chat_template == "compact":
         text = _BEGIN + compact_template(RESULT_CHARACTERS).replace(_USER_BRANCH, _SYSTEM_BRANCH)

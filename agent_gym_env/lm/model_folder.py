@@ -14,6 +14,7 @@ import msgspec
 
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.extras import require
+from agent_gym_env.files import read_file
 from agent_gym_env.process_wide import SharedChange
 
 _CONFIGS = ("config.json", "generation_config.json")
@@ -84,12 +85,10 @@ def refuse_missing(path: str | PathLike[str], loading_info: dict[str, Any]) -> N
 
 def _check_config(path: Path) -> None:
     """Refuse a configuration whose numbers would keep a loader busy for hours."""
+    if not os.path.exists(path):
+        return  # A name on the hub, or a file that the loader reports as missing.
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_CONFIG + 1)
-        config = msgspec.json.decode(content, type=dict[str, Any])
-    except OSError:
-        return  # A name on the hub; what is missing is told by the loader.
+        config = msgspec.json.decode(read_file(path, largest=_LARGEST_CONFIG), type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             f"this is not the configuration of a model: {error}", file=str(path)

@@ -11,7 +11,7 @@ import msgspec
 
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.extras import require
-from agent_gym_env.files import written_whole
+from agent_gym_env.files import read_file, written_whole
 from agent_gym_env.training.progress import OnMeasured, OnProgress
 
 require("transformers", extra="train")
@@ -68,8 +68,8 @@ def read_trained(checkpoint: str) -> Trained:
     """
     path = Path(checkpoint, _TRAINED)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Trained)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        return msgspec.json.decode(read_file(path), type=Trained)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = f"the checkpoint does not say what it was trained on: {error}"
         raise DataError(problem, file=str(path)) from error
 

@@ -1,4 +1,4 @@
-"""Conversations in OpenAI's chat format: how a message is written, and how it is read.
+"""Conversations in OpenAI's chat format: writing and reading messages.
 
 An environment's ``messages`` are one JSON text that only grows. `MessageLog` writes it; episodes
 are written again by the same code, so that the text is equal byte for byte. `new_messages` reads
@@ -22,7 +22,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class MessageLog:
-    """A conversation as it grows.
+    """A conversation that messages can be appended to.
 
     Attributes:
         text: the messages so far, a JSON array without its closing bracket.
@@ -36,7 +36,7 @@ class MessageLog:
         self.call_count = call_count
 
     def copy(self) -> MessageLog:
-        """Return a log that goes on from the same messages."""
+        """Return a log with the same messages that can be continued on its own."""
         return MessageLog(self.text, self.call_count)
 
     @property
@@ -159,7 +159,7 @@ read_result = msgspec.json.Decoder(ReadResult).decode
 
 
 def without_bracket(messages: str) -> str:
-    """Return messages without the closing bracket: a prefix of whatever goes on from them."""
+    """Return messages without the closing bracket, which is a prefix of every continuation."""
     return messages.rstrip().removesuffix("]")
 
 

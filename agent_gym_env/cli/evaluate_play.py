@@ -121,8 +121,8 @@ def _plan(
         check_same_run(begun, collection.as_json(), options.out / JOURNALS / name)
     elif (file := options.out / f"{name}.jsonl").exists():
         raise StorageError(
-            f"{file} is there, but no journal of it in {options.out / JOURNALS / name}, so that "
-            "it cannot go on; it is not overwritten. Choose another --out, or move the file away"
+            f"{file} exists, but there is no journal of it in {options.out / JOURNALS / name}, so "
+            "the run cannot be resumed. Choose another --out, or move the file away"
         )
     return collection
 

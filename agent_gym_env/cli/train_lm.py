@@ -151,14 +151,16 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _tell_what_was_there(out: Path) -> None:
-    # What is slow to import, and is needed next.
+    # Slow to import, and needed next anyway.
     from agent_gym_env.training.trl_callbacks import last_complete
 
     checkpoint = last_complete(out / "checkpoints")
-    place = (
-        f"on from {checkpoint}" if checkpoint else f"from the beginning: {out} has no checkpoint"
+    what = (
+        f"resuming from {checkpoint}"
+        if checkpoint
+        else f"starting from the beginning: {out} has no checkpoint"
     )
-    print(f"agent-gym: it goes {place}", file=sys.stderr)
+    print(f"agent-gym: {what}", file=sys.stderr)
 
 
 def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:

@@ -85,8 +85,8 @@ class TransformersClient:
         cache_bytes: of keys and values kept between answers, so that a conversation that goes on
             is not read again from its beginning; 0 for none.
         context: tokens that the model reads and writes; by default those it was made for.
-        chat_template: how conversations are written: a file, or one of ours, ``hermes`` or
-            ``compact``; by default the model's own, or ``hermes`` if that does not support tools.
+        chat_template: a file, or one of ours, ``hermes`` or ``compact``; by default the model's
+            own template, or ``hermes`` if that does not support tools.
         name: as reports show it; by default that of the folder or model.
 
     Raises:

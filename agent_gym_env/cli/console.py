@@ -174,7 +174,7 @@ class _Bars:
                 self._bars.update(ended, visible=False)
             self._tasks[phase] = self._bars.add_task(phase, figures="")
         task = self._tasks[phase]
-        self._bars.update(task, completed=done, total=total, figures=_said(self._figures))
+        self._bars.update(task, completed=done, total=total, figures=_figures_text(self._figures))
 
     def measured(self, figures: Mapping[str, float]) -> None:
         self._figures.update(figures)
@@ -197,7 +197,7 @@ class _Lines:
             time_s = time.monotonic() - self._begin
             left_s = time_s / max(done - self._first, 1) * (total - done)
             end = f"{_clock(left_s)} left" if done < total else f"took {_clock(time_s)}"
-            parts = [f"{phase}: {done:,} of {total:,}", _said(self._figures), end]
+            parts = [f"{phase}: {done:,} of {total:,}", _figures_text(self._figures), end]
             print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
 
     def measured(self, figures: Mapping[str, float]) -> None:
@@ -209,7 +209,7 @@ _FIGURES = ("loss", "reward", "eval_loss")
 """The measurements that are shown."""
 
 
-def _said(figures: Mapping[str, float]) -> str:
+def _figures_text(figures: Mapping[str, float]) -> str:
     names = [name for name in _FIGURES if name in figures]
     return ", ".join(f"{name.replace('_', ' ')} {float(figures[name]):.3f}" for name in names)
 

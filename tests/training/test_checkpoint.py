@@ -45,7 +45,7 @@ def test_pickled_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
     np.savez(path, np.array([Trap(sprung)], object))
     for content in (path.read_bytes(), pickle.dumps(Trap(sprung))):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="no checkpoint"):
+        with pytest.raises(DataError, match="not a checkpoint"):
             train_ppo(CONFIG, out=tmp_path, resume=True)
     assert not sprung.exists()
 

@@ -172,7 +172,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _nearest(found: object, known: Sequence[str]) -> str:
-    """Return a question with the most similar name; ``""`` if none is similar."""
+    """Ask whether another name was meant; nothing where none is near."""
     by_lower = {name.lower(): name for name in known}
     near = get_close_matches(str(found)[:80].lower(), by_lower, n=1, cutoff=0.6)
     return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""

@@ -18,7 +18,7 @@ _LOGGED = (
     # Only a GPU has the faster kernels that it says can be installed.
     ("transformers.integrations.hub_kernels", "falling back to its reference PyTorch"),
 )
-"""Logger and part of the text of records about a GPU; hidden if there is none."""
+"""Logger and part of the text of records that say something about a GPU where there is none."""
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 _WHOLE = "whole"
 _MAX_REFERENCES = 32
 _LOOKS_AROUND = re.compile(r"\(\?(?:[=!]|<[=!])|\\[1-9]")
-"""Parts of patterns that no automaton supports: look-around (pydantic's decimals), references."""
+"""What no automaton can follow: look-around, which pydantic writes for decimals, and references."""
 
 
 class Schema:
@@ -36,9 +36,9 @@ class Schema:
         return Schema(value, self._root)
 
     def alone(self) -> dict[str, Any]:
-        """Return a schema that is valid on its own.
+        """Write it so that it is understood by itself.
 
-        Rules that llguidance does not support are left out; a value may then break them.
+        Rules that llguidance does not know are left out; a value may then break them.
         """
         written: dict[str, Any] = _rewritten(self.value)
         if _refers(self.value):
@@ -85,7 +85,7 @@ def _refers(value: Any) -> bool:
 
 
 def _rewritten(value: Any) -> Any:
-    """Move references to where the root is kept, and leave out unsupported rules."""
+    """Point references to where the whole is kept, and leave out what cannot be followed."""
     if isinstance(value, list):
         return [_rewritten(item) for item in value]
     if not isinstance(value, Mapping):

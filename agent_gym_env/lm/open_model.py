@@ -125,7 +125,7 @@ def take_model(options: dict[str, Any]) -> ModelConfig:
     if model is None or isinstance(model, str):
         return flat if model is None else {"model": model, **flat}
     if not isinstance(model, Mapping):
-        _refuse_beside(flat, "a model object")
+        _refuse_beside(flat, "a model that is made already")
         return model  # type: ignore[no-any-return]
     _refuse_beside({name: flat[name] for name in flat.keys() & model.keys()}, '"model"')
     return {**model, **flat}

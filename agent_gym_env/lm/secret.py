@@ -82,12 +82,12 @@ class Scrubber:
         return self._without_percent_encoded(text) if "%" in text else text
 
     def _without_percent_encoded(self, text: str) -> str:
-        """Remove secrets with percent-encoded characters, encoded once or several times."""
+        """Take out secrets of which any characters are percent-encoded, once or several times."""
         decoded = text
         while (once_more := unquote(decoded)) != decoded:
             decoded = once_more
         for value in self._values:
-            # The pattern is slow, and needed only if the decoded text contains the secret.
+            # The pattern is slow, and needed only where decoding brings the secret to light.
             if value in decoded:
                 text = re.sub("".join(map(_percent_encoded, value)), REDACTED, text)
         return text

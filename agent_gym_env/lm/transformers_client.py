@@ -256,7 +256,7 @@ class TransformersClient:
         ids = draft.tokens[:-1] if draft.tokens[-1] in self._ends else draft.tokens
         text = self._prompts.decode(ids)
         if draft.finish == "length" and draft.guide is not None and not draft.guide.may_stop():
-            # The answer was cut off; half a call would be read as another call.
+            # There is no room for more; half a call would be taken for another one.
             before, tag, _ = text.rpartition("<tool_call>")
             text = before if tag else text
         return _cut(text, draft.stop)

@@ -131,7 +131,7 @@ ASKS_A_MODEL = ("llm", "dspy", "llm_judge", "hybrid")
 
 
 def _takers(policy: str) -> tuple[Callable[..., Any], ...]:
-    """Return what takes the options that a policy's builder passes on."""
+    """Return the functions and classes that take the options of a policy."""
     if policy == "constant":
         return (ConstantPolicy,)
     if policy == "uniform":
@@ -312,7 +312,7 @@ def collect(
         ResumeMismatchError: the folder was begun with another configuration.
         StorageError: the disk does not take it, or a file there is damaged.
         BudgetExceeded: the run has spent what it may spend; what was played is there.
-        CircuitOpenError: the provider refuses the key or is down; likewise.
+        CircuitOpenError: the provider refuses the key or is down; what was played is there.
     """
     policies = [_config(each) for each in _as_sequence(policy)]
     chosen = make_runner(runner, workers) if isinstance(runner, str) else runner
@@ -351,7 +351,7 @@ def plan_collection(
     path: str | Mapping[str, Any] = "oracle",
     **arguments: Any,
 ) -> Collection:
-    """Return the configuration of what `collect` collects with the same arguments.
+    """Return the configuration of the run that `collect` begins with the same arguments.
 
     Args:
         policy: as in `collect`.
@@ -463,10 +463,10 @@ def _with_judge(world: dict[str, Any]) -> dict[str, Any]:
 def name_model(
     config: Mapping[str, Any], model: str | Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Write a model into the configuration of a policy or judge that asks one and names none.
+    """Return a configuration that names the language model, if the policy or judge asks one.
 
     Args:
-        config: of a policy or a reward.
+        config: configuration of a policy or a reward.
         model: a name, or a mapping of `ModelOptions` for what ``config`` leaves open; ``None`` for
             `agent_gym_env.lm.base.default_model`.
     """

@@ -1,4 +1,4 @@
-"""Conversations in OpenAI's chat format: how a message is written, and how it is read.
+"""Conversations in OpenAI's chat format: writing and reading messages.
 
 An environment's ``messages`` are one JSON text that only grows. `MessageLog` writes it; episodes
 are written again by the same code, so that the text is equal byte for byte. `new_messages` reads
@@ -16,13 +16,13 @@ from agent_gym_env.errors import DataError
 from agent_gym_env.types import ToolCall
 
 Message = dict[str, Any]
-"""A message in OpenAI's chat format."""
+"""A message in OpenAI's chat format: ``role``, ``content``, ``tool_calls``, ``tool_call_id``."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class MessageLog:
-    """A conversation as it grows.
+    """A conversation that messages can be appended to.
 
     Attributes:
         text: the messages so far, a JSON array without its closing bracket.
@@ -36,7 +36,7 @@ class MessageLog:
         self.call_count = call_count
 
     def copy(self) -> MessageLog:
-        """Return a log that goes on from the same messages."""
+        """Return a log with the same messages that can be continued on its own."""
         return MessageLog(self.text, self.call_count)
 
     @property
@@ -99,8 +99,8 @@ class ReadFunction(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         name: full name of the tool.
-        arguments: of a call, JSON.
-        description: of a tool on offer.
+        arguments: arguments of a call, JSON.
+        description: description of a tool on offer.
     """
 
     name: str = ""
@@ -159,7 +159,7 @@ read_result = msgspec.json.Decoder(ReadResult).decode
 
 
 def without_bracket(messages: str) -> str:
-    """Return messages without the closing bracket: a prefix of whatever goes on from them."""
+    """Return messages without the closing bracket, which is a prefix of every continuation."""
     return messages.rstrip().removesuffix("]")
 
 

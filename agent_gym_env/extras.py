@@ -1,4 +1,4 @@
-"""Optional libraries: the exact pip line when one is missing, and warnings that stay warnings."""
+"""Optional libraries: the pip line if one is missing, and warnings that do not become errors."""
 
 from __future__ import annotations
 
@@ -152,7 +152,11 @@ def tolerate_library_warnings() -> Iterator[None]:
 
 
 class _Tolerance:
-    """Count the users of the softened filters."""
+    """Counter of the users of softened filters.
+
+    Unlike `agent_gym_env.process_wide.SharedChange` it looks at the filters again for each user:
+    the first may find nothing to soften, and the second a filter that was added since.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,7 +1,7 @@
-"""Changes of the whole process that several threads may want at once.
+"""Changes of the whole process that several threads may hold at once.
 
-The first that wants a change makes it, and the last that has done with it undoes it: whoever comes
-or goes in between, the process is left as it was found.
+The first thread that enters makes the change, and the last one that leaves undoes it, so that the
+process is always left as it was.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class SharedChange:
-    """One change of the process, with a count of those that want it.
+    """One change of the process, with a count of its users.
 
     Args:
         make: returns a context manager that makes the change and undoes it. It is entered and left
@@ -29,15 +29,15 @@ class SharedChange:
 
     @property
     def is_made(self) -> bool:
-        """Whether anyone wants it now."""
+        """Whether the change is in effect."""
         return self._users > 0
 
     @contextmanager
     def held(self, *arguments: Any) -> Iterator[None]:
-        """Want the change for as long as the context lasts.
+        """Keep the change in effect inside this context.
 
         Args:
-            *arguments: of ``make``; those of the first that wants the change count.
+            *arguments: arguments of ``make``; those of the first user count.
         """
         with self._lock:
             if not self._users:
@@ -54,7 +54,7 @@ class SharedChange:
 
 @contextmanager
 def environment_variable(name: str, value: str, *, override: bool = True) -> Iterator[None]:
-    """Set an environment variable, and put back what it was.
+    """Set an environment variable, and restore it afterwards.
 
     Args:
         name: name of the variable.

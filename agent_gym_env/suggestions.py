@@ -1,4 +1,4 @@
-"""Messages about names that are not known: which ones are, and which was probably meant."""
+"""Messages about unknown names: they list the known ones and suggest the nearest."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _MOST_LISTED = 40
 
 
 def unknown_name(what: str, found: object, known: Iterable[str]) -> str:
-    """Write that a name is not known.
+    """Return a message about an unknown name.
 
     Args:
-        what: is named, for example ``policy``.
-        found: the name.
-        known: names that are known.
+        what: kind of the name, for example ``policy``.
+        found: the unknown name.
+        known: the known names.
     """
     names = list(known)
     return f"{what} must be {_listed(names)}, not {found!r:.80}{_nearest(found, names)}"
 
 
 def refuse_unknown(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse options that are not known.
+    """Refuse unknown options.
 
     Args:
-        owner: has the options, for example ``policy 'constant'``.
-        given: names of options.
-        known: names that the owner has.
+        owner: owner of the options, for example ``policy 'constant'``.
+        given: names of the given options.
+        known: names of the known options.
 
     Raises:
         ValueError: a name is not known; the message lists the known ones and the nearest.
@@ -45,7 +45,7 @@ def refuse_unknown(owner: str, given: Iterable[str], known: Iterable[str]) -> No
 
 
 def keywords(*takers: Callable[..., Any]) -> set[str]:
-    """Name the arguments that functions or classes take by keyword only, or have a default for."""
+    """Return the names of keyword-only arguments and arguments with a default."""
     parameters = (each for taker in takers for each in inspect.signature(taker).parameters.values())
     return {
         each.name
@@ -56,11 +56,11 @@ def keywords(*takers: Callable[..., Any]) -> set[str]:
 
 
 def explained(error: msgspec.ValidationError, shape: Any) -> tuple[str, str]:
-    """Say what a decoder found and expected, with the names that are known in that place.
+    """Explain a decoder's error: what it found, what it expected, and where.
 
     Args:
-        error: of the decoder.
-        shape: the type that was to be decoded.
+        error: error of the decoder.
+        shape: type to be decoded.
 
     Returns:
         The problem, and the place in msgspec's notation (``.turns[3].frames``; ``""`` for the top).

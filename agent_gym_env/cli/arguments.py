@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from itertools import chain
 from typing import Any
 
 from agent_gym_env.assembly import POLICY_NAMES, name_model
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS
 from agent_gym_env.lm.base import DEFAULT_MODEL, MODEL_VARIABLE
+from agent_gym_env.lm.lenient_json import MAX_DEPTH, nests_deeper
 from agent_gym_env.rewards.presets import REWARD_NAMES
-
-_MAX_DEPTH = 32
-"""No option nests so deeply; what does is a mistake, and would break whatever writes it."""
 
 Subparsers = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -50,6 +47,15 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--model", type=model_config, metavar="MODEL", dest="language_model",
         help="the language model of each policy and judge that names none: a name, or a JSON "
         f"object; default: ${MODEL_VARIABLE}, or {DEFAULT_MODEL}",
+    )  # fmt: skip
+
+
+def add_chat_template(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that chooses the chat template of a local model."""
+    parser.add_argument(
+        "--chat-template", metavar="FILE|hermes|compact",
+        help="chat template that writes conversations for the model; default: the model's own, or "
+        "hermes if that does not support tools",
     )  # fmt: skip
 
 
@@ -147,17 +153,6 @@ def json_object(text: str) -> dict[str, Any]:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError("not a JSON object")
-    if _depth(value) > _MAX_DEPTH:
-        raise argparse.ArgumentTypeError(f"it nests more than {_MAX_DEPTH} levels")
+    if nests_deeper(value, MAX_DEPTH):
+        raise argparse.ArgumentTypeError(f"it nests more than {MAX_DEPTH} levels")
     return value
-
-
-def _depth(value: Any) -> int:
-    """Count how deeply lists and objects nest, as far as one level beyond `_MAX_DEPTH`."""
-    depth, level = 0, [value]
-    while level and depth <= _MAX_DEPTH:
-        held = [each.values() if isinstance(each, dict) else each for each in level
-                if isinstance(each, (dict, list))]  # fmt: skip
-        level = list(chain.from_iterable(held))
-        depth += bool(held)
-    return depth

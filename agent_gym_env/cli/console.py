@@ -137,13 +137,13 @@ def progress(label: str) -> Iterator[Advance]:
 
 
 class Phases(Protocol):
-    """Shows how far work of several phases has come."""
+    """Display of the progress of work that has several phases."""
 
     def advance(self, phase: str, done: int, total: int) -> None:
-        """Show that so much of a phase is done, of so much."""
+        """Show that ``done`` of ``total`` steps of a phase are done."""
 
     def measured(self, figures: Mapping[str, float]) -> None:
-        """Show those of the measurements that are for people, such as the loss."""
+        """Show measurements such as the loss."""
 
 
 @contextmanager
@@ -161,7 +161,7 @@ def phases() -> Iterator[Phases]:
 
 
 class _Bars:
-    """A bar of `phases`."""
+    """The bars of `phases`, for terminals."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -174,14 +174,14 @@ class _Bars:
                 self._bars.update(ended, visible=False)
             self._tasks[phase] = self._bars.add_task(phase, figures="")
         task = self._tasks[phase]
-        self._bars.update(task, completed=done, total=total, figures=_said(self._figures))
+        self._bars.update(task, completed=done, total=total, figures=_figures_text(self._figures))
 
     def measured(self, figures: Mapping[str, float]) -> None:
         self._figures.update(figures)
 
 
 class _Lines:
-    """The lines of `phases`, at most `_LINES` for each phase."""
+    """The lines of `phases`, for files and pipes: at most `_LINES` for each phase."""
 
     def __init__(self) -> None:
         self._phase: str | None = None
@@ -197,7 +197,7 @@ class _Lines:
             time_s = time.monotonic() - self._begin
             left_s = time_s / max(done - self._first, 1) * (total - done)
             end = f"{_clock(left_s)} left" if done < total else f"took {_clock(time_s)}"
-            parts = [f"{phase}: {done:,} of {total:,}", _said(self._figures), end]
+            parts = [f"{phase}: {done:,} of {total:,}", _figures_text(self._figures), end]
             print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
 
     def measured(self, figures: Mapping[str, float]) -> None:
@@ -209,7 +209,7 @@ _FIGURES = ("loss", "reward", "eval_loss")
 """The measurements that are shown."""
 
 
-def _said(figures: Mapping[str, float]) -> str:
+def _figures_text(figures: Mapping[str, float]) -> str:
     names = [name for name in _FIGURES if name in figures]
     return ", ".join(f"{name.replace('_', ' ')} {float(figures[name]):.3f}" for name in names)
 

@@ -119,7 +119,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _evaluate_until(stop: Stop, options: argparse.Namespace) -> int:
-    """Play, sum up what was played, however little it is, and give the exit code."""
+    """Play, sum up what was played, even if the run was stopped, and return the exit code."""
     rewards = options.reward or [{"name": "balanced"}]
     played = play_policies(options, rewards[0], stop)
     if not any(played):
@@ -155,7 +155,7 @@ def _evaluate_until(stop: Stop, options: argparse.Namespace) -> int:
 def _rescored(
     played: Sequence[Sequence[Episode]], reward: Reward, stop: Stop
 ) -> list[list[Episode]]:
-    """Score what was played by another reward, up to what stops the run."""
+    """Score episodes by another reward until the run is stopped."""
     groups: list[list[Episode]] = []
     with stop.noted():
         for episodes in played:
@@ -166,7 +166,7 @@ def _rescored(
 
 
 def _exit_code(by_reward: Sequence[Sequence[list[Episode]]]) -> int:
-    """Say on the standard error output what went wrong."""
+    """Print what went wrong on the standard error output, and return the exit code."""
     code = 0
     for episodes in by_reward[0]:
         failed = [episode for episode in episodes if episode.error is not None]
@@ -182,7 +182,7 @@ def _exit_code(by_reward: Sequence[Sequence[list[Episode]]]) -> int:
 
 
 def _is_unscored(episodes: list[Episode]) -> bool:
-    """Say why where no turn of a policy has a reward."""
+    """Return whether no turn of a policy has a reward, and print the reason."""
     try:
         check_scores(episodes)
     except JudgeError as error:

@@ -27,7 +27,7 @@ JOURNALS = "journal"
 
 
 class Stop:
-    """Notes what stopped the run, which then sums up what was played.
+    """The reason why a run was stopped; what was played is summed up all the same.
 
     Attributes:
         reason: the error, or the Ctrl-C or SIGTERM; ``None`` while nothing has stopped the run.
@@ -38,7 +38,7 @@ class Stop:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Do a part of the work, which may be cut short."""
+        """Run a part of the work; note a Ctrl-C, SIGTERM or error that stops the run."""
         try:
             yield
         except (KeyboardInterrupt, *STOPS_THE_RUN) as error:
@@ -48,7 +48,7 @@ class Stop:
 def play_policies(
     options: argparse.Namespace, reward: Mapping[str, Any], stop: Stop
 ) -> list[list[Episode]]:
-    """Play each policy, up to what stops the run.
+    """Play each policy until the run is stopped.
 
     Raises:
         ResumeMismatchError: a journal was begun with another configuration.
@@ -57,7 +57,7 @@ def play_policies(
     policies = list(zip(_names(options.policy), options.policy, strict=True))
     kept: dict[str, Collection] = {}
     if options.out is not None:
-        # All are looked at before the first is played, which may take hours.
+        # Check all before the first is played, which may take hours.
         kept = {name: _plan(options, name, policy, reward) for name, policy in policies}
     played = []
     for name, policy in policies:
@@ -71,7 +71,7 @@ def play_policies(
 
 
 def _names(policies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Name the policies apart: by their number, too, where one of the same name comes before."""
+    """Yield a unique name for each policy: the second of one name gets its number, too."""
     names = [policy["name"] for policy in policies]
     for number, name in enumerate(names):
         yield f"{name}-{number + 1}" if name in names[:number] else name
@@ -106,7 +106,7 @@ def _play_in_memory(
 def _plan(
     options: argparse.Namespace, name: str, policy: Mapping[str, Any], reward: Mapping[str, Any]
 ) -> Collection:
-    """Return what a policy's journal is to hold; `agent-gym rollout` would collect the same."""
+    """Return the configuration of a policy's journal; `agent-gym rollout` has the same ones."""
     collection = plan_collection(
         policy,
         episodes=options.episodes,
@@ -121,8 +121,8 @@ def _plan(
         check_same_run(begun, collection.as_json(), options.out / JOURNALS / name)
     elif (file := options.out / f"{name}.jsonl").exists():
         raise StorageError(
-            f"{file} is there, but no journal of it in {options.out / JOURNALS / name}, so that "
-            "it cannot go on; it is not overwritten. Choose another --out, or move the file away"
+            f"{file} exists, but there is no journal of it in {options.out / JOURNALS / name}, so "
+            "the run cannot be resumed. Choose another --out, or move the file away"
         )
     return collection
 
@@ -130,7 +130,7 @@ def _plan(
 def _play_into_journal(
     options: argparse.Namespace, name: str, collection: Collection, stop: Stop
 ) -> list[Episode]:
-    """Play what is missing in a policy's journal, and write its episodes in order beside it."""
+    """Play the jobs that a policy's journal lacks, and write its episodes in order."""
     folder = options.out / JOURNALS / name
     last: Progress | None = None
     with stop.noted(), progress(name) as advance:

@@ -13,9 +13,9 @@ import msgspec
 from agent_gym_env.cli.arguments import Subparsers, add_corpus, add_json, positive
 from agent_gym_env.cli.console import print_json, progress
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
-from agent_gym_env.corpus.disk import read_file
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.errors import DataError
+from agent_gym_env.files import read_file
 from agent_gym_env.rollout.branches import BranchPoint, read_branches
 from agent_gym_env.rollout.common_states import common_states
 from agent_gym_env.rollout.episode import Episode

@@ -1,4 +1,4 @@
-"""Warnings of libraries that a user can do nothing about are not shown, each for its reason."""
+"""Warnings of libraries that users can do nothing about, and a context that hides them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOGGED = (
 
 @contextmanager
 def without_library_warnings() -> Iterator[None]:
-    """Leave out the warnings of this module's lists, and no others."""
+    """Hide the warnings of this module's lists, and no others."""
     with warnings.catch_warnings(), ExitStack() as stack:
         for message, category, module in _WARNED:
             warnings.filterwarnings("ignore", message, category, module)

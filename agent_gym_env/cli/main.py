@@ -38,7 +38,7 @@ from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, Storag
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Make the parser of all commands."""
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="agent-gym", description="Play, evaluate and train agents that talk and call tools."
     )
@@ -62,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and give its exit code."""
+    """Run a command line and return its exit code."""
     with tolerant_output(), without_library_warnings():
         options = make_parser().parse_args(arguments)
         name_models(options)
@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, so that it sums up and says how it goes on."""
+    """Treat SIGTERM as Ctrl-C, so that a command sums up and says how to continue."""
     if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
         yield
         return

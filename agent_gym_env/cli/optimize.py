@@ -96,7 +96,7 @@ def _tell_what_was_there(cache: Path) -> None:
     answers = sum(1 for _ in cache.glob("*/*.json"))
     if answers:
         print(
-            f"agent-gym: {cache} has {answers} answers of earlier runs, which cost nothing again",
+            f"agent-gym: {cache} has {answers} answers of earlier runs, which are free",
             file=sys.stderr,
         )
 

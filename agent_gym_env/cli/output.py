@@ -15,12 +15,12 @@ _ERRORS = "agent-gym-plain"
 """Name under which `_plain` is registered as a handler of encoding errors."""
 
 _PLAIN = str.maketrans({"│": "|", "…": "...", "→": "->"})
-"""What this package itself prints beside ASCII."""
+"""The characters outside ASCII that this package prints."""
 
 
 @contextmanager
 def tolerant_output() -> Iterator[None]:
-    """Let a command print any text, whatever reads it.
+    """Make the standard outputs accept any text, even if nobody reads it any more.
 
     Characters that the encoding of the terminal lacks are replaced, by similar ones in ASCII or by
     escapes. When the reader of a pipe has gone, as `head` does, the rest of the output is dropped
@@ -57,7 +57,7 @@ def _replaced(name: str) -> Iterator[None]:
 
 
 class _Output(io.FileIO):
-    """A file descriptor to write to, of which nothing more is asked once it has failed."""
+    """A file descriptor that drops everything after the first failed write."""
 
     def __init__(self, descriptor: int, *, raises: bool) -> None:
         super().__init__(descriptor, "wb", closefd=False)
@@ -65,7 +65,7 @@ class _Output(io.FileIO):
         self._has_failed = False
 
     def write(self, data: Any) -> int:
-        """Write, or drop what nobody reads.
+        """Write the data, or drop it if nobody reads it.
 
         Raises:
             StorageError: the disk does not take it.

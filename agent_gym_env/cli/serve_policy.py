@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from agent_gym_env.cli.arguments import Subparsers, positive, whole_number
+from agent_gym_env.cli.arguments import Subparsers, add_chat_template, positive, whole_number
 from agent_gym_env.extras import require_installed
 from agent_gym_env.lm.huggingface_hub import check_model_path
 
@@ -34,9 +34,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
                         help="answers that are written at once; default: %(default)s")  # fmt: skip
     parser.add_argument("--unguided", action="store_true",
                         help="do not hold calls to the schemas of their tools")  # fmt: skip
-    parser.add_argument("--chat-template", metavar="FILE|hermes|compact",
-                        help="how conversations are written; default: the model's own template, "
-                        "or hermes where that knows no tools")  # fmt: skip
+    add_chat_template(parser)
     parser.add_argument("--device", help="cuda, cpu; default: the GPU where there is one")
     parser.add_argument("--dtype", help="bfloat16, float32; default: the first on a GPU")
     parser.set_defaults(run=_serve)

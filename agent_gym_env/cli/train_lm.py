@@ -12,6 +12,7 @@ import msgspec
 
 from agent_gym_env.cli.arguments import (
     Subparsers,
+    add_chat_template,
     add_corpus,
     add_json,
     add_variant,
@@ -82,12 +83,7 @@ def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
         parser.add_argument("--learning-rate", type=float, metavar="RATE")
         parser.add_argument("--lora", action="store_true", help="train adapters, and merge them")
         parser.add_argument("--seed", type=whole_number, help="default: 0")
-        parser.add_argument(
-            "--chat-template",
-            metavar="FILE|hermes|compact",
-            help="how conversations are written; default: the model's own template, or hermes "
-            "where that knows no tools",
-        )
+        add_chat_template(parser)
         parser.add_argument(
             "--config",
             type=json_object,
@@ -155,14 +151,16 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _tell_what_was_there(out: Path) -> None:
-    # What is slow to import, and is needed next.
+    # Slow to import, and needed next anyway.
     from agent_gym_env.training.trl_callbacks import last_complete
 
     checkpoint = last_complete(out / "checkpoints")
-    place = (
-        f"on from {checkpoint}" if checkpoint else f"from the beginning: {out} has no checkpoint"
+    what = (
+        f"resuming from {checkpoint}"
+        if checkpoint
+        else f"starting from the beginning: {out} has no checkpoint"
     )
-    print(f"agent-gym: it goes {place}", file=sys.stderr)
+    print(f"agent-gym: {what}", file=sys.stderr)
 
 
 def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:

@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from agent_gym_env.corpus.disk import as_utf8, written_whole
 from agent_gym_env.corpus.entities import EntityTableBuilder
 from agent_gym_env.corpus.schema_variants import SchemaVariant
 from agent_gym_env.corpus.sgd import (
@@ -33,6 +32,7 @@ from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, refused_names, tool_name, tool_specs
 from agent_gym_env.corpus.words import words
 from agent_gym_env.errors import DataError
+from agent_gym_env.files import as_utf8, written_whole
 from agent_gym_env.suggestions import explained
 
 _T = TypeVar("_T")

@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 
 from agent_gym_env.corpus.compiler import WordCounts, compile_split, source_fingerprint
-from agent_gym_env.corpus.disk import locked, remove_unfinished
 from agent_gym_env.corpus.entities import EntityTable
 from agent_gym_env.corpus.home import home, sgd_path
 from agent_gym_env.corpus.sample import sample_path
@@ -23,6 +22,7 @@ from agent_gym_env.corpus.store import STORE_FORMAT, Store
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_specs
 from agent_gym_env.errors import ChecksumError, DataError, StorageError
+from agent_gym_env.files import locked, remove_unfinished
 from agent_gym_env.suggestions import unknown_name
 
 Seen = Literal["all", "seen", "unseen"]

@@ -132,7 +132,7 @@ def _find_top(container: Container) -> str:
     is_folder = os.path.isdir(container.name)
     if len(tops) == 1 and is_folder:
         raise DataError(
-            f"this folder is no corpus, but one lies inside it: give {container.name}/{tops[0]}",
+            f"this folder is not a corpus, but it contains one: use {container.name}/{tops[0]}",
             file=container.name,
         )
     if len(tops) == 1:
@@ -140,7 +140,7 @@ def _find_top(container: Container) -> str:
     found = f"it has several such folders: {', '.join(tops)}" if tops else "it has none"
     raise DataError(
         "expected train/schema.json, dev/schema.json or test/schema.json here or, in an archive, "
-        f"in one folder below; {found}. Give the folder or archive that holds one corpus in SGD's "
+        f"in one folder below; {found}. Name the folder or archive of one corpus in SGD's "
         "layout",
         file=container.name,
     )

@@ -38,7 +38,7 @@ class ToolSpec(msgspec.Struct, frozen=True):
 
 
 PROVIDERS_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-"""What OpenAI, and most providers that speak its protocol, take for the name of a function."""
+"""The names of functions that OpenAI, and most providers with its protocol, accept."""
 
 
 def refused_names(names: Iterable[str]) -> list[str]:

@@ -20,11 +20,9 @@ from agent_gym_env.envs.assistant_message import (
 )
 from agent_gym_env.envs.spaces import MAX_TEXT_LENGTH, is_unicode
 from agent_gym_env.lm.call_forms import CallForm, read_call
+from agent_gym_env.lm.lenient_json import MAX_DEPTH, nests_deeper
 from agent_gym_env.lm.parse import without_reasoning
 from agent_gym_env.types import Action, ToolCall
-
-MAX_DEPTH = 32
-"""Levels of lists and objects inside a call's arguments, the arguments themselves included."""
 
 MAX_TOOL_CALLS = 16
 """Calls in one action; those beyond are refused."""
@@ -273,24 +271,10 @@ def _checked(form: CallForm) -> ToolCall | RefusedCall:
     if not isinstance(arguments, dict) and arguments is not None:
         problem = f"the arguments are a JSON object, not {_json_type(arguments)}"
         return _malformed(problem, name)
-    if arguments and _is_too_deep(arguments):
+    if arguments and nests_deeper(arguments, MAX_DEPTH):
         problem = f"tool_call_too_deep: the arguments nest more than {MAX_DEPTH} levels"
         return RefusedCall(name, problem)
     return ToolCall(name, arguments or {})
-
-
-def _is_too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for node in level
-            for child in (node.values() if isinstance(node, dict) else node)
-            if isinstance(child, (dict, list))
-        ]
-        if not level:
-            return False
-    return True
 
 
 def _json_type(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What an assistant's message says and calls, in the forms in which libraries give messages.
+"""The words and calls of an assistant's message, in the forms that libraries use.
 
 Read are chat completions, responses and legacy functions (OpenAI and what speaks its protocols),
 content blocks (Anthropic, Bedrock), parts (Gemini, Pydantic AI) and LangChain's messages: a message
@@ -50,12 +50,12 @@ class CallsText(NamedTuple):
 
 
 class AssistantMessage(NamedTuple):
-    """What was read.
+    """The words and calls of a message.
 
     Attributes:
         text: words for the user.
-        calls: as they were written, in order; `CallsText` for those in JSON.
-        beside: calls under keys for a single one, which may repeat one of ``calls``.
+        calls: calls as they were written, in order; `CallsText` for those in JSON.
+        beside: calls under keys for a single call; they may repeat one of ``calls``.
         unread: whether something was left out that is neither words nor a call nor reasoning.
         unfinished: whether the words broke off in the reasoning.
     """
@@ -81,7 +81,7 @@ def read_message(action: Any) -> AssistantMessage:
         else:
             reader.add(_message(action), alone=True)
     except RecursionError as error:
-        raise ValueError("an action is a message; this one nests too deep to be one") from error
+        raise ValueError("an action is a message; this one is nested too deeply") from error
     return reader.result()
 
 
@@ -121,7 +121,7 @@ class _Reader:
         self._unfinished = False
 
     def result(self) -> AssistantMessage:
-        """Give what was gathered: all calls, and the last message's words."""
+        """Return all calls, and the last message's words."""
         said = [words for words in self._words if words]
         unread = self._unread or any(words != said[-1] for words in said)
         text = said[-1] if said else ""
@@ -230,7 +230,7 @@ class _Reader:
 
 
 def _check_speaker(message: Mapping[str, Any]) -> None:
-    """Raise `ValueError` for a message of somebody else than the assistant."""
+    """Raise `ValueError` for a message of anyone but the assistant."""
     role = message.get("role", message.get("type"))
     if role in _OTHER_SPEAKERS or message.get("role", "assistant") not in _ROLES:
         raise ValueError(f"only an assistant's message is an action; this one's role is {role!r}")

@@ -107,7 +107,7 @@ def episode_return(episode: Episode) -> float | None:
 
 
 def _is_whole(episode: Episode) -> bool:
-    """Tell whether each turn was played: by the policy, or in silence after it had failed."""
+    """Return whether each turn was played: by the policy, or in silence after it had failed."""
     if episode.error is None:
         return True
     return bool(episode.turns) and episode.turns[-1].steps[-1].action_error == POLICY_FAILED

@@ -252,7 +252,7 @@ def _draw_interval(
 
 
 def _svg(width: float, height: float, name: str, facts: Sequence[str]) -> ElementTree.Element:
-    """Begin a plot, with its name and values as the text for those who do not see it."""
+    """Create a plot's element, with its name and values as text for screen readers."""
     label = ". ".join(filter(None, (name, "; ".join(facts)))) or "plot without values"
     return ElementTree.Element(
         "svg",

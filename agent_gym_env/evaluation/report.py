@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -19,13 +18,14 @@ import jinja2
 import msgspec
 import numpy as np
 
-from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.evaluation import table
 from agent_gym_env.evaluation.compare import Comparison
 from agent_gym_env.evaluation.evaluate import Evaluation
 from agent_gym_env.evaluation.plots import Interval, Row, histogram_plot, interval_plot
 from agent_gym_env.evaluation.showcase import showcase
 from agent_gym_env.evaluation.statistics import Estimate
+from agent_gym_env.files import written_whole
+from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.lm.secret import Scrubber
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.spending import Spending, spent_on
@@ -61,8 +61,8 @@ def write_report(
         comparisons: of pairs of them.
         plots: more of them, such as a learning curve, as `agent_gym_env.evaluation.plots` draws
             them.
-        configurations: of the policies, in the order of the evaluations; ``None`` for one that is
-            not known. They are shown without keys and without credentials in addresses.
+        configurations: configurations of the policies, in the order of the evaluations; ``None``
+            for an unknown one. They are shown without keys and without credentials in addresses.
         max_episodes: how many episodes to embed: the same dialogues for each policy, spread evenly
             from the worst to the best. Fewer where they would make the page larger than 2 MB.
 
@@ -131,7 +131,7 @@ def _series_names(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 class ModelUse(msgspec.Struct, frozen=True):
-    """What a policy's language model took.
+    """Usage of a policy's language model.
 
     Attributes:
         models: names of the models that answered.
@@ -147,10 +147,10 @@ class ModelUse(msgspec.Struct, frozen=True):
 
 
 def model_use(episodes: Iterable[Episode]) -> ModelUse | None:
-    """Add up what the model behind recorded episodes took; ``None`` if no model answered.
+    """Add up the usage of the model behind recorded episodes; ``None`` if no model answered.
 
     Args:
-        episodes: of one policy; read once.
+        episodes: episodes of one policy; read once.
     """
     total, models, latencies = Spending(), dict[str, None](), list[float]()
     steps = (step for episode in episodes for turn in episode.turns for step in turn.steps)
@@ -171,7 +171,7 @@ def model_use(episodes: Iterable[Episode]) -> ModelUse | None:
 def _shown_configurations(
     configurations: Sequence[Mapping[str, Any] | None], policies: int
 ) -> list[str | None]:
-    """Write those that say more than a name."""
+    """Return the configurations that say more than a name, as JSON."""
     padded = [*configurations, *[None] * policies][:policies]
     return [
         public_configuration(config) if config and config.keys() - {"name"} else None
@@ -181,9 +181,8 @@ def _shown_configurations(
 
 def public_configuration(config: Mapping[str, Any]) -> str:
     """Write a policy's configuration as JSON without keys or credentials in addresses."""
-    written = json.dumps(config, indent=2, ensure_ascii=False, default=str)
-    without_user = re.sub(r'(?<=://)[^/\s"]*@', "", written)
-    return Scrubber().all(re.sub(r'(://[^\s"?]*)\?[^\s"]*', r"\1", without_user))
+    shown = without_credentials(config)
+    return Scrubber().all(json.dumps(shown, indent=2, ensure_ascii=False, default=str))
 
 
 def _plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[TitledPlot]:

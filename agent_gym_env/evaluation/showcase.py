@@ -107,7 +107,7 @@ def _mean_or_worst(rewards: Iterable[float | None]) -> float:
 
 
 def _shown(episode: Episode) -> Any:
-    """Take what a page shows, clipped: all but the tools on offer and what models wrote raw."""
+    """Return what a page shows, clipped: no tools on offer, no raw completions."""
     plain = msgspec.to_builtins(structs.replace(episode, tools="[]"))
     for turn in plain["turns"]:
         for step in turn["steps"]:

@@ -1,4 +1,4 @@
-"""The error of a reward that could score nothing of what it was given."""
+"""The check that a reward could score at least one turn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ScoreCheck:
         self._reason: str | None = None
 
     def add(self, value: float | None, reason: str | None = None) -> None:
-        """Add a score; ``None`` where the reward could not be told."""
+        """Add a score; ``None`` for a turn that could not be scored."""
         if value is not None:
             self._scored += 1
             return
@@ -31,10 +31,10 @@ class ScoreCheck:
         self._unscored += 1
 
     def finish(self) -> None:
-        """Check that something was scored, if anything was to be.
+        """Check that a turn was scored, if there were any.
 
         Raises:
-            JudgeError: nothing was; names the first reason.
+            JudgeError: none was; the message gives the first reason.
         """
         if self._unscored and not self._scored:
             raise JudgeError(
@@ -44,10 +44,10 @@ class ScoreCheck:
 
 
 def require_scores(episodes: Iterable[Episode]) -> Iterator[Episode]:
-    """Pass episodes on, and check at their end that the reward could score a turn of any.
+    """Yield episodes, and check after the last that a turn of any has a score.
 
     Raises:
-        JudgeError: it could not; names the first reason.
+        JudgeError: none has; the message gives the first reason.
     """
     check: ScoreCheck | None = None
     for episode in episodes:
@@ -60,10 +60,10 @@ def require_scores(episodes: Iterable[Episode]) -> Iterator[Episode]:
 
 
 def check_scores(episodes: Iterable[Episode]) -> None:
-    """Check that the reward could score a turn of any of these episodes.
+    """Check that a turn of any of these episodes has a score.
 
     Raises:
-        JudgeError: it could not; names the first reason.
+        JudgeError: none has; the message gives the first reason.
     """
     for _ in require_scores(episodes):
         pass

@@ -1,4 +1,4 @@
-"""Addresses of model servers, apart from the credentials that may be written into them."""
+"""Addresses of model servers, and the credentials that may be written into them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _SECRET_PARAMETER = re.compile(r"key|token|secret|pass|pw|auth|sig|cred|code", r
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^\s/@]+(?=@)")
 _LONG_PARAMETER = 16
-"""A value of a query that is this long is a secret under any name but a version's."""
+"""Length from which a value in a query counts as secret, unless its name is a version's."""
 
 
 class Address(NamedTuple):
-    """An address of a server, taken apart.
+    """The parts of a server's address.
 
     Attributes:
-        place: scheme, host, port and path: all that is not secret.
-        user: what stands before the ``@``, percent-encoded: ``user:password``; ``""`` for nothing.
-        query: what stands behind the ``?``; ``""`` for nothing.
+        place: scheme, host, port and path: the parts that are not secret.
+        user: the part before the ``@``, percent-encoded: ``user:password``; may be ``""``.
+        query: the part after the ``?``; may be ``""``.
     """
 
     place: str
@@ -44,7 +44,7 @@ class Address(NamedTuple):
         return "Basic " + base64.b64encode(pair.encode()).decode()
 
     def secrets(self) -> Iterator[Secret]:
-        """Yield every text of the address that must show nowhere, as written and as decoded."""
+        """Yield every part of the address that is secret, as written and decoded."""
         user, _, password = self.user.partition(":")
         if self.user:
             # A user alone is a token, as in https://TOKEN@host; beside a password it is a name.
@@ -68,7 +68,7 @@ def _is_secret_parameter(name: str, value: str) -> bool:
 
 
 def split_address(text: str) -> Address:
-    """Take an address apart.
+    """Split an address into its parts.
 
     Raises:
         ValueError: the text is not an http or https address. The message quotes no part of it that
@@ -90,13 +90,13 @@ def place(text: str | None) -> str:
         return ""
     parts = _parts(text)
     if parts is None:
-        # Where it is not an address, no part of it can be told from a password.
+        # Any part of what is not an address may be a password.
         return REDACTED if set("@?") & set(text) else text
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _parts(text: str) -> SplitResult | None:
-    """Split an address; ``None`` for what is not one."""
+    """Split an address; ``None`` for text that is not one."""
     try:
         parts = urlsplit(text)
         # A password with a raw "/" leaves a part of itself where the port is expected.

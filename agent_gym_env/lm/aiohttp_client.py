@@ -151,10 +151,10 @@ def _is_on_this_machine(address: Address) -> bool:
 
 def _wants_a_key(address: Address) -> Failure:
     if not _is_on_this_machine(address):
-        reason = f"{address.place} wants a key: set the environment variable {_KEY_VARIABLE}"
+        reason = f"{address.place} requires a key: set the environment variable {_KEY_VARIABLE}"
         return Failure("no_credentials", reason, 401)
     reason = (
-        f"{address.place} wants a key, and {_KEY_VARIABLE} is not sent to this machine: pass "
+        f"{address.place} requires a key, and {_KEY_VARIABLE} is not sent to this machine: pass "
         "api_key to local_client, or write user:password@ into api_base"
     )
     return Failure("refused_key", reason, 401)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from agent_gym_env.chat import Message
 from agent_gym_env.errors import LMError
 from agent_gym_env.types import Completion, ToolCall, Usage
 
@@ -22,12 +23,8 @@ MODEL_VARIABLE = "AGENT_GYM_MODEL"
 
 
 def default_model() -> str:
-    """Return the model for whatever names none: the one of `MODEL_VARIABLE`, or `DEFAULT_MODEL`."""
+    """Return the model used if none is named: that of `MODEL_VARIABLE`, or `DEFAULT_MODEL`."""
     return os.environ.get(MODEL_VARIABLE, "").strip() or DEFAULT_MODEL
-
-
-Message = dict[str, Any]
-"""A message in OpenAI's chat format: ``role``, ``content``, ``tool_calls``, ``tool_call_id``."""
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -131,34 +128,34 @@ class LanguageModel(Protocol):
 
 @runtime_checkable
 class StoppableModel(LanguageModel, Protocol):
-    """A model that can break off an answer that nobody waits for any more."""
+    """A model that can stop an answer that nobody waits for any more."""
 
     def complete_while(self, request: Request, is_wanted: Callable[[], bool]) -> Response:
         """Answer as `LanguageModel.complete` does.
 
         Args:
-            request: what is asked.
-            is_wanted: asked again and again; where it says no, the answer may end anywhere.
+            request: the request.
+            is_wanted: called repeatedly; once it returns ``False`` the answer may end anywhere.
         """
 
 
 @runtime_checkable
 class CancellableModel(Protocol):
-    """A model that can be told that nobody waits for its answers any more."""
+    """A model whose requests under way can be cancelled."""
 
     def cancel(self) -> None:
-        """End all that is under way in other threads, which get a `CancelledError`."""
+        """Cancel all requests under way in other threads, which get a `CancelledError`."""
 
 
 @runtime_checkable
 class ForgetfulModel(Protocol):
-    """A model that keeps its answers, and can be told not to use one again."""
+    """A model that caches its answers and can forget one."""
 
     def forget(self, request: Request) -> None:
         """Delete the answer to a request from the cache, if it is there."""
 
 
 def forget_answer(model: LanguageModel, request: Request) -> None:
-    """Let a model that keeps its answers answer a request anew: its last answer was of no use."""
+    """Delete a model's cached answer to a request, because it could not be used."""
     if isinstance(model, ForgetfulModel):
         model.forget(request)

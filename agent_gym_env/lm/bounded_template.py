@@ -1,7 +1,7 @@
-"""Chat templates, rendered as transformers renders them, but neither without end nor without size.
+"""Chat templates, rendered as transformers does, with limits on steps and size.
 
-A template comes with a model, as its weights do, and is a program: it can loop for ever, or write
-more than there is memory. It may use what transformers documents: trimmed blocks, ``break`` and
+A template comes with a model, as its weights do, and is a program: it can loop endlessly, or write
+more than fits into memory. It may use what transformers documents: trimmed blocks, ``break`` and
 ``continue``, ``tojson``, ``raise_exception``, ``strftime_now`` and ``generation`` blocks.
 """
 
@@ -33,7 +33,7 @@ _WIDTH = re.compile(r"\d{7}")
 
 
 class TemplateLimitError(jinja2.TemplateError):
-    """A template does more than it may."""
+    """A template exceeds a limit."""
 
 
 def render(
@@ -46,13 +46,13 @@ def render(
     """Write a conversation by the chat template of a tokenizer.
 
     Args:
-        tokenizer: of transformers.
-        messages: of the conversation.
-        tools: on offer.
+        tokenizer: tokenizer of transformers.
+        messages: messages of the conversation.
+        tools: tools on offer.
         goes_on: whether the beginning of the assistant's next message follows.
 
     Raises:
-        jinja2.TemplateError: the template refuses them, or does more than it may.
+        jinja2.TemplateError: the template refuses them, or exceeds a limit.
     """
     tools = list(tools) if tools else None
     source = tokenizer.get_chat_template(tools=tools)
@@ -75,7 +75,7 @@ def render(
 
 
 class _Meter:
-    """Counts what one rendering does."""
+    """Counter of the steps and the size of one rendering."""
 
     def __init__(self) -> None:
         self._steps = 0
@@ -94,7 +94,7 @@ class _Meter:
 
 
 class _Metered(jinja2.visitor.NodeTransformer):
-    """Lets a template count its loops, its calls of macros, and all that it writes."""
+    """Adds calls of the meter to loops, macros and output of a template."""
 
     def visit_For(self, node: Any) -> Any:  # noqa: N802
         return self._stepping(node)
@@ -132,7 +132,7 @@ def _call(name: str, values: list[Any], line: int) -> Any:
 
 
 class _Generation(jinja2.ext.Extension):
-    """Reads the blocks that mark, for training, what the assistant says."""
+    """Parser of the blocks that mark, for training, what the assistant says."""
 
     tags = {"generation"}  # noqa: RUF012  (jinja2's own form)
 
@@ -142,7 +142,7 @@ class _Generation(jinja2.ext.Extension):
 
 
 class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """Computes no text, list or number that is larger than anything a prompt needs."""
+    """A sandbox that refuses to compute texts, lists and numbers beyond a prompt's size."""
 
     intercepted_binops = frozenset(("+", "*", "**", "%"))
 
@@ -153,7 +153,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         elif operator == "**":
             _check_size(abs(right) * max(1, abs(left).bit_length() if type(left) is int else 1))
         elif operator == "%" and isinstance(left, str) and (_WIDTH.search(left) or "*" in left):
-            raise TemplateLimitError("it pads a text to more than anybody reads")
+            raise TemplateLimitError("it pads a text to a width of a million or more")
         elif operator == "+":
             _check_size(sum(sizes))
         return super().call_binop(context, operator, left, right)
@@ -192,7 +192,7 @@ def _compiled(source: str) -> Any:
     try:
         return environment.from_string(_Metered().visit(environment.parse(source)))
     except (RecursionError, MemoryError, SyntaxError) as error:
-        raise TemplateLimitError(f"it nests too deep ({type(error).__name__})") from error
+        raise TemplateLimitError(f"it is nested too deeply ({type(error).__name__})") from error
 
 
 def _with_small_numbers(function: Any) -> Any:

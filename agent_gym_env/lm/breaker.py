@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from agent_gym_env.errors import CircuitOpenError
+from agent_gym_env.lm.wire import causes
 
 REFUSALS = 10
 """In a row, before the switch opens."""
 
 
 CONNECTION_FAILURES = 5
-"""In a row and without an answer between them, before a server counts as down."""
+"""Number of failures in a row after which a server counts as down."""
 
 _NO_CONNECTION = frozenset(
     ("ConnectionError", "gaierror", "ClientConnectionError", "TransportError", "ConnectTimeout")
 )
 """Names of the errors of Python, aiohttp, httpx and requests of a server that cannot be reached."""
 _BROKEN_ANSWER = "ClientPayloadError"
-"""Name of aiohttp's error of an answer that began."""
+"""Name of aiohttp's error for an answer that began and broke off."""
 
 
 class KeyBreaker:
@@ -48,7 +49,7 @@ class KeyBreaker:
 
 
 class ConnectionBreaker:
-    """Counts connection failures in a row, over all completions of a client.
+    """Counter of connection failures in a row, over all completions of a client.
 
     It opens when a completion gives up after `CONNECTION_FAILURES` or more of them. A server that
     restarts while many requests are under way does not open it, as long as one of their further
@@ -64,15 +65,15 @@ class ConnectionBreaker:
         self._is_open = False
 
     def record(self, *, reached: bool) -> None:
-        """Note one outcome: whether the server answered, whatever it said."""
+        """Count one outcome: whether the server answered at all."""
         self._failures = 0 if reached else self._failures + 1
         self._is_open = self._is_open and not reached
 
     def check(self, reason: str, *, gives_up: bool) -> None:
-        """Let a completion try again, or fail in its own way.
+        """Raise if the server counts as down.
 
         Args:
-            reason: of the last failure.
+            reason: reason of the last failure.
             gives_up: whether the completion has no further try.
 
         Raises:
@@ -89,12 +90,6 @@ class ConnectionBreaker:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Tell whether a library's exception, or one that it came of, is of a missing connection."""
-    names: set[str] = set()
-    cause: BaseException | None = error
-    seen: list[BaseException] = []
-    while cause is not None and cause not in seen:
-        seen.append(cause)
-        names.update(kind.__name__ for kind in type(cause).__mro__)
-        cause = cause.__cause__ or cause.__context__
+    """Return whether an exception of a library means that the server cannot be reached."""
+    names = {kind.__name__ for cause in causes(error) for kind in type(cause).__mro__}
     return bool(names & _NO_CONNECTION) and _BROKEN_ANSWER not in names

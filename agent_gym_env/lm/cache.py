@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
-import tempfile
 import zlib
 from pathlib import Path
 
 import msgspec
 
+from agent_gym_env.errors import StorageError
+from agent_gym_env.files import written_whole
 from agent_gym_env.lm.base import Request, Response
 
 _FORMAT = 1
@@ -49,38 +49,17 @@ class ResponseCache:
 
     def write(self, key: str, response: Response) -> None:
         """Keep an answer. It was paid for: a disk that is full costs the cache, not the answer."""
-        path = self._path(key)
         body = _encode(response)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(".unfinished", f".{path.name}.", path.parent)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(_checksum(body) + b"\n" + body)
-                os.replace(name, path)
-                self._remove_unfinished(path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(name)
-                raise
-        except OSError as error:
-            if path.exists():
-                return  # another writer of the same answer was faster
-            _log.warning("cannot keep an answer in %s: %s", self.folder, error.strerror or error)
+            with written_whole(self._path(key), synced=False) as file:
+                file.write(_checksum(body) + b"\n" + body)
+        except StorageError as error:
+            _log.warning("cannot keep an answer: %s", error)
 
     def remove(self, key: str) -> None:
         """Delete the answer under a key, if it is there."""
         with contextlib.suppress(OSError):
             self._path(key).unlink()
-
-    def _remove_unfinished(self, path: Path) -> None:
-        """Delete what killed writers of an answer that is now there have left.
-
-        A writer that is at work on the same answer loses its file: it is not needed any more.
-        """
-        for leftover in path.parent.glob(f".{path.name}.*.unfinished"):
-            with contextlib.suppress(OSError):
-                leftover.unlink()
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key[2:]}.json"

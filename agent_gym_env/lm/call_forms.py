@@ -1,4 +1,4 @@
-"""How libraries write a tool call, and which parts of a message are reasoning.
+"""The forms in which libraries write tool calls and reasoning.
 
 =========================  =================================================================
 OpenAI, Mistral, Ollama    ``{"id", "type": "function", "function": {"name", "arguments"}}``
@@ -40,7 +40,7 @@ _ABOUT_A_CALL = frozenset((
     "thought_signature", "thoughtSignature", "extra_content", "extras", "created_by",
     "provider_name", "provider_details", "provider_specific_fields", "will_continue",
 ))  # fmt: skip
-"""Keys that say nothing about what is called."""
+"""Keys that say nothing about which tool is called."""
 
 _KNOWN = _ABOUT_A_CALL.union(NAME_KEYS, ARGUMENT_KEYS)
 _PLAIN = frozenset(("name", "arguments"))
@@ -50,13 +50,13 @@ _MAX_WRAPPERS = 3
 
 
 class CallForm(NamedTuple):
-    """What a call says, before its values are checked.
+    """A call as it was written, before its values are checked.
 
     Attributes:
-        name: the tool, usually a text; ``None`` where there is no name.
-        arguments: as the library writes them: an object, its JSON, or ``None``.
-        unread: keys that are neither of these and say something.
-        problem: why it is not clear what is called; ``None`` where it is.
+        name: name of the tool, usually a text; ``None`` if it is missing.
+        arguments: arguments in the library's form: an object, its JSON, or ``None``.
+        unread: unknown keys whose values are not empty.
+        problem: why the call is ambiguous; ``None`` if it is not.
     """
 
     name: Any
@@ -95,7 +95,7 @@ def wraps_call(value: Mapping[str, Any]) -> bool:
 
 
 def is_reasoning(part: Mapping[str, Any]) -> bool:
-    """Return whether a part of a message is the model's reasoning, which is said to nobody."""
+    """Return whether a part of a message is the model's reasoning, which the user never sees."""
     kinds = (part.get(key) for key in ("type", "part_kind", "block_type"))
     if any(isinstance(kind, str) and _REASONING.search(kind) for kind in kinds):
         return True
@@ -118,7 +118,7 @@ def _words(part: Any) -> str | None:
 
 
 def is_nothing(value: Any) -> bool:
-    """Return whether a member of a message says nothing."""
+    """Return whether a value is ``None`` or empty."""
     return value is None or (isinstance(value, (str, list, tuple, Mapping)) and not value)
 
 
@@ -148,7 +148,7 @@ def _several(what: str, found: list[tuple[str, Any]]) -> str | None:
 def _first(
     found: list[tuple[str, Any]], items: list[tuple[str, Any]], keys: tuple[str, ...]
 ) -> Any:
-    """Return what was found; where that is nothing, the nothing that was written."""
+    """Return the first value found, or else the first empty one."""
     if found:
         return found[0][1]
     return next((value for key, value in items if key in keys), None)

@@ -13,7 +13,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from agent_gym_env.lm.base import Message
+from agent_gym_env.chat import Message
 
 _MAX_KEPT = 4096
 

@@ -123,11 +123,11 @@ def read_completion(body: bytes | str, model: str, price: Price | None) -> Respo
 
 
 _FINISH_REASONS = {"function_call": "tool_calls"}
-"""What older servers say."""
+"""Names that older servers use."""
 
 
 def _text(message: _Message) -> str | None:
-    """Return the words; ``None`` where there are none, not even empty ones."""
+    """Return the words; ``None`` if the message has none."""
     content = message.content
     if isinstance(content, list):
         content = words_of(content)
@@ -135,7 +135,7 @@ def _text(message: _Message) -> str | None:
 
 
 def _calls(message: _Message) -> Iterator[_Call]:
-    """Yield the calls, those of older servers and those among the content's parts included."""
+    """Yield the calls, including the older ``function_call`` and those in content parts."""
     yield from message.tool_calls or ()
     if message.function_call is not None and not message.tool_calls:
         yield _Call(message.function_call)

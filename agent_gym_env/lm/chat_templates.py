@@ -1,4 +1,4 @@
-"""Chat templates that know tools, for models whose own template shows them none.
+"""Chat templates with tools, for models whose own template leaves tools out.
 
 ``hermes`` is ChatML with tools as JSON and calls in Hermes' tags, as Qwen2.5's template has it.
 ``compact`` names tools and arguments only and cuts results short, for a model that is trained on
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import copy
 import logging
-from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from agent_gym_env.errors import DataError
+from agent_gym_env.files import as_utf8, read_file
 from agent_gym_env.lm.bounded_template import render
 
 OURS = ("hermes", "compact")
@@ -26,7 +26,7 @@ MARKS = (
     "<|im_start|>", END_OF_TURN, "<tool_call>", "</tool_call>", "<tool_response>",
     "</tool_response>", "<tools>", "</tools>",
 )  # fmt: skip
-"""What these templates write between words; where a tokenizer knows no such token, as text."""
+"""The marks that these templates write; plain text if a tokenizer has no such token."""
 
 _PROBE = "probe_tool_of_agent_gym"
 _RESULT = "probe_result_of_agent_gym"
@@ -52,7 +52,7 @@ _REFUSALS = (
     jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
     ValueError,
 )  # fmt: skip
-"""What a template raises for messages that it does not know."""
+"""Exceptions that a template raises for messages it does not support."""
 
 _BEGIN = "{{- bos_token if bos_token }}\n"
 _USER_BRANCH = "{%- elif message.role == 'user' %}\n{{- '<|im_start|>user\n' }}"
@@ -65,7 +65,7 @@ _log = logging.getLogger(__name__)
 
 
 def knows_tools(tokenizer: Any) -> bool:
-    """Return whether a tokenizer's chat template shows a model tools, calls and results."""
+    """Return whether a tokenizer's chat template writes tools, calls and results."""
     with_call = [
         _USER,
         {"role": "assistant", "content": "", "tool_calls": [_CALL]},
@@ -77,16 +77,16 @@ def knows_tools(tokenizer: Any) -> bool:
 
 
 def with_tools(tokenizer: Any, chat_template: str | None, name: str) -> Any:
-    """Return a tokenizer whose chat template knows tools.
+    """Return a tokenizer whose chat template supports tools.
 
-    Its own template is kept where it knows tools; another one is replaced by ``hermes``, which is
-    logged as a warning.
+    Its own template is kept if it supports tools, and otherwise replaced by ``hermes`` with a
+    logged warning.
 
     Args:
-        tokenizer: of transformers; it is not changed.
+        tokenizer: tokenizer of transformers; it is not changed.
         chat_template: ``hermes``, ``compact`` or a file with a template, to be used in any case;
-            ``None`` for the choice above.
-        name: of the model, for the warning.
+            ``None`` for the choice described above.
+        name: name of the model, for the warning.
 
     Raises:
         DataError: the file cannot be read.
@@ -118,10 +118,12 @@ def read_template(chat_template: str, tokenizer: Any) -> str:
     """
     if chat_template not in OURS:
         try:
-            return Path(chat_template).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            content = as_utf8(read_file(chat_template), chat_template)
+            return content.decode().replace("\r\n", "\n")
+        except (DataError, UnicodeDecodeError) as error:
+            found = error.problem if isinstance(error, DataError) else str(error)
             problem = f"no chat template can be read here; expected a file or one of {OURS}"
-            raise DataError(f"{problem}: {error}", file=chat_template) from error
+            raise DataError(f"{problem}: {found}", file=chat_template) from error
     text = _BEGIN + _HERMES
     if chat_template == "compact":
         text = _BEGIN + compact_template(RESULT_CHARACTERS).replace(_USER_BRANCH, _SYSTEM_BRANCH)

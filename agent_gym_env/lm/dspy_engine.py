@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from agent_gym_env.chat import Message
 from agent_gym_env.extras import require
-from agent_gym_env.lm.base import LanguageModel, Message, Request, Response
+from agent_gym_env.lm.base import LanguageModel, Request, Response
 from agent_gym_env.lm.parse import without_reasoning
 from agent_gym_env.types import Usage
 

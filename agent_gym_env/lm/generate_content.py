@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.lm.base import Message, Request, Response
+from agent_gym_env.chat import Message
+from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.parse import read_arguments
 from agent_gym_env.lm.prices import Price
 from agent_gym_env.lm.wire import Failure

@@ -30,7 +30,7 @@ MAX_STRING = 256
 """Characters of an argument whose schema does not say, so that each call comes to its end."""
 
 MAX_GRAMMAR = 1 << 19
-"""Characters of an answer's grammar; larger ones take seconds to compile."""
+"""Characters of a grammar; larger ones take seconds to compile."""
 
 _MAX_KEPT = 256
 _MAX_BITS = 64
@@ -276,7 +276,7 @@ def _strings(lines: Sequence[str]) -> Iterator[str]:
 
 
 _OPEN = ("additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf")
-"""What a schema without properties says of its members."""
+"""Keywords that describe the members of a schema without properties."""
 
 _STRING = re.compile(r"\bSTRING_\d+_\d+$", re.MULTILINE)
 _BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}

@@ -1,4 +1,4 @@
-"""Which model a name stands for: a folder, or a repository on Hugging Face's hub."""
+"""Lookup of models by name: folders, and repositories on Hugging Face's hub."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def check_model_path(name: str | PathLike[str]) -> bool:
     if os.path.exists(path):
         raise DataError("expected a folder with a model, found a file", file=text)
     if not _may_be_on_hub(name):
-        raise DataError(f"there is no such folder of a model; {_found_above(path)}", file=text)
+        raise DataError(f"there is no such folder with a model; {_found_above(path)}", file=text)
     return False
 
 
 def locate_model(name: str | PathLike[str]) -> ModelSource:
-    """Find the model that a name stands for; ask the hub at most once, and not for long.
+    """Find the model of a name. The hub is asked at most once, for a few seconds.
 
     Args:
         name: as in `check_model_path`.
@@ -92,7 +92,7 @@ def locate_model(name: str | PathLike[str]) -> ModelSource:
 
 
 def _may_be_on_hub(name: str | PathLike[str]) -> bool:
-    """Tell names of repositories from paths.
+    """Return whether a name may be that of a repository, and is not a path.
 
     ``out/sft`` has the form of both. It is a path where there is a folder ``out``.
     """
@@ -112,7 +112,7 @@ def _check_folder(path: Path, text: str) -> None:
 
 
 def _found_above(path: Path) -> str:
-    """Describe the part of a path that is there."""
+    """Describe the part of a path that exists."""
     missing = path.absolute()
     while not os.path.isdir(missing.parent):
         missing = missing.parent

@@ -1,6 +1,6 @@
-"""A part of a JSON schema that is still understood when it is taken out of the whole.
+"""Parts of a JSON schema that are valid on their own.
 
-What pydantic and MCP write refers by ``$ref`` to definitions at the schema's root.
+Schemas of pydantic and MCP refer by ``$ref`` to definitions at the schema's root.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Schema:
         root: the whole, if ``value`` is a part of it.
 
     Attributes:
-        value: the part itself, with what it refers to put in its place.
+        value: the part itself, with its references replaced by their targets.
     """
 
     def __init__(self, value: Mapping[str, Any] | bool, root: Any = None) -> None:
@@ -32,7 +32,7 @@ class Schema:
         self.value = self._resolved(value)
 
     def below(self, value: Mapping[str, Any] | bool) -> Schema:
-        """Give a part that is written inside this schema."""
+        """Return a part that is written inside this schema."""
         return Schema(value, self._root)
 
     def alone(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Schema:
         return dict(value)
 
     def _step(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Put one thing that is referred to in its place; what stands beside it comes first."""
+        """Replace one reference by its target; keywords beside the reference win."""
         rest = {key: member for key, member in value.items() if key not in ("$ref", "allOf")}
         if isinstance(value.get("$ref"), str) and "allOf" not in value:
             target = self._target(value["$ref"])
@@ -66,7 +66,7 @@ class Schema:
         return value
 
     def _target(self, reference: str) -> Any:
-        """Find what a reference within the schema means; ``None`` for another kind."""
+        """Return the target of a reference within the schema; ``None`` for another kind."""
         if reference != "#" and not reference.startswith("#/"):
             return None
         target = self._root

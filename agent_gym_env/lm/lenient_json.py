@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 MAX_DEPTH = 32
+"""Levels of lists and objects in a document or in a call's arguments, the outermost included."""
+
 MAX_LENGTH = 65_536
 """Characters; longer text is not repaired."""
 

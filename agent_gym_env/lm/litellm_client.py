@@ -6,7 +6,6 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,13 @@ from agent_gym_env.lm.prices import PRICES, Price
 from agent_gym_env.lm.retired import WhenRetired, model_to_ask
 from agent_gym_env.lm.retry import Limits
 from agent_gym_env.lm.secret import Secret
-from agent_gym_env.lm.wire import Failure, failure_of_status
+from agent_gym_env.lm.wire import Failure, causes, failure_of_status
 
 _NO_KEY = "none"
-"""Sent to a server of one's own where no key is set."""
+"""The key sent to the user's own server if none is set."""
 
 _ASKS_THE_NETWORK = ("github_copilot", "chatgpt")
-"""Providers that litellm logs in to where it only ought to look up who they are."""
+"""Providers that litellm logs in to when it is asked for their names."""
 
 _CREDENTIAL_CHAINS = frozenset(
     (
@@ -50,7 +49,7 @@ Ollama needs nothing, and Azure takes tokens of several kinds.
 """
 
 _OTHER_NAMES = {"cohere": "CO_", "huggingface": "HF_", "openrouter": "OR_", "volcengine": "ARK_"}
-"""How further variables begin that litellm reads and does not name among the missing ones."""
+"""Prefixes of further variables that litellm reads but does not list as missing."""
 
 _LACKING = re.compile(
     r"Missing credentials|Missing \w+ API Key|[A-Z]_API_KEY is not set|Unable to locate credentials"
@@ -141,7 +140,7 @@ class LiteLLMTransport:
         key = self._key.reveal() if self._key else None
         if self._address is None:
             return {"api_key": key}
-        # A server of one's own may need no key, but the libraries below want to send one.
+        # The user's own server may need no key, but the libraries below litellm insist on one.
         where: dict[str, Any] = {
             "api_base": self._address.place,
             "api_key": key or (_NO_KEY if self._missing else None),
@@ -188,14 +187,14 @@ def _without_query(address: Address) -> Address:
 
 
 def missing_variables(litellm: Any, model: str) -> tuple[str, ...]:
-    """Name the environment variables of which one has to hold a key for a model.
+    """Return the environment variables of which one must hold a key for a model.
 
     Args:
-        litellm: the library. It takes about a millisecond, and asks nobody.
+        litellm: the library. The look-up takes about a millisecond and sends nothing.
         model: as litellm spells it.
 
     Returns:
-        Empty where a key is set, where none is needed, or where only a call can tell.
+        Empty if a key is set, if none is needed, or if only a call can tell.
 
     Raises:
         ValueError: litellm does not know the provider.
@@ -206,7 +205,7 @@ def missing_variables(litellm: Any, model: str) -> tuple[str, ...]:
         _, provider, key, _ = litellm.get_llm_provider(model)
     except litellm.BadRequestError as error:
         raise ValueError(
-            f"litellm knows no provider of {model!r}; expected provider/model, such as "
+            f"litellm does not know the provider of {model!r}; expected provider/model, such as "
             "openai/gpt-5-mini, gemini/gemini-3.8-flash or hosted_vllm/my-model"
         ) from error
     if provider in _CREDENTIAL_CHAINS or key or litellm.api_key:
@@ -217,7 +216,7 @@ def missing_variables(litellm: Any, model: str) -> tuple[str, ...]:
 
 
 def _has_other_variable(provider: str) -> bool:
-    """Look for a key of the provider under any name."""
+    """Return whether any variable of the environment holds a key of the provider."""
     stems = (provider.partition("_")[0].upper(), _OTHER_NAMES.get(provider, "\0"))
     return any(
         value and name.startswith(stems) and name.endswith(("KEY", "TOKEN"))
@@ -230,17 +229,11 @@ def _no_key(model: str, variables: tuple[str, ...]) -> str:
 
 
 def _lacks_credentials(error: BaseException) -> bool:
-    """Tell whether a library found no credentials, and so sent nothing."""
+    """Return whether a library found no credentials, and so sent nothing."""
     return any(
         type(cause).__name__ in _LACKING_CLASSES or _LACKING.search(str(cause)[:500])
-        for cause in _causes(error)
+        for cause in causes(error)
     )
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _load() -> Any:

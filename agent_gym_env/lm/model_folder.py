@@ -1,4 +1,4 @@
-"""Folders in Hugging Face's layout: what would hang a loader is refused, what it raises is told."""
+"""Loading of model folders in Hugging Face's layout: damaged ones raise `DataError`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.errors import AgentGymError, DataError
+from agent_gym_env.extras import require
+from agent_gym_env.files import read_file
+from agent_gym_env.process_wide import SharedChange
 
 _CONFIGS = ("config.json", "generation_config.json")
-"""Of the second transformers says nothing where it cannot read it, and does without."""
+"""Files that are checked. transformers silently ignores the second one if it cannot read it."""
 
 _LARGEST_CONFIG = 16 << 20
 _COUNTED = re.compile(r"(layers?|experts|heads|blocks)$")
-"""Settings of which a model makes so many parts."""
+"""Names of settings that are numbers of parts of the model."""
 
 _MOST_PARTS = 10_000
 _LARGEST_NUMBER = 1 << 31
@@ -27,14 +30,14 @@ _LARGEST_NUMBER = 1 << 31
 
 @contextlib.contextmanager
 def reading_model(path: str | PathLike[str], what: str = "language model") -> Iterator[None]:
-    """Load what lies in a model's folder, or has its name on a hub, inside this context.
+    """Raise `DataError` for any failure to load a model inside this context.
 
     Args:
         path: a folder in Hugging Face's layout, or a name on its hub.
-        what: is loaded, for messages.
+        what: kind of thing that is loaded, for messages.
 
     Raises:
-        DataError: it is no such thing, whatever the library that reads it raised.
+        DataError: it cannot be loaded; any exception of the library becomes this one.
     """
     place = os.fspath(path)
     for name in _CONFIGS:
@@ -43,20 +46,36 @@ def reading_model(path: str | PathLike[str], what: str = "language model") -> It
         yield
     except AgentGymError:
         raise
-    # Tokenizers and safetensors raise plain exceptions of their own, and transformers what comes.
+    # Tokenizers, safetensors and transformers raise many kinds of exceptions.
     except Exception as error:
-        raise DataError(f"this is no {what}: {error}", file=place) from error
+        raise DataError(f"this is not a {what}: {error}", file=place) from error
+
+
+@contextlib.contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    logging = require("transformers", extra="train").utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+no_progress_bar = SharedChange(_without_progress_bar)
+"""Hides the progress bars of transformers."""
 
 
 def refuse_missing(path: str | PathLike[str], loading_info: dict[str, Any]) -> None:
-    """Refuse a model of which weights are missing, which transformers would draw at random.
+    """Refuse a model with missing weights, which transformers would initialise at random.
 
     Args:
-        path: of the model.
-        loading_info: as ``from_pretrained(…, output_loading_info=True)`` gives it.
+        path: path of the model.
+        loading_info: the second value of ``from_pretrained(…, output_loading_info=True)``.
 
     Raises:
-        DataError: there are such weights.
+        DataError: weights are missing.
     """
     missing = sorted(loading_info["missing_keys"])
     if missing:
@@ -65,15 +84,15 @@ def refuse_missing(path: str | PathLike[str], loading_info: dict[str, Any]) -> N
 
 
 def _check_config(path: Path) -> None:
-    """Refuse a configuration that a loader would work on without end."""
+    """Refuse a configuration whose numbers would keep a loader busy for hours."""
+    if not os.path.exists(path):
+        return  # A name on the hub, or a file that the loader reports as missing.
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_CONFIG + 1)
-        config = msgspec.json.decode(content, type=dict[str, Any])
-    except OSError:
-        return  # A name on the hub; what is missing is told by the loader.
+        config = msgspec.json.decode(read_file(path, largest=_LARGEST_CONFIG), type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"this is no model's configuration: {error}", file=str(path)) from error
+        raise DataError(
+            f"this is not the configuration of a model: {error}", file=str(path)
+        ) from error
     for name, number in _numbers("", config):
         most = _MOST_PARTS if _COUNTED.search(name) else _LARGEST_NUMBER
         if not -_LARGEST_NUMBER <= number <= most:

@@ -108,10 +108,10 @@ _CLIENTS: dict[str, Callable[..., LanguageModel]] = {
 
 
 def take_model(options: dict[str, Any]) -> ModelConfig:
-    """Take the options of a model out of those of a policy or judge that asks it.
+    """Remove the options of a model from those of a policy or judge, and return them.
 
-    They stand flat among the others, as `ModelOptions` names them. ``model`` may also be a mapping
-    that holds them, or a model.
+    They are listed flat among the others, as `ModelOptions` names them. ``model`` may also be a
+    mapping with these options, or a model.
 
     Args:
         options: loses the options of the model.

@@ -30,7 +30,7 @@ _exceptions: Any = require("starlette.exceptions", extra="serve")
 MAX_BODY_BYTES = 4 << 20
 BODY_TIMEOUT_S = 30.0
 MAX_HELD_BYTES = 64 << 20
-"""Of the bodies of all requests under way."""
+"""Total size of the bodies of all requests under way."""
 
 _MAX_PORT = 65_535
 MAX_CONCURRENT = 256
@@ -139,7 +139,7 @@ class _Application:
         return _responses.Response(completion(response), media_type="application/json")
 
     async def _answer(self, request: Any, asked: Request) -> Response:
-        """Ask the model; where the client goes away, let the model break off."""
+        """Ask the model; stop it if the client disconnects."""
         is_gone = threading.Event()
         ask = functools.partial(_ask, self._model, asked, lambda: not is_gone.is_set())
         # As many threads as may wait: the model answers together what waits together.
@@ -152,7 +152,7 @@ class _Application:
         return response
 
     async def _read(self, request: Any, body: bytearray) -> None:
-        """Read a body whole, but neither without end nor for ever."""
+        """Read a whole body, within limits of size and time."""
         try:
             await asyncio.wait_for(self._read_all(request, body), BODY_TIMEOUT_S)
         except asyncio.TimeoutError:
@@ -218,7 +218,7 @@ def _ask(model: LanguageModel, request: Request, is_wanted: Callable[[], bool]) 
 
 
 async def _disconnected(request: Any, is_gone: threading.Event) -> None:
-    """Set an event when the client of a request, whose body was read, goes away."""
+    """Set an event when the client disconnects; the body has been read before."""
     while not is_gone.is_set():
         message = await request.receive()
         if message["type"] == "http.disconnect":

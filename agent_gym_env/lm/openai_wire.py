@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from agent_gym_env.lm.base import Message, Request, Response
+from agent_gym_env.chat import Message
+from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.call_forms import is_reasoning, words_of
 from agent_gym_env.lm.lenient_json import MAX_DEPTH, nests_deeper
 from agent_gym_env.lm.parse import without_reasoning
@@ -112,7 +113,7 @@ class _StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ChatBody(msgspec.Struct):
-    """The body of a request: what decides the answer. `read_body` refuses what is not here."""
+    """The body of a request: the supported parameters. `read_body` refuses others."""
 
     messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
     model: str = ""
@@ -161,17 +162,17 @@ _FIXED: dict[str, Any] = {
     "presence_penalty": 0, "logit_bias": {}, "modalities": ["text"], "store": False,
     "functions": [],
 }  # fmt: skip
-"""Parameters that may be sent as long as they ask for nothing."""
+"""Parameters that are accepted only with these values, which change nothing."""
 
 _INDIFFERENT = frozenset((
     "user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key",
     "prompt_cache_retention",
 ))  # fmt: skip
-"""Parameters that no answer depends on."""
+"""Parameters that are accepted and ignored: no answer depends on them."""
 
 
 def _is_too_deep(arguments: str | dict[str, Any]) -> bool:
-    """Return whether arguments of a call nest too deep. What is no JSON is left as it is."""
+    """Return whether arguments of a call are nested too deeply; ``False`` if they are not JSON."""
     if isinstance(arguments, dict):
         return nests_deeper(arguments, MAX_DEPTH)
     if arguments.count("{") + arguments.count("[") <= MAX_DEPTH:
@@ -215,7 +216,7 @@ def read_body(body: bytes, model: str) -> ChatBody:
 
 
 def _check_parameters(sent: dict[str, Any]) -> None:
-    """Refuse parameters that would change the answer and are not known here."""
+    """Refuse unsupported parameters that would change the answer."""
     known = _INDIFFERENT.union(ChatBody.__struct_fields__)
     for name, value in sent.items():
         if name in known or value is None:
@@ -241,7 +242,7 @@ def _message(message: _Message) -> Message:
 
 
 def _content(message: _Message) -> str:
-    """Return the words; what an assistant has thought is not said again."""
+    """Return the words of a message, without reasoning."""
     if not isinstance(message.content, list):
         return message.content or message.refusal or ""
     for part in message.content:
@@ -320,7 +321,7 @@ def _head(response: Response, kind: str) -> dict[str, Any]:
 
 
 def _said(response: Response) -> dict[str, Any]:
-    """Give words and calls; without calls the words are never null. Reasoning is neither."""
+    """Return words and calls, without reasoning. The words are null only beside calls."""
     text, _ = without_reasoning(response.text)
     if not response.tool_calls:
         return {"content": text}

@@ -71,10 +71,10 @@ def parse_reply(text: str, tool_names: Collection[str] = ()) -> ParsedReply:
 
 
 def without_reasoning(text: str) -> tuple[str, bool]:
-    """Take a model's reasoning out of what it wrote: what is inside ``<think>`` and its like.
+    """Remove a model's reasoning, marked by ``<think>`` and similar tags, from its text.
 
-    What comes before a ``</think>`` that nothing opens is reasoning, too: some chat templates write
-    the opening tag into the prompt. Reasoning that is not closed goes on to the end of the text.
+    Text before a ``</think>`` without an opening tag is reasoning, too: some chat templates write
+    the opening tag into the prompt. Reasoning without a closing tag goes on to the end of the text.
 
     Returns:
         The rest, and whether the text breaks off inside the reasoning.
@@ -240,7 +240,7 @@ def _calls(value: Any, is_tool: Callable[[str], bool], depth: int = 3) -> Iterat
 
 
 def _call(value: dict[str, Any]) -> ToolCall | None:
-    """Read a call; ``None`` where it has no name, or where a part of it would be lost."""
+    """Read a call; ``None`` if it has no name, or if a part of it would be lost."""
     form = read_call(value)
     if not form.name or not isinstance(form.name, str) or form.problem is not None:
         return None

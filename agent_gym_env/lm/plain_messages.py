@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.lm.base import Message
+from agent_gym_env.chat import Message
 from agent_gym_env.lm.lenient_json import UnreadableError, read_strictly
 
 

@@ -24,7 +24,7 @@ _NO_KEY = f"no key is in the environment either: set {' or '.join(KEY_VARIABLES)
 _DEPRECATIONS = "https://ai.google.dev/gemini-api/docs/deprecations"
 
 WhenRetired = Literal["refuse", "successor", "ask"]
-"""What to do about a retired model: raise an error, ask its first successor, or ask it anyway."""
+"""Treatment of a retired model: raise an error, ask its first successor, or ask it anyway."""
 
 
 class RetiredModel(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ RETIRED_GEMINI_MODELS = {
 
 
 def model_to_ask(model: str, api_base: str | None, when_retired: WhenRetired) -> str:
-    """Choose the model that is asked where a Gemini model is configured.
+    """Return the model to ask for a configured Gemini model.
 
     Only Google's own address is known not to serve a retired model: a proxy, a recording or a
     server for tests may serve any name, so other addresses are asked as configured.

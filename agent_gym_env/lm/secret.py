@@ -19,7 +19,7 @@ _MIN_LENGTH = 8
 """Shorter values are too common in other text to be cut out of it."""
 
 _MIN_MIXED_LENGTH = 5
-"""Of a secret that the user gave and that is not a plain word or number."""
+"""Shortest length of a secret that the user gave and that is not a plain word or number."""
 
 _LOOKS_SECRET = re.compile(
     r"""
@@ -102,13 +102,13 @@ _LIBRARY_LOGGERS = (
     "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpx",
     "openai._base_client", "urllib3.connectionpool",
 )  # fmt: skip
-"""Loggers that write addresses, headers or answers. A filter does not hold for their children."""
+"""Loggers that write addresses, headers or answers. Their children need filters of their own."""
 
 
 class ScrubbingFilter(logging.Filter):
     """Takes known secrets out of what a library logs; attach it to that library's logger.
 
-    When they are told to debug, libraries log answers as they come, and a server may echo headers.
+    At the level DEBUG libraries log whole answers, and a server may echo headers.
 
     Args:
         scrubber: knows the secrets.
@@ -163,7 +163,7 @@ def _forms(value: str) -> Iterator[str]:
 
 
 def _is_distinctive(value: str) -> bool:
-    """Tell whether a value can be cut out of text without harm to other words."""
+    """Return whether a value can be removed from text without harm to other words."""
     mixed = len(value) >= _MIN_MIXED_LENGTH and not (value.isalpha() or value.isdecimal())
     return mixed or len(value) >= _MIN_LENGTH
 

@@ -1,4 +1,4 @@
-"""A server whose chat template shows the model no tools, found out by the usage that it reports."""
+"""Detection of servers that leave tools out of the prompt, by the usage that they report."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _log = logging.getLogger(__name__)
 
 
 class ToolCheck:
-    """Compares, once, the prompt tokens of a request with those of the same without tools.
+    """Compares, once, the prompt tokens of a request with and without its tools.
 
-    Only a server of one's own is asked: providers know tools, and charge for questions.
+    Only the user's own server is asked: providers support tools, and charge for requests.
 
     Args:
         model: answers the requests.
@@ -31,11 +31,11 @@ class ToolCheck:
         """Log a warning if the server has left the tools of a request out of its prompt.
 
         Args:
-            request: with tools.
-            response: the server's; one that tells no usage, or needed several tries, says nothing.
+            request: a request with tools.
+            response: response of the server. One without usage, or after several tries, is ignored.
 
         Returns:
-            The response, billed for the question as well where one was asked.
+            The response; its usage and cost include the comparing request if one was sent.
         """
         if not self._is_open or not request.tools or not _tells_tokens(response):
             return response
@@ -52,7 +52,7 @@ class ToolCheck:
         if with_tools.prompt_tokens - without.prompt_tokens < _fewest_tokens(request.tools):
             _log.warning(
                 "the server of %s seems to leave tools out of its prompt: %d tokens with %d tools, "
-                "%d without any. Give it a chat template that knows tools, or have them written "
+                "%d without any. Give it a chat template that supports tools, or have them written "
                 'into the system message: "native_tools": false',
                 self._model.name,
                 with_tools.prompt_tokens,
@@ -62,7 +62,7 @@ class ToolCheck:
 
 
 def _billed(response: Response, question: Response) -> Response:
-    """Add what a question took to an answer, as what was asked again is added."""
+    """Add the usage and cost of the comparing request to those of a response."""
     usage, more = _usage(response), _usage(question)
     costs = [cost for cost in (response.cost_usd, question.cost_usd) if cost is not None]
     return msgspec.structs.replace(

@@ -25,7 +25,7 @@ _DISTANCES_BY_PLACE = ("gpt_neo",)
 
 
 class Batching(msgspec.Struct, frozen=True):
-    """How a model may be batched.
+    """The ways in which a model may be batched.
 
     Attributes:
         together: whether prompts of different lengths may share a batch.
@@ -47,8 +47,8 @@ def batching(model: Any, cache: Any, *, keeps_state: bool) -> Batching:
 
     Args:
         model: a causal language model of transformers.
-        cache: that the model has written to.
-        keeps_state: whether it has also kept something outside of the cache.
+        cache: a cache that the model has written to.
+        keeps_state: whether it has also kept state outside of the cache.
     """
     config = model.config.get_text_config()
     together = (
@@ -94,7 +94,7 @@ def joined(caches: Sequence[Any]) -> Any:
     """Join the caches of several batches to one, in place of the first.
 
     Args:
-        caches: of batches that have read different numbers of tokens.
+        caches: caches of batches that have read different numbers of tokens.
 
     Returns:
         A cache with the rows of all. Keys and values of fewer tokens get zeros in front.
@@ -107,7 +107,7 @@ def joined(caches: Sequence[Any]) -> Any:
 
 
 def padded_left(tensor: Any, length: int, *, dim: int) -> Any:
-    """Put zeros in front of a tensor, up to a length."""
+    """Pad a tensor with zeros in front, up to a length."""
     missing = list(tensor.shape)
     missing[dim] = length - tensor.shape[dim]
     return torch.cat((tensor.new_zeros(missing), tensor), dim=dim)

@@ -48,12 +48,12 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
 
     Attributes:
         prompt: token ids.
-        max_tokens: of the answer, whatever a guide holds open.
+        max_tokens: limit of the answer, which holds for guided answers, too.
         temperature: of sampling; 0 for the likeliest token.
         random: draws, one number a token.
         stop: texts that end the answer.
         guide: says which tokens may come; ``None`` for any.
-        is_wanted: asked at each token; where it says no, the answer ends.
+        is_wanted: called at each token; the answer ends once it returns ``False``.
         tokens: of the answer so far, the end of the turn among them.
         finish: why it ended.
         reused: tokens of the prompt that were not read again.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import threading
@@ -23,11 +22,10 @@ from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.lm.guided import CallGrammar, CallGuide
 from agent_gym_env.lm.huggingface_hub import locate_model
-from agent_gym_env.lm.model_folder import reading_model, refuse_missing
+from agent_gym_env.lm.model_folder import no_progress_bar, reading_model, refuse_missing
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer
-from agent_gym_env.process_wide import SharedChange
 from agent_gym_env.types import Usage
 
 torch: Any = require("torch", extra="train")
@@ -87,8 +85,8 @@ class TransformersClient:
         cache_bytes: of keys and values kept between answers, so that a conversation that goes on
             is not read again from its beginning; 0 for none.
         context: tokens that the model reads and writes; by default those it was made for.
-        chat_template: how conversations are written: a file, or one of ours, ``hermes`` or
-            ``compact``; by default the model's own, or ``hermes`` where that knows no tools.
+        chat_template: a file, or one of ours, ``hermes`` or ``compact``; by default the model's
+            own template, or ``hermes`` if that does not support tools.
         name: as reports show it; by default that of the folder or model.
 
     Raises:
@@ -139,10 +137,7 @@ class TransformersClient:
 
     def complete(self, request: Request) -> Response:
         """Answer; see `LanguageModel.complete`."""
-        (outcome,) = self.complete_many([request])
-        if isinstance(outcome, LMError):
-            raise outcome
-        return outcome
+        return self.complete_while(request, _always)
 
     def complete_while(self, request: Request, is_wanted: Callable[[], bool]) -> Response:
         """Answer as long as the answer is wanted; see `StoppableModel.complete_while`."""
@@ -267,10 +262,14 @@ class TransformersClient:
         return _cut(text, draft.stop)
 
 
+def _always() -> bool:
+    return True
+
+
 class _Asked:
     """A request, and its answer when there is one."""
 
-    def __init__(self, request: Request, is_wanted: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, request: Request, is_wanted: Callable[[], bool] = _always) -> None:
         self.request = request
         self.is_wanted = is_wanted
         self.names: list[str] = []
@@ -294,7 +293,7 @@ def load_model(
         raise ValueError(f"dtype must be one of torch's, such as bfloat16, not {dtype!r}")
     source = locate_model(path)
     safe = {"trust_remote_code": False, "local_files_only": source.local_files_only}
-    with reading_model(source.name), _no_progress_bar.held():
+    with reading_model(source.name), no_progress_bar.held():
         tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **safe)
         model, loading_info = transformers.AutoModelForCausalLM.from_pretrained(
             source.name, dtype=precision, use_safetensors=True, output_loading_info=True, **safe
@@ -305,22 +304,6 @@ def load_model(
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f"cannot put the model on the device {device!r}: {error}") from error
     return LoadedModel(model.eval(), tokenizer, Path(os.path.abspath(source.name)).name)
-
-
-@contextlib.contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    """Loading a small model takes less time than reading about it."""
-    logging = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-_no_progress_bar = SharedChange(_without_progress_bar)
 
 
 def _call_grammar(loaded: LoadedModel, prompts: ChatTokenizer, ends: Iterable[int]) -> CallGrammar:

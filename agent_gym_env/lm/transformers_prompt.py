@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import jinja2
 
+from agent_gym_env.chat import Message
 from agent_gym_env.errors import ContextExceeded, PermanentLMError
-from agent_gym_env.lm.base import Message, Request
+from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.bounded_template import render
 from agent_gym_env.lm.chat_templates import MARKS
 from agent_gym_env.lm.lenient_json import UnreadableError, read_strictly
@@ -98,7 +99,7 @@ class ChatTokenizer:
         ]
         try:
             text = render(self._tokenizer, said)
-        except jinja2.TemplateError:  # it knows no calls
+        except jinja2.TemplateError:  # it does not support calls
             return False
         return '<tool_call>\n{"name": "f", "arguments": {"a": "b"}}\n</tool_call>' in text
 
@@ -162,7 +163,7 @@ class ChatTokenizer:
         return {**message, "content": broken}
 
     def _ids_of_each(self, texts: list[str]) -> list[list[int] | PermanentLMError]:
-        """Tokenise texts in one call, since each has a price of its own; or find the bad ones."""
+        """Tokenise texts in one call, which is faster; if it fails, one by one."""
         try:
             return [*self._ids(texts)]
         except Exception:  # noqa: BLE001  (one of the texts, which is found below)
@@ -176,7 +177,7 @@ class ChatTokenizer:
 
 
 def _tried(prepare: Callable[..., _Prepared], *request: Any) -> _Prepared | PermanentLMError:
-    """Prepare a part of a request; what goes wrong is the fault of this request alone."""
+    """Prepare a part of a request; return the exception of this request if that fails."""
     try:
         return prepare(*request)
     except PermanentLMError as error:
@@ -203,7 +204,7 @@ def _for_template(message: Message) -> Message:
 
 
 def template_tools(tools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give tools as chat templates take them: OpenAI lets a function leave out its parameters."""
+    """Return tools in the form that chat templates expect: functions may lack parameters."""
     return [{**tool, "function": _with_parameters(tool["function"])} for tool in tools]
 
 

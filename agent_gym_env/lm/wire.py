@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import msgspec
@@ -33,7 +34,7 @@ _TOO_LONG = re.compile(
     r"|context (?:window|length|size)[^.]{0,40}exceed",
     re.IGNORECASE,
 )
-"""How OpenAI, Gemini, Anthropic, vLLM, llama.cpp and others say that a conversation is too long."""
+"""Messages of OpenAI, Gemini, Anthropic, vLLM, llama.cpp and others for a too long conversation."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -77,7 +78,7 @@ class Transport(Protocol):
     """What tokens cost; ``None`` where that is not known."""
 
     is_own_server: bool
-    """Whether somebody else than the provider may serve the model, by any chat template."""
+    """Whether a server of the user's own may serve the model, with any chat template."""
 
     async def send(self, request: Request) -> Response | Failure:
         """Ask once; what the library raises is given to `failure`."""
@@ -127,3 +128,13 @@ def _seconds(header: str | None, reason: str) -> float | None:
     except ValueError:
         return None
     return seconds if 0 <= seconds < float("inf") else None
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, the one that it was raised from, and so on to the first."""
+    cause: BaseException | None = error
+    seen: list[BaseException] = []
+    while cause is not None and cause not in seen:
+        yield cause
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__

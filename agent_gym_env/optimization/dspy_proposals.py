@@ -1,4 +1,4 @@
-"""Proposals of instructions, of which one that fails costs that proposal and not the run."""
+"""Proposers of instructions that survive answers which cannot be parsed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROPOSED, _BASIC = "proposed_instruction", "basic_instruction"
 
 
 class ProposalAdapter(ChatAdapter):  # type: ignore[misc]  # dspy is untyped
-    """DSPy's chat adapter; where MIPROv2's proposer fails, the proposal is the old instruction."""
+    """DSPy's chat adapter; if MIPROv2's proposer fails, it proposes the old instruction."""
 
     def __call__(
         self,
@@ -29,7 +29,7 @@ class ProposalAdapter(ChatAdapter):  # type: ignore[misc]  # dspy is untyped
         demos: list[dict[str, Any]],
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
-        """Ask and parse; see `ChatAdapter`."""
+        """Send a request and parse the answer; see `ChatAdapter`."""
         try:
             answers: list[dict[str, Any]] = super().__call__(
                 lm, lm_kwargs, signature, demos, inputs
@@ -41,11 +41,11 @@ class ProposalAdapter(ChatAdapter):  # type: ignore[misc]  # dspy is untyped
         return answers
 
 
-class BearingProposer(InstructionProposer):  # type: ignore[misc]  # dspy is untyped
-    """GEPA's own proposer; where it fails, the proposal is the old instruction.
+class TolerantProposer(InstructionProposer):  # type: ignore[misc]  # dspy is untyped
+    """GEPA's own proposer; if it fails, it proposes the old instruction.
 
     Args:
-        forget: called when the last answer was of no use.
+        forget: called when the last answer could not be used.
     """
 
     def __init__(self, forget: Callable[[], None]) -> None:

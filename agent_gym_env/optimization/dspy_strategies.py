@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from agent_gym_env.extras import require
 from agent_gym_env.optimization.dspy_examples import TurnProgram
 from agent_gym_env.optimization.dspy_metric import TurnMetric
-from agent_gym_env.optimization.dspy_proposals import BearingProposer
+from agent_gym_env.optimization.dspy_proposals import TolerantProposer
 from agent_gym_env.optimization.settings import Effort, Strategy
 from agent_gym_env.process_wide import SharedChange
 
@@ -38,7 +38,7 @@ class Search(NamedTuple):
         validation: examples to choose between programs by.
         metric: of a turn.
         prompt_lm: writes instructions.
-        forget: called when the last answer of ``prompt_lm`` was of no use.
+        forget: called when the last answer of ``prompt_lm`` could not be used.
         seed: of every draw.
         threads: turns played at once.
         effort: how long to search.
@@ -131,7 +131,7 @@ def _mipro(search: Search) -> Any:
 
 @contextmanager
 def _kept_verbosity() -> Iterator[None]:
-    """Put back what MIPROv2 leaves of Optuna's logging."""
+    """Restore Optuna's logging level, which MIPROv2 changes."""
     logging = require("optuna", extra="dspy").logging
     before = logging.get_verbosity()
     try:
@@ -148,7 +148,7 @@ def _gepa(search: Search) -> Any:
     settings = {
         **({} if limits else {"auto": search.effort}),
         "num_threads": search.threads,
-        "instruction_proposer": BearingProposer(search.forget),
+        "instruction_proposer": TolerantProposer(search.forget),
         **search.options,
     }
     optimizer = dspy.GEPA(

@@ -18,7 +18,7 @@ _speaking = threading.local()
 def hushed() -> Iterator[None]:
     """Swallow what is printed, to both outputs and in all threads, outside of `aloud`.
 
-    Several threads may want it at once; the outputs are put back when the last has done with it.
+    Several threads may do so at once; the outputs are restored when the last one leaves.
     """
     with _quiet.held():
         yield
@@ -59,7 +59,7 @@ def _swallowed() -> Iterator[None]:
         yield
     finally:
         for name, stream in streams.items():
-            # What someone else has put there since is theirs.
+            # Leave a stream that someone else has put there since.
             if getattr(sys, name) is stream:
                 setattr(sys, name, before[name])
 

@@ -50,8 +50,8 @@ class Meter:
         max_errors: failures and unknown rewards that the run bears; the next one breaks it off.
 
     Attributes:
-        counts: of the run so far.
-        last_asked: by thread, the ``request`` that was answered last, and the ``model`` that did.
+        counts: counts of the run so far.
+        last_asked: for each thread, the last ``request`` and the ``model`` that answered it.
     """
 
     def __init__(self, max_errors: int) -> None:
@@ -127,7 +127,7 @@ class Meter:
                 model.cancel()
 
     def watch(self, model: LanguageModel) -> None:
-        """Cancel what a model is asked when the run is broken off."""
+        """Cancel a model's requests when the run is interrupted."""
         self._models.append(model)
 
 
@@ -169,7 +169,7 @@ class MeteredLM:
         return outcomes
 
     def forget_last(self) -> None:
-        """Do not use the last answer again, if this thread had it from this model."""
+        """Delete the last answer from the cache, if this thread got it from this model."""
         if getattr(self._meter.last_asked, "model", None) is self:
             forget_answer(self._model, self._meter.last_asked.request)
 

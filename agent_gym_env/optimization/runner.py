@@ -44,8 +44,8 @@ class OptimizationRunner:
         held_out_split: to measure on.
         schema_variant: of the dialogues.
         reward: as in `SGDEnv`.
-        model: that the program asks: a name, a mapping as in `open_model`, or a model; by default
-            `agent_gym_env.lm.base.default_model`.
+        model: model that the program asks: a name, a mapping as in `open_model`, or a model; by
+            default `agent_gym_env.lm.base.default_model`.
         prompt_model: that writes instructions; by default the same.
         program: a saved program to begin with.
         effort: how long to search.

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.corpus.disk import as_utf8, read_file, written_whole
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
+from agent_gym_env.files import as_utf8, read_file, written_whole
 from agent_gym_env.policies.dspy_module import SGDAgentModule, plain_demo
 
 require("dspy", extra="dspy")

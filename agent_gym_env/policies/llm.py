@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from agent_gym_env.chat import Message
 from agent_gym_env.errors import LMError
-from agent_gym_env.lm.base import LanguageModel, Message, Request, Response
+from agent_gym_env.lm.base import LanguageModel, Request, Response
 from agent_gym_env.lm.call_ids import CallIds
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.prompt import RULES, as_text, system_message

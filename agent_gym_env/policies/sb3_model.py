@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 
-from agent_gym_env.corpus.array_file import Arrays, read_arrays, write_arrays
+from agent_gym_env.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.encoders.base import Encoder
 from agent_gym_env.encoders.candidates import FACTS, CandidateEncoder, CandidateSource
 from agent_gym_env.encoders.conversation import DEFAULT_DIM, FLAGS, TEXTS, ConversationEncoder

@@ -56,7 +56,7 @@ class Conversations:
         return state
 
     def _take(self, said: str, tools: str) -> tuple[State, str]:
-        """Take out the state of a beginning of the conversation, or make a new one.
+        """Remove and return the state of an earlier part of the conversation, or a new one.
 
         Returns:
             The state, and the messages that it has read, without their closing bracket.

@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 
 from agent_gym_env.corpus.corpus import Split
-from agent_gym_env.corpus.disk import locked
 from agent_gym_env.corpus.home import home
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
 from agent_gym_env.errors import DataError
+from agent_gym_env.files import locked
 from agent_gym_env.retrieval.chooser import Chooser, LearningChooser
 from agent_gym_env.retrieval.index import Index, build_index
 from agent_gym_env.retrieval.lessons import learn_dialogue, take_in_call

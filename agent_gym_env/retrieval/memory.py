@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_gym_env.corpus.array_file import Arrays, read_arrays, write_arrays
+from agent_gym_env.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.errors import DataError
 from agent_gym_env.retrieval.chooser import BITS, Chooser
 from agent_gym_env.retrieval.index import Index
@@ -75,7 +75,7 @@ class Memory:
         try:
             _check(arrays)
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"this is no memory: {error}", file=str(path)) from error
+            raise DataError(f"this is not a memory: {error}", file=str(path)) from error
         return cls(
             vocabulary,
             Chooser(arrays["choices"]),

@@ -104,7 +104,7 @@ class JudgeReward:
         return outcomes
 
     def _forget(self, case: Case, vote: int) -> None:
-        """Let a case of which no answer could be read be judged anew the next time."""
+        """Delete the cached answers of a case whose verdict could not be read."""
         for remind in (False, True):
             forget_answer(self.model, self._request(case, vote, remind=remind))
 

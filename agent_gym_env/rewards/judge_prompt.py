@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agent_gym_env.lm.base import Message
+from agent_gym_env.chat import Message
 from agent_gym_env.lm.plain_messages import plain_messages
 from agent_gym_env.rewards.base import ClosedTurn
 from agent_gym_env.rewards.rubric import (
@@ -41,7 +41,7 @@ _LONG_TEXT_CHARS = 8192
 """Length to which a text of the other parts is cut."""
 
 _TIGHTER = ((4, 64), (16, 16), (64, 4))
-"""How a part that is too long is cut further: divisors of its texts' length, entries of a list."""
+"""Steps that cut a part that is too long: divisor of the length of texts, entries of a list."""
 
 _CASE_DIGITS = 16
 _UNSAFE = re.compile(r"[<>&]|[^\x20-\x7e]")
@@ -210,7 +210,7 @@ def _cut(value: Any, chars: int, entries: int | None) -> Any:
 
 
 def _without_middle(items: list[Any], entries: int | None) -> list[Any]:
-    """Leave out the middle of a long list: a conversation's last words matter most."""
+    """Remove the middle of a long list: a conversation's last words matter most."""
     if entries is None or len(items) <= entries:
         return items
     first = entries // 4

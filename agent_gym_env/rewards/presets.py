@@ -77,7 +77,7 @@ def make_reward(config: str | Mapping[str, Any] | Reward, split: Split, corpus: 
 
     Args:
         config: a preset's name, ``{"name": ..., **options}``, or a reward, which is given back. The
-            options of a judge's model stand among the others, as `ModelOptions` names them.
+            options of a judge's model are listed among the others, as `ModelOptions` names them.
         split: the split that will be scored.
         corpus: the split's corpus.
 

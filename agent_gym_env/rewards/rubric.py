@@ -14,7 +14,7 @@ HIGHEST_LEVEL = 4
 MAX_VERDICT_CHARS = 32 * 1024
 
 MAX_REASON_CHARS = 300
-"""Length of a verdict's reason, so that a verdict comes to its end."""
+"""Longest reason of a verdict, so that small judges finish their verdicts."""
 
 MAX_VERDICT_TOKENS = 2048
 """Limit of tokens, which holds the longest verdict even where each of the reason's characters is

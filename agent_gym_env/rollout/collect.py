@@ -85,7 +85,7 @@ def collect(
         ResumeMismatchError: the folder was begun with another configuration.
         StorageError: the disk does not take it, or a file there is damaged.
         BudgetExceeded: the run has spent what it may spend; what was played is there.
-        CircuitOpenError: the provider refuses the key or is down; likewise.
+        CircuitOpenError: the provider refuses the key or is down; what was played is there.
     """
     begin = time.perf_counter()
     played = 0

@@ -16,8 +16,8 @@ from agent_gym_env.types import Action
 EPISODE_FORMAT = 1
 
 Number = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
-"""A reward or a part of one. The environment's lie in [0, 1]; a reward of somebody's own may not,
-but sums of what is read must not overflow."""
+"""A reward or a part of one. The environment's lie in [0, 1]; those of other rewards may not,
+but their sums must not overflow."""
 POLICY_FAILED = "policy_failed"
 """The ``action_error`` of a step in which silence was played for a policy that had failed."""
 
@@ -129,7 +129,7 @@ def check_date_and_tools(day: str, tools: str) -> None:
 
 @functools.lru_cache(maxsize=64)
 def defaults_by_tool(tools: str) -> Mapping[str, Mapping[str, str]]:
-    """Read, by tool, the values at which its optional arguments stand.
+    """Return, for each tool, the defaults of its optional arguments.
 
     Args:
         tools: an episode's ``tools``, JSON in OpenAI's function format.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.files import written_whole
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode
 from agent_gym_env.rollout.framing import entry_of
 from agent_gym_env.rollout.outcome import WORKER_DIED
@@ -47,7 +47,7 @@ def read_played(folder: Path) -> list[Episode]:
     """Read all episodes of a journal in the order of its jobs, those that failed included.
 
     Raises:
-        DataError: the folder is no journal of episodes, or a line is no episode.
+        DataError: the folder is not a journal of episodes, or a line is not an episode.
         StorageError: a line is not as it was written, or some are missing.
     """
     played: dict[int, Episode] = {}

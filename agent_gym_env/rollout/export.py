@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
+from agent_gym_env.files import written_whole
 from agent_gym_env.lm.prompt import RULES
 from agent_gym_env.rollout.branches import BranchPoint
 from agent_gym_env.rollout.chat_rows import ConversationRow, conversation_row

@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.corpus.disk import locked, remove_unfinished, sync_folder
 from agent_gym_env.errors import StorageError
+from agent_gym_env.files import locked, remove_unfinished, sync_folder
 from agent_gym_env.rollout.framing import Entry, frame
 from agent_gym_env.rollout.manifest import (
     FAILED,

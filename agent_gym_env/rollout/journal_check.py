@@ -44,12 +44,12 @@ def check_journal(folder: Path) -> JournalCheck:
     """Read a journal from end to end.
 
     Raises:
-        DataError: the folder is no journal, or a line is no episode.
+        DataError: the folder is not a journal, or a line is not an episode.
         StorageError: a line is not as it was written, or is missing, or something is there twice.
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        raise DataError(f"there is no {MANIFEST}, so this is no journal", file=str(folder))
+        raise DataError(f"there is no {MANIFEST}, so this is not a journal", file=str(folder))
     try:
         found = Recovered(folder, manifest, heal=False)
     except OSError as error:

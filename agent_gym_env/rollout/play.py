@@ -49,7 +49,7 @@ def play(
 
     Raises:
         BudgetExceeded: the run has spent what it may spend; the dialogue counts as not played.
-        CircuitOpenError: the provider refuses the key or is down; likewise.
+        CircuitOpenError: the provider refuses the key or is down.
     """
     return drive(episode_game(env, policy.name, dialogue_id=dialogue_id, seed=seed), policy, seed)
 
@@ -146,7 +146,7 @@ def checked(action: Action) -> Action | Exception:
 
 
 def is_policy_failure(problem: Exception) -> bool:
-    """Tell whether an exception is the policy's own failure, which counts as silence.
+    """Return whether an exception is the policy's own failure, which counts as silence.
 
     A conversation that exceeds the model's context is one, and so is an exception of the policy's
     code. The failure of a provider, a file or the memory says nothing about the policy, and a

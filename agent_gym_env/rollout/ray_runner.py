@@ -30,7 +30,7 @@ class RayRunner:
 
     Args:
         workers: how many actors.
-        options: of ``ray.init``, where Ray is not running in this process. ``address`` names a
+        options: options of ``ray.init``, if Ray is not running in this process. ``address`` names a
             cluster to join (``"auto"`` or ``"host:port"``); without it the environment variable
             ``RAY_ADDRESS`` does, and without either Ray is started on this machine.
     """
@@ -62,11 +62,11 @@ class RayRunner:
 
 @contextmanager
 def _connected(ray: Any, options: dict[str, Any]) -> Iterator[None]:
-    """Start Ray, or join a cluster, where it is not running in this process."""
+    """Start Ray or join a cluster, if Ray is not running in this process."""
     if ray.is_initialized():
         yield
         return
-    # Nobody is told that this was run, unless the user wants that.
+    # Ray sends usage statistics by default; do not, unless the user has asked for it.
     with environment_variable("RAY_USAGE_STATS_ENABLED", "0", override=False):
         _start_or_join(ray, options)
         try:

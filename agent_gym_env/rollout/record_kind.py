@@ -8,10 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.corpus.disk import open_file
 from agent_gym_env.errors import DataError
+from agent_gym_env.files import MAX_LINE_BYTES, open_file
 from agent_gym_env.rollout.manifest import Kind, read_manifest
-from agent_gym_env.rollout.record_lines import MAX_LINE_BYTES
 
 
 class _Record(msgspec.Struct):

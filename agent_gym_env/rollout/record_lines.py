@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
-from agent_gym_env.corpus.disk import open_file
 from agent_gym_env.errors import DataError, StorageError
+from agent_gym_env.files import numbered_lines, open_file
 from agent_gym_env.rollout.framing import is_framed, is_whole
 from agent_gym_env.rollout.manifest import (
     FAILED,
@@ -22,9 +20,6 @@ from agent_gym_env.rollout.manifest import (
     refuse_losses,
     shard_paths,
 )
-
-MAX_LINE_BYTES = 128 * 2**20
-"""An environment limits what an agent says, so that no episode comes near it."""
 
 
 class _Versioned(Protocol):
@@ -113,7 +108,7 @@ def shard_lines(path: Path, *, is_last: bool) -> Iterator[tuple[str, bytes]]:
         StorageError: a line is not as it was written.
     """
     with open_file(path) as file:
-        for number, line in _numbered(file, path):
+        for number, line in numbered_lines(file, str(path)):
             if is_last and not line.endswith(b"\n"):
                 return
             if not (line.endswith(b"\n") and is_whole(line)):
@@ -125,7 +120,7 @@ def _journal_lines(folder: Path, kind: Kind) -> Iterator[tuple[str, bytes]]:
     manifest = read_manifest(folder)
     if manifest is None:
         raise DataError(
-            f"cannot read {kind}: the folder has no {MANIFEST}, so it is no journal"
+            f"cannot read {kind}: the folder has no {MANIFEST}, so it is not a journal"
             f"{_files_to_name(folder)}",
             file=str(folder),
         )
@@ -141,33 +136,19 @@ def _journal_lines(folder: Path, kind: Kind) -> Iterator[tuple[str, bytes]]:
 
 
 def _files_to_name(folder: Path) -> str:
-    """Name the files of episodes in a folder, as `evaluate --out` keeps them."""
+    """Suggest the files of episodes in a folder that `evaluate --out` has written."""
     names = sorted(path.name for path in folder.glob("*.jsonl"))
     return f". Give one of its files: {', '.join(names)}" if names else ""
 
 
 def _file_lines(path: Path) -> Iterator[tuple[str, bytes]]:
     with open_file(path) as file:
-        for number, line in _numbered(file, path):
+        for number, line in numbered_lines(file, str(path)):
             # A file of a journal may be read alone; its lines keep their promise.
             if is_framed(line) and not is_whole(line):
                 raise StorageError(_damaged(path, number))
             if line.strip():
                 yield f"{path}:{number}", line
-
-
-def _numbered(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield lines with their numbers; a sparse file may be one line of gigabytes."""
-    for number in itertools.count(1):
-        line = file.readline(MAX_LINE_BYTES + 1)
-        if not line:
-            return
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-        if len(line) > MAX_LINE_BYTES:
-            problem = f"this line has more than {MAX_LINE_BYTES:,} bytes"
-            raise DataError(problem, file=f"{path}:{number}")
-        yield number, line
 
 
 def _damaged(path: Path, number: int) -> str:

@@ -119,4 +119,4 @@ def _entry(line: bytes, place: str) -> Entry:
     try:
         return entry_of(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise StorageError(f"{place}: this line is no record of a journal: {error}") from error
+        raise StorageError(f"{place}: this line is not a journal record: {error}") from error

@@ -59,8 +59,7 @@ def transcript(episode: Episode) -> Iterator[TurnMessages]:
 def observations(episode: Episode) -> Iterator[Observation]:
     """Yield the observation before each step, and the one after the last.
 
-    Of an episode that did not come to its end, the last observation lacks what the user would have
-    said next.
+    If the episode did not end, its last observation lacks what the user would have said next.
 
     Raises:
         DataError: a step's tool results do not answer its calls.

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agent_gym_env.corpus.disk import as_utf8, read_file
 from agent_gym_env.corpus.sgd import Intent, Service, Slot
 from agent_gym_env.errors import DataError
+from agent_gym_env.files import as_utf8, read_file
 from agent_gym_env.suggestions import explained
 from agent_gym_env.synthesis import templates
 from agent_gym_env.synthesis.entities import (

@@ -76,7 +76,7 @@ _ACTION_FORMS: tuple[Any, ...] = (
 
 
 class _Given(NamedTuple):
-    """What an environment gave for an action; for a reset the action is ``None``."""
+    """The result of a step; of a reset, with ``None`` as the action."""
 
     action: Any
     observation: dict[str, str]
@@ -184,7 +184,7 @@ def _check_open(check: Check, given: _Given, where: str) -> None:
 def _check_no_leak(
     check: Check, env: Any, given: _Given, replies: Sequence[str], where: str
 ) -> None:
-    """Look for the recorded reply of the open turn in all that the agent can see."""
+    """Search everything that the agent can see for the recorded reply of the open turn."""
     if not isinstance(env, Teacher):
         return
     reply = env.recorded_action().text

@@ -65,7 +65,7 @@ def check_policy(
 
 
 class _Step(NamedTuple):
-    """What a policy was shown, and what it did."""
+    """An observation, and the policy's action."""
 
     observation: Observation
     action: ParsedAction

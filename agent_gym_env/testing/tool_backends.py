@@ -86,7 +86,7 @@ def _converse(
     task: Task,
     answers_as_recorded: bool,
 ) -> Iterator[_Answer]:
-    """Go through a dialogue and try calls in each turn."""
+    """Make calls in each turn of a dialogue, and check and yield the answers."""
     where = f"dialogue {task.dialogue_id}"
     check.call("reset begins any dialogue", where, backend.reset, task)
     _check_full_names(check, backend, catalogue)

@@ -6,7 +6,6 @@ null into every message, argument and schema for each key that another row has.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import hashlib
 import math
@@ -16,9 +15,9 @@ from typing import Annotated, Any, BinaryIO, Literal, TypeGuard, cast
 
 import msgspec
 
-from agent_gym_env.corpus.disk import open_file
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
+from agent_gym_env.files import numbered_lines, open_file
 
 require("datasets", extra="train")
 
@@ -156,11 +155,9 @@ def read_rows(paths: Sequence[Path | str], kind: RowKind) -> Iterator[Row]:
     """
     for path in paths:
         with _opened(path) as file:
-            for number, line in enumerate(file, start=1):
-                line = line.removeprefix(codecs.BOM_UTF8)
-                if not line.strip():
-                    continue
-                yield _row(line, kind, f"{path}:{number}")
+            for number, line in numbered_lines(file, str(path)):
+                if line.strip():
+                    yield _row(line, kind, f"{path}:{number}")
 
 
 def digest(paths: Sequence[Path | str]) -> str:

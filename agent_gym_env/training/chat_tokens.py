@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from agent_gym_env.chat import Message
 from agent_gym_env.errors import DataError
-from agent_gym_env.lm.base import Message
 from agent_gym_env.lm.bounded_template import render
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer, template_messages, template_tools
 

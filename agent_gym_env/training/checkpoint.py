@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, cast
 import msgspec
 import numpy as np
 
-from agent_gym_env.corpus.array_file import Arrays, read_arrays, write_arrays
+from agent_gym_env.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.corpus.disk import read_file, written_whole
 from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Estimate
+from agent_gym_env.files import read_file, written_whole
 
 
 class CurvePoint(msgspec.Struct, frozen=True):

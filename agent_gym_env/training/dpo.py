@@ -32,7 +32,7 @@ trl: Any = require("trl", extra="train")
 
 
 class DPOReport(msgspec.Struct, frozen=True):
-    """What a run was trained on, and what came of it.
+    """The data that a run was trained on, and its results.
 
     Attributes:
         steps: steps of the optimizer.
@@ -73,7 +73,7 @@ def train_dpo(
         resume: go on from the folder's last checkpoint. The result is that of an uninterrupted run.
         tensorboard: write TensorBoard's event files.
         on_progress: called with ``dpo`` and the numbers of steps done and of all.
-        on_measured: called with what was measured, ``loss`` among it.
+        on_measured: called with measurements, such as ``loss``.
 
     Returns:
         The folder of the trained model.

@@ -52,7 +52,7 @@ _ALGORITHMS: dict[str, dict[str, Any]] = {
 
 
 class GRPOReport(msgspec.Struct, frozen=True):
-    """What a run was trained on, and what came of it.
+    """The data that a run was trained on, and its results.
 
     Attributes:
         steps: steps of the optimizer.
@@ -94,7 +94,7 @@ def train_grpo(
         resume: go on from the folder's last checkpoint. The result is that of an uninterrupted run.
         tensorboard: write TensorBoard's event files.
         on_progress: called with ``grpo`` and the numbers of steps done and of all.
-        on_measured: called with what was measured, ``loss`` and ``reward`` among it.
+        on_measured: called with measurements, such as ``loss`` and ``reward``.
 
     Returns:
         The folder of the trained model.

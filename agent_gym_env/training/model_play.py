@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
+from agent_gym_env.chat import Message
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.replay import Replay, Snapshot, World
 from agent_gym_env.errors import DataError
-from agent_gym_env.lm.base import Message
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
 from agent_gym_env.training.chat_tokens import ChatTokens

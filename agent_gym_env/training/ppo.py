@@ -11,10 +11,10 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.extras import require
+from agent_gym_env.files import written_whole
 from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.policies.candidate_network import CandidateNetwork
 from agent_gym_env.policies.sb3_model import SB3Policy

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.evaluation.plots import Interval, Point, as_file, curve_plot
 from agent_gym_env.evaluation.report import write_report
+from agent_gym_env.files import written_whole
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.sb3_model import SB3Policy

@@ -1,4 +1,4 @@
-"""What a training changes of the whole process, put back at its end."""
+"""The random state of the process, which a training changes and restores."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from agent_gym_env.process_wide import SharedChange
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Put back the process's random generators, which libraries seed, when the last run ends."""
+    """Restore the process's random generators, which libraries seed, when the last run ends."""
     with _random_state.held():
         yield
 
 
 @contextmanager
 def _kept() -> Iterator[None]:
-    # Loaded by whoever trains; which extra it comes with is theirs to say.
+    # The caller has imported it: different trainings get it from different extras.
     torch: Any = sys.modules["torch"]
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None

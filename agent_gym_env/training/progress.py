@@ -1,4 +1,4 @@
-"""How far a run has come, and what it has measured."""
+"""Callbacks for the progress and the measurements of a run."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ whose loss has no other part."""
 
 
 class SFTReport(msgspec.Struct, frozen=True):
-    """What a run was trained on, and what came of it.
+    """The data that a run was trained on, and its results.
 
     Attributes:
         steps: steps of the optimizer.
@@ -77,7 +77,7 @@ def train_sft(
         tensorboard: write TensorBoard's event files.
         on_progress: called with ``sft`` and the numbers of steps done and of all; before that
             with ``practice``, where a tiny model is made.
-        on_measured: called with what was measured, ``loss`` among it.
+        on_measured: called with measurements, such as ``loss``.
 
     Returns:
         The folder of the trained model.

@@ -35,8 +35,8 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     Attributes:
         model: a folder in Hugging Face's layout, or a name on its hub.
-        chat_template: how conversations are written: a file, or ``hermes`` or ``compact``, ours; by
-            default the model's own, or ``hermes`` where that knows no tools.
+        chat_template: a file, or one of ours, ``hermes`` or ``compact``; by default the model's
+            own template, or ``hermes`` if that does not support tools.
         rows: files that ``agent-gym export`` wrote.
         held_out: such files of other dialogues, to measure on; none if empty.
         learning_rate: of AdamW at its height.

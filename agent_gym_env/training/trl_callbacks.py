@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.corpus.disk import written_whole
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.extras import require
+from agent_gym_env.files import read_file, written_whole
 from agent_gym_env.training.progress import OnMeasured, OnProgress
 
 require("transformers", extra="train")
@@ -36,7 +36,7 @@ IGNORED = -100
 
 
 class Trained(msgspec.Struct):
-    """What a run has been trained on so far. What is read twice is counted twice.
+    """Counts of the data that a run was trained on. Data that is read twice counts twice.
 
     Attributes:
         steps: steps of the optimizer.
@@ -61,15 +61,15 @@ class Trained(msgspec.Struct):
 
 
 def read_trained(checkpoint: str) -> Trained:
-    """Read what the run of a checkpoint had been trained on.
+    """Read the counts of a checkpoint.
 
     Raises:
         DataError: the checkpoint has no counts.
     """
     path = Path(checkpoint, _TRAINED)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Trained)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        return msgspec.json.decode(read_file(path), type=Trained)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = f"the checkpoint does not say what it was trained on: {error}"
         raise DataError(problem, file=str(path)) from error
 
@@ -203,7 +203,7 @@ def _steps_of(checkpoint: Path) -> int:
 
 
 class Progress(TrainerCallback):
-    """Tells how far a run has come, and what it has measured."""
+    """Calls the callbacks for progress and measurements."""
 
     def __init__(
         self, method: str, on_progress: OnProgress | None, on_measured: OnMeasured | None
@@ -215,14 +215,14 @@ class Progress(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Tell the number of steps."""
+        """Report the number of steps."""
         if self._on_progress is not None:
             self._on_progress(self._method, state.global_step, state.max_steps)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
-        """Tell the measurements."""
+        """Report the measurements."""
         if self._on_measured is not None:
             self._on_measured(given["logs"])
 

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from agent_gym_env.corpus.disk import folder_written_whole, read_file, written_whole
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
+from agent_gym_env.files import folder_written_whole, read_file, written_whole
 from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.lm.huggingface_hub import locate_model
-from agent_gym_env.lm.model_folder import reading_model, refuse_missing
+from agent_gym_env.lm.model_folder import no_progress_bar, reading_model, refuse_missing
 from agent_gym_env.process_wide import SharedChange, environment_variable
 from agent_gym_env.training.chat_dataset import digest
 from agent_gym_env.training.process_state import random_state_kept
@@ -38,7 +38,6 @@ require("transformers", extra="train")
 
 import datasets  # noqa: E402
 import torch  # noqa: E402
-import transformers  # noqa: E402
 from transformers import (  # noqa: E402
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -162,10 +161,10 @@ class TRLRun:
         resume: go on from the last checkpoint in the folder, or begin where there is none.
         tensorboard: write TensorBoard's event files.
         on_progress: called with the method's name and the numbers of steps done and of all.
-        on_measured: called with what the trainer has measured, ``loss`` among it.
+        on_measured: called with the trainer's measurements, such as ``loss``.
 
     Attributes:
-        trained: what the run has been trained on so far, also before it was resumed.
+        trained: counts of the data that the run was trained on, also before it was resumed.
 
     Raises:
         StorageError: the folder holds a run already, and this one is not to go on with it.
@@ -248,7 +247,7 @@ class TRLRun:
         return callbacks
 
     def count_batches(self, trainer: Any) -> None:
-        """Count in `trained` what a trainer that reads rows is trained on."""
+        """Make a trainer that reads rows add its batches to `trained`."""
         take_step = trainer.training_step
 
         def training_step(model: Any, inputs: Mapping[str, Any], *more: Any, **named: Any) -> Any:
@@ -349,28 +348,24 @@ class TRLRun:
 
 @contextmanager
 def process_kept() -> Iterator[None]:
-    """Change what a run needs of the process, and put it back when the last run ends.
+    """Change the process as runs need it, and restore it when the last run ends.
 
-    It is left to us to show progress, and parts of TRL are known to be experimental; the trainers
-    seed the process's random generators.
+    Progress bars and TRL's warning that parts of it are experimental are off. The trainers seed the
+    process's random generators.
     """
-    with _quiet.held(), random_state_kept():
+    with _quiet.held(), no_progress_bar.held(), random_state_kept():
         yield
 
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    logging: Any = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled(), not datasets.are_progress_bars_disabled()
+    were_shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
-    logging.disable_progress_bar()
     try:
         with environment_variable("TRL_EXPERIMENTAL_SILENCE", "1", override=False):
             yield
     finally:
-        if shown[0]:
-            logging.enable_progress_bar()
-        if shown[1]:
+        if were_shown:
             datasets.enable_progress_bars()
 
 

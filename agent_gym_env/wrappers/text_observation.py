@@ -10,9 +10,9 @@ import gymnasium as gym
 import msgspec
 from gymnasium.utils import RecordConstructorArgs
 
+from agent_gym_env.chat import Message
 from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.envs.spaces import MAX_OBSERVATION_LENGTH, FreeText
-from agent_gym_env.lm.base import Message
 from agent_gym_env.lm.prompt import RULES, as_text, system_message
 from agent_gym_env.types import Observation
 from agent_gym_env.wrappers.checks import require_conversation

@@ -12,8 +12,8 @@ import pytest
 from agent_gym_env.assembly import collect
 from agent_gym_env.cli import rollout
 from agent_gym_env.cli.main import main, make_parser
-from agent_gym_env.corpus.disk import locked
 from agent_gym_env.errors import BudgetExceeded
+from agent_gym_env.files import locked
 
 Capture = pytest.CaptureFixture[str]
 
@@ -108,7 +108,7 @@ def test_a_run_that_was_stopped_has_its_code(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "--policy is needed"),
+        ([], "--policy is required"),
         (["--policy", "oracle", "--policy", "silent"], "of one policy, not of 2"),
         (["--policy", "oracle", "--runner", "lockstep"], "plays one dialogue at a time"),
     ],

@@ -65,7 +65,7 @@ def test_splits_shards_and_bytes_are_the_same_wherever_the_corpus_lies(
 def test_a_folder_around_a_corpus_is_refused_and_the_corpus_named(tmp_path: Path) -> None:
     write(tmp_path, "folder", top="mine/")
     (tmp_path / "other").mkdir()
-    with pytest.raises(DataError, match=f"one lies inside it: give {tmp_path}/mine/"):
+    with pytest.raises(DataError, match=f"it contains one: use {tmp_path}/mine/"):
         open_source(tmp_path)
 
 

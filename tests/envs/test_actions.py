@@ -11,13 +11,13 @@ import pytest
 
 from agent_gym_env.envs.actions import (
     MALFORMED,
-    MAX_DEPTH,
     MAX_NAME_LENGTH,
     MAX_TOOL_CALLS,
     RefusedCall,
     parse_action,
 )
 from agent_gym_env.envs.spaces import MAX_TEXT_LENGTH
+from agent_gym_env.lm.lenient_json import MAX_DEPTH
 from agent_gym_env.types import Action, Completion, ToolCall
 
 CALL = ToolCall("Teas_1-FindTea", {"kind": "green"})

@@ -61,7 +61,7 @@ def test_what_a_killed_writer_left_is_removed_with_the_next_write(tmp_path: Path
     cache.write(KEY, RESPONSE)
     (path,) = tmp_path.rglob("*.json")
     path.unlink()
-    (path.parent / f".{path.name}.abcdefgh.unfinished").write_bytes(b"half")
+    (path.parent / f".{path.name}.{'0a' * 8}.unfinished").write_bytes(b"half")
     cache.write(KEY, RESPONSE)
     assert list(path.parent.iterdir()) == [path]
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from agent_gym_env.lm.base import Message
+from agent_gym_env.chat import Message
 from agent_gym_env.lm.call_ids import CallIds
 
 ASKED: list[Message] = [{"role": "user", "content": "Hi"}]

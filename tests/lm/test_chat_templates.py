@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,22 @@ def test_a_template_may_be_chosen(
     assert "shows a model no tools" in caplog.text
     with pytest.raises(DataError, match="expected a file or one of"):
         with_tools(tiny.tokenizer, "hermse", "m")
+
+
+def test_a_template_of_windows_is_read(tiny: LoadedModel, tmp_path: Path) -> None:
+    path = tmp_path / "chat.jinja"
+    path.write_bytes(b"\xef\xbb\xbf{{ messages }}\r\nend")
+    assert read_template(str(path), tiny.tokenizer) == "{{ messages }}\nend"
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "a FIFO", "nowhere.jinja", "."])
+def test_what_is_no_file_is_refused_as_a_template(
+    name: str, tiny: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("a FIFO")
+    with pytest.raises(DataError, match="expected a file or one of"):
+        read_template(name, tiny.tokenizer)
 
 
 def test_a_model_of_the_llama_family_plays_guided_by_our_template() -> None:

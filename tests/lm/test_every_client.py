@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
+from agent_gym_env.chat import Message
 from agent_gym_env.errors import (
     ContextExceeded,
     DeadlineError,
@@ -20,7 +21,7 @@ from agent_gym_env.errors import (
     PermanentLMError,
     TransientLMError,
 )
-from agent_gym_env.lm.base import Message, Request
+from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.client import RemoteLM
 from agent_gym_env.types import ToolCall, Usage

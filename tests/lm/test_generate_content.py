@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent_gym_env.lm.base import Message, Request, Response
+from agent_gym_env.chat import Message
+from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.generate_content import (
     config,
     contents,

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent_gym_env.lm.base import DEFAULT_MODEL, Message, Request
+from agent_gym_env.chat import Message
+from agent_gym_env.lm.base import DEFAULT_MODEL, Request
 from agent_gym_env.lm.client import RemoteLM
 from agent_gym_env.lm.google_genai_client import google_genai_client
 from agent_gym_env.types import ToolCall

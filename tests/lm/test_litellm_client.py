@@ -116,7 +116,7 @@ def test_credentials_that_only_a_call_finds_missing_stop_the_run_at_its_first_re
 
 
 def test_a_provider_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(ValueError, match="knows no provider of 'gpt-five'; expected"):
+    with pytest.raises(ValueError, match="does not know the provider of 'gpt-five'; expected"):
         litellm_client("gpt-five")
 
 

@@ -1,7 +1,7 @@
 import json
 
+from agent_gym_env.chat import Message
 from agent_gym_env.envs.dialogue import SGDEnv
-from agent_gym_env.lm.base import Message
 from agent_gym_env.lm.plain_messages import json_lines, plain_messages, plain_tools
 
 

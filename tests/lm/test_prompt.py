@@ -4,7 +4,7 @@ from datetime import date
 
 import msgspec
 
-from agent_gym_env.lm.base import Message
+from agent_gym_env.chat import Message
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.prompt import RULES, as_text, system_message
 

@@ -303,7 +303,7 @@ def test_without_guides_what_needs_them_is_refused(loaded: LoadedModel) -> None:
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no language model"):
+    with pytest.raises(DataError, match="expected a model in Hugging Face"):
         load_model(tmp_path)
 
 
@@ -363,7 +363,8 @@ def test_what_a_model_writes_in_reasoning_that_its_template_opened_is_not_said(
     for answer in client.complete_many(asked):
         assert isinstance(answer, Response)
         assert (answer.text, answer.tool_calls) == ("", ())
-    forced = client.complete(msgspec.structs.replace(asked[0], tool_choice="required"))
+    must_call = msgspec.structs.replace(asked[0], tool_choice="required")
+    forced = TransformersClient(thinking, max_new_tokens=600).complete(must_call)
     assert forced.tool_calls
 
 

@@ -226,7 +226,7 @@ def test_a_killed_training_says_what_is_left_and_goes_on(recorded: Path, tmp_pat
     killed_before("os.rename", "out/model", *command, "--resume", **home)
     resumed = run(*command, "--resume", **home)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"it goes on from {out / 'checkpoints' / 'checkpoint-3'}" in resumed.stderr
+    assert f"resuming from {out / 'checkpoints' / 'checkpoint-3'}" in resumed.stderr
     assert ".unfinished, which a run that was killed has left" in resumed.stderr
     assert (out / "model" / "model.safetensors").exists()
     assert not list(out.glob(".*"))

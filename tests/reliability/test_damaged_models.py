@@ -82,7 +82,7 @@ def test_what_is_no_array_is_learned_anew(train: Split, agent_gym_home: Path) ->
     (path,) = (agent_gym_home / "retrieval").glob(f"{train.fingerprint[:8]}*-2-3-*.npz")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("notes.npy", b"not an array")
-    with pytest.raises(DataError, match="this is no memory"):
+    with pytest.raises(DataError, match="this is not a memory"):
         Memory.load(path)
     again = recall(train, lessons=2, indexed=3)
     assert np.array_equal(first.chooser.weights, again.chooser.weights)

@@ -44,7 +44,7 @@ def test_learning_twice_gives_the_same_bytes(train: Split, memory: Memory, tmp_p
 def test_a_damaged_file_is_told(damage: bytes, tmp_path: Path) -> None:
     path = tmp_path / "memory.npz"
     path.write_bytes(damage)
-    with pytest.raises(DataError, match="this is no memory"):
+    with pytest.raises(DataError, match="this is not a memory"):
         Memory.load(path)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from agent_gym_env.corpus.disk import locked
 from agent_gym_env.errors import DataError, LockError, ResumeMismatchError, StorageError
+from agent_gym_env.files import locked
 from agent_gym_env.rollout.framing import Entry
 from agent_gym_env.rollout.journal import Journal, open_journal
 from agent_gym_env.rollout.journal_check import check_journal

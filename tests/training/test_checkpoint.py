@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
 pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
 
-from agent_gym_env.corpus.array_file import Arrays
+from agent_gym_env.array_file import Arrays
 from agent_gym_env.errors import DataError
 from agent_gym_env.training.ppo import train_ppo
 from tests.policies.test_sb3_model import Trap
@@ -45,7 +45,7 @@ def test_pickled_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
     np.savez(path, np.array([Trap(sprung)], object))
     for content in (path.read_bytes(), pickle.dumps(Trap(sprung))):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="no checkpoint"):
+        with pytest.raises(DataError, match="not a checkpoint"):
             train_ppo(CONFIG, out=tmp_path, resume=True)
     assert not sprung.exists()
 

@@ -210,7 +210,7 @@ def test_a_model_is_not_unpickled(tmp_path: Path, folder: Path) -> None:
     load_tokenizer(dpo(folder)).save_pretrained(hostile)
     (hostile / "config.json").write_bytes((folder / "model/config.json").read_bytes())
     (hostile / "pytorch_model.bin").write_bytes(pickle.dumps(Touches(tmp_path / "touched")))
-    with pytest.raises(DataError, match="this is no language model"):
+    with pytest.raises(DataError, match="this is not a language model"):
         load_model(dpo(folder, model=str(hostile)))
     assert not (tmp_path / "touched").exists()
 

@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_gym_env.corpus.disk import open_file, written_whole
 from agent_gym_env.errors import DataError
+from agent_gym_env.files import open_file, written_whole
 
 Arrays = dict[str, NDArray[Any]]
 _Header = TypeVar("_Header", bound=msgspec.Struct)
@@ -52,10 +52,10 @@ def read_arrays(
     """Read a header and arrays.
 
     Args:
-        path: of the file.
-        header: what the header has to be.
-        what: the file is, for messages.
-        largest: bytes that all members may unpack to.
+        path: path of the file.
+        header: type of the header.
+        what: kind of file, for messages.
+        largest: largest total size of the members after unpacking, in bytes.
 
     Raises:
         DataError: the file is missing, damaged, too large or another one.
@@ -69,9 +69,9 @@ def read_arrays(
             arrays = {name.removesuffix(".npy"): _array(archive, name) for name in names}
         return msgspec.json.decode(arrays.pop(_HEADER).tobytes(), type=header), arrays
     except DataError as error:
-        raise DataError(f"this is no {what}: {error.problem}", file=str(path)) from error
+        raise DataError(f"this is not a {what}: {error.problem}", file=str(path)) from error
     except _DAMAGE as error:
-        raise DataError(f"this is no {what}: {error}", file=str(path)) from error
+        raise DataError(f"this is not a {what}: {error}", file=str(path)) from error
 
 
 def _array(archive: ZipFile, name: str) -> NDArray[Any]:

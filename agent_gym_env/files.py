@@ -1,10 +1,11 @@
-"""Files: read within limits, written whole or not at all, and a lock between processes."""
+"""Files: reading within limits, atomic writing, and a lock between processes."""
 
 from __future__ import annotations
 
 import codecs
 import contextlib
 import glob
+import itertools
 import logging
 import os
 import secrets
@@ -28,13 +29,16 @@ _POLL_S = 0.05
 MAX_FILE_BYTES = 256 * 2**20
 """A larger file is refused before it is read, where its reader sets no other limit."""
 
+MAX_LINE_BYTES = 128 * 2**20
+"""The same for a line of a file of records. The limits of actions keep episodes far below it."""
+
 
 def open_file(path: str | os.PathLike[str], *, place: str | None = None) -> BinaryIO:
     """Open a regular file for reading. A FIFO does not block, and a device is refused.
 
     Args:
-        path: of the file.
-        place: of the file, for messages; by default its path.
+        path: path of the file.
+        place: name of the file in messages; by default its path.
 
     Raises:
         DataError: it cannot be opened, or is not a regular file.
@@ -55,8 +59,8 @@ def read_file(path: str | os.PathLike[str], *, largest: int = MAX_FILE_BYTES) ->
     """Read a regular file.
 
     Args:
-        path: of the file.
-        largest: bytes that it may have.
+        path: path of the file.
+        largest: largest size that is read, in bytes.
 
     Raises:
         DataError: it cannot be read, is not a regular file, or is larger.
@@ -75,8 +79,8 @@ def as_utf8(content: bytes, file: str) -> bytes:
     """Return a text file's bytes without a byte order mark.
 
     Args:
-        content: of the file.
-        file: the file, for messages.
+        content: bytes of the file.
+        file: name of the file in messages.
 
     Raises:
         DataError: it is in UTF-16 or UTF-32, or empty.
@@ -91,8 +95,30 @@ def as_utf8(content: bytes, file: str) -> bytes:
     return text
 
 
+def numbered_lines(file: BinaryIO, place: str) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file of records with their numbers, without a byte order mark.
+
+    Args:
+        file: the open file.
+        place: name of the file in messages.
+
+    Raises:
+        DataError: a line is longer than `MAX_LINE_BYTES`: a sparse file may be a single line.
+    """
+    for number in itertools.count(1):
+        line = file.readline(MAX_LINE_BYTES + 1)
+        if not line:
+            return
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if len(line) > MAX_LINE_BYTES:
+            problem = f"this line has more than {MAX_LINE_BYTES:,} bytes"
+            raise DataError(problem, file=f"{place}:{number}")
+        yield number, line
+
+
 def reason(error: Exception) -> str:
-    """Return what an error says of its cause, without numbers and paths."""
+    """Return the message of an error, without error number and path."""
     said = error.strerror if isinstance(error, OSError) else None
     return said or str(error) or type(error).__name__
 
@@ -105,7 +131,7 @@ def written_whole(path: Path, *, synced: bool = True) -> Iterator[BinaryIO]:
     it.
 
     Args:
-        path: of the file.
+        path: path of the file.
         synced: whether to wait for the disk, so that a loss of power leaves a whole file or none.
 
     Raises:

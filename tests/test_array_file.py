@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from agent_gym_env.corpus.array_file import Arrays, read_arrays, write_arrays
+from agent_gym_env.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.errors import DataError
 
 
@@ -36,7 +36,7 @@ def test_what_was_written_is_read(path: Path) -> None:
 
 
 def test_a_file_that_would_unpack_to_too_much_is_refused(path: Path) -> None:
-    with pytest.raises(DataError, match=r"this is no tea: it would unpack to .* at most 100 are"):
+    with pytest.raises(DataError, match=r"not a tea: it would unpack to .* at most 100 are"):
         read(path, largest=100)
 
 
@@ -48,7 +48,7 @@ def test_an_encrypted_file_is_refused(path: Path) -> None:
             content[place + flags] |= 1
             place = content.find(signature, place + 4)
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"this is no tea: .*encrypted"):
+    with pytest.raises(DataError, match=r"this is not a tea: .*encrypted"):
         read(path)
 
 
@@ -58,5 +58,5 @@ def test_a_shape_that_no_memory_holds_is_refused(path: Path, count: int) -> None
     member = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + described.encode() + b"\n"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("leaves.npy", member)
-    with pytest.raises(DataError, match="this is no tea"):
+    with pytest.raises(DataError, match="this is not a tea"):
         read(path)

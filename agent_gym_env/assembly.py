@@ -16,6 +16,7 @@ from agent_gym_env.encoders.candidates import CandidateSource
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.errors import DataError
 from agent_gym_env.lm.base import LanguageModel, default_model
+from agent_gym_env.lm.huggingface_hub import check_model_path
 from agent_gym_env.policies.base import BatchPolicy, Policy
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.oracle import OraclePolicy
@@ -186,6 +187,9 @@ def make_policy(config: str | Mapping[str, Any] | Policy, env: Env) -> Policy:
     if name not in POLICY_NAMES:
         raise ValueError(unknown_name("policy", name, POLICY_NAMES))
     build = _POLICIES[name]
+    if name == "transformers" and "path" in options:
+        # Before torch is imported, which takes seconds.
+        check_model_path(options["path"])
     known = keywords(build, *_takers(name)) - {"name"}
     refuse_unknown(f"policy {name!r}", options, known | {"lm"} if "model" in known else known)
     if "path" in keywords(build) and "path" not in options:

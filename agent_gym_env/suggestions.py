@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -69,8 +70,12 @@ def explained(error: msgspec.ValidationError, shape: Any) -> tuple[str, str]:
     problem, path = (problem, path.rstrip("`").lstrip("$")) if problem else (path, "")
     if path.startswith("key"):
         path = ""
-    place = _inside(shapes.type_info(shape), path)
+    place = _inside(_type_info(shape), path)
     return _with_names(problem, place), path
+
+
+# Kept, because annotations are compiled each time that a type is looked at.
+_type_info = lru_cache(shapes.type_info)
 
 
 def _with_names(problem: str, place: Sequence[shapes.Type]) -> str:

@@ -57,7 +57,9 @@ def test_each_error_is_caught_by_its_family(kind: type[Exception], family: type[
 
 
 def test_the_module_s_tree_names_every_error() -> None:
-    drawn = re.findall(r"[─ ] (\w+?(?:Error|Exceeded|Dependency))\b", errors.__doc__ or "")
+    drawn = re.findall(
+        r"[─ ] (\w+?(?:Error|Exceeded|Dependency|Credentials))\b", errors.__doc__ or ""
+    )
     defined = {
         name
         for name, value in vars(errors).items()

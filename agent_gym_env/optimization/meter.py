@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 
 import msgspec
 
@@ -153,6 +154,10 @@ class MeteredLM:
         except LMError as error:
             self._meter.failed(error)
             raise
+        except CancelledError:
+            # The run was broken off in another thread, which is why this one ends too.
+            self._meter.check()
+            raise
         self._meter.answered(response)
         self._meter.last_asked.model, self._meter.last_asked.request = self, request
         return response
@@ -160,7 +165,11 @@ class MeteredLM:
     def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
         """Answer many requests at once."""
         self._meter.check()
-        outcomes = self._model.complete_many(requests)
+        try:
+            outcomes = self._model.complete_many(requests)
+        except CancelledError:
+            self._meter.check()
+            raise
         for outcome in outcomes:
             if isinstance(outcome, LMError):
                 self._meter.failed(outcome)

@@ -206,7 +206,8 @@ class LMServer:
         fault = self._planned.popleft() if self._planned else self.faults.draw()
         answer = self.agent(request)
         if isinstance(answer, str):
-            answer = ChatAnswer(answer)
+            # A judge that quotes a lone surrogate: no server can write one.
+            answer = ChatAnswer(answer.encode("utf-8", "replace").decode())
         billed = _billed(request, answer, fault)
         self.exchanges.append(Exchange(request, fault, billed))
         self._in_flight += 1

@@ -33,7 +33,7 @@ def test_a_run_without_cloning_has_no_cloned_policy(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no learning curve"):
+    with pytest.raises(DataError, match=r"cannot read: No such file .*curve\.jsonl"):
         write_ppo_report(tmp_path, small())
 
 

@@ -18,11 +18,14 @@ from agent_gym_env.lm.parse import without_reasoning
 
 _ROLES = ("assistant", "model", "ai")
 _OTHER_SPEAKERS = ("human", "user", "system", "tool")
-_WORDS = ("text", "content", "parts")
+_WORDS = ("text", "content", "parts", "blocks")
 _ONE_CALL = ("tool_call", "function_call", "functionCall", "toolCall")
 _LISTED_CALLS = ("tool_calls", "toolCalls", "invalid_tool_calls")
+_REPEATED = frozenset(("tool_call_chunks",))
+"""Keys that hold calls once more."""
+
 _KNOWN = frozenset((*_WORDS, "refusal", *_ONE_CALL, *_LISTED_CALLS, "additional_kwargs"))
-_OF_MESSAGES = ("role", "content", "parts", "tool_calls", "tool_call", "message")
+_OF_MESSAGES = ("role", "content", "parts", "blocks", "tool_calls", "tool_call", "message")
 _WORDS_OF_PARTS = ("text", "refusal", "content")
 _AROUND = ("choices", "candidates", "output", "message")
 _ABOUT = frozenset((
@@ -33,6 +36,7 @@ _ABOUT = frozenset((
     "provider_url", "timestamp", "created_at", "container", "context_management", "weight",
     "token_ids", "run_id", "conversation_id", "chunk_position", "part_kind", "block_type",
     "thought_signature", "thoughtSignature", "cache_control", "extra_content", "extras", "parsed",
+    "model_name", "source", "models_usage", "token_usage", "meta", "raw", "raw_data",
 ))  # fmt: skip
 """Keys that hold neither words nor calls."""
 
@@ -153,6 +157,8 @@ class _Reader:
         inside = _inside(message)
         if isinstance(inside, Mapping):
             self.add(inside)
+            if "content" in message:  # what is written beside it belongs to the same message
+                self._message({key: message[key] for key in message.keys() & _KNOWN - {"content"}})
             return
         if inside is not None:
             self.add_all(inside)
@@ -165,9 +171,7 @@ class _Reader:
         self._message(message)
 
     def _message(self, message: Mapping[str, Any]) -> None:
-        words = [self._text(message.get(key), key) for key in _WORDS]
-        if not any(words):
-            words.append(self._text(message.get("refusal"), "refusal"))
+        words = [self._text(message.get(key), key) for key in ("refusal", *_WORDS)]
         self._words += words
         for key in _LISTED_CALLS:
             self._add_calls(message.get(key))
@@ -177,7 +181,7 @@ class _Reader:
         self._unread |= any(
             _may_matter(message[key])
             for key in message.keys() - _KNOWN - _ABOUT
-            if not is_reasoning({"type": str(key)})
+            if not is_reasoning({"type": str(key)}) and not (key in _REPEATED and self._calls)
         )
 
     def _older(self, kept: Mapping[str, Any]) -> None:
@@ -190,6 +194,9 @@ class _Reader:
             self._calls += [CallsText(calls)] if calls else []
         elif isinstance(calls, (list, tuple)):
             self._calls += calls
+        elif (call := as_mapping(calls)) is not None:
+            listed = call.get("tool_calls")
+            self._calls += listed if isinstance(listed, (list, tuple)) else [call]
         elif calls is not None:
             raise TypeError(
                 f"'tool_calls' is a JSON text or a list of calls, not {type(calls).__name__}"

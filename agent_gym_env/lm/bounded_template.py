@@ -28,8 +28,12 @@ MAX_STEPS = 1_000_000
 MAX_SIZE = 1 << 25
 """Characters that one rendering writes, and items of a text or list that it computes."""
 
-_STEP, _WRITE = "_step", "_write"
+MAX_HANDLED = 1 << 28
+"""Characters that go into and come out of filters and methods in one rendering."""
+
+_STEP, _WRITE, _HANDLE = "_step", "_write", "_handle"
 _WIDTH = re.compile(r"\d{7}")
+_NESTED_WIDTH = re.compile(r"\{[^}]*\{")
 
 
 class TemplateLimitError(jinja2.TemplateError):
@@ -69,6 +73,7 @@ def render(
             "add_generation_prompt": goes_on,
             _STEP: meter.step,
             _WRITE: meter.write,
+            _HANDLE: meter.handle,
         }
     )
     return text
@@ -80,6 +85,7 @@ class _Meter:
     def __init__(self) -> None:
         self._steps = 0
         self._size = 0
+        self._handled = 0
 
     def step(self) -> None:
         self._steps += 1
@@ -92,6 +98,14 @@ class _Meter:
         _check_size(self._size)
         return text
 
+    def handle(self, value: Any) -> Any:
+        size = max(0, _size(value))
+        _check_size(size)
+        self._handled += size
+        if self._handled > MAX_HANDLED:
+            raise TemplateLimitError(f"it handles more than {MAX_HANDLED} characters")
+        return value
+
 
 class _Metered(jinja2.visitor.NodeTransformer):
     """Adds calls of the meter to loops, macros and output of a template."""
@@ -103,7 +117,24 @@ class _Metered(jinja2.visitor.NodeTransformer):
         return self._stepping(node)
 
     def visit_CallBlock(self, node: Any) -> Any:  # noqa: N802
-        return self._stepping(node)
+        node.call.args = [self.visit(argument) for argument in node.call.args]
+        call, node.call = node.call, jinja2.nodes.Const(None)
+        self._stepping(node)
+        node.call = call  # a call that a macro's caller belongs to stays one
+        return node
+
+    def visit_Filter(self, node: Any) -> Any:  # noqa: N802
+        self.generic_visit(node)
+        if node.node is None:  # it filters a block, of which each text is counted
+            return node
+        node.node = _call(_HANDLE, [node.node], node.lineno)
+        return _call(_HANDLE, [node], node.lineno)
+
+    def visit_Call(self, node: Any) -> Any:  # noqa: N802
+        self.generic_visit(node)
+        if isinstance(node.node, jinja2.nodes.Getattr):
+            node.node.node = _call(_HANDLE, [node.node.node], node.lineno)
+        return _call(_HANDLE, [node], node.lineno)
 
     def visit_Concat(self, node: Any) -> Any:  # noqa: N802
         self.generic_visit(node)
@@ -154,14 +185,20 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
             _check_size(abs(right) * max(1, abs(left).bit_length() if type(left) is int else 1))
         elif operator == "%" and isinstance(left, str) and (_WIDTH.search(left) or "*" in left):
             raise TemplateLimitError("it pads a text to a width of a million or more")
+        elif operator == "%" and isinstance(left, str):
+            given = right if isinstance(right, tuple) else (right,)
+            _check_size(len(left) + left.count("%") * max(map(_size, given), default=0))
         elif operator == "+":
             _check_size(sum(sizes))
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(getattr(obj, "__self__", None), (str, list)):
+        # The sandbox wraps a text's `format`.
+        method = getattr(obj, "__wrapped__", obj)
+        if isinstance(getattr(method, "__self__", None), (str, list)):
             for value in (*args, *kwargs.values()):
                 _check_size(abs(value) if _is_number(value) else 0)
+            _check_growth(method.__name__, method.__self__, *args, *kwargs.values())
         return super().call(context, obj, *args, **kwargs)
 
 
@@ -172,6 +209,22 @@ def _is_number(value: Any) -> bool:
 def _size(value: Any) -> int:
     """Return the length of a text or a sequence, and -1 for what has none."""
     return len(value) if isinstance(value, (str, bytes, list, tuple)) else -1
+
+
+def _check_growth(name: str, value: Any, *arguments: Any) -> None:
+    """Check methods and filters that can make much more out of what they are given."""
+    longest = max((_size(each) for each in arguments), default=0)
+    if name == "replace" and isinstance(value, str) and arguments and _size(arguments[0]) >= 0:
+        _check_size(len(value) + (value.count(str(arguments[0])) * longest))
+    elif name == "join":
+        few, many = (value, arguments[:1]) if isinstance(value, str) else (arguments[:1], [value])
+        between = _size(few) if isinstance(few, str) else max(map(_size, few), default=0)
+        _check_size(max(0, between) * max(map(_size, many), default=0))
+    elif name in ("format", "format_map") and isinstance(value, str):
+        if _WIDTH.search(value) or _NESTED_WIDTH.search(value):
+            raise TemplateLimitError("it pads a text to more than anybody reads")
+    elif name == "translate":
+        raise TemplateLimitError("it translates characters, which no chat template needs")
 
 
 def _check_size(size: float) -> None:
@@ -187,6 +240,9 @@ def _compiled(source: str) -> Any:
     environment.filters["tojson"] = _to_json
     for name in ("center", "indent", "wordwrap", "format", "batch", "slice"):
         environment.filters[name] = _with_small_numbers(environment.filters[name])
+    for name in ("replace", "join"):
+        environment.filters[name] = _with_small_growth(name, environment.filters[name])
+    del environment.globals["lipsum"]
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     try:
@@ -203,6 +259,19 @@ def _with_small_numbers(function: Any) -> Any:
         for value in (*values, *named.values()):
             _check_size(abs(value) if _is_number(value) else 0)
         return function(*values, **named)
+
+    return bounded
+
+
+def _with_small_growth(name: str, function: Any) -> Any:
+    """Wrap a filter, whose first argument is the evaluation context, as `_check_growth` asks."""
+
+    @functools.wraps(function)
+    def bounded(context: Any, value: Any, *arguments: Any, **named: Any) -> Any:
+        if name == "join":
+            value = list(value)
+        _check_growth(name, value, *arguments, *named.values())
+        return function(context, value, *arguments, **named)
 
     return bounded
 

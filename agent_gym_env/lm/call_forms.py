@@ -26,7 +26,7 @@ ARGUMENT_KEYS = (
 )  # fmt: skip
 WRAPPER_KEYS = (
     "function", "function_call", "functionCall", "tool_call", "toolCall", "tool_use", "toolUse",
-    "custom",
+    "custom", "toolInvocation",
 )  # fmt: skip
 """Keys below which a library writes the name and the arguments."""
 
@@ -38,14 +38,15 @@ _ABOUT_A_CALL = frozenset((
     "id", "type", "index", "call_id", "tool_call_id", "toolCallId", "toolUseId", "tool_id",
     "status", "object", "part_kind", "block_type", "caller", "namespace", "cache_control",
     "thought_signature", "thoughtSignature", "extra_content", "extras", "created_by",
-    "provider_name", "provider_details", "provider_specific_fields", "will_continue",
+    "provider_name", "provider_details", "provider_specific_fields", "will_continue", "requestor",
+    "state", "step",
 ))  # fmt: skip
 """Keys that say nothing about which tool is called."""
 
 _KNOWN = _ABOUT_A_CALL.union(NAME_KEYS, ARGUMENT_KEYS)
 _PLAIN = frozenset(("name", "arguments"))
 _OF_MESSAGES = frozenset(("role", "content", "text", "tool_calls"))
-_REASONING = re.compile("reason|think|thought", re.IGNORECASE)
+_REASONING = re.compile("reason|think|thought|tool_plan", re.IGNORECASE)
 _MAX_WRAPPERS = 3
 
 
@@ -99,7 +100,8 @@ def is_reasoning(part: Mapping[str, Any]) -> bool:
     kinds = (part.get(key) for key in ("type", "part_kind", "block_type"))
     if any(isinstance(kind, str) and _REASONING.search(kind) for kind in kinds):
         return True
-    return part.get("thought") is True or ("reasoningContent" in part and "text" not in part)
+    is_apart = "reasoningContent" in part or "reasoning" in part
+    return part.get("thought") is True or (is_apart and "text" not in part)
 
 
 def words_of(parts: Iterable[Any]) -> str | None:

@@ -131,7 +131,7 @@ def _text(message: _Message) -> str | None:
     content = message.content
     if isinstance(content, list):
         content = words_of(content)
-    return message.refusal if content is None else content
+    return content or message.refusal or content
 
 
 def _calls(message: _Message) -> Iterator[_Call]:

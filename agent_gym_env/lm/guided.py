@@ -5,6 +5,7 @@ A grammar says which tokens may come next (llguidance: https://github.com/guidan
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections import OrderedDict
@@ -154,6 +155,12 @@ class CallGuide:
         """Say whether the answer is whole as it stands."""
         return bool(self._matcher.is_accepting())
 
+    def problem(self) -> str | None:
+        """Return why the answer could not go on; ``None`` where it could."""
+        if not self._matcher.is_error():
+            return None
+        return str(self._matcher.get_error().partition("\n")[0])
+
 
 def grammar(
     functions: Sequence[Mapping[str, Any]],
@@ -251,20 +258,32 @@ def _value(schema: Schema) -> str:
     value = schema.value
     read = msgspec.convert(value, _Value)
     if read.enum is not None or "const" in value:
-        choices = read.enum or [value["const"]]
+        choices = [value["const"]] if "const" in value else read.enum or []
         return f"({' | '.join(json.dumps(_written(choice)) for choice in choices)})"
     kind = value.get("type")
-    if kind == "string" and not value.keys() & {"pattern", "format"}:
+    if kind == "string" and not value.keys() & {"pattern", "format", *_PARTS}:
         most = max(MAX_STRING, read.min_length) if read.max_length is None else read.max_length
         return f"STRING_{read.min_length}_{most}"
     simple = {"integer": "INTEGER", "number": "NUMBER", "boolean": "BOOLEAN"}
-    if isinstance(kind, str) and kind in simple and not value.keys() & _BOUNDS:
+    if isinstance(kind, str) and kind in simple and not value.keys() & {*_BOUNDS, *_PARTS}:
         return simple[kind]
     return _json(schema)
 
 
 def _json(schema: Schema) -> str:
-    return f"%json {json.dumps(schema.alone())}"
+    return f"%json {json.dumps(schema.alone(_is_followed))}"
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _rule_compiles(key: str, value: Any, kind: str | None) -> bool:
+    schema = json.dumps({key: value} if kind is None else {"type": kind, key: value})
+    text = f"%llguidance {{}}\nstart: %json {schema}"
+    return not llguidance.LLMatcher.validate_grammar(text)
+
+
+def _is_followed(key: str, value: Any, kind: Any) -> bool:
+    """Return whether llguidance takes a rule: some patterns and very large bounds it does not."""
+    return _rule_compiles(key, value, kind if isinstance(kind, str) else None)
 
 
 def _strings(lines: Sequence[str]) -> Iterator[str]:
@@ -279,6 +298,7 @@ _OPEN = ("additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf")
 """Keywords that describe the members of a schema without properties."""
 
 _STRING = re.compile(r"\bSTRING_\d+_\d+$", re.MULTILINE)
+_PARTS = ("anyOf", "oneOf", "allOf")
 _BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 
 

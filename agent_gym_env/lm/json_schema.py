@@ -5,15 +5,32 @@ Schemas of pydantic and MCP refer by ``$ref`` to definitions at the schema's roo
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
 _WHOLE = "whole"
 _MAX_REFERENCES = 32
-_LOOKS_AROUND = re.compile(r"\(\?(?:[=!]|<[=!])|\\[1-9]")
-"""What no automaton can follow: look-around, which pydantic writes for decimals, and references."""
+MAX_LENGTH = 2**31 - 1
+"""The largest length that is written; a schema's own may be more than a grammar takes."""
+
+_OF_NAMES = frozenset((
+    "properties", "patternProperties", "$defs", "definitions", "dependentSchemas",
+))  # fmt: skip
+"""Keys below which the keys are names, whatever they look like."""
+
+_OF_VALUES = frozenset(("enum", "const", "default", "examples"))
+"""Keys below which there are values, and no schemas."""
+
+_LENGTHS = frozenset((
+    "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties",
+))  # fmt: skip
+_RULES = _LENGTHS.union((
+    "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
+))  # fmt: skip
+
+IsFollowed = Callable[[str, Any, Any], bool]
+"""Returns whether a rule can be followed, given its key, its value and the schema's ``type``."""
 
 
 class Schema:
@@ -35,14 +52,16 @@ class Schema:
         """Return a part that is written inside this schema."""
         return Schema(value, self._root)
 
-    def alone(self) -> dict[str, Any]:
+    def alone(self, is_followed: IsFollowed = lambda *_: True) -> dict[str, Any]:
         """Write it so that it is understood by itself.
 
-        Rules that llguidance does not know are left out; a value may then break them.
+        Args:
+            is_followed: asked of patterns, bounds and lengths. What it refuses is left out, as are
+                rules that llguidance does not know; a value may then break them.
         """
-        written: dict[str, Any] = _rewritten(self.value)
+        written: dict[str, Any] = _rewritten(self.value, is_followed)
         if _refers(self.value):
-            written["$defs"] = {_WHOLE: _rewritten(self._root)}
+            written["$defs"] = {_WHOLE: _rewritten(self._root, is_followed)}
         return {**written, "x-guidance": {"lenient": True}}
 
     def _resolved(self, value: Mapping[str, Any] | bool) -> dict[str, Any]:
@@ -52,7 +71,7 @@ class Schema:
             value, before = self._step(value), value
             if value is before:
                 break
-        return dict(value)
+        return {key: _length(each) if key in _LENGTHS else each for key, each in value.items()}
 
     def _step(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
         """Replace one reference by its target; keywords beside the reference win."""
@@ -84,27 +103,41 @@ def _refers(value: Any) -> bool:
     return isinstance(value, list) and any(map(_refers, value))
 
 
-def _rewritten(value: Any) -> Any:
+def _length(value: Any) -> Any:
+    """Return a length as a grammar takes it; what is no length stays what it is."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    return int(min(value, MAX_LENGTH)) if value >= 0 and value % 1 == 0 else value
+
+
+def _rewritten(value: Any, is_followed: IsFollowed) -> Any:
     """Point references to where the whole is kept, and leave out what cannot be followed."""
     if isinstance(value, list):
-        return [_rewritten(item) for item in value]
+        return [_rewritten(item, is_followed) for item in value]
     if not isinstance(value, Mapping):
         return value
-    return {
-        key: _moved(member) if key == "$ref" else _rewritten(member)
-        for key, member in value.items()
-        if not (isinstance(member, str) and _is_left_out(key, member))
-    }
+    written: dict[str, Any] = {}
+    for key, member in value.items():
+        if key in _OF_VALUES:
+            written[key] = member
+        elif key in _OF_NAMES and isinstance(member, Mapping):
+            written[key] = {
+                name: _rewritten(each, is_followed)
+                for name, each in member.items()
+                if key != "patternProperties" or is_followed("pattern", name, "string")
+            }
+        elif key == "$ref" and isinstance(member, str):
+            written[key] = _moved(member)
+        elif key in _RULES and isinstance(member, (str, int, float)):
+            rule = _length(member) if key in _LENGTHS else member
+            if is_followed(key, rule, value.get("type")):
+                written[key] = rule
+        elif key != "$id":  # it would move the root of references
+            written[key] = _rewritten(member, is_followed)
+    return written
 
 
-def _moved(reference: Any) -> Any:
-    if not isinstance(reference, str):
-        return _rewritten(reference)  # an argument of that name
+def _moved(reference: str) -> str:
     if reference == "#" or reference.startswith("#/"):
         return f"#/$defs/{_WHOLE}{reference[1:]}"
     return reference
-
-
-def _is_left_out(key: str, value: str) -> bool:
-    """Return whether a rule cannot be followed, or would move the root of references."""
-    return key == "$id" or (key == "pattern" and bool(_LOOKS_AROUND.search(value)))

@@ -26,7 +26,9 @@ _STRING_ENDS = re.compile(r"\s*(?:[,:}\])]|\Z)")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _LITERALS = {"true": True, "false": False, "null": None, "none": None}
 _CONTROL = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
-_NUMBER = re.compile(r"-?\d{1,18}(\.\d+)?([eE][+-]?\d{1,3})?")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+_INTEGER = re.compile(r"-?\d{1,18}")
+"""Of 64 bits, as all that is kept; longer ones are read as floats."""
 
 _decode = msgspec.json.Decoder().decode
 _NOT_STRICT = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
@@ -195,7 +197,7 @@ def _literal(word: str) -> Any:
     if not _NUMBER.fullmatch(word):
         raise UnreadableError(f"{word[:40]!r} is no value")
     number = float(word)
-    return int(word) if word.lstrip("-").isdecimal() else number if math.isfinite(number) else word
+    return int(word) if _INTEGER.fullmatch(word) else number if math.isfinite(number) else word
 
 
 def _space(text: str, at: int) -> int:

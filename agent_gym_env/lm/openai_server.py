@@ -26,6 +26,7 @@ uvicorn: Any = require("uvicorn", extra="serve")
 _anyio: Any = require("anyio", extra="serve")
 _responses: Any = require("starlette.responses", extra="serve")
 _exceptions: Any = require("starlette.exceptions", extra="serve")
+_requests: Any = require("starlette.requests", extra="serve")
 
 MAX_BODY_BYTES = 4 << 20
 BODY_TIMEOUT_S = 30.0
@@ -180,6 +181,8 @@ class _Application:
                 return await answer(request)
             except InvalidRequest as error:
                 return _failed(str(error), error.status, error.code)
+            except _requests.ClientDisconnect:
+                return _failed("the client went away before its body had arrived", 400)
             except PermanentLMError as error:
                 too_long = isinstance(error, ContextExceeded)
                 return _failed(str(error), 400, "context_length_exceeded" if too_long else None)

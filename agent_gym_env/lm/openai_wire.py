@@ -246,12 +246,13 @@ def _content(message: _Message) -> str:
     if not isinstance(message.content, list):
         return message.content or message.refusal or ""
     for part in message.content:
-        if isinstance(part, dict) and not (is_reasoning(part) or _TEXTS & part.keys()):
+        if isinstance(part, dict) and not (is_reasoning(part) or _has_words(part)):
             raise InvalidRequest("this model reads text only; expected parts of the type text")
     return words_of(message.content) or ""
 
 
-_TEXTS = {"text", "refusal"}
+def _has_words(part: dict[str, Any]) -> bool:
+    return any(isinstance(part.get(key), str) for key in ("text", "refusal"))
 
 
 def completion(response: Response) -> bytes:

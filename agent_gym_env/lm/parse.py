@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
@@ -25,6 +26,9 @@ MAX_TRIES = 16
 """Places in one reply that are tried as calls, and calls that are taken."""
 
 _REASONING_MARK = re.compile(r"<(/?)(?:seed:)?(?:think(?:ing)?|thought|reasoning)>|\[(/?)THINK\]")
+_WHOLE_CALL = re.compile(
+    r"<tool_call>\s*[\[{](?:(?!</?tool_call>).)*[\]}]\s*</tool_call>", re.DOTALL
+)
 _TAG = re.compile(r"<(tool_call|function_call|tool_calls)>(.*?)(?:</\1>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"```[ \t]*\w*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _CALL_BEGINS = re.compile(
@@ -75,6 +79,7 @@ def without_reasoning(text: str) -> tuple[str, bool]:
 
     Text before a ``</think>`` without an opening tag is reasoning, too: some chat templates write
     the opening tag into the prompt. Reasoning without a closing tag goes on to the end of the text.
+    Inside a whole ``<tool_call>`` these tags are part of the arguments.
 
     Returns:
         The rest, and whether the text breaks off inside the reasoning.
@@ -82,9 +87,12 @@ def without_reasoning(text: str) -> tuple[str, bool]:
     marks = list(_REASONING_MARK.finditer(text))
     if not marks:
         return text, False
+    calls = [call.span() for call in _WHOLE_CALL.finditer(text)]
     kept: list[str] = []
     begin, is_open = 0, False
     for mark in marks:
+        if not is_open and _is_within(mark.start(), calls):
+            continue
         closes = bool(mark[1] or mark[2])
         if not closes and not is_open:
             kept.append(text[begin : mark.start()])
@@ -95,6 +103,12 @@ def without_reasoning(text: str) -> tuple[str, bool]:
     if not is_open:
         kept.append(text[begin:])
     return "".join(kept).strip(), is_open
+
+
+def _is_within(place: int, spans: list[tuple[int, int]]) -> bool:
+    """Return whether a place lies inside one of some spans, which are sorted."""
+    before = bisect.bisect(spans, (place, place)) - 1
+    return before >= 0 and place < spans[before][1]
 
 
 def ends_with_open_reasoning(text: str) -> bool:

@@ -42,6 +42,9 @@ class Guide(Protocol):
     def may_stop(self) -> bool:
         """Say whether the answer is whole as it stands."""
 
+    def problem(self) -> str | None:
+        """Return why the answer could not go on; ``None`` where it could."""
+
 
 class Draft(msgspec.Struct, kw_only=True, eq=False):
     """One answer, from its prompt to its last token.

@@ -183,7 +183,7 @@ class TransformersClient:
             self._generator.run(batch)
             self.counts.batches += 1
         for each, draft in drafts.items():
-            each.outcome = self._response(each, draft)
+            each.outcome = self._outcome(each, draft)
 
     def _draft(
         self, asked: _Asked, prompt: list[int] | PermanentLMError
@@ -226,6 +226,12 @@ class TransformersClient:
             )
         return None
 
+    def _outcome(self, asked: _Asked, draft: Draft) -> Response | PermanentLMError:
+        problem = draft.guide.problem() if draft.guide is not None else None
+        if problem is not None:
+            return PermanentLMError(f"the schemas of the request cannot be followed: {problem}")
+        return self._response(asked, draft)
+
     def _response(self, asked: _Asked, draft: Draft) -> Response:
         self.counts.answers += 1
         self.counts.prompt_tokens += len(draft.prompt)
@@ -255,8 +261,8 @@ class TransformersClient:
     def _said(self, draft: Draft) -> str:
         ids = draft.tokens[:-1] if draft.tokens[-1] in self._ends else draft.tokens
         text = self._prompts.decode(ids)
-        if draft.finish == "length" and draft.guide is not None and not draft.guide.may_stop():
-            # There is no room for more; half a call would be taken for another one.
+        if draft.guide is not None and not draft.guide.may_stop():
+            # It was cut off, and half a call would be taken for another one, or for words.
             before, tag, _ = text.rpartition("<tool_call>")
             text = before if tag else text
         return _cut(text, draft.stop)

@@ -63,11 +63,11 @@ class ChatTokenizer:
             room: tokens that must stay free for the answer.
         """
         most = self.context - room
-        texts = [_tried(self._whole, request) for request in requests]
+        texts = [_tried(self._whole, request, most) for request in requests]
         short = [text for text in texts if isinstance(text, str) and self._may_fit(text, most)]
         found = dict(zip(short, self._ids_of_each(short), strict=True))
         return [
-            self._fitting(request, found.get(text, text), most) if isinstance(text, str) else text
+            self._fitting(request, found.get(text, text) if isinstance(text, str) else text, most)
             for request, text in zip(requests, texts, strict=True)
         ]
 
@@ -103,7 +103,10 @@ class ChatTokenizer:
             return False
         return '<tool_call>\n{"name": "f", "arguments": {"a": "b"}}\n</tool_call>' in text
 
-    def _whole(self, request: Request) -> str:
+    def _whole(self, request: Request, most: int) -> str | None:
+        """Write a request with all its turns; ``None`` where they are too many to be tried."""
+        if _parts(request.messages) > most:
+            return None
         return self._text(template_messages(request.messages), request)
 
     def _may_fit(self, text: str, most: int) -> bool:
@@ -111,31 +114,46 @@ class ChatTokenizer:
         return len(text) <= max(0, most) * MAX_CHARACTERS_PER_TOKEN
 
     def _fitting(
-        self, request: Request, prompt: list[int] | str | PermanentLMError, most: int
+        self, request: Request, prompt: list[int] | str | PermanentLMError | None, most: int
     ) -> list[int] | PermanentLMError:
         if isinstance(prompt, PermanentLMError):
             return prompt
-        if isinstance(prompt, str) or len(prompt) > most:
+        if prompt is None or isinstance(prompt, str) or len(prompt) > most:
             return _tried(self._shortened, request, most)
         return prompt if prompt else PermanentLMError("the model's chat template writes nothing")
 
     def _shortened(self, request: Request, most: int) -> list[int]:
         system, turns = _turns(template_messages(request.messages))
 
+        def last(kept: int) -> list[Message]:
+            return [message for turn in turns[len(turns) - kept :] for message in turn]
+
         @functools.cache
-        def prompt(left_out: int) -> list[int] | str:
-            kept = [message for turn in turns[left_out:] for message in turn]
-            text = self._text([*system, *kept], request)
+        def prompt(kept: int) -> list[int] | str:
+            text = self._text([*system, *last(kept)], request)
             return self._ids([text])[0] if self._may_fit(text, most) else text
 
-        def fits(left_out: int) -> bool:
-            found = prompt(left_out)
-            return not isinstance(found, str) and len(found) <= most
+        def is_too_long(kept: int) -> bool:
+            if _parts(last(kept)) > most:
+                return True
+            found = prompt(kept)
+            return isinstance(found, str) or len(found) > most
 
-        # The fewest turns to leave out: the prompt only gets shorter.
-        left_out = bisect.bisect_left(range(len(turns)), True, key=fits)
-        shortest = prompt(left_out if left_out < len(turns) else max(0, len(turns) - 1))
-        if left_out < len(turns) and not isinstance(shortest, str):
+        if (parts := _parts([*system, *last(1)])) > most:
+            raise ContextExceeded(
+                f"the last turn has {parts} messages and calls with the system message, and the "
+                f"model reads {most} tokens beside its answer: shorten it, or take a model with a "
+                "longer context"
+            )
+        # The most turns that fit, from the last one on: the prompt only gets longer, and what is
+        # much too long is not written at all.
+        limit = 1
+        while limit <= len(turns) and not is_too_long(limit):
+            limit *= 2
+        tried = range(1, min(limit, len(turns) + 1))
+        kept = bisect.bisect_left(tried, True, key=is_too_long)
+        shortest = prompt(max(kept, min(1, len(turns))))
+        if kept and not isinstance(shortest, str):
             return shortest
         unit = "characters" if isinstance(shortest, str) else "tokens"
         raise ContextExceeded(
@@ -222,6 +240,11 @@ def _with_object(function: dict[str, Any]) -> dict[str, Any]:
         return {**function, "arguments": read_strictly(arguments or "{}")}
     except UnreadableError:
         return function
+
+
+def _parts(messages: Sequence[Message]) -> int:
+    """Count messages and calls; no template that shows them needs fewer tokens."""
+    return sum(1 + len(message.get("tool_calls") or ()) for message in messages)
 
 
 def _turns(messages: list[Message]) -> tuple[list[Message], list[list[Message]]]:

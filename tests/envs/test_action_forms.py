@@ -251,6 +251,9 @@ def test_calls_that_langchain_could_not_read_are_refused() -> None:
         ({"content": [{**SAID, "calls": [NAMED]}]}, "Hi", []),
         ([{"text": "Hi", "calls": [NAMED]}], "Hi", []),
         ({"text": "Hi", "tool_calls": [{**NAMED, "day": "Friday"}]}, "Hi", [CALL]),
+        ({"content": "Hi", "refusal": "No"}, "Hi", []),
+        ({"content": "Hi", "tool_call_chunks": [{"name": NAME, "args": "{}"}]}, "Hi", []),
+        ({"content": {"text": "Hi"}, "text": "Ho", "tool_calls": [NAMED]}, "Ho", [CALL]),
     ],
 )
 def test_what_is_left_out_is_named(action: Any, text: str, calls: list[ToolCall]) -> None:
@@ -271,6 +274,38 @@ def test_what_is_left_out_is_named(action: Any, text: str, calls: list[ToolCall]
 )
 def test_what_is_no_part_of_the_action_is_left_out_in_silence(action: Any) -> None:
     assert read(action) == ("Hi", [], None)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"text": "Hi", "tool_calls": NAMED},  # one call, not in a list
+        {"text": "Hi", "tool_calls": {"tool_calls": [NAMED]}},  # DSPy's ToolCalls
+        {"role": "assistant", "content": {"type": "text", "text": "Hi"}, "tool_calls": [NAMED]},
+        # What libraries add to a message.
+        {"parts": [{"content": "Hi", "part_kind": "text"},
+                   {**NAMED, "tool_call_id": "1", "part_kind": "tool-call"}],
+         "kind": "response", "model_name": "m"},
+        {"role": "assistant", "content": "Hi", "source": "generate",
+         "tool_calls": [{"function": NAME, "arguments": CALL.arguments, "view": None}]},
+        {"role": "assistant", "content": "Hi", "raw_data": {"a": "b"}, "turn_idx": 3,
+         "tool_calls": [{**NAMED, "requestor": "assistant"}]},
+        {"role": "assistant", "tool_plan": "Hm.", "content": "Hi", "tool_calls": [NAMED]},
+        {"role": "assistant", "meta": {"model": "m"},
+         "content": [{"reasoning": {"reasoning_text": "Hm."}}, {"text": "Hi"},
+                     {"tool_call": {"tool_name": NAME, "arguments": CALL.arguments}}]},
+        {"role": "assistant", "blocks": [
+            {"block_type": "thinking", "content": "Hm."}, {"block_type": "text", "text": "Hi"},
+            {"block_type": "tool_call", "tool_name": NAME, "tool_kwargs": CALL.arguments}]},
+        {"role": "assistant", "parts": [{"type": "text", "text": "Hi"}, {
+            "type": "tool-invocation",
+            "toolInvocation": {"state": "call", "toolName": NAME, "args": CALL.arguments}}]},
+        {"type": "AIMessageChunk", "content": "Hi", "tool_calls": [NAMED],
+         "tool_call_chunks": [{"name": NAME, "args": "{", "index": 0}]},
+    ],
+)  # fmt: skip
+def test_what_libraries_add_to_a_message_leaves_it_whole(action: Any) -> None:
+    assert read(action) == ("Hi", [CALL], None)
 
 
 def test_text_of_the_action_space_is_text_tags_and_all() -> None:

@@ -116,7 +116,7 @@ def test_what_is_no_action_at_all_is_a_type_error(action: Any) -> None:
     [
         ({"text": 7}, "text is a string, not int"),
         ({"text": "", "tool_calls": 7}, "not int"),
-        ({"text": "", "tool_calls": {}}, "not dict"),
+        ({"text": "", "tool_calls": {1}}, "not set"),
         (["Hi"], "holds assistant messages, not str"),
     ],
 )

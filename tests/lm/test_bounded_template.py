@@ -37,6 +37,11 @@ SAID = [{"role": "user", "content": "Hi"}]
          "{{ ns.n * 2 }} {{ '-' * 3 }} {{ '%s!' % 'x' }} {{ 2 ** 5 }} {{ 'a' | center(3) }}",
          "14 --- x! 32  a "),
         ("{{ undefined_name }}{{ none }}{{ messages[0].nothing }}|", "None|"),
+        ("{% macro f(a) %}{{ a }}[{{ caller() }}]{% endmacro %}"
+         "{% call f('b'|upper) %}x{% endcall %}{% filter upper %}a{% endfilter %}"
+         "{% set y | upper %}c{% endset %}{{ y.lower() }}",
+         "B[x]Ac"),
+        ("{{ ['a', 'b'] | join(', ') }}{{ messages | map(attribute='role') | join }}", "a, buser"),
         ("{% if tools %}T{% endif %}{% if add_generation_prompt %}G{% endif %}", "G"),
     ],
 )  # fmt: skip
@@ -92,3 +97,18 @@ def test_it_writes_what_transformers_writes(tmp_path: Path) -> None:
     for row in conversations(4):
         whole = tokenizer.apply_chat_template(row["messages"], tools=row["tools"], tokenize=False)
         assert render(tokenizer, row["messages"], row["tools"]) == whole
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "x|replace('a', 'aa')", "x.replace('a', 'aa')", "[x, x]|join", "''.join([x, x])",
+        "'%s%s'|format(x, x)", "'{}{}'.format(x, x)", "'%s%s' % (x, x)", "x.translate({97: 'aa'})",
+        "[x, x]|string", "'{:>999999999}'.format(x)", "'{0:{1}}'.format('a', '999999999')",
+    ],
+)  # fmt: skip
+def test_no_filter_or_method_lets_a_text_grow_without_end(expression: str) -> None:
+    loop = f"{{% for i in range(60) %}}{{% set ns.x = {expression.replace('x', 'ns.x')} %}}"
+    source = f"{{% set ns = namespace(x='a') %}}{loop}{{% endfor %}}"
+    with pytest.raises(TemplateLimitError):
+        render(Tokenizer(source), [])

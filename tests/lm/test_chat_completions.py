@@ -149,7 +149,9 @@ def test_reasoning_is_not_joined_to_the_words() -> None:
 
 
 def test_a_refusal_is_words() -> None:
-    assert answer({"content": None, "refusal": "I may not."}).text == "I may not."
+    for nothing in (None, "", []):
+        assert answer({"content": nothing, "refusal": "I may not."}).text == "I may not."
+    assert answer({"content": "Hi", "refusal": ""}).text == "Hi"
     assert answer({"content": [{"type": "refusal", "refusal": "No."}]}).text == "No."
 
 

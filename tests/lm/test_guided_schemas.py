@@ -184,6 +184,47 @@ def test_a_response_format_may_have_definitions(grammar: CallGrammar, tokenizer:
     assert not follow(grammar.guide(request), tokenizer, json.dumps(cat(colour="blue")))
 
 
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        # As MCP writes an enumeration with titles.
+        ({"type": "string", "oneOf": [{"const": "a", "title": "A"}, {"const": "b"}]}, "b", "c"),
+        ({"type": "integer", "anyOf": [{"const": 1}, {"const": 2}]}, 2, 3),
+        ({"type": "string", "allOf": [{"maxLength": 2}, {"minLength": 1}]}, "ab", "abc"),
+        ({"const": "b", "enum": ["a", "b"]}, "b", "a"),
+        ({"type": "string", "maxLength": 2.0}, "ab", "abc"),
+        # As other languages write the bounds of their types.
+        ({"type": "string", "maxLength": 2**53 - 1}, "a", 1),
+        ({"type": "array", "items": {"type": "string", "maxLength": 2**53 - 1}}, ["a"], [1]),
+        ({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}, -3, "a"),
+        ({"type": "number", "minimum": -1.7976931348623157e308, "maximum": 3}, 2.5, "a"),
+    ],
+)
+def test_a_value_follows_all_of_its_schema(
+    schema: dict[str, Any], good: Any, bad: Any, grammar: CallGrammar, tokenizer: Any
+) -> None:
+    parameters = {"type": "object", "properties": {"c": schema}, "required": ["c"]}
+    request = Request([], tools=[tool("F", parameters)])
+    assert follow(grammar.guide(request), tokenizer, written({"c": good}))
+    assert not follow(grammar.guide(request), tokenizer, written({"c": bad}))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$", r"(?<=a)b", r"(a)\1", r"\bfoo\b", r"^a\Z", "(?P<q>a)(?P=q)",
+     "^(a|b$)c", "(", "^{a}$"],
+)  # fmt: skip
+def test_a_pattern_that_no_automaton_follows_costs_the_pattern_only(
+    pattern: str, grammar: CallGrammar, tokenizer: Any
+) -> None:
+    broken = {"type": "string", "pattern": pattern, "maxLength": 2}
+    parameters = {"properties": {"c": broken, "d": {"enum": ["x"]}}, "required": ["c", "d"]}
+    request = Request([], tools=[tool("F", parameters)])
+    assert follow(grammar.guide(request), tokenizer, written({"c": "ab", "d": "x"}))
+    for wrong in ({"c": "abc", "d": "x"}, {"c": "ab", "d": "y"}):
+        assert not follow(grammar.guide(request), tokenizer, written(wrong))
+
+
 def written(arguments: dict[str, Any]) -> str:
     body = json.dumps({"name": "F", "arguments": arguments})
     return f"<tool_call>\n{body}\n</tool_call>"

@@ -98,3 +98,9 @@ def test_no_text_takes_long(unit: str) -> None:
     with contextlib.suppress(UnreadableError):
         read(f"['{text}")
     assert time.process_time() - begun < 1.0
+
+
+def test_numbers_beyond_64_bits_do_not_make_a_document_unreadable() -> None:
+    assert read('{"a": 3e5393, "b": 1}') == {"a": "3e5393", "b": 1}
+    assert read("{'a': 12345678901234567890}") == {"a": 12345678901234567890.0}
+    assert read("{'a': -999999999999999999}") == {"a": -999999999999999999}

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,9 +38,7 @@ class Running:
     def __init__(self, model: Any, api_key: str | None = None) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = self.listener.getsockname()[1]
-        config = uvicorn.Config(
-            make_app(model, api_key=api_key), log_level="critical", lifespan="off"
-        )
+        config = uvicorn.Config(make_app(model, api_key=api_key), log_level="error", lifespan="off")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -372,6 +372,27 @@ def test_max_tokens_holds_whatever_the_schema(local: Running, schema: dict[str, 
         assert answer["usage"]["completion_tokens"] == 8
         assert answer["choices"][0]["finish_reason"] == "length"
         assert "tool_calls" not in answer["choices"][0]["message"]
+
+
+def test_a_client_that_goes_away_before_its_body_has_arrived_is_no_error_of_the_server(
+    local: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("uvicorn.error"), "handlers", [caplog.handler])
+    with socket.create_connection(("127.0.0.1", local.port)) as client:
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
+        )
+        time.sleep(0.2)
+    status, _ = local.ask({"messages": [USER], "max_tokens": 2})
+    assert status == 200
+    assert "ClientDisconnect" not in caplog.text
+
+
+@pytest.mark.parametrize("text", [None, 5, ["a"], {"value": "a"}])
+def test_a_part_whose_text_is_none_is_refused(local: Running, text: Any) -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": text}]
+    status, answer = local.ask({"messages": [{"role": "user", "content": parts}]})
+    assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
 
 
 def test_a_function_may_have_no_parameters(local: Running) -> None:

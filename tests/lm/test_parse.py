@@ -7,7 +7,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent_gym_env.lm.parse import MAX_LENGTH, ParsedReply, parse_reply, read_arguments, tagged_call
+from agent_gym_env.lm.parse import (
+    MAX_LENGTH,
+    ParsedReply,
+    parse_reply,
+    read_arguments,
+    tagged_call,
+    without_reasoning,
+)
 from agent_gym_env.types import ToolCall
 
 NAME = "Cafes_1-FindCafe"
@@ -221,3 +228,20 @@ def test_arguments_are_read_as_deep_as_the_environment_takes_them(levels: int) -
     expected = value if levels <= 32 else None
     assert read_arguments(written) == expected
     assert read_arguments(value) == expected
+
+
+@pytest.mark.parametrize("value", ["</think>", "<think>", "a </think> b <think> c", "[/THINK]"])
+def test_marks_of_reasoning_in_arguments_are_arguments(value: str) -> None:
+    call = f'<tool_call>\n{{"name": "F", "arguments": {{"a": "{value}"}}}}\n</tool_call>'
+    wanted = (ToolCall("F", {"a": value}),)
+    assert parse_reply(call) == ParsedReply("", wanted)
+    assert parse_reply(f"<think>Hm.</think>Hi {call}") == ParsedReply("Hi", wanted)
+    assert parse_reply(f"Hm.</think>{call}") == ParsedReply("", wanted)
+
+
+def test_many_marks_and_calls_are_read_in_time() -> None:
+    call = '<tool_call>{"name": "F", "arguments": {"a": "</think>"}}</tool_call>'
+    begun = time.monotonic()
+    assert without_reasoning(call * 20_000) == (call * 20_000, False)
+    without_reasoning("<tool_call>{" * 100_000 + "</think>" * 100_000)
+    assert time.monotonic() - begun < 5

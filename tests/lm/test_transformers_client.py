@@ -198,6 +198,34 @@ def test_half_a_call_in_a_full_context_is_no_call(
     assert (answer.tool_calls, answer.text, answer.finish_reason) == ((), "", "length")
 
 
+def test_half_a_call_before_a_stop_is_neither_a_call_nor_words(
+    loaded: LoadedModel, rows: list[dict[str, Any]]
+) -> None:
+    request = requests(rows[0], tool_choice="required", stop=("name",))[0]
+    answer = TransformersClient(loaded, max_new_tokens=64).complete(request)
+    assert (answer.tool_calls, answer.text, answer.finish_reason) == ((), "", "stop")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"$ref": "#/$defs/A"}, {"type": "string", "pattern": "^((a{1000}){1000}){1000}$"}],
+)
+def test_a_schema_that_no_answer_follows_is_an_error_of_its_request(
+    loaded: LoadedModel, schema: dict[str, Any]
+) -> None:
+    parameters = {
+        "type": "object", "properties": {"a": schema}, "required": ["a"],
+        "$defs": {"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/A"}},
+    }  # fmt: skip
+    tools = [{"type": "function", "function": {"name": "F", "parameters": parameters}}]
+    client = TransformersClient(loaded, max_new_tokens=64)
+    endless = Request(SAID, tools=tools, tool_choice="required")
+    good, bad = client.complete_many([Request(SAID), endless])
+    assert isinstance(good, Response)
+    assert isinstance(bad, PermanentLMError)
+    assert "the schemas of the request cannot be followed" in str(bad)
+
+
 def _length(loaded: LoadedModel, request: Request) -> int:
     usage = TransformersClient(loaded, max_new_tokens=1).complete(request).usage
     assert usage is not None

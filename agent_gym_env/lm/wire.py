@@ -15,9 +15,9 @@ from agent_gym_env.types import Usage
 FailureKind = Literal["transient", "refused_key", "no_credentials", "too_long", "refused"]
 """What to do about a failure.
 
-``transient``: may pass; ``refused_key``: the key is not accepted; ``no_credentials``: there is no
-key to send; ``too_long``: the conversation exceeds the model's context; ``refused``: any other
-refusal.
+``transient``: may pass; ``refused_key``: the key, or the account behind it, is not accepted;
+``no_credentials``: there is no key to send; ``too_long``: the conversation exceeds the model's
+context; ``refused``: any other refusal.
 
 What cannot be read (no choices, broken JSON, a web page) is transient: the next try may be whole.
 """
@@ -105,10 +105,10 @@ def failure_of_status(
         kind = "transient"
     if status == 413 or (status in (400, 422) and _TOO_LONG.search(reason)):
         kind = "too_long"
-    if status in (401, 403) or (status == 400 and _is_about_the_key(reason)):
+    if status in (401, 402, 403) or (status == 400 and _is_about_the_key(reason)):
         kind = "refused_key"
     if status == 429 and "insufficient_quota" in reason:
-        kind = "refused"  # the account is empty; waiting does not fill it
+        kind = "refused_key"  # the account is empty; waiting does not fill it
     return Failure(kind, reason[:_MAX_REASON], status, _seconds(retry_after, reason))
 
 

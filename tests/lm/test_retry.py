@@ -33,7 +33,7 @@ def test_limits_that_let_nothing_through_are_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [(408, "transient"), (429, "transient"), (500, "transient"), (503, "transient"),
-     (529, "transient"), (200, "transient"), (400, "refused"), (404, "refused"), (413, "refused"),
+     (529, "transient"), (200, "transient"), (400, "refused"), (404, "refused"), (413, "too_long"),
      (422, "refused"), (302, "refused"), (401, "refused_key"), (403, "refused_key")],
 )  # fmt: skip
 def test_a_status_says_what_to_do(status: int, kind: str) -> None:
@@ -46,7 +46,8 @@ def test_gemini_answers_a_wrong_key_with_another_status() -> None:
 
 
 def test_an_empty_account_does_not_fill_by_waiting() -> None:
-    assert failure_of_status(429, '{"code": "insufficient_quota"}').kind == "refused"
+    assert failure_of_status(429, '{"code": "insufficient_quota"}').kind == "refused_key"
+    assert failure_of_status(402, "Insufficient balance").kind == "refused_key"
 
 
 def test_an_answer_that_cannot_be_read_may_be_whole_the_next_time() -> None:

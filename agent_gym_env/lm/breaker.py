@@ -1,4 +1,4 @@
-"""The switches that stop a run whose requests are all in vain: refused, failed or never received."""
+"""The switches that stop a run whose requests are all in vain: refused, failed or not received."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ REFUSALS = 10
 """In a row, before the switch opens."""
 
 VAIN_COMPLETIONS = 10
-"""In a row that gave up on errors of the server, with no answer between them, before a run stops."""
+"""In a row that gave up on errors of the server, without an answer between them."""
 
 CONNECTION_FAILURES = 5
 """In a row and without an answer between them, before a server counts as down."""
@@ -83,8 +83,8 @@ class ErrorBreaker:
         self._given_up += 1
         if self._given_up >= VAIN_COMPLETIONS:
             raise CircuitOpenError(
-                f"{self._name} answered {self._given_up} completions in a row with errors only, the "
-                f"last with HTTP {status}: {reason}; start again when it answers"
+                f"{self._name} answered {self._given_up} completions in a row with errors only, "
+                f"the last with HTTP {status}: {reason}; start again when it answers"
             )
 
 

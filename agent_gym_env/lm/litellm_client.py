@@ -53,8 +53,8 @@ _OTHER_NAMES = {"cohere": "CO_", "huggingface": "HF_", "openrouter": "OR_", "vol
 """How further variables begin that litellm reads and does not name among the missing ones."""
 
 _LACKING = re.compile(
-    r"Missing credentials|Missing (?:\w+ )?(?:API[ _]Key|JWT key|Tenant ID)|[A-Z]_API_KEY is not set"
-    r"|Unable to locate credentials|default credentials were not found"
+    r"Missing credentials|Missing (?:\w+ )?(?:API[ _]Key|JWT key|Tenant ID)"
+    r"|[A-Z]_API_KEY is not set|Unable to locate credentials|default credentials were not found"
     r"|the api_key client option must be set|API key are not set"
     r"|No api base was set|api_base is required",
     re.IGNORECASE,

@@ -18,6 +18,7 @@ from agent_gym_env.rollout.journal_check import check_journal
 from tests.lm.clients import needs
 from tests.lm.server import LMServer
 from tests.reliability.commands import killed_before, llm, run, stopped_at_request
+from tests.rewards import judge_stubs
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="stops as POSIX does"),
@@ -129,6 +130,38 @@ def recorded(tmp_path: Path) -> Path:
     assert run("evaluate", "--policy", "oracle", "--episodes", "3", "--out",
                str(tmp_path / "played")).returncode == 0  # fmt: skip
     return tmp_path / "played" / "oracle.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [("rescore", signal.SIGINT), ("rescore", signal.SIGTERM), ("agreement", signal.SIGINT)],
+)
+def test_a_stopped_scoring_asks_for_no_verdict_twice(
+    command: str,
+    how: signal.Signals,
+    server: LMServer,
+    recorded: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("AGENT_GYM_HOME", str(home))
+    server.agent = lambda request: judge_stubs.honest(request.messages)
+    judge = json.dumps({**json.loads(llm(server)), "name": "llm_judge"})
+    arguments = {
+        "rescore": [str(recorded), "--reward", judge, "--out", str(tmp_path / "rescored.jsonl")],
+        "agreement": ["--judge", judge, "--episodes", "1"],
+    }[command]
+    stopped = stopped_at_request(server, 30, how, [command, *arguments])
+    assert stopped.returncode == 3, stopped.stderr
+    assert (
+        "agent-gym: stopped; the same command, with all verdicts so far, goes on" in stopped.stderr
+    )
+    there, begun = len(list(home.glob("lm_cache/*/*.json"))), len(server.exchanges)
+    assert there > 0
+    assert run(command, *arguments).returncode == 0
+    needed = len(list(home.glob("lm_cache/*/*.json")))
+    assert len(server.exchanges) - begun == needed - there
 
 
 @pytest.mark.parametrize("format_", ["sft", "parquet", "minari"])

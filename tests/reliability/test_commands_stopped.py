@@ -217,6 +217,7 @@ def test_a_stopped_optimisation_asks_for_nothing_twice(
     command = _optimize(server, tmp_path / "agent.json")
     stopped = stopped_at_request(server, request_, how, command)
     assert stopped.returncode == code, stopped.stderr
+    assert "Error for Example" not in stopped.stderr
     before = len(server.exchanges)
     again = run(*command)
     assert again.returncode == 0, again.stderr

@@ -30,10 +30,13 @@ _TOO_LONG = re.compile(
     r"|input is too long|maximum (?:context|input) length|maximum context limit"
     r"|maximum number of tokens allowed|input tokens exceed|longer than the model's"
     r"|exceed[^.]{0,40}context (?:window|length|size)"
-    r"|context (?:window|length|size)[^.]{0,40}exceed",
+    r"|context (?:window|length|size)[^.]{0,40}exceed|context_window_exceeded"
+    r"|reduce the length of the (?:messages|prompt|input)|max_model_len|maximum model length"
+    r"|`inputs`.{0,40} must (?:be <=|have less than)|range of input length should be"
+    r"|too many tokens|prompt tokens limit exceeded|max message tokens",
     re.IGNORECASE,
 )
-"""How OpenAI, Gemini, Anthropic, vLLM, llama.cpp and others say that a conversation is too long."""
+"""How OpenAI, Gemini, Anthropic, Cohere, vLLM, TGI, llama.cpp and others say that a conversation is too long."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -103,7 +106,7 @@ def failure_of_status(
     kind: FailureKind = "refused"
     if unread or status in _TRANSIENT_STATUSES or status >= 500 or status < 300:
         kind = "transient"
-    if status == 413 or (status in (400, 422) and _TOO_LONG.search(reason)):
+    if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(reason)):
         kind = "too_long"
     if status in (401, 402, 403) or (status == 400 and _is_about_the_key(reason)):
         kind = "refused_key"

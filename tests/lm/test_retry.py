@@ -40,6 +40,29 @@ def test_a_status_says_what_to_do(status: int, kind: str) -> None:
     assert failure_of_status(status, "because").kind == kind
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (400, "This model's maximum context length is 8192 tokens."),  # OpenAI, vLLM
+        (400, "The decoder prompt is longer than the maximum model length of 8192."),  # vLLM
+        (400, "The prompt (length 5000) exceeds max_model_len 4096"),  # SGLang
+        (400, "The input token count exceeds the maximum number of tokens allowed"),  # Gemini
+        (400, "prompt is too long: 210000 tokens > 200000 maximum"),  # Anthropic
+        (400, "too many tokens: size limit exceeded by 100 tokens"),  # Cohere
+        (400, "Please reduce the length of the messages or completion."),  # Groq
+        (400, "Range of input length should be [1, 30720]"),  # Qwen
+        (422, "`inputs` must have less than 4095 tokens. Given: 5000"),  # TGI
+        (422, "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000"),  # TGI
+        (500, "the request exceeds the available context size"),  # llama.cpp
+    ],
+)
+def test_every_way_to_say_that_a_conversation_is_too_long_is_known(
+    status: int, reason: str
+) -> None:
+    assert failure_of_status(status, reason).kind == "too_long"
+    assert failure_of_status(429, reason).kind == "transient"
+
+
 def test_gemini_answers_a_wrong_key_with_another_status() -> None:
     reason = '{"error": {"message": "API key not valid. Please pass a valid API key."}}'
     assert failure_of_status(400, reason).kind == "refused_key"

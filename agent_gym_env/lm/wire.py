@@ -36,7 +36,8 @@ _TOO_LONG = re.compile(
     r"|too many tokens|prompt tokens limit exceeded|max message tokens",
     re.IGNORECASE,
 )
-"""How OpenAI, Gemini, Anthropic, Cohere, vLLM, TGI, llama.cpp and others say that a conversation is too long."""
+"""How OpenAI, Gemini, Anthropic, Cohere, vLLM, TGI, llama.cpp and others say that a conversation is
+too long."""
 
 
 class Failure(msgspec.Struct, frozen=True):

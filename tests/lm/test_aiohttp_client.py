@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from agent_gym_env.errors import MissingCredentials, PermanentLMError, TransientLMError
+from agent_gym_env.errors import (
+    CircuitOpenError,
+    MissingCredentials,
+    PermanentLMError,
+    TransientLMError,
+)
 from agent_gym_env.lm import aiohttp_client
 from agent_gym_env.lm.aiohttp_client import local_client
 from tests.lm.clients import FAST, KEY, asks, needs
@@ -44,7 +49,7 @@ def test_an_answer_without_end_is_not_read_to_its_end(server: LMServer) -> None:
 
 
 def test_nobody_there_is_told_as_such() -> None:
-    with pytest.raises(TransientLMError, match=r"failed 5 times.*127\.0\.0\.1"):
+    with pytest.raises(CircuitOpenError, match=r"could not be reached 5 times.*127\.0\.0\.1"):
         local_client("m", "http://127.0.0.1:9/v1", limits=FAST).complete(asks())
 
 

@@ -16,6 +16,7 @@ from agent_gym_env.cli.arguments import (
     whole_number,
 )
 from agent_gym_env.cli.console import print_json, print_table, progress
+from agent_gym_env.cli.exit_codes import VERDICTS_ARE_KEPT
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.evaluation.agreement import agreement
@@ -40,7 +41,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
                         help="dialogues, of some fifty replies each; default: 5")  # fmt: skip
     parser.add_argument("--seed", type=whole_number, default=0)
     add_json(parser)
-    parser.set_defaults(run=_agreement)
+    parser.set_defaults(run=_agreement, goes_on=VERDICTS_ARE_KEPT)
 
 
 def _agreement(options: argparse.Namespace) -> None:

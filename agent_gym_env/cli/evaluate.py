@@ -25,7 +25,7 @@ from agent_gym_env.cli.arguments import (
 )
 from agent_gym_env.cli.console import print_json, print_table
 from agent_gym_env.cli.evaluate_play import Stop, play_policies
-from agent_gym_env.cli.exit_codes import FAILED, STOPPED, stopped
+from agent_gym_env.cli.exit_codes import FAILED, STOPPED, VERDICTS_ARE_KEPT, stopped
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import DataError, JudgeError, LMError
 from agent_gym_env.evaluation.compare import compare
@@ -94,7 +94,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     add_model(rescoring)
     add_variant(rescoring)
     add_json(rescoring)
-    rescoring.set_defaults(run=_rescore)
+    rescoring.set_defaults(run=_rescore, goes_on=VERDICTS_ARE_KEPT)
 
     report = commands.add_parser("report", help="write an HTML page about recorded episodes")
     report.add_argument("episodes", type=Path, nargs="+", help="a file of episodes for each policy")

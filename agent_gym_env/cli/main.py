@@ -30,7 +30,7 @@ from agent_gym_env.cli import (
     trust,
 )
 from agent_gym_env.cli.arguments import name_models
-from agent_gym_env.cli.exit_codes import DATA, FAILED, STOPPED, STORAGE, USAGE
+from agent_gym_env.cli.exit_codes import DATA, FAILED, STOPPED, STORAGE, USAGE, stopped
 from agent_gym_env.cli.library_warnings import without_library_warnings
 from agent_gym_env.cli.output import tolerant_output
 from agent_gym_env.envs.render import printable
@@ -87,6 +87,8 @@ def _run(options: argparse.Namespace) -> int:
     except (ValueError, TypeError, gymnasium.error.Error) as error:
         return _failed(error, USAGE)
     except KeyboardInterrupt:
+        if "goes_on" in options:
+            return stopped(options.goes_on)
         print("agent-gym: stopped", file=sys.stderr)
         return FAILED
     except OSError as error:

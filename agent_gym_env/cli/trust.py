@@ -18,6 +18,7 @@ from agent_gym_env.cli.arguments import (
     whole_number,
 )
 from agent_gym_env.cli.console import print_json, print_table, progress, tracked
+from agent_gym_env.cli.exit_codes import VERDICTS_ARE_KEPT
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.evaluation.audit import audit
@@ -43,7 +44,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     verification.add_argument("--split", choices=SPLITS, action="append", help="default: all")
     _add_rewards(verification)
     add_json(verification)
-    verification.set_defaults(run=_verify)
+    verification.set_defaults(run=_verify, goes_on=VERDICTS_ARE_KEPT)
 
     gaming = commands.add_parser("audit", help="say what the ways to game a reward earn")
     add_corpus(gaming)
@@ -54,7 +55,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     gaming.add_argument("--seed", type=whole_number, default=0)
     _add_rewards(gaming)
     add_json(gaming)
-    gaming.set_defaults(run=_audit)
+    gaming.set_defaults(run=_audit, goes_on=VERDICTS_ARE_KEPT)
 
 
 def _add_rewards(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,8 @@ _SECRET_SETTING = re.compile(
     r"(?:^|[_-])(?:key|apikey|token|secret|password|authorization|credentials?)$", re.IGNORECASE
 )
 _SECRET_PARAMETER = re.compile(r"key|token|secret|pass|pw|auth|sig|cred|code", re.IGNORECASE)
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+_ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]*://[^\s/]\S*\s*", re.IGNORECASE)
+_ADDRESS_SETTING = re.compile(r"(?:^|[_-])(?:base|url|address|endpoint)$", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^\s/@]+(?=@)")
 _LONG_PARAMETER = 16
 """Length from which a value in a query counts as secret, unless its name is a version's."""
@@ -124,14 +125,18 @@ def without_credentials(value: Any) -> Any:
         value: plain JSON values.
     """
     if isinstance(value, Mapping):
-        return {
-            name: REDACTED
-            if isinstance(item, str) and item and _SECRET_SETTING.search(str(name))
-            else without_credentials(item)
-            for name, item in value.items()
-        }
+        return {name: _setting(str(name), item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [without_credentials(item) for item in value]
     if not isinstance(value, str):
         return value
     return place(value) if _ADDRESS.fullmatch(value) else _USER.sub(REDACTED, value)
+
+
+def _setting(name: str, value: Any) -> Any:
+    if not isinstance(value, str) or not value:
+        return without_credentials(value)
+    if _SECRET_SETTING.search(name):
+        return REDACTED
+    # What is meant as an address is shown as one only where it is one.
+    return place(value) if _ADDRESS_SETTING.search(name) else without_credentials(value)

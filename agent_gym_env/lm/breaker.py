@@ -1,4 +1,4 @@
-"""The switches that stop a run whose requests are all in vain: refused, or never received."""
+"""The switches that stop a run whose requests are all in vain: refused, failed or not received."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from agent_gym_env.lm.wire import causes
 REFUSALS = 10
 """In a row, before the switch opens."""
 
+VAIN_COMPLETIONS = 10
+"""In a row that gave up on errors of the server, without an answer between them."""
 
 CONNECTION_FAILURES = 5
 """Number of failures in a row after which a server counts as down."""
@@ -40,12 +42,51 @@ class KeyBreaker:
         if self._refusals >= REFUSALS:
             raise CircuitOpenError(
                 f"{self._name} refused the key {self._refusals} times in a row; check the key, its "
-                "environment variable and the provider's permissions, then start again"
+                "environment variable, the account and the provider's permissions, then start again"
             )
 
     def record(self, *, refused: bool) -> None:
         """Note one outcome: whether the key was refused."""
         self._refusals = self._refusals + 1 if refused else 0
+
+
+class ErrorBreaker:
+    """Counts completions in a row that gave up on a server which answers with errors only.
+
+    It opens at `VAIN_COMPLETIONS`: a rate limit that is exhausted for the day, or a proxy whose
+    server is down, fails every episode. While it is open each further completion fails so, and an
+    answer closes it.
+
+    Args:
+        name: the model, for the message.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._given_up = 0
+
+    def answered(self) -> None:
+        """Note that the model answered."""
+        self._given_up = 0
+
+    def gave_up(self, status: int | None, reason: str) -> None:
+        """Note that a completion has no further try, and why.
+
+        Args:
+            status: the HTTP status of the last failure; ``None`` where it had none.
+            reason: of the last failure.
+
+        Raises:
+            CircuitOpenError: too many have given up in a row.
+        """
+        if status is None or status < 400:
+            return
+        self._given_up += 1
+        if self._given_up >= VAIN_COMPLETIONS:
+            raise CircuitOpenError(
+                f"{self._name} answered {self._given_up} completions in a row with errors only, "
+                f"the last with HTTP {status}: {reason}; start again when it answers"
+            )
 
 
 class ConnectionBreaker:

@@ -22,7 +22,7 @@ from agent_gym_env.errors import (
 from agent_gym_env.extras import tolerate_library_warnings
 from agent_gym_env.lm.address import environment_secrets
 from agent_gym_env.lm.base import Request, Response
-from agent_gym_env.lm.breaker import ConnectionBreaker, KeyBreaker, is_unreachable
+from agent_gym_env.lm.breaker import ConnectionBreaker, ErrorBreaker, KeyBreaker, is_unreachable
 from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.cache import ResponseCache, cache_key
 from agent_gym_env.lm.event_loop import BACKGROUND
@@ -76,6 +76,7 @@ class RemoteLM:
         self._log_filter.attach()
         self._breaker = KeyBreaker(self.name)
         self._connection = ConnectionBreaker(self.name)
+        self._errors = ErrorBreaker(self.name)
         self._cache = None if cache is None else ResponseCache(cache)
         self._traffic: _Traffic | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -174,6 +175,7 @@ class RemoteLM:
             self._breaker.record(refused=_is_refused_key(outcome))
             self._connection.record(reached=isinstance(outcome, Response) or outcome.reached)
             if isinstance(outcome, Response):
+                self._errors.answered()
                 return msgspec.structs.replace(
                     outcome,
                     usage=bill.usage,
@@ -189,6 +191,8 @@ class RemoteLM:
             is_last = attempts >= self.limits.max_attempts
             is_late = time.monotonic() + pause >= ends
             self._connection.check(outcome.reason, gives_up=is_last or is_late)
+            if is_last or is_late:
+                self._errors.gave_up(outcome.status, outcome.reason)
             if is_last:
                 raise TransientLMError(self._message(f"failed {attempts} times", outcome))
             if is_late:

@@ -52,8 +52,10 @@ _OTHER_NAMES = {"cohere": "CO_", "huggingface": "HF_", "openrouter": "OR_", "vol
 """Prefixes of further variables that litellm reads but does not list as missing."""
 
 _LACKING = re.compile(
-    r"Missing credentials|Missing \w+ API Key|[A-Z]_API_KEY is not set|Unable to locate credentials"
-    r"|default credentials were not found|the api_key client option must be set",
+    r"Missing credentials|Missing (?:\w+ )?(?:API[ _]Key|JWT key|Tenant ID)"
+    r"|[A-Z]_API_KEY is not set|Unable to locate credentials|default credentials were not found"
+    r"|the api_key client option must be set|API key are not set"
+    r"|No api base was set|api_base is required",
     re.IGNORECASE,
 )
 _LACKING_CLASSES = frozenset(

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import NoReturn
-from urllib.parse import quote_plus, unquote
+from urllib.parse import quote_plus
 
 REDACTED = "[redacted]"
 
@@ -20,6 +20,9 @@ _MIN_LENGTH = 8
 
 _MIN_MIXED_LENGTH = 5
 """Shortest length of a secret that the user gave and that is not a plain word or number."""
+
+_MIN_LENGTH_WITH_GAPS = 12
+"""Of a secret that is recognised where it is written in pieces; a shorter one may be two words."""
 
 _LOOKS_SECRET = re.compile(
     r"""
@@ -69,9 +72,10 @@ class Scrubber:
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         given = {value for secret in secrets if _is_distinctive(value := secret.reveal())}
         found = {value for value in _environment_secrets() if len(value) >= _MIN_LENGTH}
-        self._values = sorted(given | found, key=len, reverse=True)
-        forms = {form for value in self._values for form in _forms(value)}
+        values = given | found
+        forms = {form for value in values for form in _forms(value)}
         self._known = sorted(forms, key=len, reverse=True)
+        self._bare = [(form, _bare(form)) for form in self._known]
 
     def known(self, text: str) -> str:
         """Take out the known secrets and nothing else: for what a model says."""
@@ -79,17 +83,16 @@ class Scrubber:
             # A search for each is many times faster than one pattern with them all.
             if form in text:
                 text = text.replace(form, REDACTED)
-        return self._without_percent_encoded(text) if "%" in text else text
+        return self._without_spelled_out(text)
 
-    def _without_percent_encoded(self, text: str) -> str:
-        """Take out secrets of which any characters are percent-encoded, once or several times."""
-        decoded = text
-        while (once_more := unquote(decoded)) != decoded:
-            decoded = once_more
-        for value in self._values:
+    def _without_spelled_out(self, text: str) -> str:
+        """Take out secrets whose characters are encoded one by one, or written with gaps."""
+        decoded = _decoded(text)
+        bare = _bare(decoded)
+        for form, bare_form in self._bare:
             # The pattern is slow, and needed only where decoding brings the secret to light.
-            if value in decoded:
-                text = re.sub("".join(map(_percent_encoded, value)), REDACTED, text)
+            if form in decoded or (len(bare_form) >= _MIN_LENGTH and bare_form in bare):
+                text = re.sub(_spelled_out(form), REDACTED, text)
         return text
 
     def all(self, text: str) -> str:
@@ -154,6 +157,13 @@ def _forms(value: str) -> Iterator[str]:
     for ensure_ascii in (True, False):
         quoted = json.dumps(value, ensure_ascii=ensure_ascii)[1:-1]
         yield from (quoted, json.dumps(quoted, ensure_ascii=ensure_ascii)[1:-1])
+    yield from _inside_base64(octets)
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield from _inside_base64(encode(octets))
+    yield base64.b32encode(octets).decode().rstrip("=")
+
+
+def _inside_base64(octets: bytes) -> Iterator[str]:
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for shift in range(3):
             # Inside a longer text a value begins at any of three places of a group of four; the
@@ -168,7 +178,49 @@ def _is_distinctive(value: str) -> bool:
     return mixed or len(value) >= _MIN_LENGTH
 
 
-def _percent_encoded(character: str) -> str:
-    """Write a pattern for a character as it is or percent-encoded, in either case of the digits."""
-    octets = "".join(f"%(?:25)*(?i:{octet:02x})" for octet in character.encode("utf-8", "replace"))
-    return f"(?:{re.escape(character)}|{octets})"
+_OCTETS = re.compile(r"(?:(?:%(?:25)*|\\+x|=)[0-9a-f]{2})+", re.IGNORECASE)
+"""Bytes in the notation of URLs, Python or quoted-printable."""
+_CHARACTER = re.compile(
+    r"\\+u(?P<json>[0-9a-f]{4})|&(?:amp;)*#(?:x0*(?P<html>[0-9a-f]{2,4})|0*(?P<decimal>\d{2,5}));",
+    re.IGNORECASE,
+)
+_SEPARATORS = re.compile(r"(?:[\s:,-]|\\+[nrt]|0x)+")
+_GAP = r"(?:[\s:,-]|\\+[nrt]|0x){0,4}"
+"""What may stand between the digits of bytes, or where a long text is folded."""
+
+
+def _decoded(text: str) -> str:
+    """Decode what is written character by character."""
+    text = _CHARACTER.sub(_character, text)
+    return _OCTETS.sub(lambda run: _octets(run[0]).decode("utf-8", "replace"), text)
+
+
+def _character(found: re.Match[str]) -> str:
+    decimal = found["decimal"]
+    return chr(int(decimal) if decimal else int(found["json"] or found["html"], 16))
+
+
+def _octets(run: str) -> bytes:
+    return bytes.fromhex("".join(re.findall(r"(?i)(?:%(?:25)*|x|=)([0-9a-f]{2})", run)))
+
+
+def _bare(text: str) -> str:
+    """Leave out what may separate the characters of a secret."""
+    return _SEPARATORS.sub("", text).replace("\\", "")
+
+
+def _spelled_out(form: str) -> str:
+    """Write a pattern for a text whose characters may be encoded, with gaps where it is long."""
+    return (_GAP if len(form) >= _MIN_LENGTH_WITH_GAPS else "").join(map(_encoded, form))
+
+
+def _encoded(character: str) -> str:
+    """Write a pattern for a character as it is or encoded, in either case of the digits."""
+    octets = "".join(
+        rf"(?:%(?:25)*|\\+x|=)(?i:{octet:02x})" for octet in character.encode("utf-8", "replace")
+    )
+    number = ord(character)
+    return (
+        rf"(?:\\*{re.escape(character)}|{octets}|\\+u(?i:{number:04x})"
+        rf"|&(?:amp;)*#(?:0*{number}|[xX]0*(?i:{number:x}));)"
+    )

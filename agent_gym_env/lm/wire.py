@@ -16,9 +16,9 @@ from agent_gym_env.types import Usage
 FailureKind = Literal["transient", "refused_key", "no_credentials", "too_long", "refused"]
 """What to do about a failure.
 
-``transient``: may pass; ``refused_key``: the key is not accepted; ``no_credentials``: there is no
-key to send; ``too_long``: the conversation exceeds the model's context; ``refused``: any other
-refusal.
+``transient``: may pass; ``refused_key``: the key, or the account behind it, is not accepted;
+``no_credentials``: there is no key to send; ``too_long``: the conversation exceeds the model's
+context; ``refused``: any other refusal.
 
 What cannot be read (no choices, broken JSON, a web page) is transient: the next try may be whole.
 """
@@ -31,10 +31,13 @@ _TOO_LONG = re.compile(
     r"|input is too long|maximum (?:context|input) length|maximum context limit"
     r"|maximum number of tokens allowed|input tokens exceed|longer than the model's"
     r"|exceed[^.]{0,40}context (?:window|length|size)"
-    r"|context (?:window|length|size)[^.]{0,40}exceed",
+    r"|context (?:window|length|size)[^.]{0,40}exceed|context_window_exceeded"
+    r"|reduce the length of the (?:messages|prompt|input)|max_model_len|maximum model length"
+    r"|`inputs`.{0,40} must (?:be <=|have less than)|range of input length should be"
+    r"|too many tokens|prompt tokens limit exceeded|max message tokens",
     re.IGNORECASE,
 )
-"""Messages of OpenAI, Gemini, Anthropic, vLLM, llama.cpp and others for a too long conversation."""
+"""Messages of OpenAI, Gemini, Anthropic, Cohere, vLLM, TGI and others for a too long conversation."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -104,12 +107,12 @@ def failure_of_status(
     kind: FailureKind = "refused"
     if unread or status in _TRANSIENT_STATUSES or status >= 500 or status < 300:
         kind = "transient"
-    if status == 413 or (status in (400, 422) and _TOO_LONG.search(reason)):
+    if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(reason)):
         kind = "too_long"
-    if status in (401, 403) or (status == 400 and _is_about_the_key(reason)):
+    if status in (401, 402, 403) or (status == 400 and _is_about_the_key(reason)):
         kind = "refused_key"
     if status == 429 and "insufficient_quota" in reason:
-        kind = "refused"  # the account is empty; waiting does not fill it
+        kind = "refused_key"  # the account is empty; waiting does not fill it
     return Failure(kind, reason[:_MAX_REASON], status, _seconds(retry_after, reason))
 
 

@@ -34,8 +34,8 @@ MAX_CASE_CHARS = {
     "candidate": 16_384,
 }
 """Length to which each part of a case is cut, after escaping: an agent must not decide how much its
-judge costs, nor what the judge gets to read beside it. On SGD the longest have 3,800, 10,600, 3,400
-and 3,400 characters."""
+judge costs, nor what the judge gets to read beside it. On SGD's dev and test splits the longest
+have 2,956, 13,623, 3,424 and 3,456 characters."""
 
 _LONG_TEXT_CHARS = 8192
 """Length to which a text of the other parts is cut."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError
+from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.extras import require
 from agent_gym_env.files import written_whole
@@ -90,7 +90,7 @@ def train_ppo(
         ValueError: there is no folder to resume from or to write to, or nothing to train on.
         DataError: there is no checkpoint, or it cannot be read.
         ResumeMismatchError: the checkpoint is one of another configuration.
-        StorageError: the folder cannot be written.
+        StorageError: the folder holds a run already, or cannot be written.
         AgentGymError: weights or rewards are such that nothing can be learned any more.
     """
     if out is None and (resume or tensorboard):
@@ -101,6 +101,8 @@ def train_ppo(
     if checkpoint is not None and not checkpoint.exists():
         raise DataError("there is no checkpoint to resume from", file=str(checkpoint))
     if out is not None and not resume:
+        if (out / CHECKPOINT).exists():
+            raise StorageError(f"{out} holds a run already: resume it, or name another folder")
         with written_whole(out / "config.json") as file:  # before hours of work, not after
             file.write(msgspec.json.format(msgspec.json.encode(_as_written(config))))
     run = _Run(

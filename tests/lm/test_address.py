@@ -114,6 +114,10 @@ def test_addresses_in_the_environment_are_secret_too(monkeypatch: pytest.MonkeyP
          {"rules": "Ask a@b.c? See http://host/x?y=1, then."}),
         ({"rules": "Call http://u:PW@host now"}, {"rules": f"Call http://{REDACTED}@host now"}),
         ({"api_base": "http://u:PW/x@host"}, {"api_base": REDACTED}),
+        ({"api_base": "http://u:P W@host/v1"}, {"api_base": "http://host/v1"}),
+        ({"api_base": " http://host/v1?key=K "}, {"api_base": "http://host/v1"}),
+        ({"api_base": "u:PW@host/v1"}, {"api_base": REDACTED}),
+        ({"api_base": "http:\\\\u:PW@host"}, {"api_base": REDACTED}),
     ],
 )  # fmt: skip
 def test_a_configuration_is_written_down_without_credentials(

@@ -1,4 +1,4 @@
-"""A server that is down stops the run; one that fails now and then does not."""
+"""A server that is down or only fails stops the run; one that fails now and then does not."""
 
 from __future__ import annotations
 
@@ -137,6 +137,27 @@ def test_an_error_that_is_not_of_the_connection_is_told_apart() -> None:
     of_library.__cause__ = refused
     assert is_unreachable(of_library)
     assert not is_unreachable(ValueError("no JSON"))
+
+
+@pytest.mark.parametrize("status", ["429", "500", "503"])
+def test_a_server_that_answers_with_errors_only_stops_the_run(
+    status: str, server: LMServer
+) -> None:
+    server.faults = Faults(rate=1.0, kinds=[status])
+    lm = make_client("local", server, limits=msgspec.structs.replace(FAST, max_attempts=2))
+    for _ in range(9):
+        with pytest.raises(TransientLMError, match="failed 2 times"):
+            lm.complete(asks())
+    with pytest.raises(CircuitOpenError, match=f"10 completions in a row .* HTTP {status}"):
+        lm.complete(asks())
+    assert len(server.exchanges) == 20
+
+
+def test_an_answer_between_errors_begins_their_count_again(server: LMServer) -> None:
+    lm = make_client("local", server, limits=msgspec.structs.replace(FAST, max_attempts=1))
+    server.plan(*["503"] * 9, None, *["503"] * 9)
+    outcomes = [lm.complete_many([asks()])[0] for _ in range(19)]
+    assert not any(isinstance(outcome, CircuitOpenError) for outcome in outcomes)
 
 
 def _policy(port: int) -> dict[str, object]:

@@ -115,6 +115,29 @@ def test_credentials_that_only_a_call_finds_missing_stop_the_run_at_its_first_re
     assert lm.budget.spent.calls == 1
 
 
+@pytest.mark.usefixtures("no_keys")
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("databricks/any", "API key are not set"),
+        ("snowflake/any", "Missing Snowflake JWT key"),
+        ("predibase/any", "Missing Predibase Tenant ID"),
+        ("maritalk/any", "Missing API Key"),
+        ("bytez/any", "Missing api_key"),
+        ("azure_ai/any", "api_base is required"),
+        ("heroku/any", "No api base was set"),
+    ],
+)
+def test_settings_that_only_a_call_finds_missing_stop_the_run(
+    model: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lm = litellm_client(model, limits=FAST)
+    with pytest.raises(MissingCredentials, match=reason):
+        lm.complete(asks())
+    assert lm.budget.spent.calls == 1
+
+
 def test_a_provider_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ValueError, match="does not know the provider of 'gpt-five'; expected"):
         litellm_client("gpt-five")

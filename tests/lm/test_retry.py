@@ -33,11 +33,34 @@ def test_limits_that_let_nothing_through_are_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [(408, "transient"), (429, "transient"), (500, "transient"), (503, "transient"),
-     (529, "transient"), (200, "transient"), (400, "refused"), (404, "refused"), (413, "refused"),
+     (529, "transient"), (200, "transient"), (400, "refused"), (404, "refused"), (413, "too_long"),
      (422, "refused"), (302, "refused"), (401, "refused_key"), (403, "refused_key")],
 )  # fmt: skip
 def test_a_status_says_what_to_do(status: int, kind: str) -> None:
     assert failure_of_status(status, "because").kind == kind
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (400, "This model's maximum context length is 8192 tokens."),  # OpenAI, vLLM
+        (400, "The decoder prompt is longer than the maximum model length of 8192."),  # vLLM
+        (400, "The prompt (length 5000) exceeds max_model_len 4096"),  # SGLang
+        (400, "The input token count exceeds the maximum number of tokens allowed"),  # Gemini
+        (400, "prompt is too long: 210000 tokens > 200000 maximum"),  # Anthropic
+        (400, "too many tokens: size limit exceeded by 100 tokens"),  # Cohere
+        (400, "Please reduce the length of the messages or completion."),  # Groq
+        (400, "Range of input length should be [1, 30720]"),  # Qwen
+        (422, "`inputs` must have less than 4095 tokens. Given: 5000"),  # TGI
+        (422, "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000"),  # TGI
+        (500, "the request exceeds the available context size"),  # llama.cpp
+    ],
+)
+def test_every_way_to_say_that_a_conversation_is_too_long_is_known(
+    status: int, reason: str
+) -> None:
+    assert failure_of_status(status, reason).kind == "too_long"
+    assert failure_of_status(429, reason).kind == "transient"
 
 
 def test_gemini_answers_a_wrong_key_with_another_status() -> None:
@@ -46,7 +69,8 @@ def test_gemini_answers_a_wrong_key_with_another_status() -> None:
 
 
 def test_an_empty_account_does_not_fill_by_waiting() -> None:
-    assert failure_of_status(429, '{"code": "insufficient_quota"}').kind == "refused"
+    assert failure_of_status(429, '{"code": "insufficient_quota"}').kind == "refused_key"
+    assert failure_of_status(402, "Insufficient balance").kind == "refused_key"
 
 
 def test_an_answer_that_cannot_be_read_may_be_whole_the_next_time() -> None:

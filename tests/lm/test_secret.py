@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import pickle
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -55,6 +57,47 @@ def test_a_known_secret_is_taken_out_in_every_form(prefix: str, suffix: str) -> 
         base64.urlsafe_b64encode(around.encode()).decode(),
     ):
         assert REDACTED in scrub(encoded)
+
+
+def _octets(text: str, notation: str) -> str:
+    return "".join(notation % octet for octet in text.encode())
+
+
+@pytest.mark.parametrize("secret", [KEY, "Gehe1m+/Wört=9", "user:pass-word,77", "plainword"])
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: _octets(text, "%%%02x"),
+        lambda text: _octets(text, "\\x%02x"),
+        lambda text: _octets(text, "=%02X"),
+        lambda text: "".join(f"\\u{ord(character):04x}" for character in text),
+        lambda text: "".join(f"\\\\u{ord(character):04X}" for character in text),
+        lambda text: "".join(f"&#{ord(character)};" for character in text),
+        lambda text: "".join(f"&#x{ord(character):X};" for character in text),
+        lambda text: text.replace("+", "\\u002b").replace("=", "&#x3d;").replace("o", "%6f"),
+        lambda text: json.dumps(text).replace("/", "\\/"),
+        lambda text: text.encode().hex(":"),
+        lambda text: text.encode().hex(" ").upper(),
+        lambda text: ", ".join(f"0x{octet:02x}" for octet in text.encode()),
+        lambda text: base64.b64encode(base64.b64encode(text.encode())).decode(),
+        lambda text: base64.b64encode(text.encode()).decode().replace("=", "\\u003d"),
+        lambda text: base64.b32encode(text.encode()).decode(),
+        lambda text: base64.encodebytes(text.encode() * 9).decode(),
+        lambda text: json.dumps(base64.encodebytes(text.encode() * 9).decode()),
+    ],
+)
+def test_a_secret_that_is_spelled_out_is_taken_out(
+    encode: Callable[[str], str], secret: str
+) -> None:
+    scrubbed = Scrubber([Secret(secret)]).known(f"It is {encode(secret)} indeed.")
+    assert REDACTED in scrubbed
+    assert scrubbed.startswith("It is ")
+    assert scrubbed.endswith(" indeed.")
+
+
+@pytest.mark.parametrize("text", ["room 101", "pass word", "50 %, =3d", "\\u0041 &#65; %41"])
+def test_what_only_resembles_a_short_secret_is_left_alone(text: str) -> None:
+    assert Scrubber([Secret("room101"), Secret("password")]).known(text) == text
 
 
 def test_keys_of_the_environment_are_taken_out_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from agent_gym_env.rollout.journal_check import check_journal
 from tests.lm.clients import needs
 from tests.lm.server import LMServer
 from tests.reliability.commands import killed_before, llm, run, stopped_at_request
+from tests.rewards import judge_stubs
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="stops as POSIX does"),
@@ -65,7 +66,8 @@ def test_a_killed_evaluation_goes_on_with_what_it_had_played(
     asked_for_the_rest = sum(
         len(episode.turns) for episode in list(read_episodes(folder / "llm.jsonl"))[there:]
     )
-    assert len(server.exchanges) - begun == asked_for_the_rest
+    # One request asks whether the server's template knows tools.
+    assert len(server.exchanges) - begun == asked_for_the_rest + 1
     assert rewards_of(folder / "llm.jsonl") == rewards_of(tmp_path / "undisturbed" / "llm.jsonl")
     assert run(*command, "--out", str(folder)).stdout == again.stdout
 
@@ -131,6 +133,38 @@ def recorded(tmp_path: Path) -> Path:
     return tmp_path / "played" / "oracle.jsonl"
 
 
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [("rescore", signal.SIGINT), ("rescore", signal.SIGTERM), ("agreement", signal.SIGINT)],
+)
+def test_a_stopped_scoring_asks_for_no_verdict_twice(
+    command: str,
+    how: signal.Signals,
+    server: LMServer,
+    recorded: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("AGENT_GYM_HOME", str(home))
+    server.agent = lambda request: judge_stubs.honest(request.messages)
+    judge = json.dumps({**json.loads(llm(server)), "name": "llm_judge"})
+    arguments = {
+        "rescore": [str(recorded), "--reward", judge, "--out", str(tmp_path / "rescored.jsonl")],
+        "agreement": ["--judge", judge, "--episodes", "1"],
+    }[command]
+    stopped = stopped_at_request(server, 30, how, [command, *arguments])
+    assert stopped.returncode == 3, stopped.stderr
+    assert (
+        "agent-gym: stopped; the same command, with all verdicts so far, goes on" in stopped.stderr
+    )
+    there, begun = len(list(home.glob("lm_cache/*/*.json"))), len(server.exchanges)
+    assert there > 0
+    assert run(command, *arguments).returncode == 0
+    needed = len(list(home.glob("lm_cache/*/*.json")))
+    assert len(server.exchanges) - begun == needed - there
+
+
 @pytest.mark.parametrize("format_", ["sft", "parquet", "minari"])
 def test_a_killed_export_leaves_nothing_after_the_next(
     format_: str, recorded: Path, tmp_path: Path
@@ -184,6 +218,7 @@ def test_a_stopped_optimisation_asks_for_nothing_twice(
     command = _optimize(server, tmp_path / "agent.json")
     stopped = stopped_at_request(server, request_, how, command)
     assert stopped.returncode == code, stopped.stderr
+    assert "Error for Example" not in stopped.stderr
     before = len(server.exchanges)
     again = run(*command)
     assert again.returncode == 0, again.stderr

@@ -193,7 +193,8 @@ def test_a_context_that_is_exceeded_is_scored_as_silence_to_the_end(
     def too_long(request: ChatRequest) -> Raw:
         return Raw(400, write_error(request, 400, "the maximum context length is 10 tokens"))
 
-    server.plan(None, too_long)
+    # The second request asks whether the server's template knows tools.
+    server.plan(None, None, too_long)
     assert _evaluate(server, "--episodes", "1", "--out", str(tmp_path)) == 1
     (episode,) = read_episodes(tmp_path / "llm.jsonl")
     assert episode.error is not None
@@ -203,4 +204,4 @@ def test_a_context_that_is_exceeded_is_scored_as_silence_to_the_end(
     silent = [turn for turn in episode.turns if turn.steps[-1].action_error == "policy_failed"]
     assert len(silent) == len(episode.turns) - 1
     # The model is asked no more once its context is full.
-    assert len(server.exchanges) == 2
+    assert len(server.exchanges) == 3

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -18,18 +20,27 @@ from agent_gym_env.errors import (
     TransientLMError,
 )
 from agent_gym_env.evaluation.evaluate import summarize
-from agent_gym_env.evaluation.rescore import rescore
+from agent_gym_env.evaluation.rescore import closed_turns, rescore
 from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.scripted import Reply, ScriptedLM
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rewards.hybrid import HybridReward
 from agent_gym_env.rewards.judge import JudgeReward
-from agent_gym_env.rewards.judge_prompt import MAX_TEXT_CHARS, REMINDER, Case, make_case
+from agent_gym_env.rewards.judge_prompt import (
+    MAX_CASE_CHARS,
+    MAX_TEXT_CHARS,
+    REMINDER,
+    SYSTEM,
+    Case,
+    make_case,
+    quoted,
+)
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.testing import check_reward
 from agent_gym_env.types import ToolCall
 from tests.lm.server import LMServer
+from tests.reliability.playing import LONG
 from tests.rewards import judge_stubs
 from tests.rewards.injections import injections
 from tests.rewards.judge_stubs import SOUND, UNSOUND, Judge, outside, read_case, verdict
@@ -343,6 +354,37 @@ def test_an_agent_cannot_make_a_case_long(character: str, shape: str) -> None:
     for part in ("date", "tools", "reference"):
         assert document[part] == plain[part]
     assert document["conversation"][-1] == plain["conversation"][-1]
+
+
+def test_the_sizes_of_cases_in_the_documentation_are_these() -> None:
+    """The figures of docs/rewards.md; with -rP they are printed."""
+    sizes = {"no call": _size(make_case(closed(), with_reference=True))}
+    for name, character in (("letters", "a"), ("direction marks", "\u202e")):
+        values = {f"argument {number}": character * 8000 for number in range(7)}
+        turn = closed(TARGET.text, *[ToolCall("Cafes_1-FindCafe", values)] * 4)
+        sizes[name] = _size(make_case(turn, with_reference=True))
+    print(sizes)
+    assert sizes == {"no call": 3034, "letters": 19_064, "direction marks": 13_200}
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_no_case_of_sgd_is_cut(split: str, sgd_path: Path) -> None:
+    """The other figures of docs/rewards.md: all dialogues with ``AGENT_GYM_LONG=1``."""
+    longest = dict.fromkeys(MAX_CASE_CHARS, 0)
+    sizes = []
+    episodes = None if LONG else 30
+    for episode in rollout("oracle", corpus=sgd_path, split=split, episodes=episodes):
+        for turn in closed_turns(episode):
+            content = make_case(turn, with_reference=True).messages[1]["content"]
+            assert "characters more)" not in content
+            sizes.append(len(SYSTEM) + len(content))
+            for part, value in json.loads(content.split("\n")[1]).items():
+                if part in longest:
+                    longest[part] = max(longest[part], len(quoted(value)))
+    print(
+        f"{split}: {len(sizes)} cases, mean {fmean(sizes):.0f} characters; longest parts: {longest}"
+    )
+    assert all(0 < found < MAX_CASE_CHARS[part] for part, found in longest.items())
 
 
 def test_earlier_turns_cannot_make_a_case_long_or_hide_the_request() -> None:

@@ -72,6 +72,14 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> Non
         train_ppo(small(total_timesteps=64, shape={"hidden": 8}), out=tmp_path, resume=True)
 
 
+def test_a_run_is_not_overwritten_by_the_next(tmp_path: Path) -> None:
+    train_ppo(small(total_timesteps=64), out=tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(StorageError, match="holds a run already: resume it, or name another"):
+        train_ppo(small(total_timesteps=64, gamma=0.5), out=tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_folder_that_cannot_be_is_said_before_anything_is_learned(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot write"):

@@ -100,7 +100,7 @@ def _rollout(options: argparse.Namespace) -> int:
     if options.check:
         return _check(options)
     if options.policy is None:
-        raise ValueError("--policy is needed: who plays?")
+        raise ValueError("--policy is required")
     names = (
         "episodes", "seed", "best_of", "keep_all", "branches", "path", "workers", "retry_failed",
         "new_run", "reward", "max_episode_steps",

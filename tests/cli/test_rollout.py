@@ -108,7 +108,7 @@ def test_a_run_that_was_stopped_has_its_code(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "--policy is needed"),
+        ([], "--policy is required"),
         (["--policy", "oracle", "--policy", "silent"], "of one policy, not of 2"),
         (["--policy", "oracle", "--runner", "lockstep"], "plays one dialogue at a time"),
     ],

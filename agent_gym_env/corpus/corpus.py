@@ -296,7 +296,10 @@ def open_corpus(corpus: str | os.PathLike[str], *, schema_variant: str | None = 
 
     Raises:
         DataError: there is no corpus.
+        ValueError: it is neither a name nor a path.
     """
+    if not isinstance(corpus, str | os.PathLike):
+        raise ValueError(f"corpus must be a name or a path, not {corpus!r:.80}")
     name = os.fspath(corpus)
     if name in _NAMED:
         return Corpus(open_source(_NAMED[name]()), schema_variant)

@@ -34,7 +34,7 @@ from agent_gym_env.rollout.process_runner import ProcessRunner
 from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
 from agent_gym_env.suggestions import (
-    annotations,
+    argument_types,
     keywords,
     refuse_unknown,
     refuse_wrong_types,
@@ -197,7 +197,7 @@ def make_policy(config: str | Mapping[str, Any] | Policy, env: Env) -> Policy:
     known = policy_options(name)
     # A policy that shares its model with others gets it in place of the model's options.
     refuse_unknown(owner, options.keys() - {"lm"} if "model" in known else options, known)
-    types = dict(ChainMap(*map(annotations, takers)))
+    types = dict(ChainMap(*map(argument_types, takers)))
     refuse_wrong_types(owner, options, {**types, "model": Any})
     if "path" in keywords(build) and "path" not in options:
         raise ValueError(f"policy {name!r} needs the option 'path'")

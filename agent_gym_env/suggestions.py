@@ -57,7 +57,7 @@ def keywords(*takers: Callable[..., Any]) -> set[str]:
     }
 
 
-def annotations(taker: Callable[..., Any], **unimported: Any) -> dict[str, Any]:
+def argument_types(taker: Callable[..., Any], **unimported: Any) -> dict[str, Any]:
     """Return the types of the arguments of a function or class.
 
     Args:

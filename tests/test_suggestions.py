@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from agent_gym_env.suggestions import (
-    annotations,
+    argument_types,
     explained,
     keywords,
     refuse_unknown,
@@ -57,12 +57,12 @@ def test_options_are_refused_by_name() -> None:
 
 
 def test_values_are_refused_by_their_types() -> None:
-    types = annotations(Pot)
+    types = argument_types(Pot)
     refuse_wrong_types("a pot", {"grams": 3, "lid": object()}, types)
     with pytest.raises(ValueError, match=r"^a pot: grams: expected a whole number >= 1, found 0$"):
         refuse_wrong_types("a pot", {"grams": 0}, types)
     with pytest.raises(ValueError, match=r"^x: pot.kind: expected one of black, green, found 'b'$"):
-        refuse_wrong_types("x", {"pot": {"grams": 1, "kind": "b"}}, annotations(Order))
+        refuse_wrong_types("x", {"pot": {"grams": 1, "kind": "b"}}, argument_types(Order))
 
 
 def test_keywords_are_what_may_be_left_away_or_has_to_be_named() -> None:

@@ -10,7 +10,7 @@ from agent_gym_env.corpus.home import home
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.rewards.weighted import BalancedReward
 from agent_gym_env.suggestions import (
-    annotations,
+    argument_types,
     refuse_unknown,
     refuse_wrong_types,
     unknown_name,
@@ -109,7 +109,7 @@ def make_reward(config: str | Mapping[str, Any] | Reward, split: Split, corpus: 
         known |= set(ModelOptions.__struct_fields__)
     owner = f"reward {config['name']!r}"
     refuse_unknown(owner, options, known)
-    refuse_wrong_types(owner, options, annotations(build, **_FOR_CHECKERS))
+    refuse_wrong_types(owner, options, argument_types(build, **_FOR_CHECKERS))
     return build(split, corpus, **options)
 
 

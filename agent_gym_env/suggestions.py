@@ -65,7 +65,7 @@ def argument_types(taker: Callable[..., Any], **unimported: Any) -> dict[str, An
         **unimported: types that its module imports for type checkers only.
     """
     is_class = isinstance(taker, type) and not issubclass(taker, msgspec.Struct)
-    target = taker.__init__ if is_class else taker  # type: ignore[misc]
+    target = taker.__init__ if is_class else taker
     hints = get_type_hints(target, localns=unimported, include_extras=True)
     return {name: hint for name, hint in hints.items() if name != "return"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from os import PathLike
@@ -33,8 +34,15 @@ from agent_gym_env.rollout.play import play_all
 from agent_gym_env.rollout.process_runner import ProcessRunner
 from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
-from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
+from agent_gym_env.suggestions import (
+    argument_types,
+    keywords,
+    refuse_unknown,
+    refuse_wrong_types,
+    unknown_name,
+)
 from agent_gym_env.training.hindsight import bare_env
+from agent_gym_env.types import AtLeast0, AtLeast1
 
 Env = gym.Env[Any, Any]
 
@@ -67,7 +75,7 @@ def _sb3(env: Env, *, path: str, **options: Any) -> Policy:
     return SB3Policy.load(path, source, **options)
 
 
-def _best_candidate(env: Env, *, k: int = 16, **candidates: int) -> Policy:
+def _best_candidate(env: Env, *, k: AtLeast1 = 16, **candidates: int) -> Policy:
     from agent_gym_env.training.hindsight import BestCandidatePolicy
 
     return BestCandidatePolicy(env, make_candidates(env, **candidates), k)
@@ -99,11 +107,10 @@ def _dspy(env: Env, *, program: str | None = None, **options: Any) -> Policy:
 
 def _model_of(options: dict[str, Any]) -> LanguageModel:
     """Take the options of a model, or ``lm``, one that is shared, out of those of its policy."""
-    from agent_gym_env.lm.open_model import open_model, take_model
+    from agent_gym_env.lm.open_model import checked_model, open_model, take_model
 
     if "lm" in options:
-        shared: LanguageModel = options.pop("lm")
-        return shared
+        return checked_model(options.pop("lm"))
     return open_model(take_model(options))
 
 
@@ -190,14 +197,32 @@ def make_policy(config: str | Mapping[str, Any] | Policy, env: Env) -> Policy:
     if name == "transformers" and "path" in options:
         # Before torch is imported, which takes seconds.
         check_model_path(options["path"])
-    known = keywords(build, *_takers(name)) - {"name"}
-    refuse_unknown(f"policy {name!r}", options, known | {"lm"} if "model" in known else known)
+    owner, takers = f"policy {name!r}", (build, *_takers(name))
+    known = policy_options(name)
+    # A policy that shares its model with others gets it in place of the model's options.
+    refuse_unknown(owner, options.keys() - {"lm"} if "model" in known else options, known)
+    types = dict(ChainMap(*map(argument_types, takers)))
+    refuse_wrong_types(owner, options, {**types, "model": Any})
     if "path" in keywords(build) and "path" not in options:
         raise ValueError(f"policy {name!r} needs the option 'path'")
     return build(env, **options)
 
 
-def make_candidates(env: Env, *, lessons: int = 8000, indexed: int = 5000) -> CandidateSource:
+def policy_options(name: str) -> set[str]:
+    """Name the options of a policy.
+
+    Args:
+        name: one of `POLICY_NAMES`.
+
+    Raises:
+        MissingDependency: what the policy needs is not installed.
+    """
+    return keywords(_POLICIES[name], *_takers(name)) - {"name"}
+
+
+def make_candidates(
+    env: Env, *, lessons: AtLeast0 = 8000, indexed: AtLeast0 = 5000
+) -> CandidateSource:
     """Make a source of candidate actions from the train split of an environment's corpus.
 
     Args:

@@ -83,15 +83,21 @@ def as_utf8(content: bytes, file: str) -> bytes:
         file: name of the file in messages.
 
     Raises:
-        DataError: it is in UTF-16 or UTF-32, or empty.
+        DataError: it is in UTF-16 or UTF-32, compressed or empty.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
         raise DataError("the file is in UTF-16 or UTF-32; write it in UTF-8", file=file)
     text = content.removeprefix(codecs.BOM_UTF8)
     if not text.strip():
         raise DataError("the file is empty", file=file)
+    if text.startswith(b"\x1f\x8b"):
+        raise DataError("the file is compressed with gzip; unpack it", file=file)
     if b"\0" in text[:4]:
-        raise DataError("the file is not text: it begins with zero bytes", file=file)
+        raise DataError(
+            "the file begins with zero bytes, as binary files and UTF-16 do; write it as text in "
+            "UTF-8",
+            file=file,
+        )
     return text
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any
+from os import PathLike, fspath
+from typing import Any, get_type_hints
 
 import msgspec
+import numpy as np
 from msgspec import inspect as shapes
 
 _MOST_LISTED = 40
@@ -24,7 +26,7 @@ def unknown_name(what: str, found: object, known: Iterable[str]) -> str:
         known: the known names.
     """
     names = list(known)
-    return f"{what} must be {_listed(names)}, not {found!r:.80}{_nearest(found, names)}"
+    return f"{what} must be {_listed(names)}, not {found!r:.80}{did_you_mean(found, names)}"
 
 
 def refuse_unknown(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -42,7 +44,7 @@ def refuse_unknown(owner: str, given: Iterable[str], known: Iterable[str]) -> No
     for name in given:
         if name not in names:
             listed = f"its options are {', '.join(names)}" if names else "it has no options"
-            raise ValueError(f"{owner} has no option {name!r}{_nearest(name, names)}; {listed}")
+            raise ValueError(f"{owner} has no option {name!r}{did_you_mean(name, names)}; {listed}")
 
 
 def keywords(*takers: Callable[..., Any]) -> set[str]:
@@ -54,6 +56,53 @@ def keywords(*takers: Callable[..., Any]) -> set[str]:
         if each.kind is each.KEYWORD_ONLY
         or (each.kind is each.POSITIONAL_OR_KEYWORD and each.default is not each.empty)
     }
+
+
+def argument_types(taker: Callable[..., Any], **unimported: Any) -> dict[str, Any]:
+    """Return the types of the arguments of a function or class.
+
+    Args:
+        taker: the function or class.
+        **unimported: types that its module imports for type checkers only.
+    """
+    is_class = isinstance(taker, type) and not issubclass(taker, msgspec.Struct)
+    target = taker.__init__ if is_class else taker
+    hints = get_type_hints(target, localns=unimported, include_extras=True)
+    return {name: hint for name, hint in hints.items() if name != "return"}
+
+
+def refuse_wrong_types(owner: str, given: Mapping[str, Any], types: Mapping[str, Any]) -> None:
+    """Refuse options whose values are not of their types.
+
+    An option whose type is not one of JSON's, such as a model, is left to what takes it.
+
+    Args:
+        owner: has the options, for example ``policy 'constant'``.
+        given: options by name.
+        types: the type of each option by name.
+
+    Raises:
+        ValueError: a value is of another type, or out of its range.
+    """
+    for name, value in given.items():
+        if name not in types or not _is_json(shapes.type_info(types[name])):
+            continue
+        plain = fspath(value) if isinstance(value, PathLike) else value
+        plain = plain.item() if isinstance(plain, np.generic) else plain
+        try:
+            msgspec.convert(plain, types[name])
+        except msgspec.ValidationError as error:
+            problem, path = explained(error, types[name])
+            found = f", found {value!r:.80}" if re.search(r" [<>]=? \S+$", problem) else ""
+            raise ValueError(f"{owner}: {name + path}: {problem}{found}") from error
+
+
+def _is_json(shape: shapes.Type) -> bool:
+    if isinstance(shape, shapes.CustomType):
+        return False
+    if isinstance(shape, shapes.Metadata):
+        return _is_json(shape.type)
+    return all(map(_is_json, shape.types)) if isinstance(shape, shapes.UnionType) else True
 
 
 def explained(error: msgspec.ValidationError, shape: Any) -> tuple[str, str]:
@@ -83,20 +132,19 @@ def _with_names(problem: str, place: Sequence[shapes.Type]) -> str:
     if unknown:
         names = list(_fields(place))
         return (
-            f"unknown field {unknown[1]!r:.80}{_nearest(unknown[1], names)}; "
+            f"unknown field {unknown[1]!r:.80}{did_you_mean(unknown[1], names)}; "
             f"expected {_listed(names)}"
         )
     missing = re.fullmatch(r"Object missing required field `(.*)`", problem)
     if missing:
         return f"the field {missing[1]!r} is missing"
     invalid = re.fullmatch(r"Invalid (?:enum )?value '(.*)'", problem, re.DOTALL)
-    if invalid:
-        values = list(dict.fromkeys(map(str, _values(place))))
-        if values:
-            return (
-                f"expected {_listed(values)}, found {invalid[1]!r:.80}"
-                f"{_nearest(invalid[1], values)}"
-            )
+    values = list(dict.fromkeys(map(str, _values(place))))
+    if invalid and values:
+        nearest = did_you_mean(invalid[1], values)
+        return f"expected {_listed(values)}, found {invalid[1]!r:.80}{nearest}"
+    if values and problem == "Expected `str`":
+        return f"expected {_listed(values)}"
     wrong = re.fullmatch(r"Expected `(.*?)`(.*?)(?:, got `(.*)`)?", problem)
     if wrong:
         found = f", found {_in_words(wrong[3])}" if wrong[3] else ""
@@ -176,8 +224,8 @@ def _listed(names: Sequence[str]) -> str:
     return (f"one of {', '.join(shown)}" if len(names) > 1 else shown[0]) + more
 
 
-def _nearest(found: object, known: Sequence[str]) -> str:
-    """Ask whether another name was meant; nothing where none is near."""
+def did_you_mean(found: object, known: Sequence[str]) -> str:
+    """Ask whether another name was meant; return ``""`` where none is near."""
     by_lower = {name.lower(): name for name in known}
     near = get_close_matches(str(found)[:80].lower(), by_lower, n=1, cutoff=0.6)
     return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""

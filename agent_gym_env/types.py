@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+
+AtLeast0 = Annotated[int, msgspec.Meta(ge=0)]
+AtLeast1 = Annotated[int, msgspec.Meta(ge=1)]
+FromZero = Annotated[float, msgspec.Meta(ge=0)]
+"""Ranges of options; configurations are held to them."""
 
 Observation = Mapping[str, str]
 """What an agent sees: the text leaves ``user``, ``tool_result``, ``messages`` and ``tools``."""

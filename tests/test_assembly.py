@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import msgspec
+import numpy as np
 import pytest
 from gymnasium.wrappers import TimeLimit
 
@@ -93,14 +94,54 @@ def test_what_is_not_known_of_a_policy_is_refused_with_the_nearest(
 
 
 @pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"name": "constant", "text": 5}, "text: expected a string, found a whole number"),
+        ({"name": "uniform", "seed": "x"}, "seed: expected a whole number or null, found a string"),
+        ({"name": "uniform", "seed": -1}, "seed: expected a whole number >= 0, found -1"),
+        ({"name": "retrieval", "lessons": "x"}, "lessons: expected a whole number, found a string"),
+        ({"name": "retrieval", "indexed": -1}, "indexed: expected a whole number >= 0, found -1"),
+        ({"name": "best-candidate", "k": 0}, "k: expected a whole number >= 1, found 0"),
+        ({"name": "llm", "rules": 5}, "rules: expected a string, found a whole number"),
+        ({"name": "llm", "temperature": "hot"}, "temperature: expected a number or null, found a "),
+        ({"name": "llm", "max_tokens": 0}, "max_tokens: expected a whole number >= 1, found 0"),
+        ({"name": "llm", "extra": 5}, "extra: expected an object or null, found a whole number"),
+        ({"name": "llm", "limits": {"x": 1}}, "limits: unknown field 'x'; expected one of"),
+        ({"name": "llm", "price": {"promt": 1}}, "unknown field 'promt' (did you mean 'prompt'?)"),
+        ({"name": "llm", "budget_usd": -1}, "budget_usd: expected a number >= 0.0, found -1"),
+        ({"name": "llm", "model": 5}, "an object of its options or a language model, not 5"),
+        ({"name": "llm", "lm": 5}, "a name, an object of its options or a language model, not 5"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_or_range_is_refused_by_the_name_of_its_option(
+    corpus: str, config: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        make_policy(config, make_env(corpus=corpus))
+
+
+def test_numbers_of_numpy_are_numbers(corpus: str) -> None:
+    config = {"name": "uniform", "max_words": np.int64(3), "call_probability": np.float32(0.5)}
+    policy = make_policy(config, make_env(corpus=corpus))
+    assert isinstance(policy, UniformPolicy)
+    assert policy.max_words == 3
+
+
+@pytest.mark.parametrize(
     ("library", "config", "said"),
     [
         ("torch", {"name": "sb3", "pth": "x"}, "(did you mean 'path'?)"),
         ("torch", {"name": "sb3"}, "policy 'sb3' needs the option 'path'"),
         ("transformers", {"name": "transformers", "path": "x", "devize": "cpu"}, "'device'?)"),
+        ("torch", {"name": "sb3", "path": 5}, "path: expected a string, found a whole number"),
+        ("transformers", {"name": "transformers", "path": "x", "max_new_tokens": -1},
+         "max_new_tokens: expected a whole number >= 1, found -1"),
+        ("transformers", {"name": "transformers", "path": "x", "guided": "no"},
+         "guided: expected true or false, found a string"),
+        ("dspy", {"name": "dspy", "program": 5}, "program: expected a string or null, found a "),
         ("dspy", {"name": "dspy", "programm": "x"}, "(did you mean 'program'?)"),
     ],
-)
+)  # fmt: skip
 def test_options_are_refused_before_anything_is_read(
     corpus: str, library: str, config: Any, said: str
 ) -> None:
@@ -112,6 +153,7 @@ def test_options_are_refused_before_anything_is_read(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ({"corpus": 5}, "corpus must be a name or a path, not 5"),
         ({"corpsu": "sample"}, "has no option 'corpsu' (did you mean 'corpus'?)"),
         ({"split": "trian"}, "not 'trian' (did you mean 'train'?)"),
         ({"seen": "unsen"}, "(did you mean 'unseen'?)"),
@@ -119,6 +161,9 @@ def test_options_are_refused_before_anything_is_read(
         ({"tools_offered": "dialog"}, "(did you mean 'dialogue'?)"),
         ({"reward": "balance"}, "(did you mean 'balanced'?)"),
         ({"reward": {"name": "llm_judge", "vote": 3}}, "(did you mean 'votes'?)"),
+        ({"reward": {"name": "llm_judge", "votes": 0}}, "expected a whole number >= 1, found 0"),
+        ({"reward": {"name": "llm_judge", "model": 5}}, "or a language model, not 5"),
+        ({"reward": {"name": "hybrid", "first": "grund_truth"}}, "mean 'ground_truth'?)"),
         ({"reward": {"name": "llm_judge", "model": {"modle": "x"}}}, "(did you mean 'model'?)"),
         ({"reward": {"name": "hybrid", "model": {"client": "lokal"}}}, "(did you mean 'local'?)"),
     ],

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from agent_gym_env.assembly import POLICY_NAMES
+from agent_gym_env.assembly import POLICY_NAMES, policy_options
 from agent_gym_env.cli.main import make_parser
 from agent_gym_env.corpus.corpus import open_corpus
+from agent_gym_env.errors import MissingDependency
 from tests.lm.server import LMServer
 from tests.lm.wire_formats import ChatRequest
 
@@ -49,6 +50,21 @@ def fenced(page: Path) -> list[tuple[str, str]]:
 
 def python_blocks(page: Path) -> list[str]:
     return [code for info, code in fenced(page) if info == "python"]
+
+
+def test_the_table_of_policies_names_all_of_them_and_options_that_they_have() -> None:
+    rows = re.findall(
+        r"^\| `([\w-]+)` \|.*\|(.*)\|$", (ROOT / "docs/policies.md").read_text(), re.M
+    )
+    table = {name: set(re.findall(r"`(\w+)`", options)) for name, options in rows}
+    assert set(table) == set(POLICY_NAMES)
+    for name, options in table.items():
+        try:
+            known = policy_options(name)
+        except MissingDependency:
+            continue
+        shown = dict(rows)[name]
+        assert options == known or ("…" in shown and options <= known), name
 
 
 def page_name(page: Path) -> str:

@@ -7,7 +7,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 
-from agent_gym_env.suggestions import explained, keywords, refuse_unknown, unknown_name
+from agent_gym_env.suggestions import (
+    argument_types,
+    explained,
+    keywords,
+    refuse_unknown,
+    refuse_wrong_types,
+    unknown_name,
+)
 
 
 class Pot(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,6 +54,15 @@ def test_options_are_refused_by_name() -> None:
         refuse_unknown("a pot", ["grams", "gram"], ["grams", "kind"])
     with pytest.raises(ValueError, match=r"^water has no option 'kind'; it has no options$"):
         refuse_unknown("water", ["kind"], [])
+
+
+def test_values_are_refused_by_their_types() -> None:
+    types = argument_types(Pot)
+    refuse_wrong_types("a pot", {"grams": 3, "lid": object()}, types)
+    with pytest.raises(ValueError, match=r"^a pot: grams: expected a whole number >= 1, found 0$"):
+        refuse_wrong_types("a pot", {"grams": 0}, types)
+    with pytest.raises(ValueError, match=r"^x: pot.kind: expected one of black, green, found 'b'$"):
+        refuse_wrong_types("x", {"pot": {"grams": 1, "kind": "b"}}, argument_types(Order))
 
 
 def test_keywords_are_what_may_be_left_away_or_has_to_be_named() -> None:

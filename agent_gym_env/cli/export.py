@@ -45,11 +45,14 @@ def _number(text: str) -> float:
     """Read a number that can be compared with others.
 
     Raises:
-        ValueError: it is none.
+        argparse.ArgumentTypeError: it is none.
     """
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
     if not math.isfinite(number):
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"expected a number, not {text!r}")
     return number
 
 

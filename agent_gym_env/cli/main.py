@@ -29,7 +29,7 @@ from agent_gym_env.cli import (
     train,
     trust,
 )
-from agent_gym_env.cli.arguments import name_models
+from agent_gym_env.cli.arguments import Parser, name_models
 from agent_gym_env.cli.exit_codes import DATA, FAILED, STOPPED, STORAGE, USAGE, stopped
 from agent_gym_env.cli.library_warnings import without_library_warnings
 from agent_gym_env.cli.output import tolerant_output
@@ -39,7 +39,7 @@ from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, Storag
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="agent-gym", description="Play, evaluate and train agents that talk and call tools."
     )
     parser.add_argument("--version", action="version", version=agent_gym_env.__version__)

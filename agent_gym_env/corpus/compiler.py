@@ -198,9 +198,23 @@ def _decode(decoder: msgspec.json.Decoder[_T], data: bytes | msgspec.Raw, at: _P
         return decoder.decode(data)
     except msgspec.ValidationError as error:
         problem, path = explained(error, decoder.type)
+        if not path and _are_json_lines(data):
+            problem = (
+                "expected a list, found JSON lines; write [ before the first line, a comma after "
+                "each but the last, and ] at the end"
+            )
         raise at.inside(path).error(problem) from error
     except _UNDECODABLE as error:
         raise at.error(f"this is not JSON: {_with_line(str(error), data)}") from error
+
+
+def _are_json_lines(data: bytes | msgspec.Raw) -> bool:
+    """Tell an object on each of several lines from one object on many."""
+    lines = [line for line in bytes(data).splitlines() if line.strip()]
+    try:
+        return len(lines) > 1 and isinstance(msgspec.json.decode(lines[0]), dict)
+    except _UNDECODABLE:
+        return False
 
 
 def _with_line(problem: str, data: bytes | msgspec.Raw) -> str:

@@ -23,7 +23,7 @@ from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_specs
 from agent_gym_env.errors import ChecksumError, DataError, StorageError
 from agent_gym_env.files import locked, remove_unfinished
-from agent_gym_env.suggestions import unknown_name
+from agent_gym_env.suggestions import did_you_mean, unknown_name
 
 Seen = Literal["all", "seen", "unseen"]
 _BUILD_WAIT_S = 3600.0
@@ -296,6 +296,17 @@ def open_corpus(corpus: str | os.PathLike[str], *, schema_variant: str | None = 
 
     Raises:
         DataError: there is no corpus.
+        ValueError: it is neither a name nor a path.
     """
-    named = _NAMED.get(os.fspath(corpus))
-    return Corpus(open_source(corpus if named is None else named()), schema_variant)
+    if not isinstance(corpus, str | os.PathLike):
+        raise ValueError(f"corpus must be a name or a path, not {corpus!r:.80}")
+    name = os.fspath(corpus)
+    if name in _NAMED:
+        return Corpus(open_source(_NAMED[name]()), schema_variant)
+    if not os.path.exists(name):
+        raise DataError(
+            f"there is no such folder or archive{did_you_mean(name, list(_NAMED))}; a corpus is "
+            f"{', '.join(map(repr, _NAMED))} or the path of a folder or archive",
+            file=name,
+        )
+    return Corpus(open_source(corpus), schema_variant)

@@ -19,6 +19,7 @@ from agent_gym_env.lm.prices import Price
 from agent_gym_env.lm.retired import WhenRetired
 from agent_gym_env.lm.retry import Limits
 from agent_gym_env.suggestions import explained
+from agent_gym_env.types import AtLeast0, FromZero
 
 ModelConfig = str | Mapping[str, Any] | LanguageModel
 """A model's name, a mapping as in `ModelOptions`, or a model."""
@@ -45,8 +46,8 @@ class ModelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client: Literal["litellm", "local", "google-genai", "google-generativeai"] = "litellm"
     api_base: str | None = None
     cache: str | None = None
-    budget_usd: float | None = None
-    budget_calls: int | None = None
+    budget_usd: FromZero | None = None
+    budget_calls: AtLeast0 | None = None
     when_retired: WhenRetired = "refuse"
     limits: Limits = Limits()
     price: Price | None = None
@@ -69,7 +70,7 @@ def open_model(config: ModelConfig | None = None, *, cache: Path | None = None) 
     if config is None or isinstance(config, str):
         config = {} if config is None else {"model": config}
     if not isinstance(config, Mapping):
-        return config
+        return checked_model(config)
     options = _options(config)
     module, extra = _LIBRARIES[options.client]
     require_installed(module, extra=extra)  # before a key is asked for
@@ -126,9 +127,22 @@ def take_model(options: dict[str, Any]) -> ModelConfig:
         return flat if model is None else {"model": model, **flat}
     if not isinstance(model, Mapping):
         _refuse_beside(flat, "a model that is made already")
-        return model  # type: ignore[no-any-return]
+        return checked_model(model)
     _refuse_beside({name: flat[name] for name in flat.keys() & model.keys()}, '"model"')
     return {**model, **flat}
+
+
+def checked_model(model: Any) -> LanguageModel:
+    """Return a language model.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not callable(getattr(model, "complete", None)):
+        raise ValueError(
+            f"model must be a name, an object of its options or a language model, not {model!r:.80}"
+        )
+    return model  # type: ignore[no-any-return]
 
 
 def _refuse_beside(options: Mapping[str, Any], what: str) -> None:

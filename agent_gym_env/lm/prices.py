@@ -7,7 +7,7 @@ import msgspec
 from agent_gym_env.types import Usage
 
 
-class Price(msgspec.Struct, frozen=True):
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """US dollars for a million tokens.
 
     Attributes:

@@ -9,7 +9,7 @@ import msgspec
 from agent_gym_env.lm.wire import Failure
 
 
-class Limits(msgspec.Struct, frozen=True):
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds of each completion.
 
     Attributes:

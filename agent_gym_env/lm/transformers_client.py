@@ -26,7 +26,7 @@ from agent_gym_env.lm.model_folder import no_progress_bar, reading_model, refuse
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer
-from agent_gym_env.types import Usage
+from agent_gym_env.types import AtLeast0, AtLeast1, FromZero, Usage
 
 torch: Any = require("torch", extra="train")
 transformers: Any = require("transformers", extra="train")
@@ -102,12 +102,12 @@ class TransformersClient:
         *,
         device: str | None = None,
         dtype: str | None = None,
-        max_new_tokens: int = 256,
-        temperature: float = 0.0,
-        batch_size: int = 64,
+        max_new_tokens: AtLeast1 = 256,
+        temperature: FromZero = 0.0,
+        batch_size: AtLeast1 = 64,
         guided: bool = True,
-        cache_bytes: int = 1 << 30,
-        context: int | None = None,
+        cache_bytes: AtLeast0 = 1 << 30,
+        context: AtLeast1 | None = None,
         chat_template: str | None = None,
         name: str | None = None,
     ) -> None:

@@ -13,7 +13,7 @@ from agent_gym_env.extras import require
 from agent_gym_env.lm.base import LanguageModel, Response
 from agent_gym_env.policies.dspy_module import SGDAgentModule, program_action, program_inputs
 from agent_gym_env.policies.llm import SGD_DATE
-from agent_gym_env.types import Action, Completion, Observation, Usage
+from agent_gym_env.types import Action, Completion, FromZero, Observation, Usage
 
 require("dspy", extra="dspy")
 
@@ -45,7 +45,7 @@ class DSPyPolicy:
         model: LanguageModel,
         *,
         date: str = SGD_DATE,
-        temperature: float | None = None,
+        temperature: FromZero | None = None,
         name: str | None = None,
     ) -> None:
         self.name = name or f"dspy:{model.name}"

@@ -15,7 +15,7 @@ from agent_gym_env.lm.call_ids import CallIds
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.prompt import RULES, as_text, system_message
 from agent_gym_env.lm.tool_check import ToolCheck
-from agent_gym_env.types import Action, Observation
+from agent_gym_env.types import Action, AtLeast1, FromZero, Observation
 
 SGD_DATE = "2019-03-01"
 """The "today" of every dialogue in SGD; the observation does not tell it."""
@@ -48,8 +48,8 @@ class LLMPolicy:
         native_tools: bool = True,
         rules: str = RULES,
         date: str = SGD_DATE,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
+        temperature: FromZero | None = None,
+        max_tokens: AtLeast1 | None = None,
         send_seed: bool = False,
         extra: dict[str, Any] | None = None,
         name: str | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.retrieval.candidates import CandidateGenerator
 from agent_gym_env.retrieval.learning import recall
-from agent_gym_env.types import Action, Observation
+from agent_gym_env.types import Action, AtLeast0, Observation
 
 
 class RetrievalPolicy:
@@ -22,7 +22,7 @@ class RetrievalPolicy:
 
     name = "retrieval"
 
-    def __init__(self, split: Split, *, lessons: int = 8000, indexed: int = 5000) -> None:
+    def __init__(self, split: Split, *, lessons: AtLeast0 = 8000, indexed: AtLeast0 = 5000) -> None:
         memory = recall(split, lessons=lessons, indexed=indexed)
         self._generator = CandidateGenerator(memory)
 

@@ -8,6 +8,7 @@ from typing import Any
 from agent_gym_env.lm.prompt import RULES
 from agent_gym_env.lm.transformers_client import LoadedModel, TransformersClient
 from agent_gym_env.policies.llm import SGD_DATE, LLMPolicy
+from agent_gym_env.types import FromZero
 
 
 class TransformersPolicy(LLMPolicy):
@@ -28,7 +29,7 @@ class TransformersPolicy(LLMPolicy):
         *,
         rules: str = RULES,
         date: str = SGD_DATE,
-        temperature: float = 0.0,
+        temperature: FromZero = 0.0,
         name: str | None = None,
         **options: Any,
     ) -> None:

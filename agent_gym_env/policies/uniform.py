@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from agent_gym_env.types import Action, Observation, ToolCall
+from agent_gym_env.types import Action, AtLeast0, Observation, ToolCall
 
 _WORD = re.compile(r"[\w']+")
 
@@ -32,7 +32,7 @@ class UniformPolicy:
     name = "uniform"
 
     def __init__(
-        self, *, call_probability: float = 0.5, max_words: int = 12, seed: int | None = None
+        self, *, call_probability: float = 0.5, max_words: int = 12, seed: AtLeast0 | None = None
     ) -> None:
         if not 0 <= call_probability <= 1:
             raise ValueError(f"call_probability must lie in [0, 1], not {call_probability}")

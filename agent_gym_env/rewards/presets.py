@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from agent_gym_env.corpus.home import home
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.rewards.weighted import BalancedReward
-from agent_gym_env.suggestions import refuse_unknown, unknown_name
+from agent_gym_env.suggestions import (
+    argument_types,
+    refuse_unknown,
+    refuse_wrong_types,
+    unknown_name,
+)
+from agent_gym_env.types import AtLeast1, FromZero
 
 if TYPE_CHECKING:
     from agent_gym_env.corpus.corpus import Corpus, Split
@@ -31,9 +37,9 @@ def _llm_judge(
     corpus: Corpus,
     *,
     model: ModelConfig | None = None,
-    votes: int = 1,
+    votes: AtLeast1 = 1,
     reference: bool = True,
-    temperature: float | None = None,
+    temperature: FromZero | None = None,
 ) -> Reward:
     # Clients of models, and what they stand on, are no part of an environment without a judge.
     from agent_gym_env.lm.open_model import open_model
@@ -49,16 +55,17 @@ def _hybrid(
     *,
     first: str = "ground_truth",
     model: ModelConfig | None = None,
-    votes: int = 1,
+    votes: AtLeast1 = 1,
     reference: bool = True,
-    temperature: float | None = None,
+    temperature: FromZero | None = None,
 ) -> Reward:
     from agent_gym_env.rewards.hybrid import HybridReward
 
+    other = make_reward(first, split, corpus)  # a wrong name is told before a key is asked for
     judge = _llm_judge(
         split, corpus, model=model, votes=votes, reference=reference, temperature=temperature
     )
-    return HybridReward(make_reward(first, split, corpus), judge)
+    return HybridReward(other, judge)
 
 
 # A preset's options are the keyword-only parameters of its function.
@@ -68,6 +75,9 @@ _PRESETS: dict[str, Callable[..., Reward]] = {
     "llm_judge": _llm_judge,
     "hybrid": _hybrid,
 }
+
+_FOR_CHECKERS = dict.fromkeys(("Split", "Corpus", "Reward", "ModelConfig"), Any)
+"""Types of the functions' arguments that are imported for type checkers only."""
 
 REWARD_NAMES = tuple(_PRESETS)
 
@@ -97,7 +107,9 @@ def make_reward(config: str | Mapping[str, Any] | Reward, split: Split, corpus: 
 
         options["model"] = take_model(options)
         known |= set(ModelOptions.__struct_fields__)
-    refuse_unknown(f"reward {config['name']!r}", options, known)
+    owner = f"reward {config['name']!r}"
+    refuse_unknown(owner, options, known)
+    refuse_wrong_types(owner, options, argument_types(build, **_FOR_CHECKERS))
     return build(split, corpus, **options)
 
 

@@ -14,7 +14,7 @@ class TinyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     Attributes:
         vocabulary: tokens, of which 256 are bytes.
-        width: of the residual stream; a multiple of the heads.
+        width: of the residual stream; a multiple of twice the heads.
         layers: of the decoder.
         convolutions: whether every second layer is a short convolution (LFM2's architecture), which
             learns far sooner to copy; else all are attention (Qwen2's), whose keys and values can
@@ -38,3 +38,9 @@ class TinyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tokenizer_rows: AtLeastOne = 2048
     practice: Annotated[int, msgspec.Meta(ge=0)] = 60
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.width % (2 * self.heads):
+            raise ValueError(
+                f"width must be a multiple of twice the heads ({2 * self.heads}), not {self.width}"
+            )

@@ -171,3 +171,42 @@ def test_the_demo_ends_with_a_command_that_can_be_typed(
     monkeypatch.setattr(sys, "argv", [called, "demo"])
     assert main(["demo", "--episodes", "1", "--out", str(tmp_path)]) == 0
     assert f"next: {shown} play --help" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["evalute"], "(did you mean 'evaluate'?)"),
+        (["data", "dowload"], "(did you mean 'download'?)"),
+        (["evaluate", "--polcy", "oracle"], "no option --polcy (did you mean 'policy'?)"),
+        (["evaluate", "--polcy=oracle"], "no option --polcy (did you mean 'policy'?)"),
+        (["rollout", "--policy", "oracle", "--runner", "proceses"], "(did you mean 'processes'?)"),
+        (["play", "--split", "tarin"], "(did you mean 'train'?)"),
+        (["export", "x", "--format", "stf"], "'minari')"),
+    ],
+)
+def test_what_is_mistyped_is_answered_with_what_was_probably_meant(
+    capsys: pytest.CaptureFixture[str], command: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    assert said in capsys.readouterr().err
+
+
+def test_an_option_may_still_be_shortened_and_begin_with_dashes_after_two(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["evaluate", "--pol", "silent", "--episodes=1", "--json"]) == 0
+    assert output(capsys)["evaluations"]
+    assert main(["export", "--format", "sft", "--out", "x", "--", "--nope"]) == 4
+
+
+@pytest.mark.parametrize("command", [["evaluate", "--policy", "oracle"], ["data", "info"]])
+def test_a_corpus_that_is_not_there_is_answered_with_the_known_ones(
+    capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert main([*command, "--corpus", "smaple"]) == 4
+    said = capsys.readouterr().err
+    assert (
+        "no such folder or archive (did you mean 'sample'?); a corpus is 'sample', 'sgd' " in said
+    )

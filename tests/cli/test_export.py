@@ -207,7 +207,7 @@ def test_a_bound_is_a_number(option: str, tmp_path: Path, capsys: Capture) -> No
     with pytest.raises(SystemExit) as ended:
         main(["export", "x.jsonl", "--format", "sft", "--out", str(tmp_path / "x"), option, "nan"])
     assert ended.value.code == 2
-    assert f"argument {option}: invalid" in capsys.readouterr().err
+    assert f"argument {option}: expected a number, not 'nan'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

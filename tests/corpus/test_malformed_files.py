@@ -49,10 +49,18 @@ def with_shard(folder: Path, content: bytes) -> Path:
         ),
         (b"", "the file is empty", None),
         (b"\xef\xbb\xbf \n", "the file is empty", None),
-        (bytes(100), "it begins with zero bytes", None),
+        (bytes(100), "the file begins with zero bytes", None),
         ("[]".encode("utf-16"), "the file is in UTF-16 or UTF-32; write it in UTF-8", None),
         (b"[\n {},\n oops]", "invalid character (line 3, column 2); it begins with b'[", None),
-        (b"{}\n{}\n", "expected a list, found an object", None),
+        (b"\x1f\x8b\x08\x00rest", "the file is compressed with gzip; unpack it", None),
+        (b"{}\n{}\n", "expected a list, found JSON lines", None),
+        (b"\r\n{}\r\n\r\n{}", "expected a list, found JSON lines", None),
+        (b'{"a":\n{}}', "expected a list, found an object", None),
+        (
+            b'[{"dialogue_id": "1", "services": [], "turns": [{"speaker": null}]}]',
+            "expected one of USER, SYSTEM",
+            "/0/turns/0/speaker",
+        ),
     ],
 )
 def test_a_shard_of_another_shape_is_told_with_what_was_found_and_expected(

@@ -169,3 +169,9 @@ def test_a_seed_gives_the_same_weights(
     assert (tmp_path / "same/tokenizer.json").read_bytes() == (
         folder / "tokenizer.json"
     ).read_bytes()
+
+
+@pytest.mark.parametrize(("width", "heads"), [(7, 3), (6, 2), (128, 3)])
+def test_a_width_that_does_not_fit_the_heads_is_refused(width: int, heads: int) -> None:
+    with pytest.raises(ValueError, match=f"multiple of twice the heads .*, not {width}"):
+        TinyConfig(width=width, heads=heads)

@@ -37,7 +37,7 @@ _TOO_LONG = re.compile(
     r"|too many tokens|prompt tokens limit exceeded|max message tokens",
     re.IGNORECASE,
 )
-"""Messages of OpenAI, Gemini, Anthropic, Cohere, vLLM, TGI and others for a too long conversation."""
+"""Messages of OpenAI, Gemini, Anthropic, Cohere, vLLM, TGI and others for long conversations."""
 
 
 class Failure(msgspec.Struct, frozen=True):

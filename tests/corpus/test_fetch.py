@@ -27,6 +27,7 @@ from tests.corpus.fault_server import (
     status,
     without_length,
 )
+from tests.timing import SOON_S
 
 NAME = "train/dialogues_001.json"
 CONTENT = bytes(range(256)) * 40
@@ -211,7 +212,7 @@ def test_no_pause_is_longer_than_the_longest(server: FaultServer, retry_after: s
     started = time.monotonic()
     limits = FetchLimits(backoff_s=0.001, max_pause_s=0.1)
     assert fetch(server, limits=limits) == CONTENT
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < SOON_S
 
 
 @pytest.mark.parametrize("retry_after", ["soon", "-1", "", "1e999", "Fri, 99 Abc 2020"])
@@ -219,7 +220,7 @@ def test_a_pause_that_makes_no_sense_is_not_kept(server: FaultServer, retry_afte
     server.plan(NAME, status(503, Retry_After=retry_after))
     started = time.monotonic()
     assert fetch(server) == CONTENT
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < SOON_S
 
 
 def test_a_pause_beyond_the_deadline_is_not_begun(server: FaultServer) -> None:
@@ -227,7 +228,7 @@ def test_a_pause_beyond_the_deadline_is_not_begun(server: FaultServer) -> None:
     started = time.monotonic()
     with pytest.raises(DataError, match="not all there within 5 s"):
         fetch(server, limits=FetchLimits(deadline_s=5.0))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < SOON_S
 
 
 def test_a_server_that_drips_is_left_at_the_deadline(server: FaultServer) -> None:
@@ -235,7 +236,7 @@ def test_a_server_that_drips_is_left_at_the_deadline(server: FaultServer) -> Non
     started = time.monotonic()
     with pytest.raises(DataError, match=r"not all there within 0\.5 s"):
         fetch(server, limits=FetchLimits(deadline_s=0.5))
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < SOON_S
 
 
 def test_nothing_is_asked_after_the_deadline(server: FaultServer) -> None:

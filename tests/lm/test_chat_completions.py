@@ -149,6 +149,7 @@ def test_reasoning_is_not_joined_to_the_words() -> None:
 
 
 def test_a_refusal_is_words() -> None:
+    nothing: Any
     for nothing in (None, "", []):
         assert answer({"content": nothing, "refusal": "I may not."}).text == "I may not."
     assert answer({"content": "Hi", "refusal": ""}).text == "Hi"

@@ -28,6 +28,7 @@ from agent_gym_env.types import ToolCall, Usage
 from tests.lm.clients import CLIENTS, FAST, KEY, asks, make_client
 from tests.lm.server import Faults, LMServer, Raw
 from tests.lm.wire_formats import ChatAnswer, ChatRequest, write_error
+from tests.timing import SOON_S
 
 TOOLS = [
     {
@@ -208,7 +209,7 @@ def test_a_wait_that_the_provider_asks_for_is_kept(make: Make, server: LMServer)
     lm.complete(asks())
     server.plan("429_retry_after")
     response = lm.complete(asks())
-    assert 0.3 <= response.latency_s < 2.0
+    assert 0.3 <= response.latency_s < SOON_S
     assert response.attempts == 2
 
 
@@ -222,7 +223,7 @@ def test_a_dripping_server_cannot_hold_a_call_past_its_deadline(
     begun = time.monotonic()
     with pytest.raises((DeadlineError, TransientLMError)):
         lm.complete(asks())
-    assert time.monotonic() - begun < limits.deadline_s + 1
+    assert time.monotonic() - begun < SOON_S
 
 
 def test_a_server_that_says_nothing_is_left_for_another_try(make: Make, server: LMServer) -> None:

@@ -16,6 +16,7 @@ from agent_gym_env.lm.parse import (
     without_reasoning,
 )
 from agent_gym_env.types import ToolCall
+from tests.timing import SOON_S
 
 NAME = "Cafes_1-FindCafe"
 NAMES = (NAME, "Cafes_1-ReserveTable", "Cafes_1-Find")
@@ -241,7 +242,7 @@ def test_marks_of_reasoning_in_arguments_are_arguments(value: str) -> None:
 
 def test_many_marks_and_calls_are_read_in_time() -> None:
     call = '<tool_call>{"name": "F", "arguments": {"a": "</think>"}}</tool_call>'
-    begun = time.monotonic()
+    begun = time.process_time()
     assert without_reasoning(call * 20_000) == (call * 20_000, False)
     without_reasoning("<tool_call>{" * 100_000 + "</think>" * 100_000)
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < SOON_S

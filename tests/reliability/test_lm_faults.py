@@ -21,7 +21,7 @@ from tests.lm.server import FAULTS, Faults, LMServer, Raw
 from tests.lm.wire_formats import ChatAnswer, ChatRequest, write_error
 
 TURNS = 500
-ATTEMPT_S = 2.0
+ATTEMPT_S = 4.0
 # Those that only waiting ends are drawn less often, so that the test takes seconds.
 KINDS = (*(kind for kind in FAULTS if kind not in ("hang", "drip")),) * 8 + ("hang", "drip")
 

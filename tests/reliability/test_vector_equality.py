@@ -16,6 +16,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from agent_gym_env.envs.vector import SGDVectorEnv
 from agent_gym_env.policies.uniform import UniformPolicy
 from tests.reliability.playing import sized
+from tests.timing import SOON_S
 
 ENVS = sized(4, 16)
 STEPS = sized(40, 200)
@@ -205,7 +206,7 @@ def test_shared_memory_is_refused_with_the_way_out() -> None:
     began = time.perf_counter()
     with pytest.raises(ValueError, match="shared_memory=False"):
         AsyncVectorEnv([make_single] * 2, context="forkserver")
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < SOON_S
     assert multiprocessing.active_children() == before
 
 
@@ -221,7 +222,7 @@ def test_a_killed_worker_is_an_error_soon_and_the_rest_can_be_closed() -> None:
     began = time.perf_counter()
     with pytest.raises((EOFError, OSError, multiprocessing.TimeoutError)):
         wait_for_step(envs, timeout_s=5)
-    assert time.perf_counter() - began < 6
+    assert time.perf_counter() - began < SOON_S
     envs.close(terminate=True)
     assert not any(process.is_alive() for process in envs.processes)
 

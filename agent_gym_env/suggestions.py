@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache, lru_cache
 from os import PathLike, fspath
 from typing import Any, get_type_hints
 
@@ -15,6 +15,9 @@ import numpy as np
 from msgspec import inspect as shapes
 
 _MOST_LISTED = 40
+
+# Kept, because annotations are compiled each time that a type is looked at.
+_type_info = lru_cache(maxsize=None)(shapes.type_info)
 
 
 def unknown_name(what: str, found: object, known: Iterable[str]) -> str:
@@ -58,6 +61,7 @@ def keywords(*takers: Callable[..., Any]) -> set[str]:
     }
 
 
+@cache
 def argument_types(taker: Callable[..., Any], **unimported: Any) -> dict[str, Any]:
     """Return the types of the arguments of a function or class.
 
@@ -85,7 +89,7 @@ def refuse_wrong_types(owner: str, given: Mapping[str, Any], types: Mapping[str,
         ValueError: a value is of another type, or out of its range.
     """
     for name, value in given.items():
-        if name not in types or not _is_json(shapes.type_info(types[name])):
+        if name not in types or not _is_json(_type_info(types[name])):
             continue
         plain = fspath(value) if isinstance(value, PathLike) else value
         plain = plain.item() if isinstance(plain, np.generic) else plain
@@ -121,10 +125,6 @@ def explained(error: msgspec.ValidationError, shape: Any) -> tuple[str, str]:
         path = ""
     place = _inside(_type_info(shape), path)
     return _with_names(problem, place), path
-
-
-# Kept, because annotations are compiled each time that a type is looked at.
-_type_info = lru_cache(shapes.type_info)
 
 
 def _with_names(problem: str, place: Sequence[shapes.Type]) -> str:

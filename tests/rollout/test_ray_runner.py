@@ -27,7 +27,8 @@ def local_ray(agent_gym_home: Path) -> Iterator[Any]:
     """Ray on this machine, for all tests here: it takes seconds to begin."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        # Its own, also while another test runs a cluster on this machine.
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield ray
         ray.shutdown()
 

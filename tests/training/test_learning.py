@@ -28,7 +28,8 @@ from agent_gym_env.training.tiny_config import TinyConfig
 from tests.training.chat_rows import read
 from tests.training.first_turns import pairs, write
 
-pytestmark = pytest.mark.usefixtures("datasets_cache")
+# Four minutes of a quiet core, most of them in fixtures.
+pytestmark = [pytest.mark.usefixtures("datasets_cache"), pytest.mark.timeout(3600)]
 
 SOURCES = Path(__file__).parents[2] / "data/sources"
 

@@ -42,8 +42,10 @@ def write_arrays(path: Path, header: msgspec.Struct, arrays: Mapping[str, NDArra
         StorageError: the disk does not take it.
     """
     encoded = np.frombuffer(msgspec.json.encode(header), np.uint8)
+    # `Any`, since newer releases of numpy have an argument that older ones take for an array.
+    named: dict[str, Any] = {_HEADER: encoded, **arrays}
     with written_whole(path) as file:
-        np.savez(file, **{_HEADER: encoded, **arrays})
+        np.savez(file, **named)
 
 
 def read_arrays(

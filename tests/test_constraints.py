@@ -65,5 +65,8 @@ def test_whatever_a_dependency_needs_is_pinned_too() -> None:
     pinned = pins(f"{sys.version_info[0]}.{sys.version_info[1]}")
     if metadata.version("numpy") != pinned["numpy"]:
         pytest.skip("this environment was not installed from constraints.txt")
-    found = needed("agent-gym-env", frozenset(EXTRAS), set())
+    try:
+        found = needed("agent-gym-env", frozenset(EXTRAS), set())
+    except metadata.PackageNotFoundError as error:
+        pytest.skip(f"not all extras are installed: {error}")
     assert found - pinned.keys() - {"agent-gym-env", "pip"} == set(), "run: make constraints"

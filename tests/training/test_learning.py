@@ -28,8 +28,12 @@ from agent_gym_env.training.tiny_config import TinyConfig
 from tests.training.chat_rows import read
 from tests.training.first_turns import pairs, write
 
-# Four minutes of a quiet core, most of them in fixtures.
-pytestmark = [pytest.mark.usefixtures("datasets_cache"), pytest.mark.timeout(3600)]
+# Minutes of a quiet core, more of them on some processors; most are spent in fixtures.
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.usefixtures("datasets_cache"),
+    pytest.mark.timeout(3600),
+]
 
 SOURCES = Path(__file__).parents[2] / "data/sources"
 

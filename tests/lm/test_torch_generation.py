@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("transformers", reason="the extra train is not installed")
 
 import torch
+from packaging.version import Version
 
 from agent_gym_env.extras import require
 from agent_gym_env.lm.torch_generation import Draft, Generator
@@ -93,8 +94,11 @@ class Recorder(Generator):
         try:
             super().__init__(model, None, ends=ends, context=512, cache_bytes=cache_bytes)
         except ValueError as error:
-            # Mamba in transformers before 5.24: refused, so it cannot give a wrong answer.
-            pytest.skip(str(error))
+            is_old = Version(transformers.__version__) < Version("5.24")
+            if is_old and type(model).__name__ == "MambaForCausalLM":
+                # Older releases give it no cache to write; it is refused instead.
+                pytest.skip(str(error))
+            raise
         self.logits: dict[Draft, list[Any]] = {}
 
     def _step(self, drafts: Sequence[Draft], logits: Any) -> list[int]:

@@ -8,11 +8,11 @@ import re
 import sys
 from typing import Any, NoReturn
 
-from agent_gym_env.assembly import POLICY_NAMES, name_model
+from agent_gym_env.assembly import name_model
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS
 from agent_gym_env.lm.base import DEFAULT_MODEL, MODEL_VARIABLE
 from agent_gym_env.lm.lenient_json import MAX_DEPTH, nests_deeper
-from agent_gym_env.rewards.presets import REWARD_NAMES
+from agent_gym_env.registry import POLICIES, REWARDS
 from agent_gym_env.suggestions import did_you_mean
 
 Subparsers = argparse._SubParsersAction  # argparse has no public name for it
@@ -92,10 +92,11 @@ def name_models(options: argparse.Namespace) -> None:
     model = getattr(options, "language_model", None)
     for place in ("policy", "path", "reward", "judge", "truth"):
         config = getattr(options, place, None)
+        kind = POLICIES if place in ("policy", "path") else REWARDS
         if isinstance(config, dict):
-            setattr(options, place, name_model(config, model))
+            setattr(options, place, name_model(config, model, kind=kind))
         elif isinstance(config, list):
-            setattr(options, place, [name_model(each, model) for each in config])
+            setattr(options, place, [name_model(each, model, kind=kind) for each in config])
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +140,7 @@ def policy_config(text: str) -> dict[str, Any]:
     Raises:
         argparse.ArgumentTypeError: it is neither.
     """
-    return _config(text, f"one of {', '.join(POLICY_NAMES)}")
+    return _config(text, f"one of {', '.join(POLICIES.names())}")
 
 
 def reward_config(text: str) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def reward_config(text: str) -> dict[str, Any]:
     Raises:
         argparse.ArgumentTypeError: it is neither.
     """
-    return _config(text, f"one of {', '.join(REWARD_NAMES)}")
+    return _config(text, f"one of {', '.join(REWARDS.names())}")
 
 
 def model_config(text: str) -> str | dict[str, Any]:

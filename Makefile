@@ -23,7 +23,7 @@ TOOLS := .venv-tools
 comma := ,
 # The extras that bring torch: it goes in first, so that its pinned build is the one that stays.
 TORCH_EXTRAS := sb3 train all
-NEEDS_TORCH = $(filter $(TORCH_EXTRAS),$(subst $(comma), ,$(EXTRAS)))
+NEEDS_TORCH = $(filter $(TORCH_EXTRAS),$(subst $(comma), ,$*))
 
 SGD_ARCHIVE := ../shared/sgd/dstc8-schema-guided-dialogue-master.zip
 ifneq ($(wildcard $(SGD_ARCHIVE)),)

@@ -28,9 +28,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent_gym_env.errors import AgentGymError
 from agent_gym_env.suggestions import (
@@ -40,6 +39,9 @@ from agent_gym_env.suggestions import (
     refuse_wrong_types,
     unknown_name,
 )
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Factory = Callable[..., Any]
 
@@ -272,6 +274,8 @@ _broken_plugins: dict[str, Exception] = {}
 
 def _load_plugins() -> None:
     """Call the function of each installed plug-in, once per process."""
+    from importlib.metadata import entry_points  # slow to import
+
     global _plugins_loaded
     with _plugins_lock:
         if _plugins_loaded:

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import msgspec
-import numpy as np
 from msgspec import inspect as shapes
 
 _MOST_LISTED = 40
@@ -105,10 +104,8 @@ def refuse_wrong_types(owner: str, given: Mapping[str, Any], types: Mapping[str,
     for name, value in given.items():
         if name not in types or not _is_json_type(types[name]):
             continue
-        plain = fspath(value) if isinstance(value, PathLike) else value
-        plain = plain.item() if isinstance(plain, np.generic) else plain
         try:
-            msgspec.convert(plain, types[name])
+            msgspec.convert(_plain(value), types[name])
         except msgspec.ValidationError as error:
             problem, path = explained(error, types[name])
             found = f", found {value!r:.80}" if re.search(r" [<>]=? \S+$", problem) else ""
@@ -120,6 +117,14 @@ def _is_json_type(hint: Any) -> bool:
         return _is_json(_type_info(hint))
     except TypeError:  # a type that msgspec does not know
         return False
+
+
+def _plain(value: Any) -> Any:
+    import numpy as np  # here, because the command line shows its help without it
+
+    if isinstance(value, np.generic):
+        return value.item()
+    return fspath(value) if isinstance(value, PathLike) else value
 
 
 def _is_json(shape: shapes.Type) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from agent_gym_env.corpus.home import home
 from agent_gym_env.registry import REWARDS
 from agent_gym_env.rewards.weighted import BalancedReward
+from agent_gym_env.storage.cache_folder import home
 from agent_gym_env.types import AtLeast1, FromZero
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ library is imported.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent_gym_env.lm.huggingface_hub import check_model_path
 from agent_gym_env.lm.open_model import ModelConfig, open_model
@@ -41,7 +41,8 @@ def sb3_policy(
     from agent_gym_env.retrieval.candidates import CandidateGenerator
     from agent_gym_env.retrieval.learning import recall
 
-    memory = recall(corpus.split("train"), **read_header(path).candidates)
+    learned: dict[str, Any] = {**read_header(path).candidates}
+    memory = recall(corpus.split("train"), **learned)
     source = CandidateGenerator(memory)
     return SB3Policy.load(path, source, encoder=encoder, deterministic=deterministic)
 

@@ -187,6 +187,8 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 def option_names(factory: Factory, filled: Iterable[str] = ()) -> set[str]:
     """Return the names of a factory's parameters that a configuration can set.
 
+    ``name`` is not among them: in a configuration it names the factory.
+
     Args:
         factory: function or class.
         filled: names of parameters that are filled otherwise, unless they have a default.
@@ -196,7 +198,9 @@ def option_names(factory: Factory, filled: Iterable[str] = ()) -> set[str]:
     return {
         each.name
         for each in parameters_of(factory).values()
-        if each.kind not in variadic and not (each.name in filled and _is_required(each))
+        if each.kind not in variadic
+        and each.name != "name"
+        and not (each.name in filled and _is_required(each))
     }
 
 

@@ -60,5 +60,5 @@ def test_the_policy_takes_the_best(env: gym.Env[dict[str, str], object]) -> None
 
 
 def test_it_needs_the_environment_that_knows() -> None:
-    with pytest.raises(TypeError, match="expected SGD-v0, not CartPoleEnv"):
+    with pytest.raises(TypeError, match="expected SGD-v0, possibly in wrappers, not CartPoleEnv"):
         unwrap_sgd(gym.make("CartPole-v1"))

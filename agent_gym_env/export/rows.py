@@ -12,8 +12,8 @@ import msgspec
 
 from agent_gym_env.chat import Message, read_messages
 from agent_gym_env.errors import AgentGymError, DataError
-from agent_gym_env.files import written_whole
 from agent_gym_env.lm.prompt import system_message
+from agent_gym_env.storage.files import written_whole
 
 _T = TypeVar("_T")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_gym_env.corpus.words import words
+from agent_gym_env.values.words import words
 
 
 def test_words_are_lower_case_runs_without_punctuation() -> None:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_gym_env.corpus import dates, numbers, times
 from agent_gym_env.corpus.sgd import Dialogue
 from agent_gym_env.corpus.source import open_source
-from agent_gym_env.corpus.values import MAX_MENTIONS, canonical, find_values, same_value
+from agent_gym_env.values.equality import canonical, is_form, same_value, stated_arguments
+from agent_gym_env.values.patterns import MAX_MENTIONS, WORDS, find_values
 
 TODAY = "2019-03-01"  # a Friday
 
@@ -282,7 +282,6 @@ DATES = st.sampled_from(
 NUMBERS = st.integers(0, 99_999).map(str) | st.sampled_from(
     ["-5", "$12.50", "twenty-five", "two hundred", "three thousand and twelve", "1,200", "zero"]
 )
-SPOKEN = dates.WORDS | times.WORDS | numbers.WORDS
 RELATED = frozenset(
     [
         "a",
@@ -357,7 +356,7 @@ RELATED = frozenset(
 UNRELATED = st.one_of(
     st.from_regex(r"[A-Za-z\u00e9\u00df]{1,8}", fullmatch=True),
     st.sampled_from(["3x", "x3", "someone", "often", "money", "25:30", "408-971-8523"]),
-).filter(lambda word: word.lower() not in RELATED and not word.lower().startswith(tuple(SPOKEN)))
+).filter(lambda word: word.lower() not in RELATED and not word.lower().startswith(tuple(WORDS)))
 SEPARATORS = st.sampled_from([" ", ", ", ". ", "\n", "! ", " - ", "  ", " (", ") "])
 
 
@@ -451,3 +450,35 @@ def _value_pairs(path: Path, split: str) -> list[tuple[str, str, str, str]]:
         if action.slot
         for said, meant in zip(action.values, action.canonical_values, strict=True)
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "forms"),
+    [
+        ("Lund", "Lund", ()),
+        (" lund", "Lund", ()),
+        ("tomorrow", "2019-03-02", ()),
+        (True, "True", ()),
+        (4.0, "4", ()),
+        ("LA", "Los Angeles", ("LA", "City of Angels")),
+    ],
+)
+def test_a_value_equals_every_form_of_itself(
+    value: object, expected: str, forms: tuple[str, ...]
+) -> None:
+    assert is_form(value, expected, forms, TODAY)
+
+
+@pytest.mark.parametrize("value", ["Malmo", ["Lund"], {"Lund": "Lund"}, None, ""])
+def test_another_value_and_a_list_of_the_value_are_no_forms(value: object) -> None:
+    assert not is_form(value, "Lund", ("lund",), TODAY)
+
+
+def test_an_optional_argument_at_its_default_or_without_preference_is_not_stated() -> None:
+    defaults = {"size": "2", "price": "dontcare", "day": "2019-03-01"}
+    arguments = {"city": "dontcare", "size": 2, "price": "dontcare", "day": "today"}
+    assert stated_arguments(arguments, defaults, TODAY) == {"city": "dontcare"}
+
+
+def test_an_optional_argument_at_another_value_is_stated() -> None:
+    assert stated_arguments({"size": "4"}, {"size": "2"}, TODAY) == {"size": "4"}

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent_gym_env.corpus.home import RECORD_NAME, SGD_COMMIT, home, sgd_folder, sgd_path
+from agent_gym_env.corpus.locations import RECORD_NAME, SGD_COMMIT, sgd_folder, sgd_path
 from agent_gym_env.errors import DataError, StorageError
+from agent_gym_env.storage.cache_folder import home
 
 
 def test_the_variable_names_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent_gym_env.errors import DataError
-from agent_gym_env.files import open_file, written_whole
+from agent_gym_env.storage.files import open_file, written_whole
 
 Arrays = dict[str, NDArray[Any]]
 _Header = TypeVar("_Header", bound=msgspec.Struct)

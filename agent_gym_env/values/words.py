@@ -8,7 +8,7 @@ _WORD = re.compile(r"\w+")
 
 
 def _ascii_table() -> bytes:
-    """Lower case of each ASCII character of a word, a space for every other byte."""
+    """Return the lower case of each ASCII character of a word, a space for every other byte."""
     table = bytearray(b" " * 256)
     for code in range(128):
         if _WORD.match(chr(code)):
@@ -22,7 +22,7 @@ _TABLE = _ascii_table()
 def words(text: str) -> list[bytes]:
     """List the words of a text in order, each in UTF-8.
 
-    ASCII takes one pass in C instead of a regular expression: it is on the path of every step.
+    ASCII takes one pass in C instead of a regular expression: every step calls this.
     """
     if text.isascii():
         return text.encode().translate(_TABLE).split()

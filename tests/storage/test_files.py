@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agent_gym_env.errors import LockError, StorageError
-from agent_gym_env.files import (
+from agent_gym_env.storage.files import (
     folder_written_whole,
     locked,
     remove_unfinished,
@@ -69,7 +69,7 @@ def test_a_place_that_cannot_be_written_is_a_storage_error(tmp_path: Path, block
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path;"
-        "from agent_gym_env.files import written_whole\n"
+        "from agent_gym_env.storage.files import written_whole\n"
         "with written_whole(Path(sys.argv[1]) / 'sub' / 'file.json') as file:\n"
         "    file.write(b'half'); file.flush(); os.kill(os.getpid(), 9)"
     )
@@ -124,7 +124,7 @@ def test_who_waits_gets_the_lock_when_it_is_given_back(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from agent_gym_env.files import locked\n"
+        "import os, sys; from pathlib import Path; from agent_gym_env.storage.files import locked\n"
         "with locked(Path(sys.argv[1]), wait_s=0): os.kill(os.getpid(), 9)"
     )
     path = tmp_path / "work.lock"
@@ -142,7 +142,7 @@ def test_a_lock_file_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> N
 
 _KILLED_WRITER = (
     "import os, sys; from pathlib import Path;"
-    "from agent_gym_env.files import folder_written_whole, written_whole\n"
+    "from agent_gym_env.storage.files import folder_written_whole, written_whole\n"
     "with globals()[sys.argv[1]](Path(sys.argv[2])) as made:\n"
     "    (made / 'part').touch() if isinstance(made, Path) else made.write(b'half')\n"
     "    os.kill(os.getpid(), 9)"

@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from agent_gym_env.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.errors import DataError
+from agent_gym_env.storage.array_file import Arrays, read_arrays, write_arrays
 
 
 class Header(msgspec.Struct):

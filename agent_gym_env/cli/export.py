@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from agent_gym_env.cli.arguments import Subparsers, add_corpus, add_json, positive
+from agent_gym_env.cli.arguments import add_corpus, add_json, positive
 from agent_gym_env.cli.console import print_json, progress
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.errors import DataError

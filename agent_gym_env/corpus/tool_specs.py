@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.chat import make_tool
-from agent_gym_env.corpus.sgd import DONTCARE, Intent, Service, Slot
+from agent_gym_env.corpus.sgd import Intent, Service, Slot
+from agent_gym_env.values.equality import DONTCARE
 
 
 class ToolSpec(msgspec.Struct, frozen=True):

@@ -15,8 +15,8 @@ import jinja2
 
 from agent_gym_env.chat import call_message, call_object, make_tool, result_message
 from agent_gym_env.errors import DataError
-from agent_gym_env.files import as_utf8, read_file
 from agent_gym_env.lm.bounded_template import render
+from agent_gym_env.storage.files import as_utf8, read_file
 
 OURS = ("hermes", "compact")
 """Names of the templates of this module."""

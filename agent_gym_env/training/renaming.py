@@ -16,7 +16,7 @@ from typing import Any
 from agent_gym_env.chat import calls_of, functions_of, with_arguments
 
 Conversation = Mapping[str, Any]
-"""A row with ``messages`` and ``tools``, as `agent_gym_env.rollout.chat_rows` writes it."""
+"""A row with ``messages`` and ``tools``, as `agent_gym_env.export.rows` writes it."""
 
 _CAPITALISED = re.compile(r"\b[A-Z][\w']*[a-z][\w']*")
 _LOWER = re.compile(r"\b[a-z]+\b")

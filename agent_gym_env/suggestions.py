@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from os import PathLike, fspath
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import msgspec
-import numpy as np
 from msgspec import inspect as shapes
 
 _MOST_LISTED = 40
@@ -62,17 +63,29 @@ def keywords(*takers: Callable[..., Any]) -> set[str]:
 
 
 @cache
-def argument_types(taker: Callable[..., Any], **unimported: Any) -> dict[str, Any]:
+def argument_types(taker: Callable[..., Any]) -> dict[str, Any]:
     """Return the types of the arguments of a function or class.
 
+    A type that its module imports for type checkers only is left out.
+
     Args:
-        taker: the function or class.
-        **unimported: types that its module imports for type checkers only.
+        taker: function or class.
     """
     is_class = isinstance(taker, type) and not issubclass(taker, msgspec.Struct)
     target = taker.__init__ if is_class else taker
-    hints = get_type_hints(target, localns=unimported, include_extras=True)
+    try:
+        hints = get_type_hints(target, include_extras=True)
+    except (NameError, AttributeError, TypeError):
+        hints = dict(_types_one_by_one(target))
     return {name: hint for name, hint in hints.items() if name != "return"}
+
+
+def _types_one_by_one(target: Any) -> Iterator[tuple[str, Any]]:
+    names = getattr(target, "__globals__", None) or getattr(target, "__func__", target).__globals__
+    for name, annotation in target.__annotations__.items():
+        alone = SimpleNamespace(__annotations__={name: annotation})
+        with suppress(NameError, AttributeError, TypeError):
+            yield name, get_type_hints(alone, globalns=names, include_extras=True)[name]
 
 
 def refuse_wrong_types(owner: str, given: Mapping[str, Any], types: Mapping[str, Any]) -> None:
@@ -89,16 +102,29 @@ def refuse_wrong_types(owner: str, given: Mapping[str, Any], types: Mapping[str,
         ValueError: a value is of another type, or out of its range.
     """
     for name, value in given.items():
-        if name not in types or not _is_json(_type_info(types[name])):
+        if name not in types or not _is_json_type(types[name]):
             continue
-        plain = fspath(value) if isinstance(value, PathLike) else value
-        plain = plain.item() if isinstance(plain, np.generic) else plain
         try:
-            msgspec.convert(plain, types[name])
+            msgspec.convert(_plain(value), types[name])
         except msgspec.ValidationError as error:
             problem, path = explained(error, types[name])
             found = f", found {value!r:.80}" if re.search(r" [<>]=? \S+$", problem) else ""
             raise ValueError(f"{owner}: {name + path}: {problem}{found}") from error
+
+
+def _is_json_type(hint: Any) -> bool:
+    try:
+        return _is_json(_type_info(hint))
+    except TypeError:  # a type that msgspec does not know
+        return False
+
+
+def _plain(value: Any) -> Any:
+    import numpy as np  # here, because the command line shows its help without it
+
+    if isinstance(value, np.generic):
+        return value.item()
+    return fspath(value) if isinstance(value, PathLike) else value
 
 
 def _is_json(shape: shapes.Type) -> bool:

@@ -6,7 +6,6 @@ import argparse
 
 from agent_gym_env.assembly import choose_dialogues, make_env
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_corpus,
     add_json,
     add_model,
@@ -17,11 +16,12 @@ from agent_gym_env.cli.arguments import (
 )
 from agent_gym_env.cli.console import print_json, print_table, progress
 from agent_gym_env.cli.exit_codes import VERDICTS_ARE_KEPT
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.evaluation.agreement import agreement
 from agent_gym_env.evaluation.table import AGREEMENT_HEADER, agreement_rows, interval, number
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 
 
 def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -59,8 +59,8 @@ def _agreement(options: argparse.Namespace) -> None:
 
         found = agreement(
             split,
-            make_reward(options.judge, split, corpus),
-            make_reward(options.truth, split, corpus),
+            make_reward_for(options.judge, split, corpus),
+            make_reward_for(options.truth, split, corpus),
             choose_dialogues(env, options.episodes, options.seed),
             seed=options.seed,
             on_answers=count,

@@ -4,43 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-import sys
-from typing import Any, NoReturn
+from typing import Any
 
-from agent_gym_env.assembly import POLICY_NAMES, name_model
+from agent_gym_env.assembly import name_model
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS
 from agent_gym_env.lm.base import DEFAULT_MODEL, MODEL_VARIABLE
 from agent_gym_env.lm.lenient_json import MAX_DEPTH, nests_deeper
-from agent_gym_env.rewards.presets import REWARD_NAMES
-from agent_gym_env.suggestions import did_you_mean
-
-Subparsers = argparse._SubParsersAction  # argparse has no public name for it
-
-
-class Parser(argparse.ArgumentParser):
-    """Parser that names what was probably meant by a mistyped option, command or value."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown options first: one that is missing is often there, but mistyped."""
-        given = [*(sys.argv[1:] if args is None else args)]
-        known = self._option_string_actions
-        for text in given if self._subparsers is None else ():
-            name = text.partition("=")[0]
-            if name == "--":
-                break
-            if name.startswith("--") and not any(each.startswith(name) for each in known):
-                words = [each.lstrip("-") for each in known]
-                self.error(f"there is no option {name}{did_you_mean(name[2:], words)}")
-        return super().parse_known_args(given, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        """Print a message and exit."""
-        choice = re.fullmatch(r".*invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL)
-        if choice:
-            known = [each.strip("' ") for each in choice[2].split(",")]
-            message += did_you_mean(choice[1], known)
-        super().error(message)
+from agent_gym_env.registry import POLICIES, REWARDS
 
 
 def add_world(parser: argparse.ArgumentParser, *, split: str) -> None:
@@ -92,10 +62,11 @@ def name_models(options: argparse.Namespace) -> None:
     model = getattr(options, "language_model", None)
     for place in ("policy", "path", "reward", "judge", "truth"):
         config = getattr(options, place, None)
+        kind = POLICIES if place in ("policy", "path") else REWARDS
         if isinstance(config, dict):
-            setattr(options, place, name_model(config, model))
+            setattr(options, place, name_model(config, model, kind=kind))
         elif isinstance(config, list):
-            setattr(options, place, [name_model(each, model) for each in config])
+            setattr(options, place, [name_model(each, model, kind=kind) for each in config])
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +110,7 @@ def policy_config(text: str) -> dict[str, Any]:
     Raises:
         argparse.ArgumentTypeError: it is neither.
     """
-    return _config(text, f"one of {', '.join(POLICY_NAMES)}")
+    return _config(text, f"one of {', '.join(POLICIES.names())}")
 
 
 def reward_config(text: str) -> dict[str, Any]:
@@ -148,7 +119,7 @@ def reward_config(text: str) -> dict[str, Any]:
     Raises:
         argparse.ArgumentTypeError: it is neither.
     """
-    return _config(text, f"one of {', '.join(REWARD_NAMES)}")
+    return _config(text, f"one of {', '.join(REWARDS.names())}")
 
 
 def model_config(text: str) -> str | dict[str, Any]:

@@ -9,9 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from agent_gym_env.assembly import reward_of
+from agent_gym_env.assembly import make_reward
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_corpus,
     add_json,
     add_model,
@@ -26,6 +25,7 @@ from agent_gym_env.cli.arguments import (
 from agent_gym_env.cli.console import print_json, print_table
 from agent_gym_env.cli.evaluate_play import Stop, play_policies
 from agent_gym_env.cli.exit_codes import FAILED, STOPPED, VERDICTS_ARE_KEPT, stopped
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import DataError, JudgeError, LMError
 from agent_gym_env.evaluation.compare import compare
@@ -41,7 +41,7 @@ from agent_gym_env.evaluation.table import (
 )
 from agent_gym_env.evaluation.unscored import check_scores, require_scores
 from agent_gym_env.rewards.base import Reward
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
 from agent_gym_env.rollout.manifest import read_manifest
@@ -124,7 +124,7 @@ def _evaluate_until(stop: Stop, options: argparse.Namespace) -> int:
     played = play_policies(options, rewards[0], stop)
     if not any(played):
         return FAILED
-    others = (reward_of(config, **world_arguments(options)) for config in rewards[1:])
+    others = (make_reward(config, **world_arguments(options)) for config in rewards[1:])
     by_reward = [played, *(_rescored(played, reward, stop) for reward in others)]
     found: dict[str, list[Any]] = {"evaluations": [], "comparisons": []}
     for group in by_reward:
@@ -240,7 +240,7 @@ def _rescore(options: argparse.Namespace) -> None:
             f"{options.episodes} was played on another corpus, or on another state of it, than "
             f"split {split.name!r} of {corpus.name}"
         )
-    reward = make_reward(options.reward, split, corpus)
+    reward = make_reward_for(options.reward, split, corpus)
     rescored = (rescore(episode, reward) for episode in _episodes(options.episodes))
     evaluation = summarize(write_episodes(options.out, require_scores(rescored)))
     if options.json:

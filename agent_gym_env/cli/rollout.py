@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from agent_gym_env.assembly import RUNNER_NAMES, collect
+from agent_gym_env.assembly import collect
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_json,
     add_world,
     policy_config,
@@ -26,6 +25,7 @@ from agent_gym_env.cli.arguments import (
 )
 from agent_gym_env.cli.console import print_json
 from agent_gym_env.cli.exit_codes import stopped
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.rollout.collect import Progress
 from agent_gym_env.rollout.journal_check import JournalCheck, check_journal
 from agent_gym_env.rollout.ray_runner import RayRunner
@@ -76,7 +76,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "--path", type=policy_config, default={"name": "oracle"},
         help="the policy that walks from state to state; default: oracle",
     )  # fmt: skip
-    parser.add_argument("--runner", choices=RUNNER_NAMES, default="serial", help=_RUNNERS)
+    parser.add_argument("--runner", default="serial", metavar="NAME", help=_RUNNERS)
     parser.add_argument(
         "--workers", type=positive, default=2, metavar="K",
         help="threads, processes or actors, or dialogues in step; default: %(default)s",

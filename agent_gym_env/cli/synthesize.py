@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_json,
     positive,
     whole_number,
 )
 from agent_gym_env.cli.console import print_json
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.synthesis.corpus_synthesis import synthesize_corpus
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import msgspec
 
 from agent_gym_env.corpus.task import Turn
-from agent_gym_env.corpus.values import value_text
 from agent_gym_env.types import Action
+from agent_gym_env.values.equality import value_text
 
 EPISODE_FORMAT = 1
 
@@ -106,6 +106,12 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
             ValueError: ``date`` or ``tools`` is not of its format.
         """
         check_date_and_tools(self.date, self.tools)
+
+    @property
+    def mean_reward(self) -> float | None:
+        """Mean reward of the scored turns; ``None`` if no turn was scored."""
+        scored = [turn.reward for turn in self.turns if turn.reward is not None]
+        return sum(scored) / len(scored) if scored else None
 
 
 def check_date_and_tools(day: str, tools: str) -> None:

@@ -70,15 +70,15 @@ if TYPE_CHECKING:
     from agent_gym_env.tools.backend import ToolBackend as ToolBackend
     from agent_gym_env.training.candidate_world import CandidateWorld as CandidateWorld
     from agent_gym_env.training.candidate_world import WorldConfig as WorldConfig
+    from agent_gym_env.training.config import DPOConfig as DPOConfig
+    from agent_gym_env.training.config import GRPOConfig as GRPOConfig
+    from agent_gym_env.training.config import SFTConfig as SFTConfig
+    from agent_gym_env.training.config import TinyConfig as TinyConfig
     from agent_gym_env.training.dpo import train_dpo as train_dpo
-    from agent_gym_env.training.dpo_config import DPOConfig as DPOConfig
     from agent_gym_env.training.grpo import train_grpo as train_grpo
-    from agent_gym_env.training.grpo_config import GRPOConfig as GRPOConfig
     from agent_gym_env.training.ppo import train_ppo as train_ppo
     from agent_gym_env.training.ppo_config import PPOConfig as PPOConfig
     from agent_gym_env.training.sft import train_sft as train_sft
-    from agent_gym_env.training.sft_config import SFTConfig as SFTConfig
-    from agent_gym_env.training.tiny_config import TinyConfig as TinyConfig
     from agent_gym_env.types import Action as Action
     from agent_gym_env.types import Completion as Completion
     from agent_gym_env.types import Observation as Observation
@@ -126,15 +126,12 @@ __all__, __getattr__, __dir__ = lazy_names(
         "rollout.play": "play",
         "tools.backend": "ToolBackend",
         "training.candidate_world": "CandidateWorld WorldConfig",
+        "training.config": "DPOConfig GRPOConfig SFTConfig TinyConfig",
         "training.dpo": "train_dpo",
-        "training.dpo_config": "DPOConfig",
         "training.grpo": "train_grpo",
-        "training.grpo_config": "GRPOConfig",
         "training.ppo": "train_ppo",
         "training.ppo_config": "PPOConfig",
         "training.sft": "train_sft",
-        "training.sft_config": "SFTConfig",
-        "training.tiny_config": "TinyConfig",
         "types": "Action Completion Observation ToolCall ToolResult",
     },
 )

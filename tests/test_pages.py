@@ -18,9 +18,8 @@ from agent_gym_env.assembly import policy_options
 from agent_gym_env.cli.main import make_parser
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import MissingDependency
-from agent_gym_env.registry import POLICIES
+from agent_gym_env.registry import POLICIES, TRAINERS
 from agent_gym_env.training.ppo_config import PPOConfig
-from agent_gym_env.training.trainers import TRAINERS
 from tests.lm.server import LMServer
 from tests.lm.wire_formats import ChatRequest
 
@@ -187,8 +186,8 @@ def test_a_command_of_a_page_is_understood(page: str, arguments: list[str]) -> N
     for policy in policies_of(options):
         assert policy["name"] in POLICIES.names()
     if options.command == "train":
-        trainer = TRAINERS.get(options.method)
-        settings = PPOConfig if trainer is None else trainer.config_class()
+        is_ppo = options.method == "ppo"
+        settings = PPOConfig if is_ppo else TRAINERS.find(options.method).config_class()
         assert {*options.config} <= {*settings.__struct_fields__}
 
 

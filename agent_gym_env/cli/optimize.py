@@ -26,7 +26,8 @@ from agent_gym_env.evaluation.table import interval, number, probability, signed
 from agent_gym_env.optimization.events import Event, PhaseBegan, TurnScored
 from agent_gym_env.optimization.result import OptimizationResult
 from agent_gym_env.optimization.runner import CACHE_FOLDER, OptimizationRunner
-from agent_gym_env.optimization.settings import Effort, Strategy
+from agent_gym_env.optimization.settings import Effort
+from agent_gym_env.registry import STRATEGIES
 
 
 def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -34,7 +35,10 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("optimize", help="optimise an agent's prompt with DSPy")
     add_corpus(parser)
     add_variant(parser)
-    parser.add_argument("--strategy", choices=get_args(Strategy), default="mipro")
+    parser.add_argument(
+        "--strategy", default="mipro", metavar="NAME",
+        help=f"one of {', '.join(STRATEGIES.names())}; default: %(default)s",
+    )  # fmt: skip
     parser.add_argument("--effort", choices=get_args(Effort), default="light")
     parser.add_argument("--options", type=json_object, default={}, metavar="JSON",
                         help="of DSPy's optimiser, by its own names")  # fmt: skip

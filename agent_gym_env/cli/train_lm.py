@@ -23,14 +23,16 @@ from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.cli.settings import with_flags
 from agent_gym_env.lm.huggingface_hub import check_model_path
+from agent_gym_env.registry import TRAINERS
 from agent_gym_env.suggestions import explained
 from agent_gym_env.training.config import TINY
-from agent_gym_env.training.trainers import TRAINERS, Trainer
+from agent_gym_env.training.trainers import Trainer
 
 
 def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
     """Add the methods of this module to ``agent-gym train``."""
-    for name, trainer in TRAINERS.items():
+    for name in TRAINERS.all_names():
+        trainer = TRAINERS.find(name)
         parser = methods.add_parser(name, help=trainer.help)
         parser.add_argument(
             "rows", nargs="+", metavar="ROWS", help="files that `agent-gym export` wrote"
@@ -88,7 +90,7 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    trainer = TRAINERS[options.method]
+    trainer: Trainer = TRAINERS.find(options.method)
     config = _config(options, trainer)
     if options.model != TINY:
         check_model_path(options.model)  # before the libraries are imported, which takes long

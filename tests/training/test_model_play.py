@@ -73,7 +73,7 @@ def tokenizer(folder: Path) -> Any:
 @pytest.fixture(scope="module")
 def worlds() -> dict[str, ReplaySettings]:
     env: Any = make_env(split="train", reward="balanced")
-    return {"train": env.unwrapped.world}
+    return {"train": env.unwrapped.settings}
 
 
 def whole(tokenizer: Any, row: Any) -> tuple[list[int], list[int]]:

@@ -1,4 +1,4 @@
-"""The reward that a language model gives, as a judge with a rubric."""
+"""The rewards ``llm_judge`` and ``hybrid``: a language model grades a turn by a rubric."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
+from msgspec import structs
+
 from agent_gym_env.errors import STOPS_THE_RUN, JudgeError, LMError
 from agent_gym_env.lm.base import LanguageModel, Request, forget_answer
 from agent_gym_env.lm.parse import without_reasoning
-from agent_gym_env.rewards.base import ClosedTurn, Score
+from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, score_all
 from agent_gym_env.rewards.judge_prompt import REMINDER, Case, make_case
 from agent_gym_env.rewards.rubric import (
     HIGHEST_LEVEL,
@@ -118,6 +120,38 @@ class JudgeReward:
             max_tokens=MAX_VERDICT_TOKENS,
             sample=vote,
         )
+
+
+class HybridReward:
+    """One reward for the first turn of a dialogue, another one for the later turns.
+
+    A dialogue's first turn has a single right answer more often than the later ones.
+
+    Args:
+        first: reward of the first turn.
+        later: reward of the others.
+    """
+
+    name = "hybrid"
+
+    def __init__(self, first: Reward, later: Reward) -> None:
+        self._first = first
+        self.later = later
+        self.parts: tuple[str, ...] = tuple(dict.fromkeys((*first.parts, *later.parts)))
+
+    def score(self, turn: ClosedTurn) -> Score:
+        """Score a turn; the other reward's parts are ``None``."""
+        return self.score_many([turn])[0]
+
+    def score_many(self, turns: Sequence[ClosedTurn]) -> list[Score]:
+        """Score several turns at once."""
+        first = iter(score_all(self._first, [turn for turn in turns if turn.index == 0]))
+        later = iter(score_all(self.later, [turn for turn in turns if turn.index > 0]))
+        return [self._complete(next(first if turn.index == 0 else later)) for turn in turns]
+
+    def _complete(self, score: Score) -> Score:
+        components = {**dict.fromkeys(self.parts), **score.components}
+        return structs.replace(score, components=components)
 
 
 def _read(text: str, case: Case) -> Verdict | JudgeError:

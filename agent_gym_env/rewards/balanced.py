@@ -98,7 +98,7 @@ class WordWeights(dict[bytes, float]):
 
     def __init__(self, documents: int, frequency: Mapping[str, int]) -> None:
         if max(frequency.values(), default=0) > documents:
-            raise ValueError(f"a word stands in more than the {documents} utterances there are")
+            raise ValueError(f"a word is counted in more than the {documents} utterances")
         super().__init__(
             (word.encode(), _weight(documents, count)) for word, count in frequency.items()
         )

@@ -28,19 +28,19 @@ _Outcome = Verdict | JudgeError | LMError
 
 
 class JudgeReward:
-    """A language model's verdict on the quality of the reply and the correctness of the tool calls.
+    """The verdict of a language model on the reply and the tool calls of a turn.
 
-    Each criterion is graded from 0 to 4 and counts as its share of 4; the reward is the mean of
-    those that apply. ``disagreement`` says how far the votes lie apart; it is no part of the
-    reward. What cannot be read is asked for once more, and then is no vote; without a majority of
-    valid votes there is no reward.
+    Each criterion is graded from 0 to 4, and the grade is divided by 4. The reward is the mean of
+    the criteria that apply. The part ``disagreement`` is the distance between the votes; it does
+    not count in the reward. An unreadable verdict is asked for once more, and then does not count.
+    Without a majority of valid votes the reward is missing.
 
     Args:
-        model: the judge.
-        votes: verdicts on each turn, of which the mean counts.
+        model: language model of the judge.
+        votes: number of verdicts on each turn, of which the mean counts.
         reference: whether the judge sees what the corpus did.
-        temperature: of the judge; by default 0 for one vote, so that it repeats, and 1 for several,
-            so that they can differ.
+        temperature: temperature of the judge; by default 0 for one vote, which makes it repeatable,
+            and 1 for several, so that they can differ.
     """
 
     name = "llm_judge"
@@ -177,7 +177,7 @@ def _score(outcomes: Sequence[_Outcome]) -> Score:
 
 
 def _explain(verdicts: Sequence[Verdict], failures: int) -> str:
-    """Say what each vote was, and why, in the words of the first."""
+    """Describe the votes, with the reason of the first one."""
     levels = ", ".join(
         f"{name} {'|'.join(str(verdict.levels[name]) for verdict in verdicts)} of {HIGHEST_LEVEL}"
         for name in verdicts[0].levels

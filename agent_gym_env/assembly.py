@@ -23,17 +23,20 @@ from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.oracle import OraclePolicy
 from agent_gym_env.policies.uniform import UniformPolicy
 from agent_gym_env.rewards.base import Reward
-from agent_gym_env.rollout.collect import Progress
-from agent_gym_env.rollout.collect import collect as run_collection
-from agent_gym_env.rollout.collection import Collection
+from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.job_player import JobPlayer
+from agent_gym_env.rollout.jobs import Collection, JobPlayer
+from agent_gym_env.rollout.journal.format import free_folder
 from agent_gym_env.rollout.lockstep import play_all_together
-from agent_gym_env.rollout.manifest import free_folder
 from agent_gym_env.rollout.play import play_all
-from agent_gym_env.rollout.process_runner import ProcessRunner
 from agent_gym_env.rollout.ray_runner import RayRunner
-from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
+from agent_gym_env.rollout.runners import (
+    LockstepRunner,
+    ProcessRunner,
+    Runner,
+    SerialRunner,
+    ThreadRunner,
+)
 from agent_gym_env.suggestions import (
     argument_types,
     keywords,
@@ -318,7 +321,7 @@ def collect(
 
     Args:
         policy: a name or mapping as in `make_policy`; several where they branch.
-        out: the folder; `agent_gym_env.rollout.episode_file.read_episodes` reads it.
+        out: the folder; `agent_gym_env.rollout.journal.reading.read_episodes` reads it.
         episodes: how many dialogues are played; ``None`` for each once. If there are fewer they are
             played again, with other seeds.
         seed: of the choice of dialogues, and of each episode.

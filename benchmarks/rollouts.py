@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent_gym_env.assembly import RUNNER_NAMES, collect
-from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.journal_check import check_journal
+from agent_gym_env.rollout.journal.reading import read_episodes
+from agent_gym_env.rollout.journal.recovery import check_journal
 from benchmarks.measure import ROOT
 
 

@@ -12,7 +12,7 @@ pytest.importorskip("aiohttp", reason="aiohttp comes with the extra 'local'")
 
 from agent_gym_env.assembly import collect
 from agent_gym_env.cli.main import main
-from agent_gym_env.rollout.episode_file import read_episodes, read_played
+from agent_gym_env.rollout.journal.reading import read_episodes, read_played
 from tests.lm.server import LMServer
 from tests.reliability.commands import llm
 

@@ -10,15 +10,12 @@ import pytest
 
 from agent_gym_env.assembly import collect, rollout
 from agent_gym_env.errors import ResumeMismatchError
-from agent_gym_env.rollout.branches import read_branches
-from agent_gym_env.rollout.collect import Progress
-from agent_gym_env.rollout.collect import collect as run_collection
-from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.journal_check import check_journal
-from agent_gym_env.rollout.process_runner import ProcessRunner
+from agent_gym_env.rollout.collect import Progress, run_collection
+from agent_gym_env.rollout.episode import Spending
+from agent_gym_env.rollout.journal.reading import read_branches, read_episodes
+from agent_gym_env.rollout.journal.recovery import check_journal
 from agent_gym_env.rollout.ray_runner import RayRunner
-from agent_gym_env.rollout.runners import Runner, SerialRunner
-from agent_gym_env.rollout.spending import Spending
+from agent_gym_env.rollout.runners import ProcessRunner, Runner, SerialRunner
 from tests.rollout.collecting import collection, open_player
 
 
@@ -76,9 +73,9 @@ def test_what_models_took_is_on_each_step_and_added_up_over_all_that_was_played(
     tiny_corpus: Path, tmp_path: Path
 ) -> None:
     what = collection(tiny_corpus, jobs=3, best_of=2)
-    kept = run_collection(what, tmp_path / "best", partial(open_player, what), SerialRunner())
+    kept = collect(what, tmp_path / "best", partial(open_player, what), SerialRunner())
     what = collection(tiny_corpus, jobs=6, best_of=2, keep_all=True)
-    run_collection(what, tmp_path / "all", partial(open_player, what), SerialRunner())
+    collect(what, tmp_path / "all", partial(open_player, what), SerialRunner())
     completions = [
         step.action.completion
         for episode in read_episodes(tmp_path / "all")

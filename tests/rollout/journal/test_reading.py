@@ -12,8 +12,7 @@ import pytest
 from agent_gym_env.corpus.task import RecordedCall, Turn
 from agent_gym_env.errors import DataError, StorageError
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode, StepRecord, TurnRecord
-from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
-from agent_gym_env.rollout.record_kind import record_kind
+from agent_gym_env.rollout.journal.reading import read_episodes, record_kind, write_episodes
 from agent_gym_env.types import Action, Completion, ToolCall, Usage
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent_gym_env.rollout.collection import Collection
+from agent_gym_env.rollout.jobs import Collection
 from agent_gym_env.rollout.play import episode_seed
 
 IDS = ["1_00000", "1_00001"]

@@ -73,9 +73,9 @@ def test_what_models_took_is_on_each_step_and_added_up_over_all_that_was_played(
     tiny_corpus: Path, tmp_path: Path
 ) -> None:
     what = collection(tiny_corpus, jobs=3, best_of=2)
-    kept = collect(what, tmp_path / "best", partial(open_player, what), SerialRunner())
+    kept = run_collection(what, tmp_path / "best", partial(open_player, what), SerialRunner())
     what = collection(tiny_corpus, jobs=6, best_of=2, keep_all=True)
-    collect(what, tmp_path / "all", partial(open_player, what), SerialRunner())
+    run_collection(what, tmp_path / "all", partial(open_player, what), SerialRunner())
     completions = [
         step.action.completion
         for episode in read_episodes(tmp_path / "all")

@@ -82,7 +82,7 @@ def test_a_line_that_is_no_episode_is_told_with_its_number(tmp_path: Path, line:
     path.write_bytes(msgspec.json.encode(EPISODES[0]) + b"\n" + line + b"\n")
     reading = read_episodes(path)
     assert next(reading) == EPISODES[0]
-    with pytest.raises(DataError, match="this line is no episode") as caught:
+    with pytest.raises(DataError, match="invalid episode") as caught:
         next(reading)
     assert caught.value.file == f"{path}:2"
 
@@ -98,7 +98,7 @@ def test_a_byte_order_mark_blank_lines_and_line_ends_of_windows_are_read(tmp_pat
 def test_a_torn_last_line_is_told(tmp_path: Path) -> None:
     path = tmp_path / "episodes.jsonl"
     path.write_bytes(msgspec.json.encode(EPISODES[0])[:-1])
-    with pytest.raises(DataError, match="no episode"):
+    with pytest.raises(DataError, match="invalid episode"):
         list(read_episodes(path))
 
 

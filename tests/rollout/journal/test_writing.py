@@ -269,7 +269,7 @@ def test_a_job_that_is_there_twice_is_told_with_its_line(tmp_path: Path) -> None
     path = tmp_path / SHARD
     with path.open("ab") as file:
         file.write(path.read_bytes().splitlines(keepends=True)[2])
-    with pytest.raises(StorageError, match=r"branches-00000\.jsonl:7: job 2 is there twice"):
+    with pytest.raises(StorageError, match=r"branches-00000\.jsonl:7: job 2 occurs twice"):
         check_journal(tmp_path)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import msgspec
 
+from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.policies.base import BatchPolicy, Policy
 from agent_gym_env.rollout.branching import (
@@ -28,7 +29,7 @@ from agent_gym_env.rollout.lockstep import (
     planned_episode,
     play_together,
 )
-from agent_gym_env.rollout.play import episode_seed, play, play_to_end, unwrap_sgd
+from agent_gym_env.rollout.play import episode_seed, play, play_to_end
 
 Env = gym.Env[Any, Any]
 

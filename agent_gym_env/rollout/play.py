@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from agent_gym_env.envs.actions import parse_action
-from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.envs.dialogue import SGDEnv, unwrap_sgd
 from agent_gym_env.envs.replay import Replay
 from agent_gym_env.envs.spaces import is_unicode
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, ContextExceeded
@@ -183,18 +183,6 @@ def episode_seed(seed: int, dialogue_id: str) -> int:
     """Derive the seed of a dialogue's episode, in [0, 2**32)."""
     entropy = [seed, zlib.crc32(dialogue_id.encode())]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
-
-
-def unwrap_sgd(env: gym.Env[Any, Any]) -> SGDEnv:
-    """Return the ``SGD-v0`` environment inside its wrappers.
-
-    Raises:
-        TypeError: the environment is not ``SGD-v0``.
-    """
-    inner = env.unwrapped
-    if not isinstance(inner, SGDEnv):
-        raise TypeError(f"episodes are recorded of SGD-v0, not of {type(inner).__name__}")
-    return inner
 
 
 class _Record:

@@ -34,6 +34,8 @@ class RayRunner:
             variable ``RAY_ADDRESS``; without either, Ray is started on this machine.
     """
 
+    crosses_processes = True
+
     def __init__(self, workers: int, **options: Any) -> None:
         self._workers = workers
         self._options = options

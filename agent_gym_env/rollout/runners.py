@@ -35,7 +35,11 @@ JOBS_AHEAD = 4
 
 
 class Runner(Protocol):
-    """Plays jobs in any order. The results do not depend on the runner."""
+    """Plays jobs in any order. The results do not depend on the runner.
+
+    A runner that sends ``open_player`` to other processes has an attribute
+    ``crosses_processes = True``: it accepts policies and rewards by name only.
+    """
 
     def run(self, open_player: OpenPlayer, jobs: Iterable[int]) -> JobResults:
         """Play jobs and yield their results; closing the iterator stops all workers.
@@ -226,6 +230,8 @@ class ProcessRunner:
     Args:
         workers: number of processes.
     """
+
+    crosses_processes = True
 
     def __init__(self, workers: int) -> None:
         self._workers = workers

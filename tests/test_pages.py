@@ -10,7 +10,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,8 @@ from agent_gym_env.cli.main import make_parser
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import MissingDependency
 from agent_gym_env.registry import POLICIES
+from agent_gym_env.training.ppo_config import PPOConfig
+from agent_gym_env.training.trainers import TRAINERS
 from tests.lm.server import LMServer
 from tests.lm.wire_formats import ChatRequest
 
@@ -186,9 +187,9 @@ def test_a_command_of_a_page_is_understood(page: str, arguments: list[str]) -> N
     for policy in policies_of(options):
         assert policy["name"] in POLICIES.names()
     if options.command == "train":
-        module = import_module(f"agent_gym_env.training.{options.method}_config")
-        fields = getattr(module, f"{options.method.upper()}Config").__struct_fields__
-        assert {*options.config} <= {*fields}
+        trainer = TRAINERS.get(options.method)
+        settings = PPOConfig if trainer is None else trainer.config_class()
+        assert {*options.config} <= {*settings.__struct_fields__}
 
 
 def policies_of(options: argparse.Namespace) -> list[dict[str, str]]:

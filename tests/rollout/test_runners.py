@@ -95,7 +95,7 @@ def test_a_failed_episode_is_a_record_beside_and_ends_no_other(
 def test_an_error_that_stops_the_run_leaves_what_was_played(
     tiny_corpus: Path, tmp_path: Path, name: str
 ) -> None:
-    stopping = collection(tiny_corpus, jobs=30, model={"stops_after": 40})
+    stopping = collection(tiny_corpus, jobs=30, model={"stops_after": 20})
     with pytest.raises(BudgetExceeded):
         run_collection(stopping, tmp_path, partial(open_player, stopping), RUNNERS[name])
     before = records(tmp_path)

@@ -122,7 +122,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "registry": "register_policy register_reward register_runner",
         "rewards.base": "ClosedTurn Reward Score",
         "rollout.episode": "Episode",
-        "rollout.episode_file": "read_episodes write_episodes",
+        "rollout.journal.reading": "read_episodes write_episodes",
         "rollout.play": "play",
         "tools.backend": "ToolBackend",
         "training.candidate_world": "CandidateWorld WorldConfig",

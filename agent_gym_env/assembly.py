@@ -144,7 +144,7 @@ def make_reward(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> R
         config: as ``reward`` in `SGDEnv`.
         **arguments: as in `make_env`.
     """
-    return unwrap_sgd(make_env(reward=config, **arguments)).world.reward
+    return unwrap_sgd(make_env(reward=config, **arguments)).settings.reward
 
 
 def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:

@@ -10,13 +10,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from agent_gym_env.assembly import POLICY_NAMES, policy_options
-from agent_gym_env.cli.main import make_parser
+from agent_gym_env.cli.main import make_parser, parse
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import MissingDependency
 from tests.lm.server import LMServer
@@ -179,19 +178,15 @@ def every_command() -> list[tuple[str, list[str]]]:
 )
 def test_a_command_of_a_page_is_understood(page: str, arguments: list[str]) -> None:
     try:
-        options = make_parser().parse_args(arguments)
-    except SystemExit:
-        pytest.fail(f"{page}: agent-gym {shlex.join(arguments)}")
-    for policy in policies_of(options):
+        _, settings = parse(arguments)
+    except (SystemExit, ValueError) as error:
+        pytest.fail(f"{page}: agent-gym {shlex.join(arguments)}: {error}")
+    for policy in policies_of(settings):
         assert policy["name"] in POLICY_NAMES
-    if options.command == "train":
-        module = import_module(f"agent_gym_env.training.{options.method}_config")
-        fields = getattr(module, f"{options.method.upper()}Config").__struct_fields__
-        assert {*options.config} <= {*fields}
 
 
-def policies_of(options: argparse.Namespace) -> list[dict[str, str]]:
-    given = getattr(options, "policy", None) or []
+def policies_of(settings: object) -> list[dict[str, str]]:
+    given = getattr(settings, "policy", None) or []
     return [given] if isinstance(given, dict) else list(given)
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from agent_gym_env.assembly import POLICY_NAMES, policy_options
+from agent_gym_env.assembly import policy_options
 from agent_gym_env.cli.main import make_parser, parse
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import MissingDependency
+from agent_gym_env.registry import POLICIES
 from tests.lm.server import LMServer
 from tests.lm.wire_formats import ChatRequest
 
@@ -57,7 +58,7 @@ def test_the_table_of_policies_names_all_of_them_and_options_that_they_have() ->
         r"^\| `([\w-]+)` \|.*\|(.*)\|$", (ROOT / "docs/guides/policies.md").read_text(), re.M
     )
     table = {name: set(re.findall(r"`(\w+)`", options)) for name, options in rows}
-    assert set(table) == set(POLICY_NAMES)
+    assert set(table) == set(POLICIES.names())
     for name, options in table.items():
         try:
             known = policy_options(name)
@@ -182,7 +183,7 @@ def test_a_command_of_a_page_is_understood(page: str, arguments: list[str]) -> N
     except (SystemExit, ValueError) as error:
         pytest.fail(f"{page}: agent-gym {shlex.join(arguments)}: {error}")
     for policy in policies_of(settings):
-        assert policy["name"] in POLICY_NAMES
+        assert policy["name"] in POLICIES.names()
 
 
 def policies_of(settings: object) -> list[dict[str, str]]:

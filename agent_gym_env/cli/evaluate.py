@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import structs
 
-from agent_gym_env.assembly import open_player, plan_collection, reward_of, rollout
+from agent_gym_env.assembly import make_reward, open_player, plan_collection, rollout
 from agent_gym_env.cli.console import print_json, print_table, progress, tracked
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.recorded import print_evaluations
@@ -56,7 +56,7 @@ def _evaluate_until(stop: _Stop, settings: Evaluate) -> int:
     played = _play_policies(settings, first, stop)
     if not any(played):
         return ExitCode.FAILED
-    others = (reward_of(config, **settings.world()) for config in more)
+    others = (make_reward(config, **settings.world()) for config in more)
     by_reward = [played, *(_rescored(played, reward, stop) for reward in others)]
     found: dict[str, list[Any]] = {"evaluations": [], "comparisons": []}
     for group in by_reward:

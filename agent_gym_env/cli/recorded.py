@@ -16,7 +16,7 @@ from agent_gym_env.evaluation.report import write_report
 from agent_gym_env.evaluation.rescore import rescore
 from agent_gym_env.evaluation.table import COMPARISON_HEADER, HEADER, comparison_rows, rows
 from agent_gym_env.evaluation.unscored import require_scores
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
 from agent_gym_env.rollout.manifest import read_manifest
@@ -80,7 +80,7 @@ def rescore_file(settings: Rescore) -> None:
             f"{settings.episodes} was played on another corpus, or on another state of it, than "
             f"split {split.name!r} of {corpus.source.name}"
         )
-    reward = make_reward(settings.reward, split, corpus)
+    reward = make_reward_for(settings.reward, split, corpus)
     rescored = (rescore(episode, reward) for episode in _episodes(settings.episodes))
     evaluation = summarize(write_episodes(settings.out, require_scores(rescored)))
     if settings.json:

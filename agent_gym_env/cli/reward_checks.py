@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import count
 
-from agent_gym_env.assembly import choose_dialogues, make_env, reward_of, rollout
+from agent_gym_env.assembly import choose_dialogues, make_env, make_reward, rollout
 from agent_gym_env.cli.console import print_json, print_table, progress, tracked
 from agent_gym_env.cli.exit_codes import ExitCode
 from agent_gym_env.cli.settings import Agreement, Audit, Verify
@@ -24,7 +24,7 @@ from agent_gym_env.evaluation.table import (
 )
 from agent_gym_env.evaluation.verify import Verification, verify
 from agent_gym_env.rewards.base import Reward
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 
 
 def verify_corpus(settings: Verify) -> ExitCode:
@@ -99,8 +99,8 @@ def measure_agreement(settings: Agreement) -> None:
 
         found = agreement(
             split,
-            make_reward(settings.judge, split, corpus),
-            make_reward(settings.truth, split, corpus),
+            make_reward_for(settings.judge, split, corpus),
+            make_reward_for(settings.truth, split, corpus),
             choose_dialogues(env, settings.episodes, settings.seed),
             seed=settings.seed,
             on_answers=count,
@@ -119,4 +119,4 @@ def measure_agreement(settings: Agreement) -> None:
 
 def _rewards(settings: Verify | Audit, split: str) -> list[Reward]:
     world = {"corpus": settings.corpus, "schema_variant": settings.schema_variant, "split": split}
-    return [reward_of(config, **world) for config in settings.reward]
+    return [make_reward(config, **world) for config in settings.reward]

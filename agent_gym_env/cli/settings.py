@@ -468,15 +468,16 @@ def with_language_model(settings: _Any) -> _Any:
     if not isinstance(settings, ModelSettings):
         return settings
     from agent_gym_env.assembly import name_model
-
-    def named(config: Named) -> Named:
-        return Named(name_model(config, settings.model))
+    from agent_gym_env.registry import POLICIES, REWARDS
 
     changed: dict[str, Any] = {}
     for name in settings.__struct_fields__:
+        kind = POLICIES if name in ("policy", "path") else REWARDS
         value = getattr(settings, name)
         if isinstance(value, Named):
-            changed[name] = named(value)
+            changed[name] = Named(name_model(value, settings.model, kind=kind))
         elif isinstance(value, tuple) and value and isinstance(value[0], Named):
-            changed[name] = tuple(map(named, value))
+            changed[name] = tuple(
+                Named(name_model(each, settings.model, kind=kind)) for each in value
+            )
     return msgspec.structs.replace(settings, **changed)  # type: ignore[return-value]

@@ -10,6 +10,7 @@ import gymnasium as gym
 import msgspec
 import numpy as np
 
+from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.envs.replay import World
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
@@ -17,7 +18,6 @@ from agent_gym_env.lm.torch_generation import Generator
 from agent_gym_env.training.chat_dataset import chat_dataset
 from agent_gym_env.training.chat_tokens import ChatTokens
 from agent_gym_env.training.grpo_config import GRPOConfig
-from agent_gym_env.training.hindsight import bare_env
 from agent_gym_env.training.model_play import (
     Limits,
     Played,
@@ -225,7 +225,7 @@ class _Player:
 
 def _world(config: GRPOConfig, split: str) -> World:
     env = gym.make("agent_gym_env:SGD-v0", split=split, reward=config.reward, **config.env)
-    return bare_env(env).world
+    return unwrap_sgd(env).world
 
 
 def _held_out(config: GRPOConfig, player: _Player) -> list[Situation]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from agent_gym_env.cli.exit_codes import ExitCode, exit_code_of, stopped
 from agent_gym_env.cli.output import tolerant_output, without_library_warnings
+from agent_gym_env.envs.render import printable
 from agent_gym_env.errors import AgentGymError
 
 
@@ -226,8 +227,6 @@ def _run(words: Sequence[str]) -> int:
         print("agent-gym: stopped", file=sys.stderr)
         return ExitCode.FAILED
     except (AgentGymError, ValueError, TypeError, OSError, *_gymnasium_errors()) as error:
-        from agent_gym_env.envs.render import printable
-
         print(f"agent-gym: {printable(str(error))}", file=sys.stderr)
         return exit_code_of(error)
 

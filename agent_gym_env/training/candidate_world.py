@@ -16,7 +16,7 @@ from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.policies.sb3_model import Candidates, Shape
 from agent_gym_env.retrieval.candidates import CandidateGenerator
 from agent_gym_env.retrieval.learning import held_out, recall
-from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.config import OnProgress
 from agent_gym_env.wrappers.candidate_action import CandidateAction
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
 from agent_gym_env.wrappers.encode_observation import EncodeObservation

@@ -178,7 +178,7 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
     from agent_gym_env.cli.settings_parser import add_options
 
     settings = _named(command.settings)
-    parser.description = str(settings.__doc__).partition("\n\n    Attributes:")[0]
+    parser.description = str(settings.__doc__).partition("Attributes:")[0].strip()
     arguments = add_options(parser, settings)
     parser.usage = " ".join([parser.prog, "[OPTIONS]", *arguments]).replace("%", "%%")
     parser.set_defaults(command=command)

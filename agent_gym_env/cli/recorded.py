@@ -78,7 +78,7 @@ def rescore_file(settings: Rescore) -> None:
     if split.fingerprint != first.corpus:
         raise ValueError(
             f"{settings.episodes} was played on another corpus, or on another state of it, than "
-            f"split {split.name!r} of {corpus.source.name}"
+            f"split {split.name!r} of {corpus.name}"
         )
     reward = make_reward_for(settings.reward, split, corpus)
     rescored = (rescore(episode, reward) for episode in _episodes(settings.episodes))

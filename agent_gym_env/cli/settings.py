@@ -447,9 +447,9 @@ class ServePolicy(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Completion(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Print a script that completes commands and options in a shell.
+    """Print a script that completes commands, options and files in a shell.
 
-    For bash: agent-gym completion bash > ~/.local/share/bash-completion/completions/agent-gym
+    For bash, write it to ~/.local/share/bash-completion/completions/agent-gym.
 
     Attributes:
         shell: shell to complete in.

@@ -80,10 +80,10 @@ def read_settings(settings: type[_Settings], options: argparse.Namespace) -> _Se
     Raises:
         ValueError: a setting of the file is unknown or has a wrong value, or one is missing.
     """
-    given = {name: vars(options)[name] for name in settings.__struct_encode_fields__}
-    of_options = {name: value for name, value in given.items() if value not in (None, [])}
+    names = settings.__struct_encode_fields__
+    given = {name: value for name, value in vars(options).items() if name in names}
     try:
-        return msgspec.convert({**options.config, **of_options}, settings, dec_hook=_decode)
+        return msgspec.convert({**options.config, **given}, settings, dec_hook=_decode)
     except msgspec.ValidationError as error:
         problem, place = explained(error, settings)
         missing = re.fullmatch(r"the field '(.*)' is missing", problem)
@@ -141,7 +141,8 @@ def _explanations(settings: type[msgspec.Struct]) -> dict[str, str]:
         _, _, section = inspect.cleandoc(owner.__doc__ or "").partition("Attributes:\n")
         for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE):
             if name in settings.__struct_fields__:
-                found.setdefault(name, " ".join(text.split()).removesuffix("."))
+                plain = text.replace("``None``", "null").replace("``", "")
+                found.setdefault(name, " ".join(plain.split()).removesuffix("."))
     return found | {name: "" for name in settings.__struct_fields__ if name not in found}
 
 
@@ -153,7 +154,7 @@ def _add_option(
     if isinstance(kind, shapes.BoolType):
         _add_switch(parser, field, text)
         return
-    options: dict[str, Any] = {"help": text, "default": None}
+    options: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS}
     if takes_several := isinstance(kind, shapes.VarTupleType):
         kind = _alternatives(kind.item_type)[0][0]
         options |= {"nargs": "*" if extra.get("positional") else "+", "action": "extend"}
@@ -162,7 +163,7 @@ def _add_option(
     elif isinstance(kind, shapes.StructType) and field.default is None:
         options |= {"nargs": "?", "const": {}}
     if isinstance(kind, shapes.LiteralType):
-        options["choices"] = _choices(field.type)
+        options |= {"choices": _choices(field.type), "metavar": extra.get("metavar")}
     else:
         is_path = isinstance(kind, shapes.CustomType) and kind.cls is Path
         metavar = extra.get("metavar") or _METAVARS.get(type(kind), "PATH" if is_path else _NAME)
@@ -192,7 +193,12 @@ def _add_switch(
     for flag, value in ((_flag(name), True), (_flag(f"no_{name}"), False)):
         shown = argparse.SUPPRESS if field.default is value else text
         parser.add_argument(
-            flag, dest=name, action="store_const", const=value, default=None, help=shown
+            flag,
+            dest=name,
+            action="store_const",
+            const=value,
+            default=argparse.SUPPRESS,
+            help=shown,
         )
 
 
@@ -209,13 +215,15 @@ def _flag(name: str) -> str:
 
 
 def _default_text(field: msgspec.structs.FieldInfo) -> str:
+    value = field.default
     if field.required:
         return " (required)"
-    value = field.default
+    if isinstance(value, bool):
+        return ""
     shown = value if isinstance(value, tuple) else (value,)
     names = [each["name"] if isinstance(each, Named) else str(each) for each in shown]
     is_told = all(isinstance(each, Named | str | Path | int | float) for each in shown)
-    return f" (default: {' '.join(names)})" if names and is_told and value is not False else ""
+    return f" (default: {' '.join(names)})" if names and is_told else ""
 
 
 def _kind_of(field: msgspec.structs.FieldInfo) -> tuple[shapes.Type, dict[str, Any]]:

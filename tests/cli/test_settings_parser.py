@@ -106,6 +106,12 @@ def test_texts_become_values_of_the_fields_types() -> None:
     assert all(isinstance(each, Named) for each in found.policy)
 
 
+def test_null_is_a_value_where_nothing_is_one() -> None:
+    config = ["--config", '{"model": "m"}']
+    assert read(*NEEDED, *config).model == "m"
+    assert read(*NEEDED, *config, "--adapters", "null").adapters is None
+
+
 def test_switches_change_the_default_or_decide_what_is_open() -> None:
     assert read(*NEEDED).masked
     assert not read(*NEEDED, "--no-masked").masked

@@ -153,7 +153,7 @@ def _pairs(settings: Export, tally: Tally) -> Iterator[PreferenceRow]:
     if record_kind(settings.episodes) == "branches":
         points = _read(read_branches, settings, tally)
     else:
-        points = common_states(_episodes(settings, tally))
+        points = common_states(_episodes(settings, tally), tally)
     return preferences(points, tally, rule=rule, **_rules(settings))
 
 

@@ -95,6 +95,17 @@ def test_rescore_scores_without_playing(
     assert len(out.read_text().splitlines()) == 10
 
 
+def test_rescore_does_not_overwrite_what_it_reads(
+    evaluated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = evaluated / "oracle.jsonl"
+    before = recorded.read_bytes()
+    command = ["rescore", str(recorded), "--reward", "ground_truth", "--out"]
+    assert main([*command, str(evaluated / "journal" / ".." / "oracle.jsonl")]) == 2
+    assert "is the file that is read: name another file" in capsys.readouterr().err
+    assert recorded.read_bytes() == before
+
+
 def test_report_writes_one_page_about_several_files(evaluated: Path, tmp_path: Path) -> None:
     files = [str(evaluated / "oracle.jsonl"), str(evaluated / "constant.jsonl")]
     assert main(["report", *files, "--out", str(tmp_path / "page.html")]) == 0

@@ -14,7 +14,7 @@ from agent_gym_env.cli.main import COMMANDS, Command, make_parser, parse
 from agent_gym_env.cli.settings import Model, Split, Variant
 from agent_gym_env.cli.settings_parser import Named, Parser, add_options, read_settings
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS
-from agent_gym_env.export.preferences import PairRule
+from agent_gym_env.export.preference_pairs import PairRule
 from agent_gym_env.lm.base import DEFAULT_MODEL
 
 Capture = pytest.CaptureFixture[str]

@@ -24,11 +24,11 @@ from agent_gym_env.evaluation.rescore import rescore
 from agent_gym_env.evaluation.table import COMPARISON_HEADER, comparison_rows, domain_rows
 from agent_gym_env.evaluation.unscored import check_scores
 from agent_gym_env.rewards.base import Reward
-from agent_gym_env.rollout.collect import Progress, collect
-from agent_gym_env.rollout.collection import Collection
+from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.episode_file import read_played, write_episodes
-from agent_gym_env.rollout.manifest import check_same_run, read_begun
+from agent_gym_env.rollout.jobs import Collection
+from agent_gym_env.rollout.journal.format import check_same_run, read_begun
+from agent_gym_env.rollout.journal.reading import read_played, write_episodes
 from agent_gym_env.rollout.runners import LockstepRunner
 
 _JOURNALS = "journal"
@@ -237,7 +237,7 @@ def _play_into_journal(
             last = now
             advance(now.done + now.failed, now.jobs)
 
-        last = collect(
+        last = run_collection(
             collection,
             folder,
             partial(open_player, collection),

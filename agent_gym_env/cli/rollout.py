@@ -16,10 +16,10 @@ from agent_gym_env.cli.console import print_json
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.settings import Rollout
 from agent_gym_env.rollout.collect import Progress
-from agent_gym_env.rollout.journal_check import JournalCheck, check_journal
+from agent_gym_env.rollout.episode import Spending
+from agent_gym_env.rollout.journal.recovery import JournalCheck, check_journal
 from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import Runner
-from agent_gym_env.rollout.spending import Spending
 
 
 def rollout(settings: Rollout) -> ExitCode:

@@ -17,7 +17,12 @@ from agent_gym_env.errors import MissingDependency
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
-SUBPACKAGES = ("agent_gym_env.export", "agent_gym_env.testing", "agent_gym_env.wrappers")
+SUBPACKAGES = (
+    "agent_gym_env.corpus",
+    "agent_gym_env.export",
+    "agent_gym_env.testing",
+    "agent_gym_env.wrappers",
+)
 PACKAGES = ("agent_gym_env", *SUBPACKAGES)
 
 PUBLIC = """
@@ -51,7 +56,9 @@ def test_every_public_name_is_defined_where_it_is_looked_for(package: str) -> No
     assert set(module.__all__) <= set(dir(module))
 
 
-@pytest.mark.parametrize("package", ["agent_gym_env", "agent_gym_env.export"])
+@pytest.mark.parametrize(
+    "package", ["agent_gym_env", "agent_gym_env.corpus", "agent_gym_env.export"]
+)
 def test_type_checkers_see_the_same_names(package: str) -> None:
     spec = find_spec(package)
     assert spec is not None

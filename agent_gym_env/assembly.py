@@ -71,7 +71,7 @@ def _retrieval(env: Env, **options: Any) -> Policy:
 def _sb3(env: Env, *, path: str, **options: Any) -> Policy:
     from agent_gym_env.policies.sb3_model import SB3Policy, read_header
 
-    source = make_candidates(env, **read_header(path).candidates)
+    source = make_candidates(env, **read_header(path).source_options())
     return SB3Policy.load(path, source, **options)
 
 
@@ -221,21 +221,23 @@ def policy_options(name: str) -> set[str]:
 
 
 def make_candidates(
-    env: Env, *, lessons: AtLeast0 = 8000, indexed: AtLeast0 = 5000
+    env: Env, *, training_dialogues: AtLeast0 = 8000, indexed: AtLeast0 = 5000
 ) -> CandidateSource:
     """Make a source of candidate actions from the train split of an environment's corpus.
 
     Args:
         env: ``SGD-v0``, or wrappers around it.
-        lessons: how many dialogues it learns from.
-        indexed: how many dialogues lend it their replies. Of the dialogues that are in neither, a
-            policy can learn to choose (`agent_gym_env.retrieval.learning.held_out`).
+        training_dialogues: number of dialogues that the retrieval model is trained on.
+        indexed: number of dialogues whose replies are indexed. A policy that learns to choose
+            among candidates must be trained on the rest
+            (`agent_gym_env.retrieval.training.held_out`).
     """
     from agent_gym_env.retrieval.candidates import CandidateGenerator
-    from agent_gym_env.retrieval.learning import recall
+    from agent_gym_env.retrieval.training import load_or_train
 
     train = bare_env(env).corpus.split("train")
-    return CandidateGenerator(recall(train, lessons=lessons, indexed=indexed))
+    model = load_or_train(train, training_dialogues=training_dialogues, indexed=indexed)
+    return CandidateGenerator(model)
 
 
 def reward_of(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> Reward:

@@ -13,12 +13,15 @@ from ray.rllib.algorithms.ppo import PPOConfig
 from ray.tune.registry import register_env
 
 from agent_gym_env.assembly import make_candidates
-from agent_gym_env.retrieval.learning import held_out
+from agent_gym_env.retrieval.training import held_out
 from agent_gym_env.wrappers.candidate_action import CandidateAction
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
 from agent_gym_env.wrappers.encode_observation import EncodeObservation
 
-LEARNED = {"lessons": 80, "indexed": 80}  # what candidates come from; the rest is trained on
+LEARNED = {
+    "training_dialogues": 80,
+    "indexed": 80,
+}  # the policy learns from the rest
 
 
 def make_env(config: dict[str, Any]) -> gym.Env[Any, Any]:

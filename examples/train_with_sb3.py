@@ -11,13 +11,16 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from agent_gym_env.assembly import make_candidates
-from agent_gym_env.retrieval.learning import held_out
+from agent_gym_env.retrieval.training import held_out
 from agent_gym_env.wrappers.candidate_action import CandidateAction
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
 from agent_gym_env.wrappers.encode_observation import EncodeObservation
 from agent_gym_env.wrappers.turn_episodes import TurnEpisodes
 
-LEARNED = {"lessons": 90, "indexed": 70}  # what candidates come from; the rest is trained on
+LEARNED = {
+    "training_dialogues": 90,
+    "indexed": 70,
+}  # the policy learns from the rest
 
 
 def make_env(split: str) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agent_gym_env.encoders.cached import CachedEncoder
+from agent_gym_env.encoders.text import CachedEncoder
 
 
 class Counting:

@@ -2,12 +2,10 @@ import numpy as np
 
 from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.corpus.task import RecordedCall, Task, Turn
-from agent_gym_env.retrieval.chooser import LearningChooser
-from agent_gym_env.retrieval.heading import call_question
-from agent_gym_env.retrieval.lessons import Lesson, learn_dialogue, take_in_call
-from agent_gym_env.retrieval.listening import hear
-from agent_gym_env.retrieval.questions import Question
+from agent_gym_env.retrieval.linear_classifier import TrainableClassifier
 from agent_gym_env.retrieval.state import State
+from agent_gym_env.retrieval.training import RecordedAnswers, record_call_of, train_on_dialogue
+from agent_gym_env.retrieval.understanding import Question, call_question, update_state
 from tests.retrieval.scenes import FIND, ORDER, state
 
 ROWS = (
@@ -32,27 +30,29 @@ TASK = Task(
 
 
 def answers_in(index: int) -> dict[str, str | None]:
-    """What a lesson answers in a turn, by what is asked."""
+    """Return the recorded answers of each turn by question."""
     scene, given = state(None), {}
     for place, turn in enumerate(TASK.turns[: index + 1]):
-        lesson = Lesson(LearningChooser(np.random.default_rng(0)), TASK, place, scene)
-        given = listen(scene, turn, lesson)
-        take_in_call(scene, turn)
-        scene.said(turn.text)
+        recorded = RecordedAnswers(
+            TrainableClassifier(np.random.default_rng(0)), TASK, place, scene
+        )
+        given = listen(scene, turn, recorded)
+        record_call_of(scene, turn)
+        scene.record_reply(turn.text)
     return given
 
 
-def listen(scene: State, turn: Turn, lesson: Lesson) -> dict[str, str | None]:
+def listen(scene: State, turn: Turn, recorded: RecordedAnswers) -> dict[str, str | None]:
     given: dict[str, str | None] = {}
 
     def decide(question: Question) -> np.ndarray:
-        certain = lesson.answer(question)
+        certain = recorded.answer(question)
         asked = question.mention.text if question.mention else None
-        asked = asked or (question.slot.name if question.slot else question.about)
+        asked = asked or (question.slot.name if question.slot else question.topic)
         given[asked] = question.answers[int(certain.argmax())]
         return certain
 
-    hear(scene, turn.user, decide)
+    update_state(scene, turn.user, decide)
     question = call_question(scene)
     assert question is not None
     decide(question)
@@ -88,5 +88,5 @@ def test_the_next_row_is_gone_to_where_the_reply_names_it() -> None:
 
 def test_a_dialogue_leaves_the_state_as_the_corpus_left_it() -> None:
     scene = state(None)
-    learn_dialogue(LearningChooser(np.random.default_rng(0)), TASK, scene)
+    train_on_dialogue(TrainableClassifier(np.random.default_rng(0)), TASK, scene)
     assert scene.calls == {FIND: {"kind": "green"}, ORDER: WRAPPED}

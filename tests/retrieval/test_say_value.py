@@ -1,7 +1,7 @@
 import pytest
 
 from agent_gym_env.corpus.sgd import TODAY
-from agent_gym_env.retrieval.surfaces import say
+from agent_gym_env.retrieval.reply_templates import say_value
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ from agent_gym_env.retrieval.surfaces import say
     ],
 )
 def test_values_are_said_as_people_say_them(value: str, like: str, said: str) -> None:
-    assert say(value, like=like, dates={}, today=TODAY) == said
+    assert say_value(value, like=like, dates={}, today=TODAY) == said
 
 
 def test_a_known_way_to_say_a_date_is_kept() -> None:
     dates = {"2019-03-02": "tomorrow"}
-    assert say("2019-03-02", like="x", dates=dates, today=TODAY) == "tomorrow"
+    assert say_value("2019-03-02", like="x", dates=dates, today=TODAY) == "tomorrow"

@@ -1,8 +1,9 @@
-"""A linear choice among options, which learns what words of a user go with what words of a schema.
+"""A linear classifier over options that are described by words, with hashed weights.
 
-The situation is a set of features (the user's words, say), each option is another (the words of a
-tool's description); the score of an option is the sum of one weight for each pair of the two. So an
-option that was never met before is scored by the words that it shares with options that were.
+The situation is a set of features, such as the user's words. Each option is another set, such as
+the words of a tool's description. The score of an option is the sum of one weight for each pair of
+a feature of the situation and a feature of the option. So an option of an unseen service is scored
+by the words that it shares with options of the train split.
 """
 
 from __future__ import annotations
@@ -16,34 +17,34 @@ from numpy.typing import NDArray
 from agent_gym_env.retrieval.tokens import Features
 
 BITS = 21
-_SURE = 0.02
-"""An error smaller than this teaches nothing worth the time."""
+_SMALL_ERROR = 0.02
+"""An update is skipped if the probability of the right option is closer to 1 than this."""
 
 
 class Option(NamedTuple):
-    """What can be chosen.
+    """An option of a choice.
 
     Attributes:
-        words: features of what the schema says of it.
-        flags: features of its place in the conversation.
+        words: features of the option's words in the schema.
+        flags: features of the option's relation to the conversation.
     """
 
     words: Features
     flags: Features
 
 
-class Chooser:
-    """A softmax over options, with its weights in one hashed table.
+class LinearClassifier:
+    """A softmax over options whose weights lie in one hashed table.
 
     Args:
-        weights: float32, shape ``(2**21,)``; zeros if not given.
+        weights: float32, shape ``(2**21,)``; by default zeros.
     """
 
     def __init__(self, weights: NDArray[np.float32] | None = None) -> None:
         self.weights = np.zeros(1 << BITS, np.float32) if weights is None else weights
 
     def probabilities(self, situation: Features, options: Sequence[Option]) -> NDArray[np.float64]:
-        """Give the probability of each option, shape ``(options,)``."""
+        """Return the probability of each option, shape ``(options,)``."""
         sides = [np.concatenate(option) for option in options]
         return self._softmax(_buckets(situation, np.concatenate(sides)), sides)
 
@@ -59,17 +60,17 @@ class Chooser:
         return probabilities
 
 
-class LearningChooser(Chooser):
-    """Learns by AdaGrad on the log-loss, one choice at a time.
+class TrainableClassifier(LinearClassifier):
+    """Trained by AdaGrad on the log loss, one choice at a time.
 
-    Words of an option are left out at random while learning, sometimes all of them: the flags and
-    each single word must carry a choice alone, as they have to for a schema never met before.
+    Words of an option are dropped at random during training, sometimes all of them. So the flags
+    and each single word learn to decide alone, as they must for the schema of an unseen service.
 
     Args:
-        random: draws what is left out.
-        rate: step length.
-        drop_word: probability that a word is left out.
-        drop_all: probability that all words of an option are.
+        random: generator of the dropped words.
+        rate: learning rate.
+        drop_word: probability that a word is dropped.
+        drop_all: probability that all words of an option are dropped.
     """
 
     def __init__(
@@ -87,13 +88,13 @@ class LearningChooser(Chooser):
         self._drop_all = drop_all
         self._squares = np.full(1 << BITS, 1e-6, np.float32)
 
-    def learn(self, situation: Features, options: Sequence[Option], right: int) -> None:
-        """Take one step towards the right option."""
-        sides = self._thinned(options)
+    def update(self, situation: Features, options: Sequence[Option], right: int) -> None:
+        """Take one gradient step towards the right option."""
+        sides = self._with_words_dropped(options)
         buckets = _buckets(situation, np.concatenate(sides))
         errors = self._softmax(buckets, sides)
         errors[right] -= 1.0
-        if -errors[right] < _SURE:
+        if -errors[right] < _SMALL_ERROR:
             return
         column_errors = np.repeat(errors.astype(np.float32), [len(side) for side in sides])
         gradient = np.broadcast_to(column_errors, buckets.shape).ravel()
@@ -101,8 +102,7 @@ class LearningChooser(Chooser):
         np.add.at(self._squares, flat, gradient * gradient)
         np.add.at(self.weights, flat, -self._rate * gradient / np.sqrt(self._squares[flat]))
 
-    def _thinned(self, options: Sequence[Option]) -> list[Features]:
-        """Leave words out."""
+    def _with_words_dropped(self, options: Sequence[Option]) -> list[Features]:
         lengths = [len(option.words) for option in options]
         drop_all = self._random.random(len(options)) < self._drop_all
         kept = self._random.random((len(options), max(lengths))) >= self._drop_word
@@ -114,7 +114,7 @@ class LearningChooser(Chooser):
 
 
 def _buckets(situation: Features, columns: Features) -> NDArray[np.uint32]:
-    """Mix each pair of features into a place of the table, shape ``(situation, columns)``."""
+    """Hash each pair of features to an index of the table, shape ``(situation, columns)``."""
     mixed = situation[:, None] * np.uint32(0x9E3779B1) + columns[None, :] * np.uint32(0x85EBCA6B)
     mixed ^= mixed >> np.uint32(15)
     mixed *= np.uint32(0x2C1B3C6D)

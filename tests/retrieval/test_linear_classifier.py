@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from agent_gym_env.retrieval.chooser import Chooser, LearningChooser, Option
+from agent_gym_env.retrieval.linear_classifier import LinearClassifier, Option, TrainableClassifier
 from agent_gym_env.retrieval.tokens import hashed
 
 NOTHING = hashed("flag", [])
@@ -15,18 +15,20 @@ def said(*words: str) -> np.ndarray:
     return hashed("user", ["always", *words])
 
 
-def taught(**options: float) -> LearningChooser:
+def taught(**options: float) -> TrainableClassifier:
     """Learned, from teas and cakes, that what is named is wanted."""
-    chooser = LearningChooser(np.random.default_rng(0), **options)
+    classifier = TrainableClassifier(np.random.default_rng(0), **options)
     options_ = [option("find", "tea"), option("find", "cake")]
     for _ in range(200):
-        chooser.learn(said("tea"), options_, 0)
-        chooser.learn(said("cake"), options_, 1)
-    return chooser
+        classifier.update(said("tea"), options_, 0)
+        classifier.update(said("cake"), options_, 1)
+    return classifier
 
 
-def test_without_lessons_all_options_are_equally_probable() -> None:
-    chances = Chooser().probabilities(said("tea"), [option("tea"), option("cake"), option("jam")])
+def test_without_training_all_options_are_equally_probable() -> None:
+    chances = LinearClassifier().probabilities(
+        said("tea"), [option("tea"), option("cake"), option("jam")]
+    )
     assert chances == pytest.approx([1 / 3] * 3)
 
 
@@ -42,20 +44,20 @@ def test_an_option_never_met_is_known_by_the_words_it_shares() -> None:
 
 
 def test_the_order_of_options_does_not_matter() -> None:
-    chooser = taught()
+    classifier = taught()
     one, other, third = option("tea"), option("cake"), option("jam")
-    forwards = chooser.probabilities(said("tea"), [one, other, third])
-    backwards = chooser.probabilities(said("tea"), [third, other, one])
+    forwards = classifier.probabilities(said("tea"), [one, other, third])
+    backwards = classifier.probabilities(said("tea"), [third, other, one])
     assert forwards == pytest.approx(backwards[::-1])
 
 
 def test_with_all_words_left_out_flags_alone_are_learned() -> None:
-    chooser = LearningChooser(np.random.default_rng(0), drop_all=1.0)
+    classifier = TrainableClassifier(np.random.default_rng(0), drop_all=1.0)
     options = [option("tea", flags=("none",)), option("tea", flags=("next",))]
     for _ in range(1000):
-        chooser.learn(said("another"), options, 1)
+        classifier.update(said("another"), options, 1)
     other_words = [option("bus", flags=("none",)), option("bus", flags=("next",))]
-    assert chooser.probabilities(said("another"), other_words)[1] > 0.9
+    assert classifier.probabilities(said("another"), other_words)[1] > 0.9
 
 
 def test_the_same_draws_teach_the_same() -> None:
@@ -64,5 +66,5 @@ def test_the_same_draws_teach_the_same() -> None:
 
 def test_options_may_have_no_features() -> None:
     bare = Option(NOTHING, hashed("flag", ["none"]))
-    chances = Chooser().probabilities(said(), [option(), bare, option("tea"), option()])
+    chances = LinearClassifier().probabilities(said(), [option(), bare, option("tea"), option()])
     assert chances == pytest.approx([1 / 4] * 4)

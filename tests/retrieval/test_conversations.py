@@ -5,7 +5,7 @@ import pytest
 
 from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.corpus.tool_specs import tools_json
-from agent_gym_env.retrieval.conversation import Conversations
+from agent_gym_env.retrieval.candidates import Conversations
 from agent_gym_env.retrieval.state import State
 from tests.retrieval.scenes import FIND, SENCHA, TOOLS, answering, vocabulary
 
@@ -46,7 +46,7 @@ def known(state: State) -> tuple[Any, ...]:
 
 
 def test_a_conversation_is_taken_in_message_by_message() -> None:
-    state = conversations().follow(observation(MESSAGES))
+    state = conversations().state(observation(MESSAGES))
     assert state.turn == 2
     assert state.calls == {FIND: {"kind": "green"}}
     assert state.row == {"Teas_1": SENCHA}
@@ -57,8 +57,8 @@ def test_a_conversation_is_taken_in_message_by_message() -> None:
 def test_following_along_comes_to_the_same_as_reading_all_at_once() -> None:
     along = conversations()
     for count in range(1, len(MESSAGES) + 1):
-        state = along.follow(observation(MESSAGES[:count]))
-        assert known(state) == known(conversations().follow(observation(MESSAGES[:count])))
+        state = along.state(observation(MESSAGES[:count]))
+        assert known(state) == known(conversations().state(observation(MESSAGES[:count])))
 
 
 def test_conversations_may_take_turns_and_branch() -> None:
@@ -66,23 +66,23 @@ def test_conversations_may_take_turns_and_branch() -> None:
     other = [{"role": "user", "content": "Black tea"}, *MESSAGES[1:]]
     branch = [*MESSAGES[:4], {"role": "user", "content": "No"}]
     for messages in (MESSAGES[:3], other[:3], MESSAGES, other, branch, MESSAGES):
-        expected = known(conversations().follow(observation(messages)))
-        assert known(mixed.follow(observation(messages))) == expected
+        expected = known(conversations().state(observation(messages)))
+        assert known(mixed.state(observation(messages))) == expected
 
 
 def test_the_same_observation_is_the_same_conversation() -> None:
     followed = conversations()
-    assert followed.follow(observation(MESSAGES)) is followed.follow(observation(MESSAGES))
+    assert followed.state(observation(MESSAGES)) is followed.state(observation(MESSAGES))
 
 
 @pytest.mark.parametrize("kind", [7, True, None, ["green"]])
 def test_arguments_of_any_json_type_are_read(kind: Any) -> None:
     messages = [MESSAGES[0], call(FIND, kind=kind), result(FIND, results=[SENCHA])]
-    arguments = conversations().follow(observation(messages)).calls[FIND]
+    arguments = conversations().state(observation(messages)).calls[FIND]
     assert isinstance(arguments["kind"], str)
 
 
 def test_a_refused_call_is_no_call() -> None:
     messages = [MESSAGES[0], call("Nothing"), result("Nothing", "error", error="unknown_tool: …")]
-    state = conversations().follow(observation(messages))
+    state = conversations().state(observation(messages))
     assert (state.calls, state.has_called, state.status) == ({}, True, "error")

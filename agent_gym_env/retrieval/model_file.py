@@ -1,4 +1,4 @@
-"""All that is learned of a train split, and the file that keeps it."""
+"""The model that is trained on a train split, and its file."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from numpy.typing import NDArray
 
 from agent_gym_env.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.errors import DataError
-from agent_gym_env.retrieval.chooser import BITS, Chooser
-from agent_gym_env.retrieval.index import Index
-from agent_gym_env.retrieval.situations import PHASES
-from agent_gym_env.retrieval.templates import Template
+from agent_gym_env.retrieval.linear_classifier import BITS, LinearClassifier
+from agent_gym_env.retrieval.neighbour_index import PHASES, NeighbourIndex
+from agent_gym_env.retrieval.reply_templates import Template
 from agent_gym_env.retrieval.vocabulary import Vocabulary
 
 _LARGEST = 1 << 31
-"""Bytes of what may be learned; all of SGD takes 40 MB."""
+"""Largest size of the arrays in bytes; a model of all of SGD takes 40 MB."""
 
 
-class Memory:
-    """What a split teaches: words, choices, and replies by situation.
+class RetrievalModel:
+    """Word counts, a classifier for understanding users, and replies by situation.
 
     Args:
-        vocabulary: what is known of words.
-        chooser: answers the questions of listening.
-        index: the recorded situations; its groups are `PHASES`.
-        templates: the recorded replies as JSON, one after another.
-        template_begins: where each reply's template begins, shape ``(documents + 1,)``.
+        vocabulary: word counts of the train split.
+        classifier: answers the questions of `agent_gym_env.retrieval.understanding`.
+        index: index of the recorded situations; its groups are `PHASES`.
+        templates: recorded replies as JSON, one after another.
+        template_begins: byte at which each reply's template begins, int64, shape
+            ``(documents + 1,)``.
     """
 
     def __init__(
         self,
         vocabulary: Vocabulary,
-        chooser: Chooser,
-        index: Index,
+        classifier: LinearClassifier,
+        index: NeighbourIndex,
         templates: bytes,
         template_begins: NDArray[np.int64],
     ) -> None:
         self.vocabulary = vocabulary
-        self.chooser = chooser
+        self.classifier = classifier
         self.index = index
         self._templates = templates
         self._begins = template_begins
         self._decode = msgspec.json.Decoder(Template).decode
 
     def template(self, document: int) -> Template:
-        """Give the reply of a recorded situation."""
+        """Return the reply that was given in a recorded situation."""
         return self._decode(self._templates[self._begins[document] : self._begins[document + 1]])
 
     def save(self, path: Path) -> None:
-        """Write it to a file that appears when it is whole.
+        """Write the model to a file, which appears only when it is complete.
 
         Raises:
-            StorageError: the disk does not take it.
+            StorageError: the file cannot be written.
         """
         arrays = {
-            "choices": self.chooser.weights,
+            "choices": self.classifier.weights,
             "templates": np.frombuffer(self._templates, np.uint8),
             "template_begins": self._begins,
             **self.index._asdict(),
@@ -65,33 +65,33 @@ class Memory:
         write_arrays(path, self.vocabulary, arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Memory:
-        """Read it from a file.
+    def load(cls, path: Path) -> RetrievalModel:
+        """Read a model from a file.
 
         Raises:
             DataError: the file is missing or damaged.
         """
-        vocabulary, arrays = read_arrays(path, Vocabulary, what="memory", largest=_LARGEST)
+        vocabulary, arrays = read_arrays(path, Vocabulary, what="retrieval model", largest=_LARGEST)
         try:
             _check(arrays)
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"this is not a memory: {error}", file=str(path)) from error
+            raise DataError(f"this is not a retrieval model: {error}", file=str(path)) from error
         return cls(
             vocabulary,
-            Chooser(arrays["choices"]),
-            Index(**{name: arrays[name] for name in Index._fields}),
+            LinearClassifier(arrays["choices"]),
+            NeighbourIndex(**{name: arrays[name] for name in NeighbourIndex._fields}),
             arrays["templates"].tobytes(),
             arrays["template_begins"],
         )
 
 
 def _check(arrays: Arrays) -> None:
-    """Check that arrays fit together, so that no search leaves them.
+    """Check that the arrays fit together, so that no search leaves them.
 
     Raises:
-        KeyError: one is missing.
-        TypeError: one is a single number.
-        ValueError: one is not as `Memory` needs it.
+        KeyError: an array is missing.
+        TypeError: an array is a single number.
+        ValueError: an array has another type, shape or content than `RetrievalModel` needs.
     """
     documents = len(arrays["norms"])
     lengths = {
@@ -108,7 +108,7 @@ def _check(arrays: Arrays) -> None:
     for name, (dtype, length) in lengths.items():
         found = arrays[name]
         if found.dtype != dtype or found.ndim != 1 or length not in (None, len(found)):
-            raise ValueError(f"{name} has shape {found.shape} and numbers of {found.dtype}")
+            raise ValueError(f"{name} has shape {found.shape} and type {found.dtype}")
     for name, end in (
         ("template_begins", len(arrays["templates"])),
         ("begins", len(arrays["documents"])),
@@ -118,4 +118,4 @@ def _check(arrays: Arrays) -> None:
         if places[0] != 0 or places[-1] != end or (np.diff(places) < 0).any():
             raise ValueError(f"{name} does not go from 0 to {end}")
     if not ((arrays["documents"] >= 0) & (arrays["documents"] < documents)).all():
-        raise ValueError(f"documents are not among the {documents} that there are")
+        raise ValueError(f"documents has numbers outside 0 to {documents - 1}")

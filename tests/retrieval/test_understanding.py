@@ -1,7 +1,5 @@
-from agent_gym_env.retrieval.heading import call_question
-from agent_gym_env.retrieval.listening import hear
-from agent_gym_env.retrieval.questions import Question
 from agent_gym_env.retrieval.state import State
+from agent_gym_env.retrieval.understanding import Question, call_question, update_state
 from tests.retrieval.scenes import FIND, GYOKURO, ORDER, SENCHA, answering, state
 
 
@@ -11,10 +9,10 @@ def heard(user: str, answers: dict[str, str | None], scene: State | None = None)
     def answer(question: Question) -> str | None:
         if question.mention is not None:
             return answers.get(question.mention.text)
-        return answers.get(question.slot.name if question.slot else question.about)
+        return answers.get(question.slot.name if question.slot else question.topic)
 
     scene = scene or state(None)
-    hear(scene, user, answering(answer))
+    update_state(scene, user, answering(answer))
     return scene
 
 
@@ -55,7 +53,7 @@ def test_a_missing_value_is_taken_over_from_another_service() -> None:
 
 def test_asking_for_another_one_goes_to_the_next_row() -> None:
     before = state(FIND)
-    before.called(FIND, {"kind": "green"}, "success", [SENCHA, GYOKURO])
+    before.record_call(FIND, {"kind": "green"}, "success", [SENCHA, GYOKURO])
     scene = heard("anything else?", {"tool": FIND, "row": "next"}, before)
     assert scene.row["Teas_1"] is GYOKURO
     assert scene.has_moved_on
@@ -71,8 +69,8 @@ def test_what_could_be_called_before_the_user_spoke_is_kept() -> None:
 
 def test_without_tools_the_user_is_heard_all_the_same() -> None:
     scene = state(None)
-    scene.offer.tools.clear()
-    hear(scene, "hello", answering(lambda question: None))
+    scene.tools.by_name.clear()
+    update_state(scene, "hello", answering(lambda question: None))
     assert scene.tool is None
     assert scene.stems == ["hello"]
     assert call_question(scene) is None

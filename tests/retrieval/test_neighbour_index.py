@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_gym_env.retrieval.index import build_index
+from agent_gym_env.retrieval.neighbour_index import build_index
 
 WEIGHTS = dict.fromkeys(range(12), 1.0)
 

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
-from agent_gym_env.encoders.hashing import HashingEncoder
+from agent_gym_env.encoders.text import HashingEncoder
 
 
 def test_vectors_have_length_one_or_nothing_in_them() -> None:
@@ -50,7 +50,7 @@ def test_case_and_punctuation_do_not_count() -> None:
 
 def test_another_process_gives_the_same_bytes() -> None:
     code = (
-        "from agent_gym_env.encoders.hashing import HashingEncoder as E;"
+        "from agent_gym_env.encoders.text import HashingEncoder as E;"
         "print(E(dim=16).encode(['Grüße aus Lund']).tobytes().hex())"
     )
     runs = [

@@ -1,4 +1,4 @@
-"""The tools on offer, with the words that their schema describes them with."""
+"""The schemas of the tools in an observation, with features of the words that describe them."""
 
 from __future__ import annotations
 
@@ -43,21 +43,22 @@ class _Tool(msgspec.Struct, frozen=True):
 _TOOLS = msgspec.json.Decoder(list[_Tool])
 
 
-class OfferedSlot:
+class SlotSchema:
     """An argument of a tool.
 
     Attributes:
-        name: the slot.
-        description: what it is.
-        words: of its name and its description.
-        values: the allowed ones; none for free text.
-        default: of an optional argument; ``None`` where there is none, or no preference.
-        kind: of the values that it takes, to judge by its words; ``listed`` with listed values.
+        name: name of the slot.
+        description: description in the schema.
+        words: stems of the name and the description.
+        values: allowed values; empty for free text.
+        default: value of an optional argument that is left out; ``None`` if the schema names none.
+        kind: kind of the values that the slot takes, judged by its words; ``listed`` if the schema
+            lists the values.
         is_boolean: whether the values are ``True`` and ``False``.
         is_count: whether the values are numbers.
-        is_known: whether all listed values resemble such that were learned from.
-        features: of the words and of how values are given.
-        value_features: for "no value" and for each listed one, features of it in this slot.
+        is_known: whether each listed value shares a word with a listed value of the train split.
+        features: features of the words and of the way in which values are specified.
+        value_features: features of "no value", then of each listed value in this slot.
     """
 
     def __init__(self, name: str, described: _Property, vocabulary: Vocabulary) -> None:
@@ -95,18 +96,18 @@ class OfferedSlot:
         return "is listed" if self.values else "is free"
 
 
-class OfferedTool:
-    """A tool on offer.
+class ToolSchema:
+    """A tool.
 
     Attributes:
         name: ``Service-Intent``.
-        service: the part of the name before the last dash.
-        is_query: whether it only looks something up, to judge by the verb of the intent.
-        words: of the name and the description.
-        slots: the arguments by name, as the schema orders them.
-        required: names of the arguments that a call must give.
-        features: of the words.
-        verb_features: of the verb of the intent.
+        service: part of the name before the last dash.
+        is_query: whether the tool only looks something up, judged by the verb of the intent.
+        words: stems of the name and the description.
+        slots: arguments by name, in the order of the schema.
+        required: names of the required arguments.
+        features: features of the words.
+        verb_features: features of the verb of the intent.
     """
 
     def __init__(self, function: _Function, vocabulary: Vocabulary) -> None:
@@ -119,39 +120,43 @@ class OfferedTool:
         )
         parameters = function.parameters
         self.slots = {
-            name: OfferedSlot(name, slot, vocabulary)
-            for name, slot in parameters.properties.items()
+            name: SlotSchema(name, slot, vocabulary) for name, slot in parameters.properties.items()
         }
         self.required = parameters.required
         self.features = hashed("tool", (*sorted(self.words), f"verb {intent_words[:1]}"))
         self.verb_features = hashed("call", [f"verb {intent_words[:1]}"])
 
     def missing(self, arguments: dict[str, str]) -> list[str]:
-        """List the required arguments that are not given."""
+        """Return the names of the required arguments that are missing."""
         return [name for name in self.required if name not in arguments]
 
 
-class Offer:
-    """The tools of an observation.
+class ToolSchemas:
+    """All tools of an observation.
+
+    Args:
+        tools_json: ``tools`` of the observation.
+        vocabulary: word counts of the train split, by which slots and tools are judged.
 
     Attributes:
-        vocabulary: what is known of words, by which slots and tools are judged.
-        tools: by name.
-        of_service: the tools of each service.
-        slots: for each service, the arguments of its tools by name.
-        listed_phrases: for each service, the slots that list a value, by the value's phrase.
+        vocabulary: word counts of the train split.
+        by_name: tools by name.
+        by_service: tools by service.
+        slots: arguments of a service's tools, by service and name.
+        listed_phrases: names of the slots that list a value, by service and `phrase_key` of the
+            value.
     """
 
     def __init__(self, tools_json: str, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.tools = {
-            tool.function.name: OfferedTool(tool.function, vocabulary)
+        self.by_name = {
+            tool.function.name: ToolSchema(tool.function, vocabulary)
             for tool in _TOOLS.decode(tools_json)
         }
-        self.of_service: dict[str, list[OfferedTool]] = {}
-        self.slots: dict[str, dict[str, OfferedSlot]] = {}
-        for tool in self.tools.values():
-            self.of_service.setdefault(tool.service, []).append(tool)
+        self.by_service: dict[str, list[ToolSchema]] = {}
+        self.slots: dict[str, dict[str, SlotSchema]] = {}
+        for tool in self.by_name.values():
+            self.by_service.setdefault(tool.service, []).append(tool)
             slots = self.slots.setdefault(tool.service, {})
             for name, slot in tool.slots.items():
                 slots.setdefault(name, slot)
@@ -160,7 +165,7 @@ class Offer:
         }
 
 
-def _listed_phrases(slots: Iterable[OfferedSlot]) -> dict[str, set[str]]:
+def _listed_phrases(slots: Iterable[SlotSchema]) -> dict[str, set[str]]:
     phrases: dict[str, set[str]] = {}
     for slot in slots:
         if not slot.is_boolean and not slot.is_count:

@@ -1,7 +1,7 @@
 """From a teacher's episodes to a small model that plays. Needs: pip install -e '.[train]'.
 
-Two minutes of processor time, so the model stays a beginner; docs/distillation.md has the same
-path on real SGD.
+Two minutes of processor time, so the model stays a beginner. docs/guides/distillation.md has the
+same path on real SGD.
 """
 
 from pathlib import Path
@@ -13,9 +13,9 @@ for library in ("trl", "llguidance"):
 
 from agent_gym_env.assembly import collect, rollout
 from agent_gym_env.evaluation.evaluate import summarize
+from agent_gym_env.export.from_episodes import conversations
+from agent_gym_env.export.rows import Tally, write_rows
 from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.export import conversations, write_rows
-from agent_gym_env.rollout.selection import Tally
 from agent_gym_env.training.sft import train_sft
 from agent_gym_env.training.sft_config import SFTConfig
 from agent_gym_env.training.tiny_config import TinyConfig

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agent_gym_env.chat import (
     ConversationReader,
-    ReadCall,
+    ReadFunction,
     ReadMessage,
     read_functions,
     read_result,
@@ -74,16 +74,16 @@ class ConversationState:
         elif message.role == "tool":
             self._add_result(message.content or "{}")
         elif message.tool_calls:
-            self._add_calls(message.tool_calls)
+            self._add_calls(message.calls)
         else:
             self._add_reply(message.content or "")
 
-    def _add_calls(self, calls: Sequence[ReadCall]) -> None:
+    def _add_calls(self, calls: Sequence[ReadFunction]) -> None:
         self.calls += len(calls)
         self.calls_in_turn += len(calls)
         for call in calls:
-            self.made.add(f"{call.function.name} {call.function.arguments}")
-            arguments = call.function.decoded_arguments()
+            self.made.add(f"{call.name} {call.arguments}")
+            arguments = call.decoded_arguments()
             self.filled.update((name, str(value)) for name, value in arguments.items())
 
     def _add_result(self, content: str) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from agent_gym_env.corpus.arguments import agreement, stated_arguments
 from agent_gym_env.corpus.task import RecordedCall
 from agent_gym_env.rewards.overlap import jaccard
 from agent_gym_env.rollout.episode import POLICY_FAILED, Episode, TurnRecord, defaults_by_tool
 from agent_gym_env.types import ToolCall
+from agent_gym_env.values.equality import agreement, stated_arguments
 
 
 class ToolCounts(msgspec.Struct, frozen=True, gc=False):
@@ -113,12 +113,6 @@ def _is_whole(episode: Episode) -> bool:
     return bool(episode.turns) and episode.turns[-1].steps[-1].action_error == POLICY_FAILED
 
 
-def mean_reward(episode: Episode) -> float | None:
-    """Average the rewards of an episode's scored turns; ``None`` where there are none."""
-    scored = [turn.reward for turn in episode.turns if turn.reward is not None]
-    return sum(scored) / len(scored) if scored else None
-
-
 def tool_counts(
     due: RecordedCall | None,
     made: Sequence[ToolCall],
@@ -137,7 +131,7 @@ def tool_counts(
     if due is None:
         return ToolCounts(made=len(made))
     found = [
-        agreement(due, call.arguments, defaults or {}, today)
+        agreement(due.arguments, due.forms, call.arguments, defaults or {}, today)
         for call in made
         if call.name == due.name
     ]

@@ -8,12 +8,11 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.chat import Message
+from agent_gym_env.chat import Message, tool_names
 from agent_gym_env.errors import LMError
 from agent_gym_env.lm.base import LanguageModel, Request, Response
-from agent_gym_env.lm.call_ids import CallIds
 from agent_gym_env.lm.parse import parse_reply
-from agent_gym_env.lm.prompt import RULES, as_text, system_message
+from agent_gym_env.lm.prompt import RULES, CallIds, as_text, system_message
 from agent_gym_env.lm.tool_check import ToolCheck
 from agent_gym_env.types import Action, AtLeast1, FromZero, Observation
 
@@ -135,7 +134,7 @@ class LLMPolicy:
         if response.tool_calls:
             self._ids.remember(messages, response.tool_call_ids)
             return Action(tool_calls=response.tool_calls, completion=completion)
-        reply = parse_reply(response.text, [tool["function"]["name"] for tool in tools])
+        reply = parse_reply(response.text, tool_names(tools))
         text = "" if reply.tool_calls else reply.text
         return Action(text=text, tool_calls=reply.tool_calls, completion=completion)
 

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from agent_gym_env.chat import ConversationReader, ReadMessage, read_result
 from agent_gym_env.corpus.sgd import TODAY
-from agent_gym_env.corpus.values import value_text
-from agent_gym_env.corpus.words import words
 from agent_gym_env.retrieval.model_file import RetrievalModel
 from agent_gym_env.retrieval.neighbour_index import (
     PHASES,
@@ -35,6 +33,8 @@ from agent_gym_env.retrieval.understanding import (
 )
 from agent_gym_env.retrieval.vocabulary import Vocabulary
 from agent_gym_env.types import Action, Observation, ToolCall
+from agent_gym_env.values.equality import value_text
+from agent_gym_env.values.words import words
 
 _NEIGHBOURS = 60
 """Number of similar situations that are searched."""
@@ -178,7 +178,7 @@ class Conversations:
         elif message.role == "tool":
             _add_result(state, message.content or "")
         elif message.tool_calls:
-            calls = (call.function.decoded_arguments() for call in message.tool_calls)
+            calls = (call.decoded_arguments() for call in message.calls)
             state.awaited = [
                 {name: value_text(value) for name, value in arguments.items()}
                 for arguments in calls

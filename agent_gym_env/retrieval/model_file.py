@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_gym_env.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.errors import DataError
 from agent_gym_env.retrieval.linear_classifier import BITS, LinearClassifier
 from agent_gym_env.retrieval.neighbour_index import PHASES, NeighbourIndex
 from agent_gym_env.retrieval.reply_templates import Template
 from agent_gym_env.retrieval.vocabulary import Vocabulary
+from agent_gym_env.storage.array_file import Arrays, read_arrays, write_arrays
 
 _LARGEST = 1 << 31
 """Largest size of the arrays in bytes; a model of all of SGD takes 40 MB."""

@@ -9,10 +9,10 @@ from typing import Literal
 import msgspec
 
 from agent_gym_env.corpus.task import SpokenValue
-from agent_gym_env.corpus.values import canonical
 from agent_gym_env.retrieval.state import Row, State
 from agent_gym_env.retrieval.tokens import identifier_words, phrase_key
 from agent_gym_env.retrieval.vocabulary import kind_of_value
+from agent_gym_env.values.equality import canonical
 
 Source = Literal["row", "argument", "count"]
 

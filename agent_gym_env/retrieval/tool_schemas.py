@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from agent_gym_env.corpus.sgd import DONTCARE
+from agent_gym_env.chat import functions_reader
 from agent_gym_env.retrieval.tokens import (
     Features,
     content_words,
@@ -15,6 +15,7 @@ from agent_gym_env.retrieval.tokens import (
     phrase_key,
 )
 from agent_gym_env.retrieval.vocabulary import Vocabulary
+from agent_gym_env.values.equality import DONTCARE
 
 BOOLEAN_VALUES = frozenset(("True", "False"))
 
@@ -36,11 +37,7 @@ class _Function(msgspec.Struct, frozen=True):
     parameters: _Parameters = _Parameters()
 
 
-class _Tool(msgspec.Struct, frozen=True):
-    function: _Function
-
-
-_TOOLS = msgspec.json.Decoder(list[_Tool])
+_read_functions = functions_reader(_Function)
 
 
 class SlotSchema:
@@ -150,8 +147,8 @@ class ToolSchemas:
     def __init__(self, tools_json: str, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.by_name = {
-            tool.function.name: ToolSchema(tool.function, vocabulary)
-            for tool in _TOOLS.decode(tools_json)
+            function.name: ToolSchema(function, vocabulary)
+            for function in _read_functions(tools_json)
         }
         self.by_service: dict[str, list[ToolSchema]] = {}
         self.slots: dict[str, dict[str, SlotSchema]] = {}

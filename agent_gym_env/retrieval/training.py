@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent_gym_env.corpus.corpus import Split
-from agent_gym_env.corpus.home import home
 from agent_gym_env.corpus.task import RecordedCall, Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
 from agent_gym_env.errors import DataError
-from agent_gym_env.files import locked
 from agent_gym_env.retrieval.linear_classifier import LinearClassifier, TrainableClassifier
 from agent_gym_env.retrieval.mentions import Mention
 from agent_gym_env.retrieval.model_file import RetrievalModel
@@ -39,6 +37,8 @@ from agent_gym_env.retrieval.understanding import (
     update_state,
 )
 from agent_gym_env.retrieval.vocabulary import Vocabulary, VocabularyBuilder
+from agent_gym_env.storage.cache_folder import home
+from agent_gym_env.storage.files import locked
 
 MODEL_FORMAT = 7
 """Part of the file's name. Raise it with each change of what is trained or how."""

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import msgspec
 
+from agent_gym_env.chat import functions_reader
 from agent_gym_env.corpus.task import Turn
-from agent_gym_env.corpus.values import value_text
 from agent_gym_env.types import Action
+from agent_gym_env.values.equality import value_text
 
 EPISODE_FORMAT = 1
 
@@ -107,6 +108,12 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
         """
         check_date_and_tools(self.date, self.tools)
 
+    @property
+    def mean_reward(self) -> float | None:
+        """Mean reward of the scored turns; ``None`` if no turn was scored."""
+        scored = [turn.reward for turn in self.turns if turn.reward is not None]
+        return sum(scored) / len(scored) if scored else None
+
 
 def check_date_and_tools(day: str, tools: str) -> None:
     """Check two texts of a record that have a format of their own.
@@ -138,18 +145,18 @@ def defaults_by_tool(tools: str) -> Mapping[str, Mapping[str, str]]:
         ValueError: it is something else.
     """
     try:
-        decoded = _decode_tools(tools)
+        functions = _read_functions(tools)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(
             f"tools must be a JSON array in OpenAI's function format, not {tools!r:.40}: {error}"
         ) from error
     return {
-        tool.function.name: {
+        function.name: {
             name: value_text(argument.default)
-            for name, argument in tool.function.parameters.properties.items()
+            for name, argument in function.parameters.properties.items()
             if argument.default is not None
         }
-        for tool in decoded
+        for function in functions
     }
 
 
@@ -166,8 +173,4 @@ class _Function(msgspec.Struct):
     parameters: _Parameters = msgspec.field(default_factory=_Parameters)
 
 
-class _Tool(msgspec.Struct):
-    function: _Function
-
-
-_decode_tools = msgspec.json.Decoder(list[_Tool]).decode
+_read_functions = functions_reader(_Function)

@@ -1,0 +1,299 @@
+"""Episodes as a Parquet table, one row a turn, and back again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.corpus.task import RecordedCall, Turn
+from agent_gym_env.errors import DataError
+from agent_gym_env.export.rows import Tally
+from agent_gym_env.extras import require
+from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode, StepRecord, TurnRecord
+from agent_gym_env.storage.files import written_whole
+from agent_gym_env.types import Completion
+
+require("pyarrow", extra="data")
+
+import pyarrow as pa  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
+
+_ROWS_AT_ONCE = 1024
+"""Turns of a row group: what is held in memory."""
+
+Row = dict[str, Any]
+
+_TEXT = pa.string()
+_TEXTS = pa.list_(pa.string())
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+# What has no fixed keys is JSON: `datasets` reads no maps, and a struct would give each the keys of
+# all others, as nulls.
+_TOOL_CALL = pa.struct([_required("name", _TEXT), _required("arguments", _TEXT)])
+_COMPLETION = pa.struct(
+    [
+        _required("text", _TEXT),
+        _required("model", _TEXT),
+        pa.field(
+            "usage",
+            pa.struct(
+                [
+                    _required("prompt_tokens", pa.int64()),
+                    _required("completion_tokens", pa.int64()),
+                ]
+            ),
+        ),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("latency_s", pa.float64()),
+        pa.field("token_ids", pa.list_(pa.int64())),
+    ]
+)
+_STEP = pa.struct(
+    [
+        _required("text", _TEXT),
+        _required("tool_calls", pa.list_(_TOOL_CALL)),
+        _required("tool_result", _TEXT),
+        pa.field("action_error", _TEXT),
+        pa.field("completion", _COMPLETION),
+    ]
+)
+_RECORDED_CALL = pa.struct(
+    [
+        _required("name", _TEXT),
+        _required("arguments", _TEXT),
+        _required("status", _TEXT),
+        _required("results", _TEXT),
+        _required("forms", _TEXT),
+    ]
+)
+_SPOKEN_VALUE = pa.struct(
+    [_required("slot", _TEXT), _required("text", _TEXT), _required("forms", _TEXTS)]
+)
+_TARGET = pa.struct(
+    [
+        _required("user", _TEXT),
+        _required("text", _TEXT),
+        _required("service", _TEXT),
+        pa.field("call", _RECORDED_CALL),
+        _required("values", pa.list_(_SPOKEN_VALUE)),
+    ]
+)
+OF_EPISODE = [
+    _required("episode", pa.int64()),
+    _required("dialogue_id", _TEXT),
+    _required("split", _TEXT),
+    _required("corpus", _TEXT),
+    pa.field("schema_variant", _TEXT),
+    _required("services", _TEXTS),
+    pa.field("seen_services", _TEXTS),
+    _required("date", _TEXT),
+    _required("policy", _TEXT),
+    _required("reward_name", _TEXT),
+    pa.field("seed", pa.int64()),
+    _required("tools", _TEXT),
+    _required("terminated", pa.bool_()),
+    _required("truncated", pa.bool_()),
+    pa.field("error", _TEXT),
+    _required("duration_s", pa.float64()),
+    _required("format", pa.int64()),
+]
+OF_TURN = [
+    pa.field("turn", pa.int64()),
+    pa.field("user", _TEXT),
+    pa.field("steps", pa.list_(_STEP)),
+    pa.field("target", _TARGET),
+    pa.field("reward", pa.float64()),
+    pa.field("components", _TEXT),
+    pa.field("reason", _TEXT),
+]
+SCHEMA = pa.schema([*OF_EPISODE, *OF_TURN])
+"""The columns. Those of the turn are null in the one row of an episode without turns."""
+
+
+def write_parquet(path: Path, episodes: Iterable[Episode], tally: Tally) -> None:
+    """Write episodes; the file appears when the last one is written.
+
+    Args:
+        path: of the file.
+        episodes: any, failed ones too.
+        tally: counts the rows.
+
+    Raises:
+        StorageError: the disk does not take it.
+        AgentGymError: nothing was left to write.
+        DataError: a seed is beyond 64 bits.
+    """
+    rows = (row for number, episode in enumerate(episodes) for row in _rows(number, episode))
+    with written_whole(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        while batch := list(islice(rows, _ROWS_AT_ONCE)):
+            writer.write_batch(_record_batch(batch))
+            tally.written += len(batch)
+        tally.require_rows()
+
+
+def _record_batch(rows: list[Row]) -> pa.RecordBatch:
+    try:
+        return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+    except (OverflowError, pa.ArrowInvalid) as error:
+        raise DataError(f"a table cannot hold these episodes: {error}") from error
+
+
+def _rows(number: int, episode: Episode) -> Iterator[Row]:
+    shared: Row = {name: getattr(episode, name) for name in _PLAIN_OF_EPISODE}
+    shared |= {"episode": number, "reward_name": episode.reward}
+    if not episode.turns:
+        yield shared
+    for index, turn in enumerate(episode.turns):
+        yield {**shared, "turn": index, **_turn_columns(turn)}
+
+
+_PLAIN_OF_EPISODE = [
+    field.name for field in OF_EPISODE if field.name not in ("episode", "reward_name")
+]
+"""Columns that are fields of an episode as they are."""
+
+
+def _turn_columns(turn: TurnRecord) -> Row:
+    return {
+        "user": turn.user,
+        "steps": [_step_columns(step) for step in turn.steps],
+        "target": _target_columns(turn.target),
+        "reward": turn.reward,
+        "components": _json(turn.components),
+        "reason": turn.reason,
+    }
+
+
+def _step_columns(step: StepRecord) -> Row:
+    action = step.action
+    completion = action.completion
+    return {
+        "text": action.text,
+        "tool_calls": [
+            {"name": call.name, "arguments": _json(call.arguments)} for call in action.tool_calls
+        ],
+        "tool_result": step.tool_result,
+        "action_error": step.action_error,
+        "completion": None if completion is None else _completion_columns(completion),
+    }
+
+
+def _completion_columns(completion: Completion) -> Row:
+    usage = completion.usage
+    return {
+        **msgspec.structs.asdict(completion),
+        "usage": None if usage is None else msgspec.structs.asdict(usage),
+    }
+
+
+def _target_columns(target: Turn) -> Row:
+    call = target.call
+    return {
+        **msgspec.structs.asdict(target),
+        "call": None if call is None else _call_columns(call),
+        "values": [msgspec.structs.asdict(value) for value in target.values],
+    }
+
+
+def _call_columns(call: RecordedCall) -> Row:
+    columns = msgspec.structs.asdict(call)
+    return {**columns, "arguments": _json(call.arguments), "forms": _json(call.forms)}
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def read_parquet(path: Path) -> Iterator[Episode]:
+    """Read episodes as they were written, one at a time.
+
+    Raises:
+        DataError: the file is not one that `write_parquet` has written.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(SCHEMA):
+                raise DataError(
+                    f"this table has other columns than episodes; expected {SCHEMA.names}, found "
+                    f"{file.schema_arrow.names}, or other types",
+                    file=str(path),
+                )
+            batches = file.iter_batches(batch_size=_ROWS_AT_ONCE)
+            rows = (row for batch in batches for row in batch.to_pylist())
+            for number, group in groupby(rows, key=lambda row: row["episode"]):
+                yield _episode(list(group), f"{path}, episode {number}")
+    except OSError as error:
+        raise DataError(f"cannot read episodes: {error}", file=str(path)) from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(f"this is no intact Parquet file: {error}", file=str(path)) from error
+
+
+def _episode(rows: list[Row], place: str) -> Episode:
+    first = rows[0]
+    if first["format"] != EPISODE_FORMAT:
+        raise DataError(
+            f"the episode's format is {first['format']}; this version reads {EPISODE_FORMAT}",
+            file=place,
+        )
+    columns = {name: first[name] for name in _PLAIN_OF_EPISODE}
+    columns["reward"] = first["reward_name"]
+    try:
+        turns = [_turn(row) for row in rows if row["turn"] is not None]
+        return msgspec.convert({**columns, "turns": turns}, Episode)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"these rows are no episode: {error}", file=place) from error
+
+
+def _turn(row: Mapping[str, Any]) -> Row:
+    return {
+        "user": row["user"],
+        "steps": [_step(step) for step in row["steps"]],
+        "target": _target(row["target"]),
+        "reward": row["reward"],
+        "components": msgspec.json.decode(row["components"]),
+        "reason": row["reason"],
+    }
+
+
+def _step(columns: Row) -> Row:
+    calls = [
+        {"name": call["name"], "arguments": msgspec.json.decode(call["arguments"])}
+        for call in columns["tool_calls"]
+    ]
+    return {
+        "action": {
+            "text": columns["text"], "tool_calls": calls, "completion": columns["completion"],
+        },
+        "tool_result": columns["tool_result"],
+        "action_error": columns["action_error"],
+    }  # fmt: skip
+
+
+def _target(columns: Row) -> list[Any]:
+    """Lay a recorded turn out as `Turn` is written: as an array."""
+    call = columns["call"]
+    return [
+        columns["user"],
+        columns["text"],
+        columns["service"],
+        None if call is None else _recorded_call(call),
+        [[value["slot"], value["text"], value["forms"]] for value in columns["values"]],
+    ]
+
+
+def _recorded_call(columns: Row) -> list[Any]:
+    return [
+        columns["name"],
+        msgspec.json.decode(columns["arguments"]),
+        columns["status"],
+        columns["results"],
+        msgspec.json.decode(columns["forms"]),
+    ]

@@ -1,0 +1,178 @@
+"""Episodes come back from a table as they went into it."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+pytest.importorskip("pyarrow", reason="pyarrow is not installed: extra data")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Turn
+from agent_gym_env.errors import AgentGymError, DataError, StorageError
+from agent_gym_env.export.parquet import SCHEMA, read_parquet, write_parquet
+from agent_gym_env.export.rows import Tally
+from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode, StepRecord, TurnRecord
+from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
+from agent_gym_env.types import Action, Completion, ToolCall, Usage
+from tests.evaluation.episode_factory import call, due, episode, turn
+
+EVERYTHING = Episode(
+    "1_00000",
+    "train",
+    "f" * 64,
+    ("Teas_1", "Cakes_1"),
+    "2019-03-01",
+    "agent",
+    "judge",
+    (
+        TurnRecord(
+            "Hi",
+            (
+                StepRecord(
+                    Action(
+                        "",
+                        (ToolCall("Teas_1-FindTea", {"n": None, "deep": [1, {"a": True}]}),),
+                        Completion("raw", "model", Usage(3, 4), 0.25, 1.5, (1, 2)),
+                    ),
+                    "[{}]",
+                    "unknown_tool",
+                ),
+                StepRecord(Action("Grüße \U0001f375\n\0", (), Completion("raw"))),
+            ),
+            Turn(
+                "Hi",
+                "Hello",
+                "Teas_1",
+                RecordedCall("Teas_1-FindTea", {"a": "b"}, "failure", "[]", {"a": ("b", "c")}),
+                (SpokenValue("a", "b", ("c",)), SpokenValue("d", "e")),
+            ),
+            0.5,
+            {"judge": None, "half": 0.5},
+            "because",
+        ),
+        turn(None),
+    ),
+    schema_variant="v2",
+    seen_services=(),
+    seed=2**40,
+    tools="[]",
+    terminated=True,
+    truncated=True,
+    duration_s=0.25,
+)
+
+
+def written(folder: Path, *episodes: Episode) -> tuple[Path, Tally]:
+    path, tally = folder / "episodes.parquet", Tally()
+    write_parquet(path, episodes, tally)
+    return path, tally
+
+
+def test_every_field_comes_back(tmp_path: Path) -> None:
+    failed = episode(terminated=False, error="LMError: no")
+    path, tally = written(tmp_path, EVERYTHING, failed, EVERYTHING)
+    assert list(read_parquet(path)) == [EVERYTHING, failed, EVERYTHING]
+    assert tally.written == 5
+
+
+def test_a_row_is_a_turn_with_the_columns_of_its_episode(tmp_path: Path) -> None:
+    played = episode(
+        turn(0.25, user="Hi", made=[call(city="Köln")], says="One.", due=due(city="Köln")),
+        turn(None, reason="no answer"),
+        policy="teacher",
+    )
+    first, second = pq.read_table(written(tmp_path, played)[0]).to_pylist()
+    assert [first["turn"], second["turn"]] == [0, 1]
+    assert first["policy"] == second["policy"] == "teacher"
+    assert (first["reward_name"], first["reward"]) == ("ground_truth", 0.25)
+    assert (second["reward"], second["reason"]) == (None, "no answer")
+    assert first["steps"][0]["tool_calls"] == [
+        {"name": "Hotels_1-FindHotel", "arguments": '{"city":"Köln"}'}
+    ]
+    assert first["target"]["call"]["arguments"] == '{"city":"Köln"}'
+
+
+def test_2000_texts_of_all_of_unicode_come_back_byte_for_byte(tmp_path: Path) -> None:
+    draw = random.Random(24)
+    points = [*range(0xD800), *range(0xE000, sys.maxunicode + 1)]
+    texts = ["".join(map(chr, draw.choices(points, k=draw.randrange(40)))) for _ in range(2000)]
+    played = [
+        episode(
+            turn(user=text, says=text[::-1], made=[call(**{text or "a": text})]),
+            duration_s=0.5,
+            tools='[{"function":{"name":"T"}}]',
+        )
+        for text in texts
+    ]
+    lines, again = tmp_path / "episodes.jsonl", tmp_path / "again.jsonl"
+    list(write_episodes(lines, played))
+    path, _ = written(tmp_path, *read_episodes(lines))
+    list(write_episodes(again, read_parquet(path)))
+    assert again.read_bytes() == lines.read_bytes()
+
+
+def test_a_long_file_has_row_groups_that_an_episode_may_cross(tmp_path: Path) -> None:
+    played = [episode(*[turn()] * 7, dialogue_id=f"1_{number:05d}") for number in range(400)]
+    path, _ = written(tmp_path, *played)
+    assert pq.ParquetFile(path).num_row_groups == 3
+    assert list(read_parquet(path)) == played
+
+
+def test_no_episodes_make_no_table(tmp_path: Path) -> None:
+    with pytest.raises(AgentGymError, match="nothing was left to write"):
+        written(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_seed_beyond_64_bits_is_told_and_no_file_is_left(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot hold"):
+        written(tmp_path, episode(turn(), seed=2**70))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError):
+        written(tmp_path / "file", EVERYTHING)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"PAR1" * 9])
+def test_what_is_no_table_is_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "episodes.parquet"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="no intact Parquet file"):
+        list(read_parquet(path))
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot read episodes"):
+        list(read_parquet(tmp_path / "nothing.parquet"))
+
+
+def test_another_table_is_told_with_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"x": [1]}), path)
+    with pytest.raises(DataError, match=r"found \['x'\]"):
+        list(read_parquet(path))
+
+
+def test_another_version_s_episode_is_told(tmp_path: Path) -> None:
+    path, _ = written(tmp_path, msgspec.structs.replace(EVERYTHING, format=EPISODE_FORMAT + 1))
+    with pytest.raises(DataError, match=f"this version reads {EPISODE_FORMAT}"):
+        list(read_parquet(path))
+
+
+def test_rows_that_were_tampered_with_are_told(tmp_path: Path) -> None:
+    path, _ = written(tmp_path, EVERYTHING)
+    rows = pq.read_table(path).to_pylist()
+    rows[0]["components"] = "no JSON"
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
+    with pytest.raises(DataError, match=r"no episode.*episode 0"):
+        list(read_parquet(path))

@@ -170,7 +170,8 @@ class SB3Policy:
         Raises:
             StorageError: the disk does not take it.
         """
-        header = Header(FORMAT, self.name, self.shape, {**self.candidates}, self.masked)
+        candidates: _SavedCandidates = {name: n for name, n in self.candidates.items()}  # noqa: C416
+        header = Header(FORMAT, self.name, self.shape, candidates, self.masked)
         weights = {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
         write_arrays(Path(path), header, weights)
 

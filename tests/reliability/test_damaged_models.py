@@ -77,7 +77,9 @@ def test_a_damaged_memory_is_learned_anew(train: Split, tmp_path: Path) -> None:
     outcomes_of(path, lambda: RetrievalModel.load(path), damaged_archive, sized(40, 2_000))
 
 
-def test_what_is_no_array_is_learned_anew(train: Split, agent_gym_home: Path) -> None:
+def test_a_model_with_a_member_that_is_not_an_array_is_trained_again(
+    train: Split, agent_gym_home: Path
+) -> None:
     first = load_or_train(train, training_dialogues=2, indexed=3)
     (path,) = (agent_gym_home / "retrieval").glob(f"{train.fingerprint[:8]}*-2-3-*.npz")
     with zipfile.ZipFile(path, "a") as archive:
@@ -85,7 +87,7 @@ def test_what_is_no_array_is_learned_anew(train: Split, agent_gym_home: Path) ->
     with pytest.raises(DataError, match="this is not a retrieval model"):
         RetrievalModel.load(path)
     again = load_or_train(train, training_dialogues=2, indexed=3)
-    assert np.array_equal(first.chooser.weights, again.chooser.weights)
+    assert np.array_equal(first.classifier.weights, again.classifier.weights)
     assert RetrievalModel.load(path).vocabulary == first.vocabulary
 
 

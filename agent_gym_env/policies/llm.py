@@ -10,7 +10,8 @@ import msgspec
 
 from agent_gym_env.chat import Message, tool_names
 from agent_gym_env.errors import LMError
-from agent_gym_env.lm.base import LanguageModel, Request, Response
+from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.open_model import ModelConfig, open_model
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.prompt import RULES, CallIds, as_text, system_message
 from agent_gym_env.lm.tool_check import ToolCheck
@@ -27,7 +28,8 @@ class LLMPolicy:
     to go on when it has the result. They are kept in the action's completion.
 
     Args:
-        lm: the model.
+        model: a model, its name, or a mapping as in `agent_gym_env.lm.open_model.ModelOptions`;
+            ``None`` for `agent_gym_env.lm.base.default_model`.
         native_tools: whether the model takes tools by its protocol; if not they are written into
             the system message and calls are read out of its text. Calls in the text are understood
             either way.
@@ -42,7 +44,7 @@ class LLMPolicy:
 
     def __init__(
         self,
-        lm: LanguageModel,
+        model: ModelConfig | None = None,
         *,
         native_tools: bool = True,
         rules: str = RULES,
@@ -53,7 +55,7 @@ class LLMPolicy:
         extra: dict[str, Any] | None = None,
         name: str | None = None,
     ) -> None:
-        self.lm = lm
+        lm = self.lm = open_model(model)
         self.name = name or f"llm:{lm.name}"
         self.native_tools = native_tools
         self._rules = rules

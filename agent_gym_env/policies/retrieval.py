@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent_gym_env.corpus.corpus import Split
+from agent_gym_env.corpus.corpus import Corpus, Split
 from agent_gym_env.retrieval.candidates import CandidateGenerator
 from agent_gym_env.retrieval.training import load_or_train
 from agent_gym_env.types import Action, AtLeast0, Observation
@@ -26,6 +26,14 @@ class RetrievalPolicy:
     ) -> None:
         model = load_or_train(split, training_dialogues=training_dialogues, indexed=indexed)
         self._generator = CandidateGenerator(model)
+
+    @classmethod
+    def of_corpus(
+        cls, corpus: Corpus, *, training_dialogues: AtLeast0 = 8000, indexed: AtLeast0 = 5000
+    ) -> RetrievalPolicy:
+        """Make the policy for the train split of a corpus."""
+        train = corpus.split("train")
+        return cls(train, training_dialogues=training_dialogues, indexed=indexed)
 
     def reset(self, *, seed: int | None = None) -> None:
         """Begin an episode. Nothing is random."""

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent_gym_env.encoders.text import CachedEncoder, Encoder
+from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.policies.sb3_model import Candidates, Shape
 from agent_gym_env.retrieval.candidates import CandidateGenerator
 from agent_gym_env.retrieval.training import held_out, load_or_train
-from agent_gym_env.training.hindsight import bare_env
-from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.config import OnProgress
 from agent_gym_env.wrappers.candidate_action import CandidateAction
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
 from agent_gym_env.wrappers.encode_observation import EncodeObservation
@@ -79,7 +79,7 @@ class CandidateWorld:
         self._config = config
         self._k = shape.k
         self._encoder = CachedEncoder(encoder or shape.encoder())
-        train = bare_env(self.bare("train")).split
+        train = unwrap_sgd(self.bare("train")).split
         self.candidates: Candidates = {
             "training_dialogues": int(config.training_dialogues * len(train)),
             "indexed": int(config.indexed * len(train)),
@@ -108,7 +108,7 @@ class CandidateWorld:
 
     def spread(self, split: str, most: int) -> list[str]:
         """Choose dialogues of a split, evenly spread over it."""
-        ids = bare_env(self.bare(split)).split.dialogue_ids()
+        ids = unwrap_sgd(self.bare(split)).split.dialogue_ids()
         places = np.linspace(0, len(ids) - 1, min(most, len(ids)))
         return [ids[round(place)] for place in places.tolist()]
 

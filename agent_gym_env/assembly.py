@@ -115,8 +115,7 @@ def make_candidates(
         env: ``SGD-v0``, or wrappers around it.
         training_dialogues: number of dialogues that the retrieval model is trained on.
         indexed: number of dialogues whose replies are indexed. A policy that learns to choose
-            among candidates must be trained on the rest
-            (`agent_gym_env.retrieval.training.held_out`).
+            among candidates must be trained on the rest (`unused_dialogues`).
     """
     from agent_gym_env.retrieval.candidates import CandidateGenerator
     from agent_gym_env.retrieval.training import load_or_train
@@ -126,6 +125,22 @@ def make_candidates(
     return CandidateGenerator(model)
 
 
+def unused_dialogues(env: Env, *, training_dialogues: int = 8000, indexed: int = 5000) -> list[str]:
+    """Return the ids of the train dialogues that `make_candidates` does not use.
+
+    Args:
+        env: as in `make_candidates`.
+        training_dialogues: as in `make_candidates`.
+        indexed: as in `make_candidates`.
+    """
+    from agent_gym_env.retrieval.training import held_out
+
+    train = unwrap_sgd(env).corpus.split("train")
+    ids = train.dialogue_ids()
+    unused = held_out(train, training_dialogues=training_dialogues, indexed=indexed)
+    return [ids[index] for index in unused]
+
+
 def make_reward(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> Reward:
     """Make the reward that an environment of these arguments would score with.
 
@@ -133,7 +148,7 @@ def make_reward(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> R
         config: as ``reward`` in `SGDEnv`.
         **arguments: as in `make_env`.
     """
-    return unwrap_sgd(make_env(reward=config, **arguments)).world.reward
+    return unwrap_sgd(make_env(reward=config, **arguments)).settings.reward
 
 
 def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
@@ -153,7 +168,7 @@ def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
     return [ids[index] for index in selected]
 
 
-def rollout(
+def play_episodes(
     policy: PolicyConfig | Policy,
     *,
     episodes: int | None = None,
@@ -162,14 +177,14 @@ def rollout(
     on_begin: Callable[[int], None] | None = None,
     **arguments: Any,
 ) -> Iterator[Episode]:
-    """Play a policy.
+    """Play a policy, and yield its episodes.
 
     Args:
         policy: as in `make_policy`.
-        episodes: how many dialogues; ``None`` for all.
-        seed: of the choice of dialogues, and of each episode.
-        batch: how many dialogues are played in step by a policy that can be asked about several at
-            once; others play one after another.
+        episodes: number of dialogues; ``None`` for all.
+        seed: seed of the choice of dialogues, and of each episode.
+        batch: number of dialogues that are played in step by a policy that can be asked about
+            several at once; others play one after another.
         on_begin: called with the number of episodes before the first is played.
         **arguments: as in `make_env`.
     """
@@ -183,6 +198,10 @@ def rollout(
         yield from play_all_together(envs, player, dialogue_ids, seed=seed)
     else:
         yield from play_all(env, player, dialogue_ids, seed=seed)
+
+
+rollout = play_episodes
+"""The name of `play_episodes` in this module; ``agent_gym_env.rollout`` is a folder."""
 
 
 def collect(

@@ -265,8 +265,8 @@ class Split:
         return [int(index) for index in selected]
 
     def _allowed(self, services: Iterable[str] | None, seen: Seen) -> set[str]:
-        if isinstance(services, str):
-            raise ValueError(f"services must be a list of names, not the string {services!r}")
+        if isinstance(services, str) or not isinstance(services, Iterable | None):
+            raise ValueError(f"services must be a list of names or None, not {services!r:.80}")
         allowed = set(self.services if services is None else services)
         unknown = allowed - set(self.services)
         if unknown:

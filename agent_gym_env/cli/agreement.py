@@ -19,8 +19,8 @@ from agent_gym_env.cli.exit_codes import VERDICTS_ARE_KEPT
 from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
-from agent_gym_env.evaluation.agreement import agreement
-from agent_gym_env.evaluation.table import AGREEMENT_HEADER, agreement_rows, interval, number
+from agent_gym_env.evaluation.table import interval, number
+from agent_gym_env.reward_audit.agreement import AGREEMENT_HEADER, agreement, agreement_rows
 from agent_gym_env.rewards.presets import make_reward_for
 
 

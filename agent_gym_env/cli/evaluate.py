@@ -31,7 +31,7 @@ from agent_gym_env.errors import DataError, JudgeError, LMError
 from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import Evaluation, summarize
 from agent_gym_env.evaluation.report import write_report
-from agent_gym_env.evaluation.rescore import rescore
+from agent_gym_env.evaluation.rescore import check_scores, require_scores, rescore
 from agent_gym_env.evaluation.table import (
     COMPARISON_HEADER,
     HEADER,
@@ -39,7 +39,6 @@ from agent_gym_env.evaluation.table import (
     domain_rows,
     rows,
 )
-from agent_gym_env.evaluation.unscored import check_scores, require_scores
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.rollout.episode import Episode

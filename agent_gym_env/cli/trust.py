@@ -21,14 +21,13 @@ from agent_gym_env.cli.exit_codes import VERDICTS_ARE_KEPT
 from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
-from agent_gym_env.evaluation.audit import audit
-from agent_gym_env.evaluation.table import (
+from agent_gym_env.reward_audit.audit import audit, audit_header, audit_rows
+from agent_gym_env.reward_audit.verify import (
     VERIFICATION_HEADER,
-    audit_header,
-    audit_rows,
+    Verification,
     verification_rows,
+    verify,
 )
-from agent_gym_env.evaluation.verify import Verification, verify
 from agent_gym_env.rewards.base import Reward
 
 _REWARDS = ("ground_truth", "balanced")

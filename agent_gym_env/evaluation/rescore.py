@@ -76,7 +76,7 @@ class ScoreCheck:
         """
         if self._unscored and not self._scored:
             raise JudgeError(
-                f"{self._reward} could not score any of {self._unscored} turns; the first: "
+                f"{self._reward} could score none of {self._unscored} turns; the first: "
                 f"{self._reason or 'no reason was given'}"
             )
 

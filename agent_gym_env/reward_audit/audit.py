@@ -17,8 +17,8 @@ from agent_gym_env.evaluation.rescore import ScoreCheck, closed_turns
 from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
 from agent_gym_env.evaluation.table import with_interval
 from agent_gym_env.reward_audit.answers import corruptions, recorded_turns
+from agent_gym_env.rewards.balanced import BalancedReward
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, score_all
-from agent_gym_env.rewards.weighted import BalancedReward
 from agent_gym_env.rollout.episode import Episode
 
 _TURNS_AT_ONCE = 256

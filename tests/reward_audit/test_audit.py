@@ -5,9 +5,8 @@ import pytest
 
 from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
 from agent_gym_env.envs.dialogue import SGDEnv
-from agent_gym_env.evaluation.audit import Audit, audit
-from agent_gym_env.evaluation.table import audit_header, audit_rows
 from agent_gym_env.policies.constant import ConstantPolicy
+from agent_gym_env.reward_audit.audit import Audit, audit, audit_header, audit_rows
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
 from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.rollout.play import play_all

@@ -1,4 +1,4 @@
-"""What the known ways to game a reward earn, beside what honest policies do."""
+"""The score of every known exploit of a reward, beside the scores of honest policies."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ import numpy as np
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import tools_json
-from agent_gym_env.evaluation.answers import recorded_turns
 from agent_gym_env.evaluation.evaluate import RESAMPLES
-from agent_gym_env.evaluation.rescore import closed_turns
+from agent_gym_env.evaluation.rescore import ScoreCheck, closed_turns
 from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
-from agent_gym_env.evaluation.unscored import ScoreCheck
+from agent_gym_env.evaluation.table import with_interval
+from agent_gym_env.reward_audit.answers import corruptions, recorded_turns
 from agent_gym_env.rewards.balanced import BalancedReward
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, score_all
-from agent_gym_env.rewards.corruptions import corruptions
 from agent_gym_env.rollout.episode import Episode
 
 _TURNS_AT_ONCE = 256
-"""Given to a reward together; a judge is asked about them at once."""
+"""Number of turns scored together; a judge is asked about all of them at once."""
 
 _COMPONENT = "component/"
 
 
 class AuditScore(msgspec.Struct, frozen=True):
-    """What a way to answer earns under one reward.
+    """Score of one kind of answer by one reward.
 
     Attributes:
-        reward: per turn.
-        with_values: the same over the turns whose recorded reply says slot values.
-        components: mean of each part of the reward, over the turns where it applies.
+        reward: reward per turn.
+        with_values: reward per turn, over the turns whose recorded reply says slot values.
+        components: mean of each component of the reward, over the turns to which it applies.
     """
 
     reward: Estimate
@@ -43,11 +42,11 @@ class AuditScore(msgspec.Struct, frozen=True):
 
 
 class AuditRow(msgspec.Struct, frozen=True):
-    """A way to answer.
+    """Scores of one kind of answer.
 
     Attributes:
-        name: of the corruption, the policy, or ``"oracle"`` for what was recorded.
-        scores: by the reward's name.
+        name: name of the exploit or the policy; ``"oracle"`` for the recording.
+        scores: scores by name of the reward.
     """
 
     name: str
@@ -55,15 +54,15 @@ class AuditRow(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """A table of ways to answer and what they earn.
+    """Scores of kinds of answers by several rewards.
 
     Attributes:
         corpus: fingerprint of the split.
-        split: its name.
-        dialogues: how many were answered.
-        turns: how many were answered.
-        rewards: names, in the order of the columns.
-        rows: the oracle first, then policies, then corruptions.
+        split: name of the split.
+        dialogues: number of dialogues answered.
+        turns: number of turns answered.
+        rewards: names of the rewards, in the order of the columns.
+        rows: scores of the oracle, then of policies, then of exploits.
     """
 
     corpus: str
@@ -75,7 +74,7 @@ class Audit(msgspec.Struct, frozen=True):
 
 
 _Turns = Callable[[Reward], Iterator[tuple[str, ClosedTurn]]]
-"""From a reward to the turns that it is to score, each beside its dialogue's id."""
+"""Function from a reward to the turns that it scores, each with its dialogue's id."""
 
 
 def audit(
@@ -87,19 +86,19 @@ def audit(
     seed: int = 0,
     on_row: Callable[[str], None] | None = None,
 ) -> Audit:
-    """Answer dialogues in every way that `corruptions` knows, and score the answers.
+    """Answer dialogues with every exploit in `corruptions`, and score the answers.
 
     Args:
-        split: of the dialogues.
-        rewards: to audit.
-        dialogue_ids: the dialogues.
-        played: by policy, its episodes of the same dialogues, which are scored too; they are read
-            once for each reward.
-        seed: of the corruptions and of the bootstrap.
-        on_row: called with the name of each way to answer before it is scored.
+        split: split of the dialogues.
+        rewards: rewards to audit.
+        dialogue_ids: ids of the dialogues.
+        played: episodes of the same dialogues, by policy; they are scored too, and read once for
+            each reward.
+        seed: seed of the exploits and of the bootstrap.
+        on_row: called with the name of each kind of answer before it is scored.
 
     Raises:
-        JudgeError: a reward could score no answer; names the first reason.
+        JudgeError: a reward could not score any answer; names the first reason.
     """
     tasks = [split.task(split.index(dialogue_id)) for dialogue_id in dialogue_ids]
     ways: dict[str, _Turns] = {
@@ -146,7 +145,7 @@ def _played(episodes: Iterable[Episode], reward: Reward) -> Iterator[tuple[str, 
 def _corrupted(
     split: Split, tasks: Sequence[Task], rewards: Sequence[Reward], seed: int
 ) -> dict[str, _Turns]:
-    """Make every corruption, each against the weights of the reward that will score it."""
+    """Return the answers of every exploit, each adapted to the weights of the scoring reward."""
     known = {
         reward.name: corruptions(tasks, split.tools, _word_weight(reward)) for reward in rewards
     }
@@ -193,3 +192,23 @@ def _scored(
         scores = score_all(reward, [turn for _, turn in batch])
         for (dialogue, turn), score in zip(batch, scores, strict=True):
             yield dialogue, turn, score
+
+
+def audit_header(audit: Audit) -> tuple[str, ...]:
+    """Return the names of the columns of an audit's table."""
+    return ("answer", *(title for reward in audit.rewards for title in (reward, "95 % interval")))
+
+
+def audit_rows(audit: Audit) -> list[tuple[str, ...]]:
+    """Return the cells of a table under `audit_header`, one row for each kind of answer."""
+    return [
+        (
+            row.name,
+            *(
+                cell
+                for reward in audit.rewards
+                for cell in with_interval(row.scores[reward].reward)
+            ),
+        )
+        for row in audit.rows
+    ]

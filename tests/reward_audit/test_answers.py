@@ -4,10 +4,9 @@ import pytest
 
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
 from agent_gym_env.envs.dialogue import SGDEnv
-from agent_gym_env.evaluation.answers import MAX_TEXT_CHARS, recorded_turns
 from agent_gym_env.evaluation.rescore import closed_turns
 from agent_gym_env.policies.oracle import OraclePolicy
-from agent_gym_env.rewards.corruptions import Reply
+from agent_gym_env.reward_audit.answers import MAX_TEXT_CHARS, Reply, recorded_turns
 from agent_gym_env.rollout.play import play_all
 from agent_gym_env.types import ToolCall
 

@@ -1,17 +1,20 @@
-"""Bad replies that try to exploit a reward, for auditing it."""
+"""Answers to recorded turns: as recorded, with one mistake, and every known exploit of a reward."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import structs
 
-from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Task, Turn
+from agent_gym_env.corpus.task import SpokenValue, Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
-from agent_gym_env.types import ToolCall
+from agent_gym_env.rewards.base import ClosedTurn
+from agent_gym_env.rollout.episode import Episode, StepRecord, TurnRecord, transcript
+from agent_gym_env.types import Action, ToolCall
 from agent_gym_env.values.equality import same_value
 from agent_gym_env.values.words import words
 
@@ -27,32 +30,108 @@ _BAG_MAX_WORDS = 40
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|can|could|will|would|do|does|did|should|may)\b", re.I
 )
-_DECODE_ROWS = msgspec.json.Decoder(list[dict[str, str]]).decode
+_decode_rows = msgspec.json.Decoder(list[dict[str, str]]).decode
+_encode = msgspec.json.Encoder().encode
+
+MAX_TEXT_CHARS = 64 * 1024
+"""Length at which an environment cuts a text, so that a reward never sees a longer one."""
 
 
 class Reply(NamedTuple):
-    """The reply and calls of a bad agent in one turn."""
+    """An answer to one turn: the text, and the calls before it."""
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
 
 
 Corruption = Callable[[Task, int, np.random.Generator], Reply]
-"""Returns a bad reply for a dialogue, the index of a turn and a random generator."""
+"""Function from a dialogue, the index of a turn and a random generator to a reply."""
+
+
+class RecordedTurn(NamedTuple):
+    """A turn of a corpus.
+
+    Attributes:
+        asked: conversation up to the user's words that open the turn, in the form of
+            `ClosedTurn.log`.
+        closed: the turn as it was recorded.
+    """
+
+    asked: str
+    closed: ClosedTurn
+
+    def answered(self, reply: Reply) -> ClosedTurn:
+        """Return the turn with another reply; calls that were not recorded have no results."""
+        text = reply.text[:MAX_TEXT_CHARS]
+        if reply.calls == self.closed.calls:
+            return structs.replace(self.closed, text=text)
+        return structs.replace(self.closed, text=text, calls=reply.calls, log=self.asked)
+
+
+def recorded_turns(task: Task, tools: str = "[]") -> Iterator[RecordedTurn]:
+    """Yield the turns of a dialogue as they were recorded.
+
+    Args:
+        task: dialogue.
+        tools: tools on offer, JSON in OpenAI's function format.
+    """
+    for index, messages in enumerate(transcript(_as_played(task))):
+        turn = task.turns[index]
+        closed = ClosedTurn(
+            turn.text,
+            recorded_calls(turn),
+            turn,
+            task.date,
+            log=messages.log,
+            tools=tools,
+            index=index,
+        )
+        yield RecordedTurn(messages.opening.text, closed)
+
+
+def _as_played(task: Task) -> Episode:
+    return Episode(
+        dialogue_id=task.dialogue_id,
+        split="",
+        corpus="",
+        services=task.services,
+        date=task.date,
+        policy="oracle",
+        reward="",
+        turns=tuple(TurnRecord(turn.user, tuple(_steps(turn)), turn) for turn in task.turns),
+    )
+
+
+def _steps(turn: Turn) -> Iterator[StepRecord]:
+    call = turn.call
+    if call is not None:
+        result = {
+            "name": call.name,
+            "status": call.status,
+            "results": msgspec.Raw(call.results.encode()),
+        }
+        yield StepRecord(Action(tool_calls=recorded_calls(turn)), _encode([result]).decode())
+    yield StepRecord(Action(text=turn.text))
+
+
+def recorded_calls(turn: Turn) -> tuple[ToolCall, ...]:
+    """Return the call that the corpus recorded in a turn, if any."""
+    call = turn.call
+    return () if call is None else (ToolCall(call.name, dict(call.arguments)),)
 
 
 def corruptions(
     tasks: Sequence[Task], tools: Mapping[str, ToolSpec], weigh: Callable[[bytes], float]
 ) -> dict[str, Corruption]:
-    """Return all corruptions by name.
+    """Return every known exploit of a reward, by name.
 
-    Those with "with its call" in their name also make the recorded call. Of the others, only those
-    with tools in their name make calls.
+    Those whose name ends in "with its call" also make the recorded call. Of the others, only those
+    that are named for calls make calls.
 
     Args:
-        tasks: dialogues from which wrong values and frequent words are taken.
+        tasks: dialogues that provide wrong values and frequent words.
         tools: tools of the same split, by name.
-        weigh: returns the weight of a word in the audited reward, 1 if it has no weights.
+        weigh: returns the weight of a word in the audited reward; 1 if it does not weigh words.
     """
     replies = [turn.text for task in tasks for turn in task.turns]
     wrong_values = _wrong_values(tasks)
@@ -83,7 +162,7 @@ def corruptions(
 
 
 def best_constant_bag(texts: Sequence[str], weigh: Callable[[bytes], float]) -> str:
-    """Find, greedily, the set of words that earns most when it is the reply to everything.
+    """Search greedily for the set of words that earns most as the reply to every turn.
 
     Args:
         texts: recorded replies.
@@ -116,7 +195,7 @@ def _most_frequent(bags: Iterable[Iterable[bytes]], count: int | None = None) ->
 
 
 def _long_text(texts: Iterable[str]) -> str:
-    """Repeat all words, the frequent ones first, up to a length."""
+    """Repeat all words of the replies, frequent ones first, up to a megabyte."""
     vocabulary = b" ".join(_most_frequent(map(words, texts))).decode() or "word"
     return (f"{vocabulary} " * (_LONG_CHARS // len(vocabulary) + 1))[:_LONG_CHARS]
 
@@ -181,12 +260,12 @@ def _values_and_stop_words(task: Task, index: int, rng: np.random.Generator) -> 
 def _values_of_results(task: Task, index: int, rng: np.random.Generator) -> Reply:
     """Reply with every value of the latest results."""
     results = [turn.call.results for turn in task.turns[: index + 1] if turn.call is not None]
-    rows = _DECODE_ROWS(results[-1]) if results else []
+    rows = _decode_rows(results[-1]) if results else []
     return Reply(" ".join(value for row in rows for value in row.values()))
 
 
 def _wrong_values(tasks: Iterable[Task]) -> Corruption:
-    """Reply with the target, each of its values replaced by another one of the same slot."""
+    """Reply with the recorded text, in which each value is replaced by another of its slot."""
     known: dict[tuple[str, str], dict[str, None]] = {}
     for task in tasks:
         for turn in task.turns:
@@ -208,7 +287,7 @@ def _wrong_values(tasks: Iterable[Task]) -> Corruption:
 
 
 def _place(value: SpokenValue, text: str) -> int:
-    """Find where a text says a value as whole words; its end where it does not."""
+    """Return the index of a value in a text as whole words; the text's length if it is absent."""
     found = re.search(rf"(?<!\w){re.escape(value.text)}(?!\w)", text)
     return found.start() if found else len(text)
 
@@ -225,11 +304,73 @@ def _other_value(
 
 def _with_call(corrupt: Corruption) -> Corruption:
     def corrupt_text(task: Task, index: int, rng: np.random.Generator) -> Reply:
-        return Reply(corrupt(task, index, rng).text, _recorded_calls(task.turns[index]))
+        return Reply(corrupt(task, index, rng).text, recorded_calls(task.turns[index]))
 
     return corrupt_text
 
 
-def _recorded_calls(turn: Turn) -> tuple[ToolCall, ...]:
-    call: RecordedCall | None = turn.call
-    return () if call is None else (ToolCall(call.name, dict(call.arguments)),)
+_KNOWN = {
+    "wrong values": "target with wrong values, with its call",
+    "negated": "target negated, with its call",
+}
+
+
+def worse_answers(tasks: Sequence[Task], tools: Mapping[str, ToolSpec]) -> dict[str, Corruption]:
+    """Return answers with a single mistake that a judge has to notice, by name.
+
+    A mistake that does not apply to a turn leaves the turn as it is.
+
+    Args:
+        tasks: dialogues that provide values and replies.
+        tools: tools of the same split, by name.
+    """
+    known = corruptions(tasks, tools, lambda word: 1.0)
+    return {
+        "values dropped": _values_dropped,
+        **{way: known[name] for way, name in _KNOWN.items()},
+        "call missing": _call_missing,
+        "wrong tool": _wrong_tool(tools),
+        "off topic": _off_topic(tasks),
+    }
+
+
+def _values_dropped(task: Task, index: int, rng: np.random.Generator) -> Reply:
+    turn = task.turns[index]
+    text = turn.text
+    for value in turn.values:
+        text = text.replace(value.text, "")
+    return Reply(text, recorded_calls(task.turns[index]))
+
+
+def _call_missing(task: Task, index: int, rng: np.random.Generator) -> Reply:
+    return Reply(task.turns[index].text)
+
+
+def _wrong_tool(tools: Mapping[str, ToolSpec]) -> Corruption:
+    def answer(task: Task, index: int, rng: np.random.Generator) -> Reply:
+        text = task.turns[index].text
+        calls = recorded_calls(task.turns[index])
+        others = [
+            name
+            for name, spec in tools.items()
+            if spec.service in task.services and calls and name != calls[0].name
+        ]
+        if not others:
+            return Reply(text, calls)
+        name = others[int(rng.integers(len(others)))]
+        return Reply(text, (structs.replace(calls[0], name=name),))
+
+    return answer
+
+
+def _off_topic(tasks: Sequence[Task]) -> Corruption:
+    """Reply with the text of a turn of another dialogue."""
+
+    def answer(task: Task, index: int, rng: np.random.Generator) -> Reply:
+        others = [other for other in tasks if other.dialogue_id != task.dialogue_id]
+        if not others:
+            return Reply(task.turns[index].text, recorded_calls(task.turns[index]))
+        turns = others[int(rng.integers(len(others)))].turns
+        return Reply(turns[int(rng.integers(len(turns)))].text, recorded_calls(task.turns[index]))
+
+    return answer

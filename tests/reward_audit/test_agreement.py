@@ -6,11 +6,10 @@ import pytest
 
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
 from agent_gym_env.errors import JudgeError
-from agent_gym_env.evaluation.agreement import RECORDED, Agreement, agreement
-from agent_gym_env.evaluation.worse_answers import worse_answers
 from agent_gym_env.lm.scripted import ScriptedLM
+from agent_gym_env.reward_audit.agreement import RECORDED, Agreement, agreement
+from agent_gym_env.reward_audit.answers import Reply, worse_answers
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
-from agent_gym_env.rewards.corruptions import Reply
 from agent_gym_env.rewards.judge import JudgeReward
 from agent_gym_env.rewards.presets import make_reward_for
 from tests.rewards import judge_stubs

@@ -8,8 +8,7 @@ from msgspec import structs
 from agent_gym_env.assembly import make_reward, rollout
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, Dialogue
-from agent_gym_env.evaluation.table import verification_rows
-from agent_gym_env.evaluation.verify import Verification, verify
+from agent_gym_env.reward_audit.verify import Verification, verification_rows, verify
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from tests.corpora import TRAMS, system, user, write_split, write_tiny_corpus
 

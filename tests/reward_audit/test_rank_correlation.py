@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from agent_gym_env.evaluation.rank_correlation import rank_correlation, spearman
+from agent_gym_env.reward_audit.agreement import rank_correlation, spearman
 
 
 def correlated(first: list[float], second: list[float]) -> float | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Task, Turn
-from agent_gym_env.rewards.corruptions import Corruption, Reply, best_constant_bag, corruptions
+from agent_gym_env.reward_audit.answers import Corruption, Reply, best_constant_bag, corruptions
 from agent_gym_env.types import ToolCall
 from tests.corpus.cafes import BOOK, FIND, TOOLS
 

@@ -1,4 +1,4 @@
-"""Whether the oracle earns the full mark at every turn of a corpus, and is answered as recorded."""
+"""Check that the oracle earns 1 in every turn of a corpus and gets the recorded tool results."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import msgspec
 
 from agent_gym_env.evaluation.evaluate import setting_of
 from agent_gym_env.evaluation.rescore import closed_turns
+from agent_gym_env.evaluation.table import number
 from agent_gym_env.rewards.base import Reward, Score
 from agent_gym_env.rollout.episode import Episode, TurnRecord
 
 
 class ShortTurn(msgspec.Struct, frozen=True):
-    """A turn in which doing what the corpus did earns less than 1, or is answered otherwise.
+    """A turn in which the recorded action earns less than 1 or gets other tool results.
 
     Attributes:
-        dialogue_id: the dialogue.
-        turn: which turn of the agent, from 0.
-        reward: the reward's name.
-        value: what it gave; ``None`` where it could not tell.
-        reason: which parts fell short, and what is special about the turn.
+        dialogue_id: id of the dialogue.
+        turn: index of the agent's turn, from 0.
+        reward: name of the reward.
+        value: reward of the turn; ``None`` if it is unknown.
+        reason: components below 1, and peculiarities of the turn.
     """
 
     dialogue_id: str
@@ -31,16 +32,16 @@ class ShortTurn(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """What the oracle earned in a split.
+    """Result of verifying a split.
 
     Attributes:
         corpus: fingerprint of the split.
-        split: its name.
+        split: name of the split.
         schema_variant: ``v1`` to ``v5``, or ``None`` for the original schema.
         rewards: names of the rewards.
-        dialogues: how many were scored.
-        turns: how many were scored.
-        short: the turns that fell short.
+        dialogues: number of dialogues scored.
+        turns: number of turns scored.
+        short: turns that did not pass.
     """
 
     corpus: str
@@ -53,14 +54,14 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 def verify(episodes: Iterable[Episode], rewards: Sequence[Reward]) -> Verification:
-    """Score what the oracle did, and compare what its calls were answered with the recordings.
+    """Score the oracle's episodes, and compare its tool results with the recordings.
 
     Args:
-        episodes: of the oracle, all of one split.
-        rewards: that score them.
+        episodes: episodes of the oracle, all of one split.
+        rewards: rewards that score them.
 
     Raises:
-        ValueError: there are no episodes.
+        ValueError: ``episodes`` is empty.
     """
     setting, dialogues, turns = None, 0, 0
     short: list[ShortTurn] = []
@@ -118,3 +119,14 @@ def _reason(score: Score, record: TurnRecord, answered: bool) -> str:
     if not answered:
         reasons.append("the call was not answered as recorded")
     return ", ".join(reasons)
+
+
+VERIFICATION_HEADER = ("dialogue", "turn", "reward", "value", "reason")
+
+
+def verification_rows(verification: Verification) -> list[tuple[str, ...]]:
+    """Return the cells of a table under `VERIFICATION_HEADER`, one row for each short turn."""
+    return [
+        (turn.dialogue_id, str(turn.turn), turn.reward, number(turn.value), turn.reason)
+        for turn in verification.short
+    ]

@@ -1,7 +1,7 @@
-"""What a judge is worth: whether it ranks replies as the ground truth does.
+"""Agreement of a judge with the ground truth: do both rank answers in the same order?
 
-Each recorded turn is answered as it was recorded and in some worse ways, and both rewards score
-every answer.
+Each recorded turn is answered as it was recorded and with single mistakes. Both rewards score every
+answer.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from msgspec import structs
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
-from agent_gym_env.evaluation.answers import recorded_turns
 from agent_gym_env.evaluation.evaluate import RESAMPLES
-from agent_gym_env.evaluation.rank_correlation import rank_correlation
-from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
-from agent_gym_env.evaluation.unscored import ScoreCheck
-from agent_gym_env.evaluation.worse_answers import worse_answers
+from agent_gym_env.evaluation.rescore import ScoreCheck
+from agent_gym_env.evaluation.statistics import (
+    Bootstrap,
+    ClusterSums,
+    Estimate,
+    Floats,
+    interval,
+)
+from agent_gym_env.evaluation.table import number, with_interval
+from agent_gym_env.reward_audit.answers import Corruption, recorded_turns, worse_answers
 from agent_gym_env.rewards.base import ClosedTurn, Reward, score_all
-from agent_gym_env.rewards.corruptions import Corruption
 
 RECORDED = "as recorded"
 
@@ -31,14 +35,14 @@ _TURNS_AT_ONCE = 256
 
 
 class AnswerScores(msgspec.Struct, frozen=True):
-    """How both rewards score one way to answer.
+    """Scores of one kind of answer by both rewards.
 
     Attributes:
-        name: of the way.
-        judge: what the judge gives.
-        truth: what the ground truth gives.
-        recorded_preferred: how often the judge puts the recorded reply above this one; a tie counts
-            half. 0.5 is a judge that cannot tell them apart.
+        name: name of the kind of answer.
+        judge: score of the judge.
+        truth: score of the ground truth.
+        recorded_preferred: share of turns in which the judge prefers the recorded reply; a tie
+            counts half. At 0.5 the judge cannot distinguish the two.
     """
 
     name: str
@@ -48,18 +52,18 @@ class AnswerScores(msgspec.Struct, frozen=True):
 
 
 class Agreement(msgspec.Struct, frozen=True):
-    """How far a judge and the ground truth agree.
+    """Agreement of a judge with the ground truth.
 
     Attributes:
         corpus: fingerprint of the split.
-        split: its name.
-        judge: the judge's name.
-        truth: the other reward's name.
-        dialogues: how many were answered.
-        turns: how many were answered.
-        rank_correlation: Spearman's, over all answers that both scored; ``left_out`` are those
-            that the judge could not score.
-        answers: by way to answer, `RECORDED` first.
+        split: name of the split.
+        judge: name of the judge.
+        truth: name of the other reward.
+        dialogues: number of dialogues answered.
+        turns: number of turns answered.
+        rank_correlation: Spearman's rank correlation over all answers that both scored;
+            ``left_out`` counts those that the judge could not score.
+        answers: scores by kind of answer, `RECORDED` first.
     """
 
     corpus: str
@@ -94,15 +98,15 @@ def agreement(
     """Compare a judge with the ground truth.
 
     Args:
-        split: of the dialogues.
-        judge: the reward in question.
-        truth: the reward that is trusted.
-        dialogue_ids: the dialogues.
-        seed: of the worse answers and of the bootstrap.
+        split: split of the dialogues.
+        judge: reward to examine.
+        truth: reward to compare with.
+        dialogue_ids: ids of the dialogues.
+        seed: seed of the worse answers and of the bootstrap.
         on_answers: called with the number of answers scored since the last call.
 
     Raises:
-        JudgeError: the judge could score no answer; names the first reason.
+        JudgeError: the judge could not score any answer; names the first reason.
     """
     tasks = [split.task(split.index(dialogue_id)) for dialogue_id in dialogue_ids]
     ways = worse_answers(tasks, split.tools)
@@ -199,3 +203,66 @@ def _preferred(recorded: float | None, other: float | None) -> float | None:
     if recorded is None or other is None:
         return None
     return 0.5 if recorded == other else float(recorded > other)
+
+
+def rank_correlation(
+    first: Floats, second: Floats, clusters: Floats, *, resamples: int, seed: int
+) -> Estimate:
+    """Compute Spearman's rank correlation; its interval comes from resampling whole clusters.
+
+    Args:
+        first: scores, shape (answers,).
+        second: scores of the same answers, same shape.
+        clusters: cluster of each answer, same shape.
+        resamples: number of resamples.
+        seed: seed of the resampling.
+    """
+    whole = spearman(first, second)
+    if whole is None:
+        return Estimate(count=len(first))
+    members = [np.flatnonzero(clusters == cluster) for cluster in np.unique(clusters)]
+
+    def resampled() -> Iterator[float]:
+        rng = np.random.default_rng(seed)
+        for draw in rng.integers(len(members), size=(resamples, len(members))):
+            rows = np.concatenate([members[cluster] for cluster in draw])
+            drawn = spearman(first[rows], second[rows])
+            yield np.nan if drawn is None else drawn
+
+    low, high = interval(np.fromiter(resampled(), np.float64), len(members))
+    return Estimate(whole, low, high, len(first))
+
+
+def spearman(first: Floats, second: Floats) -> float | None:
+    """Compute Spearman's rank correlation; equal values share the mean of their ranks.
+
+    Returns:
+        Correlation in [-1, 1]; ``None`` if all values of one side are equal.
+    """
+    if not len(first):
+        return None
+    centred = [ranks - ranks.mean() for ranks in (_ranks(first), _ranks(second))]
+    spread = np.sqrt(np.prod([ranks @ ranks for ranks in centred]))
+    return float(centred[0] @ centred[1] / spread) if spread else None
+
+
+def _ranks(values: Floats) -> Floats:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middle: Floats = counts.cumsum() - (counts - 1) / 2
+    return middle[inverse]
+
+
+AGREEMENT_HEADER = ("reply", "judge", "95 % interval", "truth", "recorded preferred", "interval")
+
+
+def agreement_rows(found: Agreement) -> list[tuple[str, ...]]:
+    """Return the cells of a table under `AGREEMENT_HEADER`, one row for each kind of answer."""
+    return [
+        (
+            row.name,
+            *with_interval(row.judge),
+            number(row.truth.mean),
+            *with_interval(row.recorded_preferred),
+        )
+        for row in found.answers
+    ]

@@ -5,26 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium as gym
 import msgspec
 from gymnasium.error import ResetNeeded
 
 from agent_gym_env.corpus.corpus import Seen, open_corpus
+from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import (
     Replay,
+    ReplaySettings,
     ToolsOffered,
-    World,
     read_snapshot,
     recorded_action,
 )
 from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward_for
-from agent_gym_env.suggestions import unknown_name
+from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.types import Action
 
 
@@ -91,7 +92,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
 
     def __init__(
         self,
-        corpus: str | PathLike[str] = "sample",
+        corpus: str | PathLike[str] | CorpusReader = "sample",
         split: str = "train",
         services: Sequence[str] | None = None,
         seen: Seen = "all",
@@ -100,12 +101,14 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         tools_offered: ToolsOffered = "dialogue",
         max_tool_calls_per_turn: int = 4,
         render_mode: str | None = None,
+        **unknown: NoReturn,
     ) -> None:
         """Open a corpus.
 
         Args:
-            corpus: ``"sample"``, ``"sgd"``, or the path of a folder or archive in SGD's format.
-            split: ``"train"``, ``"dev"`` or ``"test"``.
+            corpus: ``"sample"``, ``"sgd"``, the path of a folder or archive in SGD's format, or a
+                `CorpusReader` of another format.
+            split: ``"train"``, ``"dev"`` or ``"test"``, or another split that a reader has.
             services: play only dialogues all of whose services are among these.
             seen: ``"seen"`` or ``"unseen"`` to play only dialogues all of whose services the train
                 split has, or has not.
@@ -115,17 +118,19 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
                 every service of the split.
             max_tool_calls_per_turn: a turn with more closes.
             render_mode: ``None``, ``"ansi"`` or ``"html"``.
+            **unknown: refused, with the name of the nearest argument.
 
         Raises:
-            ValueError: an argument is not among its values.
-            DataError: the corpus is not there or not in order.
+            ValueError: an argument is unknown or not among its values.
+            DataError: the corpus does not exist or is not in order.
         """
+        refuse_unknown("SGD-v0", unknown, keywords(SGDEnv))
         modes = self.metadata["render_modes"]
         if render_mode is not None and render_mode not in modes:
             raise ValueError(unknown_name("render_mode", render_mode, modes))
         opened = open_corpus(corpus, schema_variant=schema_variant)
         self.split = opened.split(split)
-        self.world = World(
+        self.settings = ReplaySettings(
             self.split,
             make_reward_for(reward, self.split, opened),
             tools_offered=tools_offered,
@@ -152,7 +157,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             DataError: the split has no such dialogue.
         """
         super().reset(seed=seed)
-        self._replay = Replay(self.world, self.split.task(self._choose(options)))
+        self._replay = Replay(self.settings, self.split.task(self._choose(options)))
         return self._replay.begin()
 
     def _choose(self, options: dict[str, Any] | None) -> int:
@@ -220,7 +225,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             snapshot = read_snapshot(state)
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
             raise ValueError(f"this is no state of SGD-v0: {error}") from error
-        replay = Replay.restored(self.world, snapshot)
+        replay = Replay.restored(self.settings, snapshot)
         if snapshot.random:
             self._restore_generator(snapshot.random)
         self._replay = replay

@@ -211,18 +211,36 @@ def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
 
 def _merged(infos: Sequence[Info | None]) -> Info:
     """Merge infos that have the same keys in the same order; ``None`` for one that is absent."""
-    example = next((info for info in infos if info is not None), None)
-    if example is None:
-        return {}
-    mask = np.ones(len(infos), np.bool_)
-    if None in infos:
-        mask = np.array([info is not None for info in infos])
-    absent = dict.fromkeys(example)
-    rows = [info or absent for info in infos]
-    columns = zip(*[row.values() for row in rows], strict=True)
+    present = [info for info in infos if info is not None]
+    if len(present) == len(infos):
+        return _merged_all(present)
+    places = [place for place, info in enumerate(infos) if info is not None]
+    return _merged_some(present, places, len(infos)) if places else {}
+
+
+def _merged_all(infos: Sequence[Info]) -> Info:
     merged: Info = {}
-    for (key, value), column in zip(example.items(), columns, strict=True):
-        merged[key] = _merged(column) if isinstance(value, dict) else _array(column, value)
+    size = len(infos)
+    columns = zip(*map(dict.values, infos), strict=True)
+    for (key, value), column in zip(infos[0].items(), columns, strict=True):
+        merged[key] = _merged_all(column) if type(value) is dict else _array(column, value)
+        merged[f"_{key}"] = np.ones(size, np.bool_)
+    return merged
+
+
+def _merged_some(infos: Sequence[Info], places: list[int], size: int) -> Info:
+    """Merge the infos of some places, such as the few dialogues that ended in a step."""
+    merged: Info = {}
+    mask = np.zeros(size, np.bool_)
+    mask[places] = True
+    for key, value in infos[0].items():
+        column = [info[key] for info in infos]
+        if type(value) is dict:
+            merged[key] = _merged_some(column, places, size)
+        else:
+            merged[key] = array = np.empty(size, object)
+            for place, each in zip(places, column, strict=True):
+                array[place] = each
         merged[f"_{key}"] = mask.copy()
     return merged
 

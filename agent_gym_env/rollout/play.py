@@ -250,7 +250,7 @@ def origin(env: SGDEnv) -> dict[str, Any]:
         "services": task.services,
         "seen_services": None if seen is None else tuple(s for s in task.services if s in seen),
         "date": task.date,
-        "reward": env.world.reward.name,
+        "reward": env.settings.reward.name,
     }
 
 

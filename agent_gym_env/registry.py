@@ -332,7 +332,7 @@ RUNNERS = Registry(
     {
         "serial": "agent_gym_env.rollout.runners:SerialRunner",
         "threads": "agent_gym_env.rollout.runners:ThreadRunner",
-        "processes": "agent_gym_env.rollout.process_runner:ProcessRunner",
+        "processes": "agent_gym_env.rollout.runners:ProcessRunner",
         "ray": "agent_gym_env.rollout.ray_runner:RayRunner",
         "lockstep": "agent_gym_env.rollout.runners:LockstepRunner",
     },

@@ -199,8 +199,8 @@ def test_nothing_left_to_train_on_is_said() -> None:
         ({"n_envs": 1, "n_steps": 1}, "must be at least 2, not 1"),
         ({"steps": 5}, "unknown field `steps`"),
         ({"shape": {"ngrams": None}}, "a run encodes texts by hashed n-grams"),
-        ({"world": {"env": {"split": "dev"}}}, r"env has split: .* at `\$\.world`"),
-        ({"world": {"env": {"max_episode_steps": 3}}}, "env has max_episode_steps"),
+        ({"world": {"env": {"split": "dev"}}}, r"env must not contain split: .* at `\$\.world`"),
+        ({"world": {"env": {"max_episode_steps": 3}}}, "env must not contain max_episode_steps"),
     ],
 )
 def test_a_configuration_is_checked(changes: dict[str, Any], message: str) -> None:

@@ -320,7 +320,7 @@ POLICIES = Registry(
 REWARDS = Registry(
     "reward",
     {
-        "ground_truth": "agent_gym_env.rewards.overlap:GroundTruthReward",
+        "ground_truth": "agent_gym_env.rewards.ground_truth:GroundTruthReward",
         "balanced": "agent_gym_env.rewards.presets:balanced",
         "llm_judge": "agent_gym_env.rewards.presets:llm_judge",
         "hybrid": "agent_gym_env.rewards.presets:hybrid",

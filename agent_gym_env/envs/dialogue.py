@@ -36,8 +36,8 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
     The agent is the assistant of a recorded dialogue: it reads what the user says, calls the tools
     of the dialogue's services, and answers. The dialogues are those of Schema-Guided Dialogue
     (Rastogi et al., 2020) or of any corpus in its file format. The user is a recording: the next
-    recorded words come whatever the agent said, which is honest for imitation, offline
-    reinforcement learning and scoring turn by turn, and is no simulation of a user who reacts.
+    recorded words come whatever the agent said, which suits imitation, offline
+    reinforcement learning and scoring turn by turn. It does not simulate a user who reacts.
 
     ## Action space
     `Dict` of two texts of up to 64 KiB: ``text``, words for the user, and ``tool_calls``, a JSON
@@ -174,7 +174,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
 
         Raises:
             ResetNeeded: no dialogue is in play.
-            TypeError: the action is none at all.
+            TypeError: the action has an unsupported type.
             ValueError: it is a mapping without any known key.
         """
         replay = self._replay
@@ -192,7 +192,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         return render(replay.task.dialogue_id, replay.messages)
 
     def recorded_action(self) -> Action:
-        """Give what the corpus does in the open turn.
+        """Return what the corpus does in the open turn.
 
         For teachers and tests only: a policy that is to be evaluated must not see it.
 
@@ -205,7 +205,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         return recorded_action(replay.recorded_turn())
 
     def get_state(self) -> dict[str, Any]:
-        """Take the state of the dialogue and of the generator, as JSON-able values."""
+        """Return the state of the dialogue and of the generator, as JSON-able values."""
         random = json.dumps(self.np_random.bit_generator.state)
         state: dict[str, Any] = msgspec.to_builtins(self.replay.snapshot(random))
         return state
@@ -217,14 +217,14 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             The observation that the state was taken at, and an info in which nothing has closed.
 
         Raises:
-            ValueError: the value is no such state, or of another version, corpus or split.
+            ValueError: the value is not such a state, or of another version, corpus or split.
         """
         if not isinstance(state, Mapping):
-            raise ValueError(f"this is no state of SGD-v0: {type(state).__name__}")
+            raise ValueError(f"not an SGD-v0 state: {type(state).__name__}")
         try:
             snapshot = read_snapshot(state)
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
-            raise ValueError(f"this is no state of SGD-v0: {error}") from error
+            raise ValueError(f"not an SGD-v0 state: {error}") from error
         replay = Replay.restored(self.settings, snapshot)
         if snapshot.random:
             self._restore_generator(snapshot.random)
@@ -235,7 +235,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         try:
             self.np_random.bit_generator.state = json.loads(state)
         except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-            raise ValueError(f"this is no state of SGD-v0: its generator: {error}") from error
+            raise ValueError(f"not an SGD-v0 state: its generator: {error}") from error
 
     @property
     def replay(self) -> Replay:

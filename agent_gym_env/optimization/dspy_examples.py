@@ -20,7 +20,7 @@ from agent_gym_env.policies.dspy_module import (
     tool_call_text,
 )
 from agent_gym_env.rewards.base import Reward, Score
-from agent_gym_env.rewards.overlap import GroundTruthReward
+from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.types import Action
 
 require("dspy", extra="dspy")

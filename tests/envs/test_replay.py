@@ -11,7 +11,7 @@ from agent_gym_env.corpus.corpus import Split, open_corpus
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.replay import Replay, ReplaySettings, recorded_action, target_messages
-from agent_gym_env.rewards.overlap import GroundTruthReward
+from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import Action, ToolCall, ToolResult
 from tests.corpora import FIND_TEA, ORDER_CAKE, ORDER_TEA, TRAIN

@@ -18,7 +18,7 @@ from agent_gym_env.corpus.store import Store
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.replay import Replay, ReplaySettings, recorded_action
 from agent_gym_env.errors import DataError
-from agent_gym_env.rewards.overlap import GroundTruthReward
+from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.types import Action
 from tests.corpora import write_tiny_corpus
 from tests.reliability.damage import damaged

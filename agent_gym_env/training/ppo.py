@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
+from agent_gym_env.errors import AgentGymError, ResumeMismatchError, StorageError
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.extras import require
 from agent_gym_env.lm.address import without_credentials
@@ -72,8 +72,8 @@ def train_ppo(
         config: settings of the run.
         out: folder for ``policy.npz`` (and ``initial.npz``, ``cloned.npz``), ``config.json``,
             ``curve.jsonl``, ``checkpoint.npz`` and ``tensorboard/``; ``None`` to write nothing.
-        resume: continue from the folder's checkpoint. The result equals that of an uninterrupted
-            run.
+        resume: continue from the folder's checkpoint, or begin if it has none. The result equals
+            that of an uninterrupted run.
         tensorboard: also write TensorBoard's event files.
         on_progress: called with ``candidates`` or ``cloning`` and numbers of dialogues, then with
             ``ppo`` and numbers of steps.
@@ -87,7 +87,7 @@ def train_ppo(
     Raises:
         ValueError: ``resume`` or ``tensorboard`` is set without ``out``, or no dialogue is left to
             train on.
-        DataError: the folder has no checkpoint, or it cannot be read.
+        DataError: the checkpoint cannot be read.
         ResumeMismatchError: the checkpoint has other settings.
         StorageError: the folder holds a run already, or cannot be written.
         AgentGymError: the weights contain NaN or infinity, or hardly any step has a reward.
@@ -96,11 +96,9 @@ def train_ppo(
         raise ValueError("resume and tensorboard need a folder: out=…")
     if tensorboard:
         require("tensorboard", extra="sb3")  # before hours of work
-    checkpoint = out / CHECKPOINT if out is not None and resume else None
-    if checkpoint is not None and not checkpoint.exists():
-        raise DataError("there is no checkpoint to resume from", file=str(checkpoint))
-    if out is not None and not resume:
-        if (out / CHECKPOINT).exists():
+    checkpoint = out / CHECKPOINT if out is not None and (out / CHECKPOINT).exists() else None
+    if out is not None and not (checkpoint and resume):
+        if checkpoint:
             raise StorageError(f"{out} holds a run already: resume it, or name another folder")
         with written_whole(out / "config.json") as file:  # before hours of work
             file.write(msgspec.json.format(msgspec.json.encode(_as_written(config))))

@@ -10,12 +10,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_gym_env.encoders.base import Encoder
-from agent_gym_env.encoders.cached import CachedEncoder
+from agent_gym_env.encoders.text import CachedEncoder, Encoder
 from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.policies.sb3_model import Candidates, Shape
 from agent_gym_env.retrieval.candidates import CandidateGenerator
-from agent_gym_env.retrieval.learning import held_out, recall
+from agent_gym_env.retrieval.training import held_out, load_or_train
 from agent_gym_env.training.config import OnProgress
 from agent_gym_env.wrappers.candidate_action import CandidateAction
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
@@ -34,13 +33,13 @@ class CandidateEnvsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     Attributes:
         env: arguments of ``SGD-v0`` other than split, reward and a limit of steps.
         reward: reward of ``SGD-v0``, by name or as a mapping.
-        lessons: share of the train split that the candidates' model is trained on.
+        training_dialogues: share of the train split that the retrieval model is trained on.
         indexed: share of the train split whose replies become candidates.
     """
 
     env: dict[str, Any] = {}
     reward: str | dict[str, Any] = "balanced"
-    lessons: float = 0.45
+    training_dialogues: float = 0.45
     indexed: float = 0.35
 
     def __post_init__(self) -> None:
@@ -87,19 +86,20 @@ class CandidateEnvs:
         self._encoder = CachedEncoder(encoder or shape.encoder())
         train = unwrap_sgd(self.make_sgd_env("train")).split
         self.candidates: Candidates = {
-            "lessons": int(config.lessons * len(train)),
+            "training_dialogues": int(config.training_dialogues * len(train)),
             "indexed": int(config.indexed * len(train)),
         }
         ids = train.dialogue_ids()
         left = held_out(train, **self.candidates)
         if not left:
             raise ValueError(
-                f"lessons={config.lessons} and indexed={config.indexed} leave none of the "
-                f"{len(train)} dialogues of train to train on; their sum must be below 1"
+                f"training_dialogues={config.training_dialogues} and indexed={config.indexed} "
+                f"leave none of the {len(train)} dialogues of train to train on; their sum must be "
+                "below 1"
             )
         self.dialogues = [ids[index] for index in left]
         told = on_progress and partial(on_progress, "candidates")
-        self._memory = recall(train, **self.candidates, on_progress=told)
+        self._model = load_or_train(train, **self.candidates, on_progress=told)
 
     def make_sgd_env(self, split: str) -> gym.Env[Any, Any]:
         """Make ``SGD-v0`` without wrappers."""
@@ -119,7 +119,7 @@ class CandidateEnvs:
 
     def source(self) -> CandidateGenerator:
         """Make a source of candidates."""
-        return CandidateGenerator(self._memory)
+        return CandidateGenerator(self._model)
 
     def make_env(self, source: CandidateGenerator, *, tries: int | None = None) -> VectorEnv:
         """Make an environment of numbers over the dialogues to train on.

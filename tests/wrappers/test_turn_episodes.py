@@ -101,10 +101,10 @@ def test_its_state_brings_back_the_tries(make: Make) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"left": "x"}, {"left": -1}, {"begin": {}}, {"env": {}}])
-def test_another_value_than_its_state_is_refused_at_once(make: Make, changes: dict[str, Any]) -> None:
+def test_another_value_is_refused_at_once(make: Make, changes: dict[str, Any]) -> None:
     env = TurnEpisodes(make(), tries=2)
     env.reset(options={"dialogue_id": TEA})
-    with pytest.raises(ValueError, match="not an? .* state"):
+    with pytest.raises(ValueError, match=r"not an? .* state"):
         env.set_state({**env.get_state(), **changes})
 
 

@@ -10,12 +10,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_gym_env.encoders.base import Encoder
-from agent_gym_env.encoders.cached import CachedEncoder
+from agent_gym_env.encoders.text import CachedEncoder, Encoder
 from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.policies.sb3_model import Candidates, Shape
 from agent_gym_env.retrieval.candidates import CandidateGenerator
-from agent_gym_env.retrieval.learning import held_out, recall
+from agent_gym_env.retrieval.training import held_out, load_or_train
 from agent_gym_env.training.config import OnProgress
 from agent_gym_env.wrappers.candidate_action import CandidateAction
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
@@ -31,14 +30,15 @@ class WorldConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         env: arguments of ``SGD-v0`` other than split, reward and a limit of steps.
         reward: as in ``SGD-v0``.
-        lessons: share of the train split that the candidates are learned from.
-        indexed: share of it that lends them its replies. What is left is trained on: a dialogue
-            that lent its replies would find them again, as no dialogue of dev or test does.
+        training_dialogues: share of the train split that the retrieval model is trained on.
+        indexed: share of the train split whose replies are indexed. The policy is trained on the
+            rest: among the candidates of an indexed dialogue are its own replies, which never
+            happens in dev or test.
     """
 
     env: dict[str, Any] = {}
     reward: str | dict[str, Any] = "balanced"
-    lessons: float = 0.45
+    training_dialogues: float = 0.45
     indexed: float = 0.35
 
     def __post_init__(self) -> None:
@@ -81,19 +81,20 @@ class CandidateWorld:
         self._encoder = CachedEncoder(encoder or shape.encoder())
         train = unwrap_sgd(self.bare("train")).split
         self.candidates: Candidates = {
-            "lessons": int(config.lessons * len(train)),
+            "training_dialogues": int(config.training_dialogues * len(train)),
             "indexed": int(config.indexed * len(train)),
         }
         ids = train.dialogue_ids()
         left = held_out(train, **self.candidates)
         if not left:
             raise ValueError(
-                f"lessons={config.lessons} and indexed={config.indexed} leave none of the "
-                f"{len(train)} dialogues of train to train on; their sum must be below 1"
+                f"training_dialogues={config.training_dialogues} and indexed={config.indexed} "
+                f"leave none of the {len(train)} dialogues of train to train on; their sum must be "
+                "below 1"
             )
         self.dialogues = [ids[index] for index in left]
         told = on_progress and partial(on_progress, "candidates")
-        self._memory = recall(train, **self.candidates, on_progress=told)
+        self._model = load_or_train(train, **self.candidates, on_progress=told)
 
     def bare(self, split: str) -> gym.Env[Any, Any]:
         """Make ``SGD-v0`` over a split."""
@@ -113,7 +114,7 @@ class CandidateWorld:
 
     def source(self) -> CandidateGenerator:
         """Make a source of candidates."""
-        return CandidateGenerator(self._memory)
+        return CandidateGenerator(self._model)
 
     def wrapped(self, source: CandidateGenerator, *, tries: int | None = None) -> VectorEnv:
         """Make an environment of numbers over what is left of train.

@@ -13,7 +13,7 @@ from agent_gym_env.corpus.corpus import Corpus
 from agent_gym_env.encoders.candidates import Candidate, CandidateSource
 from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.retrieval.candidates import CandidateGenerator
-from agent_gym_env.retrieval.learning import recall
+from agent_gym_env.retrieval.training import load_or_train
 from agent_gym_env.types import Action, AtLeast0, AtLeast1, Observation
 
 Values = NDArray[np.float64]
@@ -94,12 +94,14 @@ class BestCandidatePolicy:
         corpus: Corpus,
         *,
         k: AtLeast1 = 16,
-        lessons: AtLeast0 = 8000,
+        training_dialogues: AtLeast0 = 8000,
         indexed: AtLeast0 = 5000,
     ) -> BestCandidatePolicy:
         """Make the policy with candidates from the train split of a corpus."""
-        memory = recall(corpus.split("train"), lessons=lessons, indexed=indexed)
-        return cls(env, CandidateGenerator(memory), k)
+        model = load_or_train(
+            corpus.split("train"), training_dialogues=training_dialogues, indexed=indexed
+        )
+        return cls(env, CandidateGenerator(model), k)
 
     def reset(self, *, seed: int | None = None) -> None:
         """Begin an episode; nothing is drawn."""

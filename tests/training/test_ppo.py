@@ -83,7 +83,7 @@ def test_a_run_is_not_overwritten_by_the_next(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_is_said_before_anything_is_learned(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot write"):
-        train_ppo(small(world={"lessons": 9.0}), out=tmp_path / "file/out")
+        train_ppo(small(world={"training_dialogues": 9.0}), out=tmp_path / "file/out")
 
 
 def test_a_last_batch_of_one_step_is_left_out() -> None:
@@ -104,11 +104,18 @@ def test_an_unmasked_run_gives_an_unmasked_policy() -> None:
     assert not train_ppo(config).masked
 
 
-def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+def test_a_run_is_resumed_from_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="need a folder"):
         train_ppo(small(), resume=True)
-    with pytest.raises(DataError, match="there is no checkpoint to resume from"):
-        train_ppo(small(), out=tmp_path / "empty", resume=True)
+
+
+def test_a_run_without_a_checkpoint_begins_when_it_is_resumed(tmp_path: Path) -> None:
+    config = small(total_timesteps=0, evaluation={"dialogues": 1})
+    train_ppo(config, out=tmp_path / "resumed", resume=True)
+    train_ppo(config, out=tmp_path / "begun")
+    assert (tmp_path / "resumed/cloned.npz").read_bytes() == (
+        tmp_path / "begun/cloned.npz"
+    ).read_bytes()
 
 
 def test_the_folder_holds_policies_and_the_curve(tmp_path: Path) -> None:
@@ -133,7 +140,7 @@ def test_a_saved_policy_plays_by_name(tmp_path: Path) -> None:
     observation, _ = env.reset(seed=0)
     assert played.act(observation) == trained.act(observation)
     assert isinstance(played, SB3Policy)
-    assert played.candidates == {"lessons": 90, "indexed": 70}
+    assert played.candidates == {"training_dialogues": 90, "indexed": 70}
 
 
 def test_progress_is_told_of_each_long_part(
@@ -143,7 +150,7 @@ def test_progress_is_told_of_each_long_part(
     told: list[tuple[str, int, int]] = []
     config = small(total_timesteps=100, cloning={"dialogues": 2, "epochs": 1})
     train_ppo(config, on_progress=lambda *done: told.append(done))
-    # The candidates: the words of 90 + 70 dialogues, then 90 lessons, then 70 that lend replies.
+    # The candidates: the words of 90 + 70 dialogues, then 90 to train on, then 70 to index.
     learned = [("candidates", done, 320) for done in range(1, 321)]
     cloned = [("cloning", 1, 2), ("cloning", 2, 2)]
     assert told == [*learned, *cloned, ("ppo", 64, 100), ("ppo", 100, 100)]
@@ -186,7 +193,7 @@ def test_cloning_alone_beats_the_first_policy() -> None:
 
 def test_nothing_left_to_train_on_is_said() -> None:
     with pytest.raises(ValueError, match="leave none of the 200 dialogues"):
-        train_ppo(small(world={"lessons": 0.5, "indexed": 0.5}))
+        train_ppo(small(world={"training_dialogues": 0.5, "indexed": 0.5}))
 
 
 @pytest.mark.parametrize(

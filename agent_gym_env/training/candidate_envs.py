@@ -1,4 +1,4 @@
-"""The environments of a training run, and what they share: candidates, encoder, dialogues."""
+"""The environments of a PPO run over candidate actions, and the parts that they share."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ from agent_gym_env.wrappers.turn_episodes import TurnEpisodes
 VectorEnv = gym.Env[NDArray[np.float32], np.int64]
 
 
-class WorldConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is played, and where candidates come from.
+class CandidateEnvsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of the environments and of the candidates.
+
+    The train split is divided in three. PPO trains on the rest, because a dialogue would find its
+    own replies among the candidates, as no dialogue of dev or test does.
 
     Attributes:
         env: arguments of ``SGD-v0`` other than split, reward and a limit of steps.
-        reward: as in ``SGD-v0``.
+        reward: reward of ``SGD-v0``, by name or as a mapping.
         training_dialogues: share of the train split that the retrieval model is trained on.
-        indexed: share of the train split whose replies are indexed. The policy is trained on the
-            rest: among the candidates of an indexed dialogue are its own replies, which never
-            happens in dev or test.
+        indexed: share of the train split whose replies become candidates.
     """
 
     env: dict[str, Any] = {}
@@ -42,35 +43,39 @@ class WorldConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     indexed: float = 0.35
 
     def __post_init__(self) -> None:
-        """Refuse what the run itself decides.
+        """Check the arguments of the environment.
 
         Raises:
-            ValueError: it is among the arguments.
+            ValueError: they contain an argument that the run itself sets.
         """
         taken = sorted(self.env.keys() & {"split", "reward", "max_episode_steps"})
         if taken:
             raise ValueError(
-                f"env has {', '.join(taken)}: the reward stands beside it, the splits are those "
-                "of training and evaluation, and dialogues or turns are played to their end"
+                f"env must not contain {', '.join(taken)}: set the reward beside it; the run "
+                "itself chooses the splits, and plays dialogues or turns to their end"
             )
 
 
-class CandidateWorld:
-    """Makes environments over one corpus.
+class CandidateEnvs:
+    """Makes environments over one corpus, which share one source of candidates and one encoder.
 
     Args:
-        config: what is played.
-        shape: how many candidates there are, and how texts are encoded.
-        encoder: of texts; by default that of the shape.
-        on_progress: called while the candidates are learned from the train split.
+        config: settings of the environments.
+        shape: number of candidates, and the encoding of texts.
+        encoder: encoder of texts; by default the one of ``shape``.
+        on_progress: called while the candidates' model is trained.
+
+    Attributes:
+        candidates: number of dialogues in each part of the train split.
+        dialogues: ids of the dialogues to train on.
 
     Raises:
-        ValueError: nothing of the train split is left to train on.
+        ValueError: no dialogue of the train split is left to train on.
     """
 
     def __init__(
         self,
-        config: WorldConfig,
+        config: CandidateEnvsConfig,
         shape: Shape,
         *,
         encoder: Encoder | None = None,
@@ -79,7 +84,7 @@ class CandidateWorld:
         self._config = config
         self._k = shape.k
         self._encoder = CachedEncoder(encoder or shape.encoder())
-        train = unwrap_sgd(self.bare("train")).split
+        train = unwrap_sgd(self.make_sgd_env("train")).split
         self.candidates: Candidates = {
             "training_dialogues": int(config.training_dialogues * len(train)),
             "indexed": int(config.indexed * len(train)),
@@ -96,8 +101,8 @@ class CandidateWorld:
         told = on_progress and partial(on_progress, "candidates")
         self._model = load_or_train(train, **self.candidates, on_progress=told)
 
-    def bare(self, split: str) -> gym.Env[Any, Any]:
-        """Make ``SGD-v0`` over a split."""
+    def make_sgd_env(self, split: str) -> gym.Env[Any, Any]:
+        """Make ``SGD-v0`` without wrappers."""
         return gym.make(
             "agent_gym_env:SGD-v0",
             disable_env_checker=True,
@@ -107,8 +112,8 @@ class CandidateWorld:
         )
 
     def spread(self, split: str, most: int) -> list[str]:
-        """Choose dialogues of a split, evenly spread over it."""
-        ids = unwrap_sgd(self.bare(split)).split.dialogue_ids()
+        """Choose at most so many dialogues, evenly spread over a split."""
+        ids = unwrap_sgd(self.make_sgd_env(split)).split.dialogue_ids()
         places = np.linspace(0, len(ids) - 1, min(most, len(ids)))
         return [ids[round(place)] for place in places.tolist()]
 
@@ -116,15 +121,15 @@ class CandidateWorld:
         """Make a source of candidates."""
         return CandidateGenerator(self._model)
 
-    def wrapped(self, source: CandidateGenerator, *, tries: int | None = None) -> VectorEnv:
-        """Make an environment of numbers over what is left of train.
+    def make_env(self, source: CandidateGenerator, *, tries: int | None = None) -> VectorEnv:
+        """Make an environment of numbers over the dialogues to train on.
 
         Args:
-            source: proposes candidates.
-            tries: how often each turn is tried, as an episode of its own; ``None`` for dialogues as
-                episodes.
+            source: source of the candidates.
+            tries: number of times that each turn is played, as a separate episode; ``None`` for
+                dialogues as episodes.
         """
-        env: gym.Env[Any, Any] = DialogueSubset(self.bare("train"), self.dialogues)
+        env: gym.Env[Any, Any] = DialogueSubset(self.make_sgd_env("train"), self.dialogues)
         if tries is not None:
             env = TurnEpisodes(env, tries)
         return EncodeObservation(CandidateAction(env, source, self._k), self._encoder)

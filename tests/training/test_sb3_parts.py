@@ -19,7 +19,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.env_util import make_vec_env
 
 from agent_gym_env.errors import AgentGymError
-from agent_gym_env.training.unscored import NoteUnscoredSteps, ScoredRolloutBuffer
+from agent_gym_env.training.sb3_parts import NoteUnscoredSteps, ScoredRolloutBuffer
 
 Seen = NDArray[np.float32]
 

@@ -17,13 +17,13 @@ VENV := .venv$(if $(GYMNASIUM),-gymnasium-$(GYMNASIUM))
 BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(VENV)/constraints.txt
 # Resolves for every supported Python at once, whichever runs it.
-UV_COMPILE = $(TOOLS)/bin/uv pip compile pyproject.toml $(subst $(comma), --extra ,--extra $(EXTRAS)) \
+UV_COMPILE = $(TOOLS)/bin/uv pip compile pyproject.toml $(subst $(comma), --extra ,--extra $(EXTRAS),docs) \
 	--quiet --universal --python-version 3.10 --no-annotate --no-header --constraint $(TOOLS)/torch.txt
 TOOLS := .venv-tools
 comma := ,
 # The extras that bring torch: it goes in first, so that its pinned build is the one that stays.
 TORCH_EXTRAS := sb3 train all
-NEEDS_TORCH = $(filter $(TORCH_EXTRAS),$(subst $(comma), ,$(EXTRAS)))
+NEEDS_TORCH = $(filter $(TORCH_EXTRAS),$(subst $(comma), ,$*))
 
 SGD_ARCHIVE := ../shared/sgd/dstc8-schema-guided-dialogue-master.zip
 ifneq ($(wildcard $(SGD_ARCHIVE)),)
@@ -34,7 +34,7 @@ export OMP_NUM_THREADS := 1
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-latest test-lowest test-long constraints lint check format bench clean
+.PHONY: help demo install test test-latest test-lowest test-long constraints lint check docs format bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1:/p' Makefile | awk -F: '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -67,6 +67,9 @@ lint: install ## run ruff, mypy and import-linter
 	@$(BIN)/lint-imports --no-logo > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 
 check: lint test ## run what continuous integration runs
+
+docs: $(VENV)/.installed-docs ## build the documentation site in out/site; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 format: install ## format the code
 	@$(BIN)/python -m ruff check --quiet --fix . ; $(BIN)/python -m ruff format --quiet .

@@ -11,7 +11,6 @@ from os import PathLike, fspath
 from typing import Any, get_type_hints
 
 import msgspec
-import numpy as np
 from msgspec import inspect as shapes
 
 _MOST_LISTED = 40
@@ -91,14 +90,20 @@ def refuse_wrong_types(owner: str, given: Mapping[str, Any], types: Mapping[str,
     for name, value in given.items():
         if name not in types or not _is_json(_type_info(types[name])):
             continue
-        plain = fspath(value) if isinstance(value, PathLike) else value
-        plain = plain.item() if isinstance(plain, np.generic) else plain
         try:
-            msgspec.convert(plain, types[name])
+            msgspec.convert(_plain(value), types[name])
         except msgspec.ValidationError as error:
             problem, path = explained(error, types[name])
             found = f", found {value!r:.80}" if re.search(r" [<>]=? \S+$", problem) else ""
             raise ValueError(f"{owner}: {name + path}: {problem}{found}") from error
+
+
+def _plain(value: Any) -> Any:
+    import numpy as np  # here, because the command line shows its help without it
+
+    if isinstance(value, np.generic):
+        return value.item()
+    return fspath(value) if isinstance(value, PathLike) else value
 
 
 def _is_json(shape: shapes.Type) -> bool:

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 
 import agent_gym_env  # noqa: F401  (registers the environment)
 from agent_gym_env.corpus.corpus import Split, open_corpus
-from agent_gym_env.corpus.sample import sample_path
+from agent_gym_env.corpus.locations import sample_path
 from benchmarks.baselines import DO_NOTHING, NAIVE
 from benchmarks.growth import grow
 from benchmarks.measure import Reading, least_cpu_seconds, read_in_fresh_interpreter

@@ -1,7 +1,7 @@
 """From a teacher's episodes to a small model that plays. Needs: pip install -e '.[train]'.
 
-Two minutes of processor time, so the model stays a beginner; docs/distillation.md has the same
-path on real SGD.
+Two minutes of processor time, so the model stays a beginner. docs/guides/distillation.md has the
+same path on real SGD.
 """
 
 from pathlib import Path

@@ -96,7 +96,7 @@ def test_the_embedded_corpus_is_found_in_an_installed_wheel(
 ) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from agent_gym_env.corpus.sample import sample_path\n"
+        "from agent_gym_env.corpus.locations import sample_path\n"
         "print(sample_path())"
     )
     found = Path(run_python(code, str(installed), cwd=tmp_path))
@@ -107,7 +107,7 @@ def test_the_embedded_corpus_is_found_in_an_installed_wheel(
 def test_the_embedded_corpus_is_found_in_a_checkout(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from agent_gym_env.corpus.sample import sample_path\n"
+        "from agent_gym_env.corpus.locations import sample_path\n"
         "print(sample_path())"
     )
     assert Path(run_python(code, str(ROOT), cwd=tmp_path)) == SAMPLE

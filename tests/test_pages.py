@@ -23,19 +23,20 @@ from tests.lm.server import LMServer
 from tests.lm.wire_formats import ChatRequest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 NEEDS = {
-    "export": ("pyarrow",),
-    "llm": ("litellm",),
-    "models": ("torch", "transformers"),
-    "optimization": ("dspy", "optuna"),
+    "exports": ("pyarrow",),
+    "language_models": ("litellm",),
+    "local_models": ("torch", "transformers"),
+    "prompt_optimization": ("dspy", "optuna"),
     "rewards": ("litellm",),
 }
 """Optional libraries that the code of a page imports."""
 
 ARCHIVE = "dstc8-schema-guided-dialogue-master.zip"
-"""Real SGD, under the name that docs/data.md gives it."""
+"""Real SGD, under the name that docs/guides/data.md gives it."""
 
 VARIABLES = {"$v": "1"}
 """Values of the shell variables in the pages' loops."""
@@ -54,7 +55,7 @@ def python_blocks(page: Path) -> list[str]:
 
 def test_the_table_of_policies_names_all_of_them_and_options_that_they_have() -> None:
     rows = re.findall(
-        r"^\| `([\w-]+)` \|.*\|(.*)\|$", (ROOT / "docs/policies.md").read_text(), re.M
+        r"^\| `([\w-]+)` \|.*\|(.*)\|$", (ROOT / "docs/guides/policies.md").read_text(), re.M
     )
     table = {name: set(re.findall(r"`(\w+)`", options)) for name, options in rows}
     assert set(table) == set(POLICY_NAMES)

@@ -6,7 +6,6 @@ import argparse
 
 from agent_gym_env.assembly import choose_dialogues, make_env
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_corpus,
     add_json,
     add_model,
@@ -17,6 +16,7 @@ from agent_gym_env.cli.arguments import (
 )
 from agent_gym_env.cli.console import print_json, print_table, progress
 from agent_gym_env.cli.exit_codes import VERDICTS_ARE_KEPT
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.evaluation.agreement import agreement

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.cli.arguments import Subparsers, add_corpus, add_json, add_variant
+from agent_gym_env.cli.arguments import add_corpus, add_json, add_variant
 from agent_gym_env.cli.console import print_json, print_table, progress
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
 from agent_gym_env.corpus.download import download, download_archive, install_from, verify_download
 from agent_gym_env.corpus.sgd import SPLITS

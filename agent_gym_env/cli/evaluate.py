@@ -11,7 +11,6 @@ from typing import Any
 
 from agent_gym_env.assembly import reward_of
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_corpus,
     add_json,
     add_model,
@@ -26,6 +25,7 @@ from agent_gym_env.cli.arguments import (
 from agent_gym_env.cli.console import print_json, print_table
 from agent_gym_env.cli.evaluate_play import Stop, play_policies
 from agent_gym_env.cli.exit_codes import FAILED, STOPPED, VERDICTS_ARE_KEPT, stopped
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import DataError, JudgeError, LMError
 from agent_gym_env.evaluation.compare import compare

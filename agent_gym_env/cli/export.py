@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from agent_gym_env.cli.arguments import Subparsers, add_corpus, add_json, positive
+from agent_gym_env.cli.arguments import add_corpus, add_json, positive
 from agent_gym_env.cli.console import print_json, progress
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.errors import DataError
-from agent_gym_env.files import read_file
 from agent_gym_env.rollout.branches import BranchPoint, read_branches
 from agent_gym_env.rollout.common_states import common_states
 from agent_gym_env.rollout.episode import Episode
@@ -33,6 +33,7 @@ from agent_gym_env.rollout.leaks import HeldOut, without_leaks
 from agent_gym_env.rollout.preferences import PairRule, PreferenceRow
 from agent_gym_env.rollout.record_kind import record_kind
 from agent_gym_env.rollout.selection import Tally, counted, whole_episodes
+from agent_gym_env.storage.files import read_file
 
 _Record = TypeVar("_Record", Episode, BranchPoint)
 

@@ -12,60 +12,80 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-
-import gymnasium
+from importlib import import_module
 
 import agent_gym_env
-from agent_gym_env.cli import (
-    agreement,
-    data,
-    evaluate,
-    export,
-    optimize,
-    play,
-    rollout,
-    serve_policy,
-    synthesize,
-    train,
-    trust,
-)
-from agent_gym_env.cli.arguments import Parser, name_models
 from agent_gym_env.cli.exit_codes import DATA, FAILED, STOPPED, STORAGE, USAGE, stopped
 from agent_gym_env.cli.library_warnings import without_library_warnings
 from agent_gym_env.cli.output import tolerant_output
+from agent_gym_env.cli.parser import Parser
 from agent_gym_env.envs.render import printable
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, StorageError
 
+_MODULES = {
+    "play": ("play", "demo"),
+    "evaluate": ("evaluate", "compare", "rescore", "report"),
+    "rollout": ("rollout",),
+    "trust": ("verify", "audit"),
+    "agreement": ("agreement",),
+    "optimize": ("optimize",),
+    "export": ("export",),
+    "train": ("train",),
+    "serve_policy": ("serve-policy",),
+    "data": ("data",),
+    "synthesize": ("synthesize",),
+}
+"""Modules of this folder, and the commands that each of them adds."""
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+_HELP = {
+    "play": "play one dialogue and show it",
+    "demo": "evaluate the offline policies on the sample corpus",
+    "evaluate": "play policies and report their rewards",
+    "compare": "compare two policies, dialogue by dialogue",
+    "rescore": "score recorded episodes by another reward",
+    "report": "write an HTML page about recorded episodes",
+    "rollout": "collect episodes",
+    "verify": "play the oracle over a corpus and list each turn below 1.0",
+    "audit": "report the scores of known ways to exploit a reward",
+    "agreement": "compare a judge's ranking of replies with that of the ground truth",
+    "optimize": "optimise an agent's prompt with DSPy",
+    "export": "write recorded episodes as training data",
+    "train": "train a policy",
+    "serve-policy": "serve a trained model behind an endpoint that speaks OpenAI's protocol",
+    "data": "download, compile and check corpora",
+    "synthesize": "generate dialogues for a schema that you wrote",
+}
+
+
+def make_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all commands.
+
+    Args:
+        command: only this one gets its options, and only its module is imported; ``None`` for all.
+    """
     parser = Parser(
         prog="agent-gym", description="Play, evaluate and train agents that talk and call tools."
     )
     parser.add_argument("--version", action="version", version=agent_gym_env.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (
-        play,
-        evaluate,
-        rollout,
-        trust,
-        agreement,
-        optimize,
-        export,
-        train,
-        serve_policy,
-        data,
-        synthesize,
-    ):
-        module.add_commands(commands)
+    for module, names in _MODULES.items():
+        if command is None or command in names:
+            import_module(f"agent_gym_env.cli.{module}").add_commands(commands)
+        else:
+            for name in names:
+                commands.add_parser(name, help=_HELP[name])
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
     with tolerant_output(), without_library_warnings():
-        options = make_parser().parse_args(arguments)
-        name_models(options)
+        options = make_parser(words[0] if words else "").parse_args(words)
+        if "policy" in options or "reward" in options or "language_model" in options:
+            from agent_gym_env.cli.arguments import name_models
+
+            name_models(options)
         return _run(options)
 
 
@@ -84,7 +104,7 @@ def _run(options: argparse.Namespace) -> int:
         return _failed(error, STOPPED)
     except AgentGymError as error:
         return _failed(error, FAILED)
-    except (ValueError, TypeError, gymnasium.error.Error) as error:
+    except (ValueError, TypeError, *_gymnasium_errors()) as error:
         return _failed(error, USAGE)
     except KeyboardInterrupt:
         if "goes_on" in options:
@@ -94,6 +114,11 @@ def _run(options: argparse.Namespace) -> int:
     except OSError as error:
         # No file descriptors or no memory left, for example: not an error of ours.
         return _failed(error, STORAGE)
+
+
+def _gymnasium_errors() -> tuple[type[Exception], ...]:
+    gymnasium = sys.modules.get("gymnasium")
+    return () if gymnasium is None else (gymnasium.error.Error,)
 
 
 @contextmanager

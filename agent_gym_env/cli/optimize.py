@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import get_args
 
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_corpus,
     add_json,
     add_model,
@@ -21,6 +20,7 @@ from agent_gym_env.cli.arguments import (
 )
 from agent_gym_env.cli.console import Advance, print_json, print_table, progress
 from agent_gym_env.cli.exit_codes import stopped
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.evaluation.table import interval, number, probability, signed
 from agent_gym_env.optimization.events import Event, PhaseBegan, TurnScored

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from agent_gym_env.assembly import make_env, make_policy, rollout
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_world,
     policy_config,
     positive,
@@ -19,6 +18,7 @@ from agent_gym_env.cli.arguments import (
     world_arguments,
 )
 from agent_gym_env.cli.console import print_table, tracked
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.envs.render import printable, render_ansi
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.evaluation.report import write_report

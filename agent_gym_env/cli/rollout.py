@@ -15,7 +15,6 @@ from rich.progress import Progress as RichProgress
 
 from agent_gym_env.assembly import RUNNER_NAMES, collect
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_json,
     add_world,
     policy_config,
@@ -26,6 +25,7 @@ from agent_gym_env.cli.arguments import (
 )
 from agent_gym_env.cli.console import print_json
 from agent_gym_env.cli.exit_codes import stopped
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.rollout.collect import Progress
 from agent_gym_env.rollout.journal_check import JournalCheck, check_journal
 from agent_gym_env.rollout.ray_runner import RayRunner

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from agent_gym_env.cli.arguments import Subparsers, add_chat_template, positive, whole_number
+from agent_gym_env.cli.arguments import add_chat_template, positive, whole_number
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.extras import require_installed
 from agent_gym_env.lm.huggingface_hub import check_model_path
 

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_json,
     positive,
     whole_number,
 )
 from agent_gym_env.cli.console import print_json
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.synthesis.corpus_synthesis import synthesize_corpus
 
@@ -20,7 +20,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
     """Add the command of this module."""
     parser = commands.add_parser("synthesize", help="write dialogues for a schema of your own")
     parser.add_argument("--schema", type=Path, required=True, help="services, as SGD's schema.json")
-    parser.add_argument("--entities", type=Path, required=True, help="see docs/synthesis.md")
+    parser.add_argument("--entities", type=Path, required=True, help="see docs/guides/synthesis.md")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--split", choices=SPLITS, default="train", help="default: %(default)s")
     parser.add_argument(

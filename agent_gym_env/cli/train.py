@@ -11,7 +11,6 @@ import msgspec
 
 from agent_gym_env.cli import train_lm
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_corpus,
     add_json,
     add_model,
@@ -22,6 +21,7 @@ from agent_gym_env.cli.arguments import (
 )
 from agent_gym_env.cli.console import phases, print_json, print_table
 from agent_gym_env.cli.exit_codes import stopped
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.cli.settings import with_flags
 from agent_gym_env.evaluation.table import interval, number
 from agent_gym_env.suggestions import explained

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_chat_template,
     add_corpus,
     add_json,
@@ -23,6 +22,7 @@ from agent_gym_env.cli.arguments import (
 )
 from agent_gym_env.cli.console import phases, print_json
 from agent_gym_env.cli.exit_codes import stopped
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.cli.settings import with_flags
 from agent_gym_env.lm.huggingface_hub import check_model_path
 from agent_gym_env.suggestions import explained

@@ -8,7 +8,6 @@ from itertools import count
 
 from agent_gym_env.assembly import choose_dialogues, make_env, reward_of, rollout
 from agent_gym_env.cli.arguments import (
-    Subparsers,
     add_corpus,
     add_json,
     add_model,
@@ -19,6 +18,7 @@ from agent_gym_env.cli.arguments import (
 )
 from agent_gym_env.cli.console import print_json, print_table, progress, tracked
 from agent_gym_env.cli.exit_codes import VERDICTS_ARE_KEPT
+from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.evaluation.audit import audit

@@ -30,10 +30,10 @@ from agent_gym_env.corpus.source import Source, schema_member
 from agent_gym_env.corpus.store import STORE_FORMAT, Header, StoreWriter
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, refused_names, tool_name, tool_specs
-from agent_gym_env.corpus.words import words
 from agent_gym_env.errors import DataError
-from agent_gym_env.files import as_utf8, written_whole
+from agent_gym_env.storage.files import as_utf8, written_whole
 from agent_gym_env.suggestions import explained
+from agent_gym_env.values.words import words
 
 _T = TypeVar("_T")
 _SHARD = msgspec.json.Decoder(list[msgspec.Raw])

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Protocol
 
 from agent_gym_env.errors import DataError
-from agent_gym_env.files import MAX_FILE_BYTES, open_file, reason
+from agent_gym_env.storage.files import MAX_FILE_BYTES, open_file, reason
 
 MAX_FILES = 100_000
 MAX_TAR_BYTES = 8 * 2**30

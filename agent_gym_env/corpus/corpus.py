@@ -14,15 +14,15 @@ import numpy as np
 
 from agent_gym_env.corpus.compiler import WordCounts, compile_split, source_fingerprint
 from agent_gym_env.corpus.entities import EntityTable
-from agent_gym_env.corpus.home import home, sgd_path
-from agent_gym_env.corpus.sample import sample_path
+from agent_gym_env.corpus.locations import sample_path, sgd_path
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS, Service
 from agent_gym_env.corpus.source import Source, open_source
 from agent_gym_env.corpus.store import STORE_FORMAT, Store
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_specs
 from agent_gym_env.errors import ChecksumError, DataError, StorageError
-from agent_gym_env.files import locked, remove_unfinished
+from agent_gym_env.storage.cache_folder import home
+from agent_gym_env.storage.files import locked, remove_unfinished
 from agent_gym_env.suggestions import did_you_mean, unknown_name
 
 Seen = Literal["all", "seen", "unseen"]

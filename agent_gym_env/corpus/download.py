@@ -22,9 +22,9 @@ import msgspec
 from agent_gym_env.corpus.blobs import Blob, git_blob_sha1, sgd_blobs
 from agent_gym_env.corpus.container import Container, open_container
 from agent_gym_env.corpus.fetch import Fetcher, FetchLimits
-from agent_gym_env.corpus.home import RECORD_NAME, SGD_COMMIT, sgd_folder
+from agent_gym_env.corpus.locations import RECORD_NAME, SGD_COMMIT, sgd_folder
 from agent_gym_env.errors import ChecksumError, DataError
-from agent_gym_env.files import locked, remove_unfinished, sync_folder, written_whole
+from agent_gym_env.storage.files import locked, remove_unfinished, sync_folder, written_whole
 
 URL_VARIABLE = "AGENT_GYM_SGD_URL"
 _REPOSITORY = "google-research-datasets/dstc8-schema-guided-dialogue"

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.corpus.tool_specs import ToolSpec
-from agent_gym_env.corpus.values import canonical
 from agent_gym_env.errors import StorageError
+from agent_gym_env.values.equality import canonical
 
 MAX_ROWS = 10
 """SGD's services never answer with more."""

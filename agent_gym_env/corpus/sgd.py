@@ -16,9 +16,6 @@ import msgspec
 
 SPLITS = ("train", "dev", "test")
 SCHEMA_VARIANTS = ("v1", "v2", "v3", "v4", "v5")
-DONTCARE = "dontcare"
-"""The value of a slot about which the user has no preference."""
-
 TODAY = "2019-03-01"
 """The day on which every dialogue takes place: dates such as "tomorrow" are relative to it."""
 

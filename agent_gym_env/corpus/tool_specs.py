@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.corpus.sgd import DONTCARE, Intent, Service, Slot
+from agent_gym_env.corpus.sgd import Intent, Service, Slot
+from agent_gym_env.values.equality import DONTCARE
 
 
 class ToolSpec(msgspec.Struct, frozen=True):

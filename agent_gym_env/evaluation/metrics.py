@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from agent_gym_env.corpus.arguments import agreement, stated_arguments
 from agent_gym_env.corpus.task import RecordedCall
 from agent_gym_env.rewards.overlap import jaccard
 from agent_gym_env.rollout.episode import POLICY_FAILED, Episode, TurnRecord, defaults_by_tool
 from agent_gym_env.types import ToolCall
+from agent_gym_env.values.equality import agreement, stated_arguments
 
 
 class ToolCounts(msgspec.Struct, frozen=True, gc=False):
@@ -137,7 +137,7 @@ def tool_counts(
     if due is None:
         return ToolCounts(made=len(made))
     found = [
-        agreement(due, call.arguments, defaults or {}, today)
+        agreement(due.arguments, due.forms, call.arguments, defaults or {}, today)
         for call in made
         if call.name == due.name
     ]

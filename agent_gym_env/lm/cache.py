@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from agent_gym_env.errors import StorageError
-from agent_gym_env.files import written_whole
 from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.storage.files import written_whole
 
 _FORMAT = 1
 _log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from typing import Any
 import jinja2
 
 from agent_gym_env.errors import DataError
-from agent_gym_env.files import as_utf8, read_file
 from agent_gym_env.lm.bounded_template import render
+from agent_gym_env.storage.files import as_utf8, read_file
 
 OURS = ("hermes", "compact")
 """Names of the templates of this module."""

@@ -14,8 +14,8 @@ import msgspec
 
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.extras import require
-from agent_gym_env.files import read_file
 from agent_gym_env.process_wide import SharedChange
+from agent_gym_env.storage.files import read_file
 
 _CONFIGS = ("config.json", "generation_config.json")
 """Files that are checked. transformers silently ignores the second one if it cannot read it."""

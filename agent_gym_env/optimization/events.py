@@ -1,6 +1,6 @@
 """What happens in an optimisation, as a user interface is told it.
 
-Every event is a JSON object with ``kind`` and ``elapsed_s``; see docs/events.md.
+Every event is a JSON object with ``kind`` and ``elapsed_s``; see docs/reference/events.md.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ import msgspec
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Difference, Estimate
-from agent_gym_env.files import read_file, written_whole
 from agent_gym_env.optimization.events import Event
 from agent_gym_env.optimization.meter import CallCounts
+from agent_gym_env.storage.files import read_file, written_whole
 
 RESULT_FORMAT = 1
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_gym_env.corpus.words import words
 from agent_gym_env.types import Action, Observation
+from agent_gym_env.values.words import words
 
 _VOCABULARY = 300
 """The best words are among the most frequent; the rest need not be tried."""

@@ -9,8 +9,8 @@ import msgspec
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
-from agent_gym_env.files import as_utf8, read_file, written_whole
 from agent_gym_env.policies.dspy_module import SGDAgentModule, plain_demo
+from agent_gym_env.storage.files import as_utf8, read_file, written_whole
 
 require("dspy", extra="dspy")
 

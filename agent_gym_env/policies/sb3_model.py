@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 
-from agent_gym_env.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.encoders.base import Encoder
 from agent_gym_env.encoders.candidates import FACTS, CandidateEncoder, CandidateSource
 from agent_gym_env.encoders.conversation import DEFAULT_DIM, FLAGS, TEXTS, ConversationEncoder
 from agent_gym_env.encoders.hashing import HashingEncoder
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
+from agent_gym_env.storage.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.types import Action, Observation
 
 require("torch", extra="sb3")

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent_gym_env.corpus.sgd import TODAY
-from agent_gym_env.corpus.words import words
 from agent_gym_env.retrieval.conversation import Conversations
 from agent_gym_env.retrieval.heading import call_question
 from agent_gym_env.retrieval.memory import Memory
@@ -22,6 +21,7 @@ from agent_gym_env.retrieval.situations import PHASES, hashed_situation, phase_o
 from agent_gym_env.retrieval.state import State
 from agent_gym_env.retrieval.templates import Filler
 from agent_gym_env.types import Action, Observation, ToolCall
+from agent_gym_env.values.words import words
 
 _NEIGHBOURS = 60
 _VOTERS = 40

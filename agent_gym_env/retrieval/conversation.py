@@ -12,13 +12,13 @@ from agent_gym_env.chat import (
     read_result,
     without_bracket,
 )
-from agent_gym_env.corpus.values import value_text
 from agent_gym_env.retrieval.listening import hear
 from agent_gym_env.retrieval.offer import Offer
 from agent_gym_env.retrieval.questions import Decide
 from agent_gym_env.retrieval.state import State
 from agent_gym_env.retrieval.vocabulary import Vocabulary
 from agent_gym_env.types import Observation
+from agent_gym_env.values.equality import value_text
 
 _REMEMBERED = 256
 """Conversations that may take turns without being read again from their begin."""

@@ -9,11 +9,9 @@ import msgspec
 import numpy as np
 
 from agent_gym_env.corpus.corpus import Split
-from agent_gym_env.corpus.home import home
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
 from agent_gym_env.errors import DataError
-from agent_gym_env.files import locked
 from agent_gym_env.retrieval.chooser import Chooser, LearningChooser
 from agent_gym_env.retrieval.index import Index, build_index
 from agent_gym_env.retrieval.lessons import learn_dialogue, take_in_call
@@ -32,6 +30,8 @@ from agent_gym_env.retrieval.state import State
 from agent_gym_env.retrieval.templates import take_values_out
 from agent_gym_env.retrieval.tokens import Features
 from agent_gym_env.retrieval.vocabulary import Vocabulary, VocabularyBuilder
+from agent_gym_env.storage.cache_folder import home
+from agent_gym_env.storage.files import locked
 
 MEMORY_FORMAT = 7
 """Part of the file's name: raised with any change of what is learned or how."""

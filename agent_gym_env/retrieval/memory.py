@@ -8,13 +8,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_gym_env.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.errors import DataError
 from agent_gym_env.retrieval.chooser import BITS, Chooser
 from agent_gym_env.retrieval.index import Index
 from agent_gym_env.retrieval.situations import PHASES
 from agent_gym_env.retrieval.templates import Template
 from agent_gym_env.retrieval.vocabulary import Vocabulary
+from agent_gym_env.storage.array_file import Arrays, read_arrays, write_arrays
 
 _LARGEST = 1 << 31
 """Bytes of what may be learned; all of SGD takes 40 MB."""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from agent_gym_env.corpus.values import find_values
 from agent_gym_env.retrieval.tokens import Token, phrase_key
+from agent_gym_env.values.patterns import find_values
 
 MentionKind = Literal["known", "date", "time", "number", "name"]
 

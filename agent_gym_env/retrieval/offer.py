@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from agent_gym_env.corpus.sgd import DONTCARE
 from agent_gym_env.retrieval.tokens import (
     Features,
     content_words,
@@ -15,6 +14,7 @@ from agent_gym_env.retrieval.tokens import (
     phrase_key,
 )
 from agent_gym_env.retrieval.vocabulary import Vocabulary
+from agent_gym_env.values.equality import DONTCARE
 
 BOOLEAN_VALUES = frozenset(("True", "False"))
 

@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from agent_gym_env.corpus.values import canonical
 from agent_gym_env.retrieval.mentions import Mention
 from agent_gym_env.retrieval.offer import Offer, OfferedTool
 from agent_gym_env.retrieval.tokens import Token, phrase_key, stems_of
 from agent_gym_env.retrieval.vocabulary import Vocabulary, kind_of_value
+from agent_gym_env.values.equality import canonical
 
 Row = Mapping[str, str]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 
-from agent_gym_env.corpus.values import canonical
 from agent_gym_env.retrieval.vocabulary import kind_of_value
+from agent_gym_env.values.equality import canonical
 
 
 def say(value: str, *, like: str, dates: Mapping[str, str], today: str) -> str:

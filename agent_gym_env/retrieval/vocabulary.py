@@ -11,16 +11,16 @@ from typing import Literal
 
 import msgspec
 
-from agent_gym_env.corpus.sgd import DONTCARE, Slot
+from agent_gym_env.corpus.sgd import Slot
 from agent_gym_env.corpus.task import RecordedCall, Task
 from agent_gym_env.corpus.tool_specs import ToolSpec
-from agent_gym_env.corpus.values import canonical
 from agent_gym_env.retrieval.tokens import (
     content_words,
     identifier_words,
     phrase_key,
     stem,
 )
+from agent_gym_env.values.equality import DONTCARE, canonical
 
 ValueKind = Literal["text", "date", "time", "number", "boolean"]
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
-from agent_gym_env.corpus.values import same_value
-from agent_gym_env.corpus.words import words
 from agent_gym_env.types import ToolCall
+from agent_gym_env.values.equality import same_value
+from agent_gym_env.values.words import words
 
 _GOODBYE = "Thank you for calling, goodbye."
 _CONSTANT = "I can do that for you. Is there something else that you would like me to find?"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from agent_gym_env.corpus.task import RecordedCall
-from agent_gym_env.corpus.values import value_text
-from agent_gym_env.corpus.words import words
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rewards.calls import tool_accuracy
 from agent_gym_env.types import ToolCall
+from agent_gym_env.values.equality import value_text
+from agent_gym_env.values.words import words
 
 
 class GroundTruthReward:

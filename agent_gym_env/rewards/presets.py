@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from agent_gym_env.corpus.home import home
 from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.rewards.weighted import BalancedReward
+from agent_gym_env.storage.cache_folder import home
 from agent_gym_env.suggestions import (
     argument_types,
     refuse_unknown,

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from agent_gym_env.corpus.task import SpokenValue
-from agent_gym_env.corpus.values import canonical, find_values
-from agent_gym_env.corpus.words import words
+from agent_gym_env.values.equality import canonical
+from agent_gym_env.values.patterns import find_values
+from agent_gym_env.values.words import words
 
 _MAX_CHARS = 8192
 """Values are looked for no further; the longest recorded reply of SGD has 453 characters."""

@@ -7,14 +7,14 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from math import fsum, log
 
-from agent_gym_env.corpus.arguments import agreement
 from agent_gym_env.corpus.task import RecordedCall
 from agent_gym_env.corpus.tool_specs import ToolSpec
-from agent_gym_env.corpus.words import words
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rewards.calls import tool_accuracy
 from agent_gym_env.rewards.spoken import spoken_share
 from agent_gym_env.types import ToolCall
+from agent_gym_env.values.equality import agreement
+from agent_gym_env.values.words import words
 
 
 class BalancedReward:
@@ -74,7 +74,8 @@ class BalancedReward:
     def _agreement(self, expected: RecordedCall, call: ToolCall, today: str) -> float:
         if call.arguments == expected.arguments:
             return 1.0
-        found = agreement(expected, call.arguments, self._defaults(expected.name), today)
+        defaults = self._defaults(expected.name)
+        found = agreement(expected.arguments, expected.forms, call.arguments, defaults, today)
         return found.equal / found.either if found.either else 1.0
 
     def _defaults(self, tool: str) -> Mapping[str, str]:

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import msgspec
 
 from agent_gym_env.corpus.task import Turn
-from agent_gym_env.corpus.values import value_text
 from agent_gym_env.types import Action
+from agent_gym_env.values.equality import value_text
 
 EPISODE_FORMAT = 1
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.files import written_whole
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode
 from agent_gym_env.rollout.framing import entry_of
 from agent_gym_env.rollout.outcome import WORKER_DIED
 from agent_gym_env.rollout.record_lines import failed_lines, read_record, record_lines
+from agent_gym_env.storage.files import written_whole
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Episode).decode

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.files import written_whole
 from agent_gym_env.lm.prompt import RULES
 from agent_gym_env.rollout.branches import BranchPoint
 from agent_gym_env.rollout.chat_rows import ConversationRow, conversation_row
@@ -17,6 +16,7 @@ from agent_gym_env.rollout.labelled_rows import LabelledRow, rows_of_episode, ro
 from agent_gym_env.rollout.preferences import PairRule, PreferenceRow, preference_rows
 from agent_gym_env.rollout.prompt_rows import PromptRow, prompt_rows
 from agent_gym_env.rollout.selection import Tally, distinct, whole_episodes
+from agent_gym_env.storage.files import written_whole
 
 _encode = msgspec.json.Encoder().encode
 

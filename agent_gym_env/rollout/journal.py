@@ -19,7 +19,6 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.errors import StorageError
-from agent_gym_env.files import locked, remove_unfinished, sync_folder
 from agent_gym_env.rollout.framing import Entry, frame
 from agent_gym_env.rollout.manifest import (
     FAILED,
@@ -36,6 +35,7 @@ from agent_gym_env.rollout.manifest import (
 )
 from agent_gym_env.rollout.recovery import DONE, FAILED_JOB, PENDING, Recovered
 from agent_gym_env.rollout.spending import Spending
+from agent_gym_env.storage.files import locked, remove_unfinished, sync_folder
 
 SHARD_BYTES = 64 << 20
 _LOCK = "journal.lock"

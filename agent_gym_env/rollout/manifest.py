@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
-from agent_gym_env.files import read_file, sync_folder, written_whole
 from agent_gym_env.rollout.spending import Spending
+from agent_gym_env.storage.files import read_file, sync_folder, written_whole
 
 JOURNAL_FORMAT = 1
 MANIFEST = "manifest.json"

@@ -12,9 +12,9 @@ import msgspec
 from agent_gym_env.corpus.task import RecordedCall, Turn
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
-from agent_gym_env.files import written_whole
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode, StepRecord, TurnRecord
 from agent_gym_env.rollout.selection import Tally
+from agent_gym_env.storage.files import written_whole
 from agent_gym_env.types import Completion
 
 require("pyarrow", extra="data")

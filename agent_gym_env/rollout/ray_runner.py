@@ -26,7 +26,7 @@ ANSWERS_WITHIN_S = 10.0
 class RayRunner:
     """Jobs in Ray actors. What a killed one had begun, another one plays.
 
-    What each machine of a cluster needs is in ``docs/rollouts.md``.
+    What each machine of a cluster needs is in ``docs/guides/rollouts.md``.
 
     Args:
         workers: how many actors.

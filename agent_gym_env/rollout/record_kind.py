@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from agent_gym_env.errors import DataError
-from agent_gym_env.files import MAX_LINE_BYTES, open_file
 from agent_gym_env.rollout.manifest import Kind, read_manifest
+from agent_gym_env.storage.files import MAX_LINE_BYTES, open_file
 
 
 class _Record(msgspec.Struct):

@@ -10,7 +10,6 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from agent_gym_env.errors import DataError, StorageError
-from agent_gym_env.files import numbered_lines, open_file
 from agent_gym_env.rollout.framing import is_framed, is_whole
 from agent_gym_env.rollout.manifest import (
     FAILED,
@@ -20,6 +19,7 @@ from agent_gym_env.rollout.manifest import (
     refuse_losses,
     shard_paths,
 )
+from agent_gym_env.storage.files import numbered_lines, open_file
 
 
 class _Versioned(Protocol):

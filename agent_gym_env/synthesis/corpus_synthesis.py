@@ -51,7 +51,7 @@ def synthesize_corpus(
 
     Args:
         schema: a ``schema.json`` in SGD's format.
-        entities: an entities file, see `docs/synthesis.md`.
+        entities: an entities file, see `docs/guides/synthesis.md`.
         out: the corpus's folder; the split comes below it.
         dialogues: how many to write.
         seed: of all randomness; the same files and seed give the same bytes.

@@ -1,7 +1,7 @@
 """The format of the entities file: what a service knows and how people talk about it.
 
-Everything but the rows of a service with search intents is optional; `docs/synthesis.md` describes
-the format for those who write one.
+Everything but the rows of a service with search intents is optional. `docs/guides/synthesis.md`
+describes the format for those who write one.
 """
 
 from __future__ import annotations

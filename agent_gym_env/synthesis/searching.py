@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from agent_gym_env.corpus.sgd import DONTCARE
 from agent_gym_env.synthesis.moves import Move, each, intent_move
 from agent_gym_env.synthesis.service_model import Row, ServiceModel
 from agent_gym_env.synthesis.stage import Stage
 from agent_gym_env.synthesis.wishes import Wishes, another_search
+from agent_gym_env.values.equality import DONTCARE
 
 _Step = Literal["take", "next", "change"]
 

@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from agent_gym_env.corpus.sgd import DONTCARE, TODAY, Intent, Service
+from agent_gym_env.corpus.sgd import TODAY, Intent, Service
 from agent_gym_env.synthesis.entities import ServiceEntry, known_values, slot_kind
 from agent_gym_env.synthesis.surfaces import DAYS_AHEAD, Kind
 from agent_gym_env.synthesis.wording import Wording
+from agent_gym_env.values.equality import DONTCARE
 
 MOST_ROWS = 10
 """A search lists no more rows than this."""

@@ -15,8 +15,9 @@ from statistics import mean
 import msgspec
 
 from agent_gym_env.corpus.compiler import read_schema
-from agent_gym_env.corpus.sgd import DONTCARE, Dialogue, SystemFrame, SystemTurn, UserTurn
+from agent_gym_env.corpus.sgd import Dialogue, SystemFrame, SystemTurn, UserTurn
 from agent_gym_env.corpus.source import Source, open_source
+from agent_gym_env.values.equality import DONTCARE
 
 _ACTS_WITH_CALL = {
     *("OFFER", "INFORM_COUNT OFFER", "NOTIFY_SUCCESS", "INFORM NOTIFY_SUCCESS"),

@@ -11,7 +11,7 @@ import msgspec
 
 from agent_gym_env.corpus.sgd import Intent, Service, Slot
 from agent_gym_env.errors import DataError
-from agent_gym_env.files import as_utf8, read_file
+from agent_gym_env.storage.files import as_utf8, read_file
 from agent_gym_env.suggestions import explained
 from agent_gym_env.synthesis import templates
 from agent_gym_env.synthesis.entities import (

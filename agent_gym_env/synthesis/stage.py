@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from random import Random
 
-from agent_gym_env.corpus.sgd import DONTCARE
 from agent_gym_env.synthesis.habits import Habits
 from agent_gym_env.synthesis.moves import about, each
 from agent_gym_env.synthesis.service_model import Row, ServiceModel
 from agent_gym_env.synthesis.transcript import Carried, Transcript
+from agent_gym_env.values.equality import DONTCARE
 
 
 class Stage:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
-from agent_gym_env.corpus.sgd import DONTCARE, Act
+from agent_gym_env.corpus.sgd import Act
 from agent_gym_env.synthesis import phrases
 from agent_gym_env.synthesis.clauses import deed, draw, fragments, listed, value, wishes
 from agent_gym_env.synthesis.moves import Part
 from agent_gym_env.synthesis.utterance import Phrase, fill, join, sentence
+from agent_gym_env.values.equality import DONTCARE
 
 _GREETED = 0.3
 _WHOLE_OPENING = 0.35

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from random import Random
 
-from agent_gym_env.corpus.sgd import DONTCARE
 from agent_gym_env.synthesis.service_model import Row, ServiceModel
+from agent_gym_env.values.equality import DONTCARE
 
 _OPTIONAL_WANTED = 0.3
 _INDIFFERENT = 0.04

@@ -22,7 +22,7 @@ class ConformanceError(AssertionError):
 
     Attributes:
         subject: the implementation, for example ``policy 'mine'``.
-        promise: the promise, as ``docs/testing.md`` lists it.
+        promise: the promise, as ``docs/reference/checks.md`` lists it.
         expected: what the promise asks for.
         found: what the implementation did.
         where: the dialogue, turn or call; ``""`` where the promise is not about one.

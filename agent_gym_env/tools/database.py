@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.corpus.entities import EntityTable, join_slots
-from agent_gym_env.corpus.sgd import DONTCARE, TODAY
+from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.corpus.tool_specs import ToolSpec
-from agent_gym_env.corpus.values import canonical, value_text
 from agent_gym_env.types import ToolResult
+from agent_gym_env.values.equality import DONTCARE, canonical, value_text
 
 _MINUTES_APART = (-15, 15, -30, 30)
 _TIME = re.compile(r"(\d\d):(\d\d)")

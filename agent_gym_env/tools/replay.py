@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.corpus.arguments import agreement
 from agent_gym_env.corpus.entities import EntityTable
 from agent_gym_env.corpus.task import RecordedCall, Task
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.tools.database import Database
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import ToolCall, ToolResult
+from agent_gym_env.values.equality import agreement
 
 
 class ReplayBackend:
@@ -75,11 +75,11 @@ class ReplayBackend:
     def _is_recorded(
         self, spec: ToolSpec, arguments: Mapping[str, Any], recorded: RecordedCall
     ) -> bool:
-        """Whether a call says what the recorded one says, however it words it."""
-        return (
-            spec.name == recorded.name
-            and agreement(recorded, arguments, spec.defaults, self._date).is_whole()
-        )
+        """Return whether a call means the same as the recorded one, however it is worded."""
+        if spec.name != recorded.name:
+            return False
+        due, forms = recorded.arguments, recorded.forms
+        return agreement(due, forms, arguments, spec.defaults, self._date).is_whole()
 
 
 def _replayed(recorded: RecordedCall) -> ToolResult:

@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
-from agent_gym_env.corpus.sgd import DONTCARE, TODAY
+from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.corpus.tool_specs import ToolSpec
-from agent_gym_env.corpus.values import canonical, value_text
+from agent_gym_env.values.equality import DONTCARE, canonical, value_text
 
 _MAX_EXCERPT_CHARS = 60
 _MAX_LISTED = 12

@@ -17,7 +17,7 @@ import msgspec
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
-from agent_gym_env.files import numbered_lines, open_file
+from agent_gym_env.storage.files import numbered_lines, open_file
 
 require("datasets", extra="train")
 

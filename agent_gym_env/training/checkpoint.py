@@ -12,9 +12,9 @@ from typing import Annotated, Any, TypeVar, cast
 import msgspec
 import numpy as np
 
-from agent_gym_env.array_file import Arrays, read_arrays, write_arrays
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
+from agent_gym_env.storage.array_file import Arrays, read_arrays, write_arrays
 
 require("stable_baselines3", extra="sb3")
 

@@ -9,7 +9,7 @@ import msgspec
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Estimate
-from agent_gym_env.files import read_file, written_whole
+from agent_gym_env.storage.files import read_file, written_whole
 
 
 class CurvePoint(msgspec.Struct, frozen=True):

@@ -14,11 +14,11 @@ import numpy as np
 from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.extras import require
-from agent_gym_env.files import written_whole
 from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.policies.candidate_network import CandidateNetwork
 from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.rollout.play import play_all
+from agent_gym_env.storage.files import written_whole
 from agent_gym_env.training.candidate_world import CandidateWorld
 from agent_gym_env.training.checkpoint import load_checkpoint, save_checkpoint
 from agent_gym_env.training.cloning import clone, demonstrate

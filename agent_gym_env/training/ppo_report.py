@@ -8,11 +8,11 @@ from pathlib import Path
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.evaluation.plots import Interval, Point, as_file, curve_plot
 from agent_gym_env.evaluation.report import write_report
-from agent_gym_env.files import written_whole
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.rollout.play import play_all
+from agent_gym_env.storage.files import written_whole
 from agent_gym_env.training.candidate_world import CandidateWorld
 from agent_gym_env.training.curve import CurvePoint, read_curve
 from agent_gym_env.training.ppo_config import PPOConfig

@@ -11,7 +11,7 @@ import msgspec
 
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.extras import require
-from agent_gym_env.files import read_file, written_whole
+from agent_gym_env.storage.files import read_file, written_whole
 from agent_gym_env.training.progress import OnMeasured, OnProgress
 
 require("transformers", extra="train")

@@ -7,7 +7,7 @@ import json
 import gymnasium as gym
 from gymnasium.utils.env_checker import check_env
 
-from agent_gym_env.corpus.sample import sample_path
+from agent_gym_env.corpus.locations import sample_path
 from agent_gym_env.envs.dialogue import SGDEnv
 from benchmarks.baselines import NAIVE
 from benchmarks.rows import do_nothing_like

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent_gym_env.corpus.corpus import open_corpus
-from agent_gym_env.corpus.sample import sample_path
+from agent_gym_env.corpus.locations import sample_path
 from benchmarks.growth import grow
 
 

@@ -13,7 +13,7 @@ from agent_gym_env.assembly import collect
 from agent_gym_env.cli import rollout
 from agent_gym_env.cli.main import main, make_parser
 from agent_gym_env.errors import BudgetExceeded
-from agent_gym_env.files import locked
+from agent_gym_env.storage.files import locked
 
 Capture = pytest.CaptureFixture[str]
 

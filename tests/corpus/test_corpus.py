@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
-from agent_gym_env.corpus.sample import sample_path
+from agent_gym_env.corpus.locations import sample_path
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS
 from agent_gym_env.errors import ChecksumError, DataError, StorageError
 from agent_gym_env.testing import ConformanceError, check_corpus

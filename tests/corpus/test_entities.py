@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from agent_gym_env.corpus.entities import EntityTable, EntityTableBuilder, join_slots
 from agent_gym_env.corpus.sgd import TODAY, Intent, Service
 from agent_gym_env.corpus.tool_specs import tool_specs
-from agent_gym_env.corpus.values import canonical
 from agent_gym_env.errors import StorageError
+from agent_gym_env.values.equality import canonical
 from tests.corpus.cafes import BOOK, FIND, TOOLS, Row, cafe, entities, slot
 
 

@@ -11,7 +11,7 @@ from agent_gym_env.optimization.event_log import EventLog
 from agent_gym_env.optimization.events import Event, Finished, PhaseBegan, TurnScored
 from agent_gym_env.optimization.meter import BrokenOff, Meter
 
-PAGE = Path(__file__).parents[2] / "docs" / "events.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "events.md"
 
 
 def test_the_page_has_every_event_with_every_field_in_order() -> None:

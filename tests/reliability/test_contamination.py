@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent_gym_env.corpus.corpus import open_corpus
-from agent_gym_env.corpus.sample import sample_path
+from agent_gym_env.corpus.locations import sample_path
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.corpus.source import open_source
 from agent_gym_env.envs.dialogue import SGDEnv

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agent_gym_env.corpus.sample import sample_path
+from agent_gym_env.corpus.locations import sample_path
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.errors import DataError

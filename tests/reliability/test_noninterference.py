@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from agent_gym_env.corpus.corpus import open_corpus
-from agent_gym_env.corpus.sample import sample_path
+from agent_gym_env.corpus.locations import sample_path
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.retrieval.candidates import CandidateGenerator
 from agent_gym_env.retrieval.learning import recall

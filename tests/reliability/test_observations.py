@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent_gym_env.corpus.corpus import open_corpus
-from agent_gym_env.corpus.sample import sample_path
+from agent_gym_env.corpus.locations import sample_path
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.corpus.source import open_source
 from agent_gym_env.envs.dialogue import SGDEnv

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
-from agent_gym_env.corpus.sample import sample_path
+from agent_gym_env.corpus.locations import sample_path
 from agent_gym_env.corpus.store import Store
 from agent_gym_env.errors import StorageError
 from tests.corpora import write_tiny_corpus

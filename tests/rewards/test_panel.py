@@ -1,6 +1,7 @@
 """What the ways to game a reward earn, on the embedded corpus and, when asked for, on SGD.
 
-The tables of docs/rewards.md are this module's output: run it with ``AGENT_GYM_LONG=1`` and ``-s``.
+The tables of docs/guides/rewards.md are the output of this module, run with ``AGENT_GYM_LONG=1``
+and ``-s``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MAX_TEXT_CHARS = 65536
 """Where the environment cuts a reply."""
 
 # Those that know nothing of the target's words. A reward over bags of words sees neither order nor
-# negation, and pays for values that are said alone: see docs/rewards.md for the others.
+# negation, and pays for values that are said alone: see docs/guides/rewards.md for the others.
 BLIND = {
     "silence",
     "goodbye",

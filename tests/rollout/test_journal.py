@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from agent_gym_env.errors import DataError, LockError, ResumeMismatchError, StorageError
-from agent_gym_env.files import locked
 from agent_gym_env.rollout.framing import Entry
 from agent_gym_env.rollout.journal import Journal, open_journal
 from agent_gym_env.rollout.journal_check import check_journal
 from agent_gym_env.rollout.manifest import Manifest, free_folder, read_manifest
 from agent_gym_env.rollout.record_lines import record_lines
 from agent_gym_env.rollout.spending import Spending
+from agent_gym_env.storage.files import locked
 from tests.timing import SOON_S
 
 CONFIG: dict[str, Any] = {"policies": [{"name": "oracle"}], "world": {"split": "dev"}, "seed": 0}

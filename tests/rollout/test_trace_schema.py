@@ -7,7 +7,7 @@ from agent_gym_env.corpus.task import RecordedCall, Turn
 from agent_gym_env.rollout.episode import Episode, StepRecord, TurnRecord
 from agent_gym_env.types import Action, Completion, ToolCall, Usage
 
-PAGE = Path(__file__).parents[2] / "docs" / "trace_schema.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "episodes.md"
 
 
 @pytest.mark.parametrize("struct", [Episode, TurnRecord, StepRecord, Action, Completion, Usage])

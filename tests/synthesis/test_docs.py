@@ -11,7 +11,7 @@ from agent_gym_env.synthesis.corpus_synthesis import synthesize_corpus
 from agent_gym_env.synthesis.shape import measure, read_dialogues, table
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "synthesis.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "synthesis.md").read_text(encoding="utf-8")
 
 
 def _block(language: str) -> str:
@@ -34,4 +34,4 @@ def test_the_page_s_table_is_what_is_measured_now() -> None:
     seen = {service for dialogue in dialogues["train"] for service in dialogue.services}
     measured = table({split: measure(them, seen) for split, them in dialogues.items()})
     for row in measured.splitlines()[2:]:
-        assert row in PAGE, "docs/synthesis.md is out of date"
+        assert row in PAGE, "docs/guides/synthesis.md is out of date"

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_gym_env.corpus.sgd import DONTCARE, Act, Dialogue, SystemTurn, UserTurn
+from agent_gym_env.corpus.sgd import Act, Dialogue, SystemTurn, UserTurn
 from agent_gym_env.synthesis.entities import ServiceEntry, SlotEntry
 from agent_gym_env.synthesis.generate import DIALOGUES_PER_SHARD, synthesize
 from agent_gym_env.synthesis.habits import Habits
 from agent_gym_env.synthesis.shape import measure
+from agent_gym_env.values.equality import DONTCARE
 from tests.synthesis.bakery import BAKERY, CAKES, ENTITIES, SERVICES
 from tests.synthesis.laws import broken_laws
 

@@ -16,7 +16,7 @@ from tests.testing import (
     test_tool_backends,
 )
 
-PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "checks.md").read_text()
 TESTED: dict[str, Any] = {
     "A policy": test_policies,
     "A reward": test_rewards,

@@ -15,8 +15,8 @@ import pytest
 pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
 pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
 
-from agent_gym_env.array_file import Arrays
 from agent_gym_env.errors import DataError
+from agent_gym_env.storage.array_file import Arrays
 from agent_gym_env.training.ppo import train_ppo
 from tests.policies.test_sb3_model import Trap
 from tests.training.small_run import small

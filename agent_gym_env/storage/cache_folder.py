@@ -1,0 +1,39 @@
+"""The folder in which this package keeps data on the machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from agent_gym_env.errors import StorageError
+
+HOME_VARIABLE = "AGENT_GYM_HOME"
+
+
+def home() -> Path:
+    """Return the folder for downloads and compiled corpora.
+
+    It is ``$AGENT_GYM_HOME``, or ``agent-gym`` in the user's cache.
+
+    Raises:
+        StorageError: the variable is not set, and the user has no home directory.
+    """
+    chosen = os.environ.get(HOME_VARIABLE)
+    try:
+        folder = Path(chosen).expanduser() if chosen else _user_cache() / "agent-gym"
+    except RuntimeError as error:
+        raise StorageError(
+            f"this user has no home directory; set {HOME_VARIABLE} to a folder that can be written"
+        ) from error
+    return folder.absolute()
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    configured = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification says that a relative path is to be ignored.
+    return Path(configured) if os.path.isabs(configured) else Path.home() / ".cache"

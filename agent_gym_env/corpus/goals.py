@@ -13,7 +13,6 @@ from typing import Literal
 import msgspec
 
 from agent_gym_env.corpus.sgd import (
-    DONTCARE,
     TODAY,
     Dialogue,
     DialogueAction,
@@ -23,7 +22,8 @@ from agent_gym_env.corpus.sgd import (
     UserTurn,
 )
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_name
-from agent_gym_env.corpus.values import canonical
+from agent_gym_env.types import DialogueAct
+from agent_gym_env.values.equality import DONTCARE, canonical
 
 Kind = Literal[
     "request", "offer", "confirm", "inform", "success", "counter", "failure", "propose", "more",
@@ -186,8 +186,8 @@ class Situations:
         return self.counts[what]
 
 
-def turn_kind(acts: Iterable[DialogueAction]) -> Kind:
-    """Return the kind of a recorded system turn."""
+def turn_kind(acts: Iterable[DialogueAction | DialogueAct]) -> Kind:
+    """Return the kind of an agent's turn with these acts."""
     found = {action.act for action in acts}
     if "CONFIRM" in found:
         return "confirm"
@@ -418,9 +418,7 @@ class _GoalReader:
             errand.offers.append(self._offer)
 
 
-def row_with(
-    rows: Iterable[Mapping[str, str]], values: Mapping[str, str]
-) -> dict[str, str] | None:
+def row_with(rows: Iterable[Mapping[str, str]], values: Mapping[str, str]) -> dict[str, str] | None:
     """Return the first row that has all the values, compared in canonical form."""
     wanted = {slot: _key(value) for slot, value in values.items()}
     for row in rows:

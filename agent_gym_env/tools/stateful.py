@@ -15,15 +15,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from agent_gym_env.corpus.arguments import stated_arguments
 from agent_gym_env.corpus.entities import MAX_ROWS, EntityTable
-from agent_gym_env.corpus.sgd import DONTCARE, TODAY
+from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.corpus.task import RecordedCall, Task
 from agent_gym_env.corpus.tool_specs import ToolSpec
-from agent_gym_env.corpus.values import canonical
 from agent_gym_env.tools.database import Database
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import ToolCall, ToolResult
+from agent_gym_env.values.equality import DONTCARE, canonical, stated_arguments
 
 Row = dict[str, str]
 Outcome = Literal["success", "failure"]
@@ -36,6 +35,7 @@ _SMALLEST_BALANCE, _BALANCES = 500, 20_000
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _COUNT_OR_TIME = re.compile(r"\d+|\d\d:\d\d|\d{4}-\d\d-\d\d|true|false")
 _DECODE_ROWS = msgspec.json.Decoder(list[Row]).decode
+_DECODE_ROW = msgspec.json.Decoder(Row).decode
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -156,9 +156,7 @@ class StatefulServices:
         given = {**spec.defaults, **arguments}
         keys = {slot: canonical(value, self._date) for slot, value in given.items()}
         return {
-            slot: key
-            for slot, key in keys.items()
-            if slot in spec.result_slots and key != DONTCARE
+            slot: key for slot, key in keys.items() if slot in spec.result_slots and key != DONTCARE
         }
 
     def _own_rows(self, tool: str) -> Iterator[Row]:
@@ -179,7 +177,7 @@ class StatefulServices:
             return []
         others = {slot: key for slot, key in filters.items() if slot not in days}
         found = self._entities.rows(spec.name, others)
-        rows = [{**msgspec.json.decode(row, type=Row), **days} for row in found]
+        rows = [{**_DECODE_ROW(row), **days} for row in found]
         return [row for place, row in enumerate(rows) if row not in rows[:place]]
 
     # The user's own things.
@@ -235,7 +233,15 @@ class StatefulServices:
         if not self._knows_entity(spec, keys):
             return "failure", []
         rows = _DECODE_ROWS(self._database.answer(spec, arguments, self._date).results or b"[]")
-        return "success", rows
+        return "success", [self._completed(spec, row) for row in rows]
+
+    def _completed(self, spec: ToolSpec, row: Row) -> Row:
+        """Fill what no row says of a new booking, such as its fare, from another booking."""
+        if row.keys() >= set(spec.result_slots):
+            return row
+        others = [_DECODE_ROW(other) for other in self._entities.rows(spec.name, {}, limit=1)]
+        filled = {**(others[0] if others else {}), **row}
+        return {slot: filled[slot] for slot in spec.result_slots if slot in filled}
 
     def _failed_sibling(self, spec: ToolSpec, keys: Mapping[str, str]) -> RecordedCall | None:
         """Find a recorded failure of the same tool with the same required arguments."""

@@ -9,43 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
 from agent_gym_env.corpus.goals import Errand, Goal, Kind, Situations, UserAct
-from agent_gym_env.corpus.sgd import DONTCARE
 from agent_gym_env.corpus.tool_specs import ToolSpec
-from agent_gym_env.corpus.values import canonical
+from agent_gym_env.users.heard import Heard, Row
+from agent_gym_env.values.equality import DONTCARE, canonical
 
 PATIENCE = 4
 """How many turns the user bears that lead nowhere."""
 
 _REQUESTS_BORNE = 2
 """The same slots may be asked for so often before it costs patience."""
-
-Row = dict[str, str]
-
-
-class Heard(msgspec.Struct, frozen=True):
-    """What the user has understood of one turn of the agent.
-
-    Attributes:
-        kind: the kind of turn.
-        slots: slots that were asked for.
-        suggested: values that were suggested for some of them.
-        offered: the row that was offered; ``None`` where no service has returned such a row.
-        confirmed: values by slot that the user shall confirm.
-        informed: values by slot that the user was told.
-        intent: the intent that was proposed.
-    """
-
-    kind: Kind
-    slots: tuple[str, ...] = ()
-    suggested: dict[str, str] = {}
-    offered: Row | None = None
-    confirmed: dict[str, str] = {}
-    informed: dict[str, str] = {}
-    intent: str = ""
 
 
 class Question(msgspec.Struct, array_like=True):
@@ -54,13 +31,13 @@ class Question(msgspec.Struct, array_like=True):
     Attributes:
         errand: index of the errand in which it was asked.
         slot: what was asked for.
-        row: key of the row that was asked about; ``""`` where none was on the table.
+        row: key of the row that was asked about; ``None`` where none was on the table.
         answered: whether the right value was told.
     """
 
     errand: int
     slot: str
-    row: str = ""
+    row: int | None = None
     answered: bool = False
 
 
@@ -75,6 +52,7 @@ class UserState(msgspec.Struct):
         row: the row on the table.
         seen: keys of the rows offered in this errand.
         known: keys of the rows that this errand's queries returned.
+        rows: the rows that the last query with an answer returned.
         chosen: the row that the user took, by errand.
         questions: in the order in which they were asked.
         patience: how many more fruitless turns the user bears.
@@ -101,8 +79,9 @@ class UserState(msgspec.Struct):
     said: dict[str, dict[str, str]] = {}
     here: list[str] = []
     row: Row | None = None
-    seen: list[str] = []
-    known: list[str] = []
+    seen: list[int] = []
+    known: list[int] = []
+    rows: list[Row] = []
     chosen: dict[int, Row] = {}
     questions: list[Question] = []
     patience: int = PATIENCE
@@ -112,7 +91,7 @@ class UserState(msgspec.Struct):
     unconsented: int = 0
     reported: list[int] = []
     failed: list[int] = []
-    refused: list[str] = []
+    refused: list[int] = []
     wants_other: bool = False
     faults: list[str] = []
     counters: dict[str, int] = {}
@@ -176,6 +155,7 @@ class AgendaUser:
             return
         state = self.state
         if not spec.transactional:
+            state.rows = list(rows) or state.rows
             if spec.name == self._errand().tool:
                 known = map(self._row_key, rows)
                 state.known += [key for key in known if key not in state.known]
@@ -236,8 +216,9 @@ class AgendaUser:
     def _key(self, value: object) -> str:
         return canonical(value, self._today)
 
-    def _row_key(self, row: Mapping[str, str]) -> str:
-        return msgspec.json.encode(sorted((s, self._key(v)) for s, v in row.items())).decode()
+    def _row_key(self, row: Mapping[str, str]) -> int:
+        """Return the same number for rows that say the same."""
+        return crc32(repr(sorted((slot, self._key(value)) for slot, value in row.items())).encode())
 
     def _wish(self, slot: str) -> str | None:
         """Return the value that the user wants: said, meant, or that of the row they chose."""
@@ -349,7 +330,7 @@ class AgendaUser:
         if self._errand().transactional:
             return self._not_understood("offer_in_transaction")
         key = self._row_key(row)
-        asked_about = {q.row for q in self._questions_open() if q.row}
+        asked_about = {q.row for q in self._questions_open() if q.row is not None}
         if asked_about and key not in asked_about:
             return self._ask_again()
         unsaid = self._unsaid()
@@ -570,7 +551,10 @@ class AgendaUser:
             for slot, values in following.voiced.items()
             if slot in (following.final or {}) and following.bindings[slot].errand < 0
         ]
-        return [UserAct(following.service, "INFORM_INTENT", "intent", following.intent), *wishes[:2]]
+        return [
+            UserAct(following.service, "INFORM_INTENT", "intent", following.intent),
+            *wishes[:2],
+        ]
 
     def _restate(self) -> list[UserAct]:
         """Say again what is wanted; a wish that failed gives way to the recorded user's last one."""
@@ -681,7 +665,7 @@ class AgendaUser:
     def _note_question(self, slot: str) -> None:
         if slot not in self._open_questions():
             row = self.state.row
-            about = "" if row is None or self._errand().transactional else self._row_key(row)
+            about = None if row is None or self._errand().transactional else self._row_key(row)
             self.state.questions.append(Question(self.state.errand, slot, about))
 
     def _questions_open(self) -> list[Question]:
@@ -707,9 +691,7 @@ class AgendaUser:
             return [state.row or {}]
         errands = self._goal.errands
         chosen = [
-            row
-            for number, row in state.chosen.items()
-            if errands[number].service == errand.service
+            row for number, row in state.chosen.items() if errands[number].service == errand.service
         ]
         return [state.row or {}, *chosen]
 

@@ -13,9 +13,9 @@ for library in ("trl", "llguidance"):
 
 from agent_gym_env.assembly import collect, rollout
 from agent_gym_env.evaluation.evaluate import summarize
+from agent_gym_env.export.from_episodes import conversations
+from agent_gym_env.export.rows import Tally, write_rows
 from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.export import conversations, write_rows
-from agent_gym_env.rollout.selection import Tally
 from agent_gym_env.training.sft import train_sft
 from agent_gym_env.training.sft_config import SFTConfig
 from agent_gym_env.training.tiny_config import TinyConfig

@@ -10,8 +10,8 @@ from agent_gym_env.extras import require_or_exit
 require_or_exit("minari", extra="data")
 
 from agent_gym_env.assembly import rollout
-from agent_gym_env.rollout.minari_export import write_minari
-from agent_gym_env.rollout.selection import Tally
+from agent_gym_env.export.minari_dataset import write_minari
+from agent_gym_env.export.rows import Tally
 
 folder, tally = Path("out/datasets/oracle-v0"), Tally()
 episodes = list(rollout("oracle", split="dev", reward="balanced", episodes=10))

@@ -16,23 +16,20 @@ from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.errors import DataError
-from agent_gym_env.rollout.branches import BranchPoint, read_branches
-from agent_gym_env.rollout.common_states import common_states
-from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.export import (
+from agent_gym_env.export.from_episodes import (
     conversations,
     corrections,
     labels,
-    labels_of_pairs,
-    preferences,
     prompts,
-    write_rows,
+    whole_episodes,
 )
-from agent_gym_env.rollout.leaks import HeldOut, without_leaks
-from agent_gym_env.rollout.preferences import PairRule, PreferenceRow
+from agent_gym_env.export.leaks import HeldOut, without_leaks
+from agent_gym_env.export.preferences import PairRule, common_states, labels_of_pairs, preferences
+from agent_gym_env.export.rows import PreferenceRow, Tally, counted, write_rows
+from agent_gym_env.rollout.branches import BranchPoint, read_branches
+from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.episode_file import read_episodes
 from agent_gym_env.rollout.record_kind import record_kind
-from agent_gym_env.rollout.selection import Tally, counted, whole_episodes
 from agent_gym_env.storage.files import read_file
 
 _Record = TypeVar("_Record", Episode, BranchPoint)
@@ -182,13 +179,13 @@ def _export_grpo(options: argparse.Namespace, tally: Tally) -> None:
 
 
 def _export_parquet(options: argparse.Namespace, tally: Tally) -> None:
-    from agent_gym_env.rollout.parquet import write_parquet
+    from agent_gym_env.export.parquet import write_parquet
 
     write_parquet(options.out, _archived(options, tally), tally)
 
 
 def _export_minari(options: argparse.Namespace, tally: Tally) -> None:
-    from agent_gym_env.rollout.minari_export import LEAVES, write_minari
+    from agent_gym_env.export.minari_dataset import LEAVES, write_minari
 
     # They are read twice, and counted the second time.
     tallies = iter((Tally(), tally))
@@ -245,7 +242,7 @@ def _episodes(options: argparse.Namespace, tally: Tally) -> Iterator[Episode]:
 def _episodes_of(path: Path) -> Iterator[Episode]:
     if path.suffix != ".parquet":
         return read_episodes(path)
-    from agent_gym_env.rollout.parquet import read_parquet
+    from agent_gym_env.export.parquet import read_parquet
 
     return read_parquet(path)
 

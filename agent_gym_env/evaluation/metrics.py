@@ -113,12 +113,6 @@ def _is_whole(episode: Episode) -> bool:
     return bool(episode.turns) and episode.turns[-1].steps[-1].action_error == POLICY_FAILED
 
 
-def mean_reward(episode: Episode) -> float | None:
-    """Average the rewards of an episode's scored turns; ``None`` where there are none."""
-    scored = [turn.reward for turn in episode.turns if turn.reward is not None]
-    return sum(scored) / len(scored) if scored else None
-
-
 def tool_counts(
     due: RecordedCall | None,
     made: Sequence[ToolCall],

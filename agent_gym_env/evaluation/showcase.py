@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 from msgspec import structs
 
-from agent_gym_env.evaluation.metrics import mean_reward
 from agent_gym_env.rollout.episode import Episode
 
 MAX_TEXT_CHARS = 4_000
@@ -71,7 +70,7 @@ def choose_episodes(groups: Sequence[Iterable[Episode]], limit: int) -> list[tup
     rewards: dict[_Key, list[float | None]] = defaultdict(list)
     for episodes in groups:
         for episode in episodes:
-            rewards[_key(episode)].append(mean_reward(episode))
+            rewards[_key(episode)].append(episode.mean_reward)
     ranked = sorted(rewards, key=lambda key: (_mean_or_worst(rewards[key]), str(key)))
     wanted = min(max(limit // len(groups), 1), len(ranked))
     places = np.linspace(0, len(ranked) - 1, wanted).round().astype(int)

@@ -107,6 +107,12 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
         """
         check_date_and_tools(self.date, self.tools)
 
+    @property
+    def mean_reward(self) -> float | None:
+        """Mean reward of the scored turns; ``None`` if no turn was scored."""
+        scored = [turn.reward for turn in self.turns if turn.reward is not None]
+        return sum(scored) / len(scored) if scored else None
+
 
 def check_date_and_tools(day: str, tools: str) -> None:
     """Check two texts of a record that have a format of their own.

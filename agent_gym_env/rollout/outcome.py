@@ -48,7 +48,7 @@ def best_outcome(number: int, episodes: Sequence[Episode]) -> Outcome:
         number: of the job.
         episodes: at least one.
     """
-    rewards = [_mean_reward(episode) for episode in episodes]
+    rewards = [None if each.error is not None else each.mean_reward for each in episodes]
     ended = [order for order, episode in enumerate(episodes) if episode.error is None]
     best = max(ended, key=lambda order: _rank(rewards[order]), default=0)
     error = episodes[best].error
@@ -91,12 +91,6 @@ def failed_outcome(job: Job, policy: str, error: str, spending: Spending | None)
     """
     entry = Entry(job.number, spending=spending, error_class=_class_of(error))
     return Outcome(entry, (_encode(Failure(job.dialogue_id, policy, job.seeds[0], error)),))
-
-
-def _mean_reward(episode: Episode) -> float | None:
-    """The mean over turns that have a reward; ``None`` without any, or with an error."""
-    rewards = [turn.reward for turn in episode.turns if turn.reward is not None]
-    return sum(rewards) / len(rewards) if rewards and episode.error is None else None
 
 
 def _rank(reward: float | None) -> float:

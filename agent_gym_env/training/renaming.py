@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Conversation = Mapping[str, Any]
-"""A row with ``messages`` and ``tools``, as `agent_gym_env.rollout.chat_rows` writes it."""
+"""A row with ``messages`` and ``tools``, as `agent_gym_env.export.rows` writes it."""
 
 _CAPITALISED = re.compile(r"\b[A-Z][\w']*[a-z][\w']*")
 _LOWER = re.compile(r"\b[a-z]+\b")

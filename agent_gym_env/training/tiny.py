@@ -55,7 +55,7 @@ _PIECES = "|".join(
 _LAYERS = ("conv", "full_attention")
 
 Conversation = Mapping[str, Any]
-"""A row with ``messages`` and ``tools``, as `agent_gym_env.rollout.chat_rows` writes it."""
+"""A row with ``messages`` and ``tools``, as `agent_gym_env.export.rows` writes it."""
 
 
 def make_tiny(

@@ -7,7 +7,6 @@ from agent_gym_env.evaluation.metrics import (
     domain,
     episode_return,
     made_calls,
-    mean_reward,
     reply,
     tool_counts,
     turn_facts,
@@ -127,8 +126,3 @@ def test_a_return_is_not_known_where_a_reward_may_be_missing(played: Episode) ->
 
 def test_an_episode_that_a_time_limit_cut_has_a_return() -> None:
     assert episode_return(episode(turn(0.5), terminated=False, truncated=True)) == 0.5
-
-
-def test_the_mean_reward_leaves_out_turns_without_one() -> None:
-    assert mean_reward(episode(turn(0.5), turn(None), turn(1.0))) == 0.75
-    assert mean_reward(episode(turn(None))) is None

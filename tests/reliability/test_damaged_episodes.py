@@ -17,19 +17,12 @@ from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.evaluation.report import write_report
 from agent_gym_env.evaluation.rescore import rescore
+from agent_gym_env.export.from_episodes import conversations, corrections, labels, prompts
+from agent_gym_env.export.preferences import common_states, preferences
+from agent_gym_env.export.rows import Tally, write_rows
 from agent_gym_env.rollout.branches import read_branches
-from agent_gym_env.rollout.common_states import common_states
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
-from agent_gym_env.rollout.export import (
-    conversations,
-    corrections,
-    labels,
-    preferences,
-    prompts,
-    write_rows,
-)
-from agent_gym_env.rollout.selection import Tally
 from tests.reliability.damage import damaged_bytes, damaged_lines
 from tests.reliability.playing import sized
 
@@ -148,7 +141,7 @@ def test_damaged_branch_points_are_refused_or_used(tiny_corpus: Path, tmp_path: 
 
 def test_a_damaged_table_of_episodes_is_refused_or_read(whole: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs the extra 'data'")
-    from agent_gym_env.rollout.parquet import read_parquet, write_parquet
+    from agent_gym_env.export.parquet import read_parquet, write_parquet
 
     path = tmp_path / "damaged.parquet"
     write_parquet(path, read_episodes(whole), Tally())

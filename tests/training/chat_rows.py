@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.assembly import rollout
-from agent_gym_env.rollout.export import conversations, write_rows
-from agent_gym_env.rollout.selection import Tally
+from agent_gym_env.export.from_episodes import conversations
+from agent_gym_env.export.rows import Tally, write_rows
 
 
 def write_sft_rows(path: Path, split: str, episodes: int | None = None) -> Path:

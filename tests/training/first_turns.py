@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.assembly import choose_dialogues, make_env, make_policy, rollout
+from agent_gym_env.export.from_episodes import conversation_row, prompt_rows
+from agent_gym_env.export.preferences import PairRule, preference_rows
+from agent_gym_env.export.rows import PreferenceRow, Tally
 from agent_gym_env.rollout.branching import branch_game, branch_point, walk
-from agent_gym_env.rollout.chat_rows import conversation_row
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.play import drive
-from agent_gym_env.rollout.preferences import PairRule, PreferenceRow, preference_rows
-from agent_gym_env.rollout.prompt_rows import prompt_rows
-from agent_gym_env.rollout.selection import Tally
 
 TURNS = 2
 """Of each dialogue."""

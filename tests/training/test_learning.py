@@ -14,9 +14,9 @@ pytest.importorskip("trl", reason="needs the extra 'train'")
 
 from agent_gym_env.assembly import rollout
 from agent_gym_env.evaluation.compare import compare
+from agent_gym_env.export.from_episodes import conversations, prompts
+from agent_gym_env.export.rows import Tally, write_rows
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.export import conversations, prompts, write_rows
-from agent_gym_env.rollout.selection import Tally
 from agent_gym_env.synthesis.corpus_synthesis import build_corpus
 from agent_gym_env.training.dpo import train_dpo
 from agent_gym_env.training.dpo_config import DPOConfig

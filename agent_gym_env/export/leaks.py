@@ -9,9 +9,9 @@ from typing import TypeVar
 from agent_gym_env.chat import read_messages
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.errors import DataError
+from agent_gym_env.export.rows import Tally, digest
 from agent_gym_env.rollout.branches import BranchPoint
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.selection import Tally, digest
 
 TELLING_TURNS = 3
 """User turns that tell dialogues apart: no two of SGD in different splits begin with the same."""

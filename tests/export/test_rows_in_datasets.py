@@ -25,17 +25,11 @@ from transformers import PreTrainedTokenizerFast
 
 from agent_gym_env.assembly import rollout
 from agent_gym_env.errors import MissingDependency
+from agent_gym_env.export.from_episodes import conversations, prompts
+from agent_gym_env.export.preferences import common_states, labels_of_pairs, preferences
+from agent_gym_env.export.rows import Tally, write_rows
 from agent_gym_env.lm.parse import parse_reply
-from agent_gym_env.rollout.common_states import common_states
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.export import (
-    conversations,
-    labels_of_pairs,
-    preferences,
-    prompts,
-    write_rows,
-)
-from agent_gym_env.rollout.selection import Tally
 from agent_gym_env.training.chat_dataset import RowKind, chat_dataset, features
 
 
@@ -104,7 +98,7 @@ def test_datasets_own_reader_of_json_changes_but_the_tenth_digit_of_a_number(
 
 
 def test_tables_of_episodes_load_too(played: list[Episode], tmp_path: Path) -> None:
-    parquet = pytest.importorskip("agent_gym_env.rollout.parquet", exc_type=MissingDependency)
+    parquet = pytest.importorskip("agent_gym_env.export.parquet", exc_type=MissingDependency)
     parquet.write_parquet(tmp_path / "episodes.parquet", played, Tally())
     files = str(tmp_path / "episodes.parquet")
     loaded = load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path))

@@ -15,9 +15,9 @@ pytest.importorskip("minari", reason="minari is not installed: extra data")
 
 from agent_gym_env.assembly import rollout
 from agent_gym_env.errors import StorageError
+from agent_gym_env.export.minari_dataset import LEAVES, write_minari
+from agent_gym_env.export.rows import Tally
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.minari_export import LEAVES, write_minari
-from agent_gym_env.rollout.selection import Tally
 from agent_gym_env.rollout.transcript import observations
 from tests.evaluation.episode_factory import FIND, call, episode, turn
 

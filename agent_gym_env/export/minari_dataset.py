@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 from gymnasium import spaces
 
+from agent_gym_env.export.rows import Tally
 from agent_gym_env.extras import require
 from agent_gym_env.rollout.episode import Episode, StepRecord
-from agent_gym_env.rollout.selection import Tally
 from agent_gym_env.rollout.transcript import observations
 from agent_gym_env.storage.files import folder_written_whole
 

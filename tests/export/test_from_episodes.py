@@ -7,17 +7,10 @@ import msgspec
 import pytest
 
 from agent_gym_env.errors import AgentGymError, StorageError
-from agent_gym_env.rollout.common_states import common_states
+from agent_gym_env.export.from_episodes import conversations, labels, prompts
+from agent_gym_env.export.preferences import common_states, labels_of_pairs, preferences
+from agent_gym_env.export.rows import Tally, write_rows
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.export import (
-    conversations,
-    labels,
-    labels_of_pairs,
-    preferences,
-    prompts,
-    write_rows,
-)
-from agent_gym_env.rollout.selection import Tally
 from tests.evaluation.episode_factory import call, episode, turn
 
 GOOD = episode(turn(1.0, says="Where?"), turn(1.0, made=[call()], says="One."), policy="teacher")

@@ -6,9 +6,9 @@ import pytest
 from agent_gym_env.assembly import rollout
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import DataError
+from agent_gym_env.export.leaks import HeldOut, without_leaks
+from agent_gym_env.export.rows import Tally, counted
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.leaks import HeldOut, without_leaks
-from agent_gym_env.rollout.selection import Tally, counted
 from tests.rollout.branch_factory import branch, point
 
 

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-from agent_gym_env.rollout.chat_rows import ConversationRow
-from agent_gym_env.rollout.corrections import correction_rows
-from agent_gym_env.rollout.export import corrections
-from agent_gym_env.rollout.selection import Tally
+from agent_gym_env.export.from_episodes import correction_rows, corrections
+from agent_gym_env.export.rows import ConversationRow, Tally
 from tests.evaluation.episode_factory import BOOK, FIND, call, due, episode, turn
 
 ASKED = turn(0.2, says="What?", recorded="Which city?", due=None)

@@ -9,8 +9,8 @@ import pytest
 
 from agent_gym_env.assembly import make_env, make_policy
 from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.export.from_episodes import prompt_rows
 from agent_gym_env.rollout.play import play
-from agent_gym_env.rollout.prompt_rows import prompt_rows
 from tests.evaluation.episode_factory import episode, turn
 
 

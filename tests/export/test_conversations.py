@@ -5,8 +5,8 @@ import msgspec
 import pytest
 
 from agent_gym_env.errors import DataError
+from agent_gym_env.export.from_episodes import conversation_row
 from agent_gym_env.lm.prompt import RULES, system_message
-from agent_gym_env.rollout.chat_rows import conversation_row, mean_reward
 from tests.evaluation.episode_factory import FIND, call, episode, turn
 
 TOOLS = json.dumps([{"type": "function", "function": {"name": FIND, "parameters": {}}}])
@@ -55,7 +55,7 @@ def test_other_rules_make_another_system_message() -> None:
 def test_the_mean_leaves_out_turns_without_a_reward(
     rewards: list[float | None], mean: float | None
 ) -> None:
-    assert mean_reward(episode(*map(turn, rewards))) == mean
+    assert episode(*map(turn, rewards)).mean_reward == mean
 
 
 def test_an_episode_that_does_not_hold_together_is_told_by_its_dialogue() -> None:

@@ -1,8 +1,9 @@
 import msgspec
 import pytest
 
+from agent_gym_env.export.from_episodes import whole_episodes
+from agent_gym_env.export.rows import Tally, counted, distinct
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.selection import Tally, counted, distinct, whole_episodes
 from tests.evaluation.episode_factory import episode, turn
 
 

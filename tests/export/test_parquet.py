@@ -16,11 +16,10 @@ import pyarrow.parquet as pq
 
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Turn
 from agent_gym_env.errors import AgentGymError, DataError, StorageError
+from agent_gym_env.export.parquet import SCHEMA, read_parquet, write_parquet
+from agent_gym_env.export.rows import Tally
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode, StepRecord, TurnRecord
 from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
-from agent_gym_env.rollout.parquet import read_parquet, write_parquet
-from agent_gym_env.rollout.parquet_schema import SCHEMA
-from agent_gym_env.rollout.selection import Tally
 from agent_gym_env.types import Action, Completion, ToolCall, Usage
 from tests.evaluation.episode_factory import call, due, episode, turn
 

@@ -4,7 +4,8 @@ import pytest
 
 from agent_gym_env.chat import read_tools
 from agent_gym_env.errors import DataError
-from agent_gym_env.rollout.chat_messages import conversation, turn_messages
+from agent_gym_env.export.preferences import turn_messages
+from agent_gym_env.export.rows import conversation
 from tests.evaluation.episode_factory import FIND, call, turn
 
 ASKED = '[{"role":"user","content":"Hi"}]'

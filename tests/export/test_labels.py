@@ -1,6 +1,6 @@
-from agent_gym_env.rollout.labelled_rows import LabelledRow, rows_of_episode, rows_of_pair
-from agent_gym_env.rollout.preferences import PairRule, preference_rows
-from agent_gym_env.rollout.selection import Tally
+from agent_gym_env.export.from_episodes import rows_of_episode
+from agent_gym_env.export.preferences import PairRule, preference_rows, rows_of_pair
+from agent_gym_env.export.rows import LabelledRow, Tally
 from tests.evaluation.episode_factory import call, episode, turn
 from tests.rollout.branch_factory import branch, point
 

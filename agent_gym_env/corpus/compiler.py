@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from agent_gym_env.corpus.entities import EntityTableBuilder
+from agent_gym_env.corpus.goals import read_goal
 from agent_gym_env.corpus.schema_variants import SchemaVariant
 from agent_gym_env.corpus.sgd import (
     TODAY,
@@ -41,6 +42,7 @@ _DIALOGUE = msgspec.json.Decoder(Dialogue)
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _SCHEMA = msgspec.json.Decoder(list[Service])
 _ENCODE_TASK = msgspec.msgpack.Encoder().encode
+_ENCODE_GOAL = msgspec.msgpack.Encoder().encode
 _ENCODE_JSON = msgspec.json.Encoder().encode
 
 
@@ -301,6 +303,8 @@ class _SplitCompiler:
         self._offsets = array("Q", [0])
         self._frequency: Counter[bytes] = Counter()
         self._entities = EntityTableBuilder()
+        self._goals = bytearray()
+        self._goal_offsets = array("Q", [0])
 
     def tasks(self, dialogues: Iterable[_Located]) -> Iterator[Task]:
         for located in dialogues:
@@ -314,6 +318,8 @@ class _SplitCompiler:
             for turn in task.turns:
                 self._frequency.update(set(words(turn.text)))
             self._note_entities(dialogue)
+            self._goals += _ENCODE_GOAL(read_goal(dialogue, self._tools))
+            self._goal_offsets.append(len(self._goals))
             yield task
 
     def note_offset(self, offset: int) -> None:
@@ -344,6 +350,8 @@ class _SplitCompiler:
         yield "schema", encode(self._services)
         yield "words", encode(WordCounts(self.turns, frequency))
         yield "entities", self._entities.encode(self._tools)
+        yield "goals", bytes(self._goals)
+        yield "goal_offsets", self._goal_offsets.tobytes()
 
 
 def _task(located: _Located, tools: Mapping[str, ToolSpec]) -> Task:

@@ -16,6 +16,7 @@ from agent_gym_env.corpus.sgd import (
     TODAY,
     Dialogue,
     DialogueAction,
+    ServiceCall,
     SystemFrame,
     SystemTurn,
     UserFrame,
@@ -351,7 +352,7 @@ class _GoalReader:
         if self._errands:
             errand = self._errands[-1]
             if frame.service_call is not None:
-                self._note_call(errand, frame)
+                self._note_call(errand, frame, frame.service_call)
             self._note_offer(errand, acts)
             errand.told |= any(action.act == "INFORM" for action in acts)
         self._key = self._situation(acts)
@@ -370,9 +371,8 @@ class _GoalReader:
             return situations.inform()
         return situations.success() if kind == "success" else situations.other(kind)
 
-    def _note_call(self, errand: _OpenErrand, frame: SystemFrame) -> None:
-        call, rows = frame.service_call, frame.service_results or []
-        assert call is not None
+    def _note_call(self, errand: _OpenErrand, frame: SystemFrame, call: ServiceCall) -> None:
+        rows = frame.service_results or []
         failed = any(action.act == "NOTIFY_FAILURE" for action in frame.actions)
         errand.outcome = "success" if not failed else "counter" if rows else "failure"
         errand.final, errand.rows = dict(call.parameters), rows

@@ -6,10 +6,12 @@ from gymnasium.envs.registration import register, registry
 
 
 def register_environments() -> None:
-    """Register ``SGD-v0``; once is enough, again does nothing."""
+    """Register ``SGD-v0`` and ``SGDSim-v0``; once is enough, again does nothing."""
     if "SGD-v0" not in registry:
         register(
             id="SGD-v0",
             entry_point="agent_gym_env.envs.dialogue:SGDEnv",
             vector_entry_point="agent_gym_env.envs.vector:SGDVectorEnv",
         )
+    if "SGDSim-v0" not in registry:
+        register(id="SGDSim-v0", entry_point="agent_gym_env.envs.sgd_sim:SGDSimEnv")

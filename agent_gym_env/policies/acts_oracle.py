@@ -1,7 +1,7 @@
 """A policy that hears the simulated user's acts and knows nothing of the goal.
 
 It shows that a dialogue can be solved: it asks for what a tool requires in its own order, searches,
-offers, confirms and books. The user's acts come from the environment, which no other policy may ask.
+offers, confirms and books. The environment tells it the user's acts, which no other policy may ask.
 """
 
 from __future__ import annotations
@@ -74,6 +74,9 @@ class ActsTeacher(Protocol):
         """Return the tools on offer, by full name."""
 
 
+_Steps = Generator[Action, Observation, None]
+
+
 class ActsOraclePolicy:
     """Solves simulated dialogues from the user's acts.
 
@@ -91,23 +94,18 @@ class ActsOraclePolicy:
                 f"{type(teacher).__name__} does not tell the user's acts"
             )
         self._teacher = teacher
-        self._play = _Dialogue(teacher).play()
-        self._begun = False
+        self._play: _Steps | None = None
 
     def reset(self, *, seed: int | None = None) -> None:
         """Begin an episode; nothing is drawn."""
-        self._play = _Dialogue(self._teacher).play()
-        self._begun = False
+        self._play = None
 
     def act(self, observation: Observation) -> Action:
         """Take the next step of the dialogue."""
-        if not self._begun:
-            self._begun = True
+        if self._play is None:
+            self._play = _Dialogue(self._teacher).play()
             return next(self._play)
         return self._play.send(observation)
-
-
-_Steps = Generator[Action, Observation, None]
 
 
 class _Dialogue:

@@ -13,7 +13,7 @@ from zlib import crc32
 
 import msgspec
 
-from agent_gym_env.corpus.goals import Errand, Goal, Kind, Situations, UserAct
+from agent_gym_env.corpus.goals import Decision, Errand, Goal, Kind, Situations, UserAct
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.users.heard import Heard, Row
 from agent_gym_env.values.equality import DONTCARE, canonical
@@ -69,7 +69,9 @@ class UserState(msgspec.Struct):
         answer: first row of the last transaction's answer; empty for none.
         booked: the row of the last write that went through, by tool.
         tried: tools of the transactions that failed.
-        last: kinds of the user's last acts.
+        acts: the user's last acts.
+        turn: index of the recorded turn that opens with words for just these acts; ``None`` for
+            acts that the recorded user never did.
         finished: whether the user has said goodbye.
         left: whether the user has lost patience.
     """
@@ -98,7 +100,8 @@ class UserState(msgspec.Struct):
     answer: Row = {}
     booked: dict[str, Row] = {}
     tried: list[str] = []
-    last: list[str] = []
+    acts: tuple[UserAct, ...] = ()
+    turn: int | None = None
     finished: bool = False
     left: bool = False
 
@@ -113,7 +116,7 @@ class AgendaUser:
         state: to go on from; ``None`` at the beginning.
     """
 
-    __slots__ = ("_goal", "_heard", "_situations", "_today", "_tools", "state")
+    __slots__ = ("_decision", "_goal", "_heard", "_situations", "_today", "_tools", "state")
 
     def __init__(
         self, goal: Goal, tools: Mapping[str, ToolSpec], today: str, state: UserState | None = None
@@ -125,13 +128,14 @@ class AgendaUser:
         self._situations = Situations()
         self._situations.counts = self.state.counts
         self._heard: Kind = "none"
+        self._decision: Decision | None = None
 
     def open(self) -> tuple[UserAct, ...]:
         """Say the first words."""
         for act in self._goal.opening:
             if act.act == "INFORM":
                 self._note_said(act)
-        self.state.last = [act.act for act in self._goal.opening]
+        self.state.acts, self.state.turn = self._goal.opening, 0
         return self._goal.opening
 
     def is_over(self) -> bool:
@@ -233,13 +237,13 @@ class AgendaUser:
             row = state.chosen.get(binding.errand)
             if row is not None and binding.slot in row:
                 return row[binding.slot]
-        if errand.final is not None:
-            if slot in errand.final or slot in self._spec().defaults:
-                return errand.final.get(slot)
+        final = errand.final
+        if final is not None and (slot in final or slot in self._spec().defaults):
+            return final.get(slot)
         same_service = [other for other in self._goal.errands if other.service == errand.service]
         voiced = (other.voiced[slot][0] for other in same_service if slot in other.voiced)
-        final = (other.final[slot] for other in same_service if slot in (other.final or {}))
-        return next(voiced, None) or next(final, None)
+        finals = (other.final[slot] for other in same_service if slot in (other.final or {}))
+        return next(voiced, None) or next(finals, None)
 
     def _unsaid(self) -> dict[str, str]:
         """Return the wishes of this errand that the user has not said yet."""
@@ -272,7 +276,7 @@ class AgendaUser:
 
     def react(self, heard: Heard) -> tuple[UserAct, ...]:
         """Answer a turn of the agent; no acts where the agent has said goodbye."""
-        self._heard = heard.kind
+        self._heard, self._decision = heard.kind, None
         answers = {
             "goodbye": self._on_goodbye,
             "none": lambda heard: self._not_understood("not_understood"),
@@ -286,7 +290,11 @@ class AgendaUser:
             "propose": self._on_proposal,
             "more": self._on_more,
         }
-        return tuple(answers[heard.kind](heard))
+        acts = tuple(answers[heard.kind](heard))
+        decision = self._decision
+        same = decision is not None and decision.acts == acts
+        self.state.turn = decision.turn if decision is not None and same else None
+        return acts
 
     def _on_goodbye(self, heard: Heard) -> Iterable[UserAct]:
         self.state.left = True
@@ -494,23 +502,29 @@ class AgendaUser:
             state.faults.append("false_failure")
 
     def _on_proposal(self, heard: Heard) -> Iterable[UserAct]:
-        state, errand = self.state, self._errand()
+        state = self.state
         acts = self._recorded(self._situations.propose(heard.intent))
         following = self._following()
-        if acts is None and self._is_done() and following is not None:
-            if following.proposed and following.service == errand.service:
-                accepted = (
-                    decision.acts
-                    for key, decision in errand.decisions.items()
-                    if key.startswith("propose:")
-                    and any(act.act == "AFFIRM_INTENT" for act in decision.acts)
-                )
-                acts = next(accepted, None)
+        if acts is None and following is not None and self._is_done():
+            acts = self._accepted_proposal(following)
         if state.wants_other and self._has_unseen_row():
             return self._ask_for_another()
         if acts is not None and self._is_done():
             return self._do(acts)
         return self._do([self._act("NEGATE_INTENT")])
+
+    def _accepted_proposal(self, following: Errand) -> Sequence[UserAct] | None:
+        """Return how the recorded user accepted the errand that follows, if it was proposed."""
+        errand = self._errand()
+        if not following.proposed or following.service != errand.service:
+            return None
+        accepted = (
+            decision.acts
+            for key, decision in errand.decisions.items()
+            if key.startswith("propose:")
+            and any(act.act == "AFFIRM_INTENT" for act in decision.acts)
+        )
+        return next(accepted, None)
 
     def _on_more(self, heard: Heard) -> Iterable[UserAct]:
         recorded = self._recorded(self._situations.other("more"))
@@ -536,7 +550,10 @@ class AgendaUser:
 
     def _recorded(self, situation: str) -> Sequence[UserAct] | None:
         decision = self._errand().decisions.get(situation)
-        return None if decision is None else decision.acts
+        if decision is None:
+            return None
+        self._decision = decision
+        return decision.acts
 
     def _following(self) -> Errand | None:
         number = self.state.errand + 1
@@ -557,15 +574,15 @@ class AgendaUser:
         ]
 
     def _restate(self) -> list[UserAct]:
-        """Say again what is wanted; a wish that failed gives way to the recorded user's last one."""
+        """Say again what is wanted; a wish that failed gives way to the last recorded one."""
         errand = self._errand()
         said = self.state.said.setdefault(errand.service, {})
         final = errand.final or {}
         if self._heard in ("failure", "offer"):
             for slot, value in final.items():
-                if slot in said and said[slot] != DONTCARE:
-                    if self._key(said[slot]) != self._key(value):
-                        said[slot] = value
+                wish = said.get(slot, DONTCARE)
+                if wish != DONTCARE and self._key(wish) != self._key(value):
+                    said[slot] = value
         wishes = {slot: value for slot, value in said.items() if slot in final}
         return [
             self._act("INFORM_INTENT", "intent", errand.intent),
@@ -585,10 +602,8 @@ class AgendaUser:
     def _not_understood(self, why: str) -> Iterable[UserAct]:
         self._count(why)
         self._lose_patience()
-        if self.state.left:
-            return [self._act("GOODBYE")]
-        self.state.last = ["UNCLEAR"]
-        return [self._act("UNCLEAR")]
+        self.state.acts = (self._act("GOODBYE" if self.state.left else "UNCLEAR"),)
+        return self.state.acts
 
     def _lose_patience(self) -> None:
         self.state.patience -= 1
@@ -622,7 +637,7 @@ class AgendaUser:
         if "GOODBYE" in kinds or ({"THANK_YOU", "NEGATE"} <= kinds and self._following() is None):
             state.finished = True
         self._note_consent(kinds)
-        state.last = [act.act for act in acts]
+        state.acts = acts
         return acts
 
     def _begins_next(self, act: UserAct) -> bool:

@@ -1,56 +1,35 @@
-"""Whether a simulated dialogue was a success: judged by what the user said and chose in this play."""
+"""Whether a simulated dialogue is a success, by what the user said and chose in this play."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-import msgspec
-
 from agent_gym_env.corpus.goals import Errand, Goal
+from agent_gym_env.rewards.task import Verdict
 from agent_gym_env.users.agenda import UserState
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """The result of one simulated dialogue.
-
-    Attributes:
-        success: every errand is settled, no write was wrong, all questions were answered rightly.
-        strict: a success, with the user's consent to every write and without a broken rule.
-        milestones: share of settled errands and answered questions, in [0, 1].
-        reasons: stable codes of what is missing for a strict success.
-    """
-
-    success: bool
-    strict: bool
-    milestones: float
-    reasons: tuple[str, ...] = ()
-
-
 def judge(goal: Goal, user: UserState, queried: Collection[str]) -> Verdict:
-    """Judge a dialogue that is over.
+    """Judge a dialogue as it is now.
 
     Args:
-        goal: what the user wanted.
-        user: the user's last state.
+        goal: what the user wants.
+        user: the user's state.
         queried: full names of the queries that were made.
     """
     settled = [
         _is_settled(errand, number, user, queried) for number, errand in enumerate(goal.errands)
     ]
-    answered = [question.answered for question in user.questions]
-    wrong = [f"write_{verdict}" for verdict in user.verdicts if verdict != "right"]
-    failed = [f"errand_{number}_not_settled" for number, done in enumerate(settled) if not done]
-    unanswered = [f"not_answered:{q.slot}" for q in user.questions if not q.answered]
-    reasons = [*wrong, *failed, *unanswered]
-    success = not reasons
+    reasons = [f"write_{verdict}" for verdict in user.verdicts if verdict != "right"]
+    reasons += [f"errand_{number}_not_settled" for number, done in enumerate(settled) if not done]
+    reasons += [f"not_answered:{q.slot}" for q in user.questions if not q.answered]
     if user.wants_other and any(key not in user.seen for key in user.known):
-        success = False
         reasons.append("alternative_not_shown")
-    rules = ["write_without_consent"] * (user.unconsented > 0) + user.faults
-    parts = [*settled, *answered]
+    rules = [*(["write_without_consent"] if user.unconsented else []), *user.faults]
+    parts = [*settled, *(question.answered for question in user.questions)]
     return Verdict(
-        success=success,
-        strict=success and not rules,
+        success=not reasons,
+        strict=not reasons and not rules,
         milestones=sum(parts) / len(parts) if parts else 0.0,
         reasons=tuple(dict.fromkeys([*reasons, *rules])),
     )

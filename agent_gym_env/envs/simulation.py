@@ -47,6 +47,7 @@ class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tool_result: the observation's ``tool_result``.
         user: the user's state.
         services: the services' state.
+        verdict: the verdict at the end of the last closed turn.
         random: state of the generator that draws dialogues, JSON; ``""`` for none.
     """
 
@@ -62,6 +63,7 @@ class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tool_result: str
     user: UserState
     services: ServiceState
+    verdict: Verdict
     random: str = ""
 
 
@@ -147,14 +149,15 @@ class Simulation:
         self._goal = settings.split.goal(index)
         tools = offer.catalogue.tools
         user = None if state is None else state.user
-        self._user = AgendaUser(self._goal, tools, self.task.date, user)
+        self._user = AgendaUser(
+            self._goal, tools, self.task.date, patience=settings.patience, state=user
+        )
         self._services = StatefulServices(offer.catalogue, settings.split.entities)
         self._services.reset(self.task, None if state is None else state.services)
         self.score: Score | None = None
         self.understood: bool | None = None
         self.turn, self._tool_result = 0, ""
         if state is None:
-            self._user.state.patience = settings.patience
             self._words = words_of(self._user.open(), self.task, self._user.state.turn)
         else:
             self.turn, self._words, self._tool_result = state.turn, state.words, state.tool_result
@@ -164,7 +167,7 @@ class Simulation:
             self._conversation.log = MessageLog(state.log, state.executed)
             self._conversation.calls = tuple(state.calls)
         self.over = self._user.is_over()
-        self.verdict = self._judge()
+        self.verdict = self._judge() if state is None else state.verdict
 
     def begin(self) -> tuple[dict[str, str], dict[str, Any]]:
         """Return the observation and info of the dialogue as it is, with nothing closed."""
@@ -275,5 +278,6 @@ class Simulation:
             tool_result=self._tool_result,
             user=self._user.state,
             services=self._services.state,
+            verdict=self.verdict,
             random=random,
         )

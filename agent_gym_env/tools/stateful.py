@@ -27,10 +27,9 @@ from agent_gym_env.values.equality import DONTCARE, canonical, stated_arguments
 Row = dict[str, str]
 Outcome = Literal["success", "failure"]
 
-_PERSONAL = frozenset({"CheckBalance", "GetAlarms", "GetEvents", "GetAvailableTime"})
-"""Queries about the user's own things: other dialogues' rows do not answer them."""
+_PERSONAL = frozenset({"CheckBalance", "GetEvents", "GetAvailableTime"})
+"""Queries about the user's own things, as are those without any argument (a list of alarms)."""
 
-_ALARMS = ("GetAlarms", "AddAlarm")
 _SMALLEST_BALANCE, _BALANCES = 500, 20_000
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _COUNT_OR_TIME = re.compile(r"\d+|\d\d:\d\d|\d{4}-\d\d-\d\d|true|false")
@@ -138,7 +137,7 @@ class StatefulServices:
         if recorded is not None:
             answers = (_DECODE_ROWS(call.results) for call in recorded)
             rows = next(filter(None, answers), [])
-        elif spec.intent in _PERSONAL:
+        elif spec.intent in _PERSONAL or not spec.arguments:
             rows = self._invented(spec, arguments)
         else:
             return self._matching(spec, arguments)
@@ -195,10 +194,10 @@ class StatefulServices:
         self, spec: ToolSpec, rows: list[Row], arguments: Mapping[str, Any]
     ) -> list[Row]:
         """Show what the dialogue has changed."""
-        listed, adds = _ALARMS
-        if spec.intent == listed:
-            added = f"{spec.service}-{adds}"
-            return rows + [_as_row(spec, w.row) for w in self.state.writes if w.tool == added]
+        if not spec.arguments:
+            own = f"{spec.service}-"
+            added = (w.row for w in self.state.writes if w.tool.startswith(own))
+            return rows + [_as_row(spec, row) for row in added]
         if spec.intent == "CheckBalance":
             paid = sum(_amount(write, spec, arguments) for write in self.state.writes)
             return [_less(row, paid) for row in rows] if paid else rows

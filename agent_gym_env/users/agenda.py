@@ -24,6 +24,9 @@ PATIENCE = 4
 _REQUESTS_BORNE = 2
 """The same slots may be asked for so often before it costs patience."""
 
+_IDLE_BORNE = 2
+"""So many turns in a row may change nothing before it costs patience."""
+
 
 class Question(msgspec.Struct, array_like=True):
     """A question of the user.
@@ -49,13 +52,15 @@ class UserState(msgspec.Struct):
         counts: how often each kind of situation was met in it.
         said: values by service and slot, as the user last said them.
         here: the slots of them that were said in this errand.
+        changes: how often what was said has changed.
         row: the row on the table.
         seen: keys of the rows offered in this errand.
         known: keys of the rows that this errand's queries returned.
         rows: the rows that the last query with an answer returned.
         chosen: the row that the user took, by errand.
         questions: in the order in which they were asked.
-        patience: how many more fruitless turns the user bears.
+        patience: how many more fruitless turns the user bears in this errand.
+        idle: how many turns in a row have changed nothing.
         consented: errands whose write the user has agreed to, and not changed since.
         written: errands whose write was right.
         verdicts: of each write: ``right``, or a stable code of what was wrong.
@@ -80,6 +85,7 @@ class UserState(msgspec.Struct):
     counts: dict[str, int] = {}
     said: dict[str, dict[str, str]] = {}
     here: list[str] = []
+    changes: int = 0
     row: Row | None = None
     seen: list[int] = []
     known: list[int] = []
@@ -87,6 +93,7 @@ class UserState(msgspec.Struct):
     chosen: dict[int, Row] = {}
     questions: list[Question] = []
     patience: int = PATIENCE
+    idle: int = 0
     consented: list[int] = []
     written: list[int] = []
     verdicts: list[str] = []
@@ -113,18 +120,28 @@ class AgendaUser:
         goal: what the user wants.
         tools: of the dialogue's services, by full name.
         today: the day of the dialogue, ISO.
+        patience: how many turns that lead nowhere the user bears in an errand.
         state: to go on from; ``None`` at the beginning.
     """
 
-    __slots__ = ("_decision", "_goal", "_heard", "_situations", "_today", "_tools", "state")
+    __slots__ = (
+        "_decision", "_goal", "_heard", "_patience", "_situations", "_today", "_tools", "state",
+    )  # fmt: skip
 
     def __init__(
-        self, goal: Goal, tools: Mapping[str, ToolSpec], today: str, state: UserState | None = None
+        self,
+        goal: Goal,
+        tools: Mapping[str, ToolSpec],
+        today: str,
+        *,
+        patience: int = PATIENCE,
+        state: UserState | None = None,
     ) -> None:
         self._goal = goal
         self._tools = tools
         self._today = today
-        self.state = UserState() if state is None else state
+        self._patience = patience
+        self.state = UserState(patience=patience) if state is None else state
         self._situations = Situations()
         self._situations.counts = self.state.counts
         self._heard: Kind = "none"
@@ -290,17 +307,37 @@ class AgendaUser:
             "propose": self._on_proposal,
             "more": self._on_more,
         }
+        before, patience = self._progress(), self.state.patience
         acts = tuple(answers[heard.kind](heard))
+        if self.state.patience == patience:
+            self._bear_idling(before)
         decision = self._decision
         same = decision is not None and decision.acts == acts
         self.state.turn = decision.turn if decision is not None and same else None
         return acts
+
+    def _progress(self) -> tuple[int, ...]:
+        """Return what changes when a turn gets the dialogue any further."""
+        state = self.state
+        return (
+            state.errand, state.changes, len(state.seen), len(state.chosen), len(state.questions),
+            sum(question.answered for question in state.questions),
+            len(state.written), len(state.reported), len(state.failed), len(state.refused),
+        )  # fmt: skip
+
+    def _bear_idling(self, before: tuple[int, ...]) -> None:
+        self.state.idle = self.state.idle + 1 if self._progress() == before else 0
+        if self.state.idle > _IDLE_BORNE:
+            self._count("nothing_changed")
+            self._lose_patience()
 
     def _on_goodbye(self, heard: Heard) -> Iterable[UserAct]:
         self.state.left = True
         return ()
 
     def _on_request(self, heard: Heard) -> Iterable[UserAct]:
+        if not set(heard.slots) <= self._spec().arguments.keys():
+            return self._not_understood("request_of_unknown_slot")
         key = self._situations.request(heard.slots)
         recorded = self._recorded(key)
         if recorded is not None:
@@ -662,6 +699,7 @@ class AgendaUser:
         state.errand += 1
         self._situations.begin_errand()
         state.seen, state.known, state.wants_other = [], [], False
+        state.patience = self._patience
         if before.outcome == "success" or before.tool != self._errand().tool:
             state.here = []  # else the same is tried again, with the same wishes
         if not self._errand().transactional:
@@ -670,6 +708,7 @@ class AgendaUser:
     def _note_said(self, act: UserAct) -> None:
         state = self.state
         said = state.said.setdefault(act.service, {})
+        state.changes += said.get(act.slot) != act.value
         if act.service == self._errand().service:
             if act.slot not in state.here:
                 state.here.append(act.slot)

@@ -279,9 +279,10 @@ def _fits(row: Mapping[str, str], keys: Mapping[str, str]) -> bool:
 
 
 def _as_row(spec: ToolSpec, row: Row) -> Row:
-    """Show the row of a write as its query lists it: ``new_alarm_time`` is ``alarm_time`` there."""
-    plain = {slot.removeprefix("new_"): value for slot, value in row.items()}
-    return {slot: plain[slot] for slot in spec.result_slots if slot in plain}
+    """Show the row of a write as its list does: ``new_alarm_time`` is ``alarm_time`` there."""
+    by_last_word = {slot.rpartition("_")[2]: value for slot, value in row.items()}
+    last_words = {slot: slot.rpartition("_")[2] for slot in spec.result_slots}
+    return {slot: by_last_word[w] for slot, w in last_words.items() if w in by_last_word}
 
 
 def _amount(write: Write, balance: ToolSpec, arguments: Mapping[str, Any]) -> float:

@@ -24,7 +24,7 @@ from agent_gym_env.corpus.sgd import (
 )
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_name
 from agent_gym_env.types import DialogueAct
-from agent_gym_env.values.equality import DONTCARE, canonical
+from agent_gym_env.values.equality import canonical
 
 Kind = Literal[
     "request", "offer", "confirm", "inform", "success", "counter", "failure", "propose", "more",
@@ -230,12 +230,13 @@ def read_goal(dialogue: Dialogue, tools: Mapping[str, ToolSpec]) -> Goal:
         dialogue: user and system in turn, the user first.
         tools: by full name; those of the dialogue's services among them.
     """
-    reader = _GoalReader(tools)
+    reader = _GoalReader(tools, dialogue.date or TODAY)
     for number in range(0, len(dialogue.turns), 2):
         user, system = dialogue.turns[number : number + 2]
         if isinstance(user, UserTurn) and isinstance(system, SystemTurn):
             reader.hear_user(user, number // 2)
-            reader.hear_system(system.frames[0])
+            frames = system.frames
+            reader.hear_system(next((f for f in frames if f.service_call is not None), frames[0]))
     return reader.goal()
 
 
@@ -288,8 +289,9 @@ class _OpenErrand:
 class _GoalReader:
     """Follows a dialogue turn by turn."""
 
-    def __init__(self, tools: Mapping[str, ToolSpec]) -> None:
+    def __init__(self, tools: Mapping[str, ToolSpec], today: str) -> None:
         self._tools = tools
+        self._today = today
         self._errands: list[_OpenErrand] = []
         self._situations = Situations()
         self._key: str | None = None
@@ -380,19 +382,19 @@ class _GoalReader:
             errand.bindings[slot] = self._binding(errand, frame.service, slot, value)
 
     def _binding(self, errand: _OpenErrand, service: str, slot: str, value: str) -> Binding:
-        key = _key(value)
+        key = self._key(value)
         said = self._said.get((service, slot))
-        if said is not None and _key(said) == key:
+        if said is not None and self._key(said) == key:
             return Binding("user")
         found = self._chosen_row_with(service, slot, key)
         if found is not None:
             return found
         if any(slot in confirmed for confirmed in self._confirmed[-1 - _CONFIRMED_WITHIN : -1]):
             return Binding("confirmed")
-        if any(_key(other) == key for other in self._said.values()):
+        if any(self._key(other) == key for other in self._said.values()):
             return Binding("carried")
         default = errand.spec.defaults.get(slot)
-        known = default is not None and _key(default) == key
+        known = default is not None and self._key(default) == key
         return Binding("default" if known else "unknown")
 
     def _chosen_row_with(self, service: str, slot: str, key: str) -> Binding | None:
@@ -402,30 +404,31 @@ class _GoalReader:
             if errand.chosen is not None
         ]
         for number, owner, row in chosen:
-            if owner == service and slot in row and _key(row[slot]) == key:
+            if owner == service and slot in row and self._key(row[slot]) == key:
                 return Binding("row", number, slot)
         for number, owner, row in chosen:
-            same = (name for name, value in row.items() if _key(value) == key)
+            same = (name for name, value in row.items() if self._key(value) == key)
             name = next(same, None) if owner != service else None
             if name is not None:
                 return Binding("other_row", number, name)
         return None
 
+    def _key(self, value: str) -> str:
+        return canonical(value, self._today)
+
     def _note_offer(self, errand: _OpenErrand, acts: Sequence[DialogueAction]) -> None:
         offered = {action.slot: action_value(action) for action in acts if action.act == "OFFER"}
         if offered and not any(action.act == "NOTIFY_FAILURE" for action in acts):
-            self._offer = row_with(errand.rows, offered)
+            self._offer = row_with(errand.rows, offered, self._today)
             errand.offers.append(self._offer)
 
 
-def row_with(rows: Iterable[Mapping[str, str]], values: Mapping[str, str]) -> dict[str, str] | None:
+def row_with(
+    rows: Iterable[Mapping[str, str]], values: Mapping[str, str], today: str
+) -> dict[str, str] | None:
     """Return the first row that has all the values, compared in canonical form."""
-    wanted = {slot: _key(value) for slot, value in values.items()}
+    wanted = {slot: canonical(value, today) for slot, value in values.items()}
     for row in rows:
-        if all(slot in row and _key(row[slot]) == key for slot, key in wanted.items()):
+        if all(slot in row and canonical(row[slot], today) == key for slot, key in wanted.items()):
             return dict(row)
     return None
-
-
-def _key(value: str) -> str:
-    return value if value == DONTCARE else canonical(value, TODAY)

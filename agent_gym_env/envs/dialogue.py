@@ -12,6 +12,7 @@ import msgspec
 from gymnasium.error import ResetNeeded
 
 from agent_gym_env.corpus.corpus import Seen, open_corpus
+from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import (
@@ -23,7 +24,7 @@ from agent_gym_env.envs.replay import (
 )
 from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.rewards.base import Reward
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.suggestions import unknown_name
 from agent_gym_env.types import Action
 
@@ -91,7 +92,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
 
     def __init__(
         self,
-        corpus: str | PathLike[str] = "sample",
+        corpus: str | PathLike[str] | CorpusReader = "sample",
         split: str = "train",
         services: Sequence[str] | None = None,
         seen: Seen = "all",
@@ -104,8 +105,9 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         """Open a corpus.
 
         Args:
-            corpus: ``"sample"``, ``"sgd"``, or the path of a folder or archive in SGD's format.
-            split: ``"train"``, ``"dev"`` or ``"test"``.
+            corpus: ``"sample"``, ``"sgd"``, the path of a folder or archive in SGD's format, or a
+                `CorpusReader` of another format.
+            split: ``"train"``, ``"dev"`` or ``"test"``, or another split that a reader has.
             services: play only dialogues all of whose services are among these.
             seen: ``"seen"`` or ``"unseen"`` to play only dialogues all of whose services the train
                 split has, or has not.
@@ -127,7 +129,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         self.split = opened.split(split)
         self.world = World(
             self.split,
-            make_reward(reward, self.split, opened),
+            make_reward_for(reward, self.split, opened),
             tools_offered=tools_offered,
             max_tool_calls_per_turn=max_tool_calls_per_turn,
         )
@@ -242,3 +244,15 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         if self._replay is None:
             raise ResetNeeded("no dialogue was begun: call reset() first")
         return self._replay
+
+
+def unwrap_sgd(env: gym.Env[Any, Any]) -> SGDEnv:
+    """Return the ``SGD-v0`` environment inside its wrappers.
+
+    Raises:
+        TypeError: another environment is inside.
+    """
+    inner = env.unwrapped
+    if not isinstance(inner, SGDEnv):
+        raise TypeError(f"expected SGD-v0, possibly in wrappers, not {type(inner).__name__}")
+    return inner

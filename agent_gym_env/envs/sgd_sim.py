@@ -23,6 +23,7 @@ from agent_gym_env.envs.simulation import (
     Understanding,
 )
 from agent_gym_env.envs.spaces import action_space, observation_space
+from agent_gym_env.errors import DataError
 from agent_gym_env.rewards.task import TaskReward, make_task_reward
 from agent_gym_env.suggestions import unknown_name
 from agent_gym_env.types import Action, DialogueAct
@@ -105,7 +106,13 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be a whole number from {least}, not {value!r}")
         self.split = open_corpus(corpus, schema_variant=schema_variant).split(split)
-        self.selected = self.split.select(services, seen)
+        selected = self.split.select(services, seen)
+        self.selected = [index for index in selected if self.split.has_goal(index)]
+        if not self.selected:
+            raise DataError(
+                f"no dialogue of split {split!r} says what its user wants: a simulated user needs "
+                "user turns with acts such as INFORM_INTENT; play the dialogues with SGD-v0"
+            )
         self._settings = SimulationSettings(
             self.split, make_task_reward(reward), max_tool_calls_per_turn, patience
         )
@@ -139,7 +146,14 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         unknown = options.keys() - {"dialogue_id"}
         if unknown:
             raise ValueError(f"reset knows the option 'dialogue_id', not {sorted(unknown)}")
-        return self.split.index(options["dialogue_id"])
+        index = self.split.index(options["dialogue_id"])
+        if not self.split.has_goal(index):
+            raise DataError(
+                "the annotation of this dialogue does not say what its user wants; play it with "
+                "SGD-v0",
+                dialogue_id=options["dialogue_id"],
+            )
+        return index
 
     def _offer(self, index: int) -> Offer:
         services = self.split.task(index).services

@@ -203,7 +203,7 @@ class Simulation:
     def _answer(self, text: str, acts: Sequence[DialogueAct]) -> None:
         """Close the agent's turn, and let the user speak."""
         state = self._user.state
-        heard = heard_acts(acts, state.rows)
+        heard = heard_acts(acts, state.rows, self.task.date)
         replies = self._user.react(heard)
         self.understood = not any(act.act == "UNCLEAR" for act in replies)
         self.turn += 1

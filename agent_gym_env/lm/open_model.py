@@ -11,14 +11,14 @@ import msgspec
 from agent_gym_env.extras import require_installed
 from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import LanguageModel, default_model
-from agent_gym_env.lm.budget import Budget
+from agent_gym_env.lm.budget import Budget, Price
+from agent_gym_env.lm.gemini import WhenRetired
 from agent_gym_env.lm.google_genai_client import google_genai_client
 from agent_gym_env.lm.google_generativeai_client import google_generativeai_client
 from agent_gym_env.lm.litellm_client import litellm_client
-from agent_gym_env.lm.prices import Price
-from agent_gym_env.lm.retired import WhenRetired
 from agent_gym_env.lm.retry import Limits
-from agent_gym_env.suggestions import explained
+from agent_gym_env.registry import Registry
+from agent_gym_env.suggestions import argument_types, explained
 from agent_gym_env.types import AtLeast0, FromZero
 
 ModelConfig = str | Mapping[str, Any] | LanguageModel
@@ -78,14 +78,11 @@ def open_model(config: ModelConfig | None = None, *, cache: Path | None = None) 
         raise ValueError(
             'the client "local" needs "api_base", for example http://127.0.0.1:8000/v1'
         )
-    arguments: dict[str, Any] = (
-        {} if options.client == "local" else {"when_retired": options.when_retired}
-    )
     return _CLIENTS[options.client](
         options.model,
         api_base=options.api_base,
         price=options.price,
-        **arguments,
+        when_retired=options.when_retired,
         limits=options.limits,
         budget=Budget(usd=options.budget_usd, calls=options.budget_calls),
         cache=cache if options.cache is None else Path(options.cache),
@@ -130,6 +127,30 @@ def take_model(options: dict[str, Any]) -> ModelConfig:
         return checked_model(model)
     _refuse_beside({name: flat[name] for name in flat.keys() & model.keys()}, '"model"')
     return {**model, **flat}
+
+
+def make_with_model(
+    registry: Registry, name: object, options: Mapping[str, Any], context: Mapping[str, Any]
+) -> Any:
+    """Make a policy or reward from a configuration that may have the options of a model.
+
+    A factory with a parameter ``model`` receives them as one value for `open_model`.
+
+    Args:
+        registry: factories of policies or rewards.
+        name: name of the factory.
+        options: options of the configuration.
+        context: as in `Registry.make`.
+
+    Raises:
+        ValueError: the name or an option is unknown, has a wrong type, or is missing.
+    """
+    if not registry.takes(name, "model"):
+        return registry.make(name, options, context)
+    registry.check(name, options, context, {**argument_types(ModelOptions), "model": Any})
+    options = dict(options)
+    model = take_model(options)
+    return registry.call(name, {**options, "model": model}, context)
 
 
 def checked_model(model: Any) -> LanguageModel:

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import msgspec
 
 from agent_gym_env.corpus.entities import MAX_ROWS, EntityTable
-from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.corpus.task import RecordedCall, Task
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.tools.database import Database
@@ -146,7 +145,7 @@ class StatefulServices:
     def _matching(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> list[Row]:
         """Find rows for a query that was not recorded."""
         filters = self._filters(spec, arguments)
-        own = [row for row in self._own_rows(spec.name) if _fits(row, filters)]
+        own = [row for row in self._own_rows(spec.name) if _fits(row, filters, self._date)]
         database = self._database.answer(spec, arguments, self._date).results
         rows = own + [row for row in _DECODE_ROWS(database or b"[]") if row not in own]
         return rows[:MAX_ROWS] or self._of_another_day(spec, arguments, filters)
@@ -199,7 +198,7 @@ class StatefulServices:
             added = (w.row for w in self.state.writes if w.tool.startswith(own))
             return rows + [_as_row(spec, row) for row in added]
         if spec.intent == "CheckBalance":
-            paid = sum(_amount(write, spec, arguments) for write in self.state.writes)
+            paid = sum(_amount(write, spec, arguments, self._date) for write in self.state.writes)
             return [_less(row, paid) for row in rows] if paid else rows
         return rows
 
@@ -267,15 +266,15 @@ class StatefulServices:
             }
             if names:
                 asked = True
-                if any(_fits(row, names) for row in self._own_rows(query.name)):
+                if any(_fits(row, names, self._date) for row in self._own_rows(query.name)):
                     return True
                 if self._entities.rows(query.name, names, limit=1):
                     return True
         return not asked
 
 
-def _fits(row: Mapping[str, str], keys: Mapping[str, str]) -> bool:
-    return all(slot in row and canonical(row[slot], TODAY) == key for slot, key in keys.items())
+def _fits(row: Mapping[str, str], keys: Mapping[str, str], today: str) -> bool:
+    return all(slot in row and canonical(row[slot], today) == key for slot, key in keys.items())
 
 
 def _as_row(spec: ToolSpec, row: Row) -> Row:
@@ -285,12 +284,12 @@ def _as_row(spec: ToolSpec, row: Row) -> Row:
     return {slot: by_last_word[w] for slot, w in last_words.items() if w in by_last_word}
 
 
-def _amount(write: Write, balance: ToolSpec, arguments: Mapping[str, Any]) -> float:
+def _amount(write: Write, balance: ToolSpec, arguments: Mapping[str, Any], today: str) -> float:
     """Return what a write took from the account that a balance is asked of."""
     if not write.tool.startswith(f"{balance.service}-"):
         return 0.0
     for slot in balance.required:
-        account = canonical(arguments.get(slot, ""), TODAY)
+        account = canonical(arguments.get(slot, ""), today)
         paid_from = _named_like(write.arguments, slot)
         if paid_from is not None and write.arguments[paid_from] != account:
             return 0.0

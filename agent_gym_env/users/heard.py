@@ -34,12 +34,13 @@ class Heard(msgspec.Struct, frozen=True):
     intent: str = ""
 
 
-def heard_acts(acts: Sequence[DialogueAct], rows: Iterable[Mapping[str, str]]) -> Heard:
+def heard_acts(acts: Sequence[DialogueAct], rows: Iterable[Mapping[str, str]], today: str) -> Heard:
     """Read an agent's acts.
 
     Args:
         acts: the acts of one turn.
         rows: those that the services have returned last; only one of them can be offered.
+        today: the day of the dialogue, ISO.
     """
     kind = turn_kind(acts)
     offer = _values(acts, "OFFER")
@@ -48,7 +49,7 @@ def heard_acts(acts: Sequence[DialogueAct], rows: Iterable[Mapping[str, str]]) -
         kind=kind,
         slots=tuple(act.slot for act in acts if act.act == "REQUEST"),
         suggested={slot: value for slot, value in _values(acts, "REQUEST").items() if value},
-        offered=row_with(rows, offer) if kind == "offer" else None,
+        offered=row_with(rows, offer, today) if kind == "offer" else None,
         confirmed=_values(acts, "CONFIRM"),
         informed={**offer, **informed} if kind == "counter" else informed,
         intent=next((act.value for act in acts if act.act == "OFFER_INTENT"), ""),

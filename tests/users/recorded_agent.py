@@ -9,8 +9,7 @@ import msgspec
 
 from agent_gym_env.corpus.corpus import Corpus, Split
 from agent_gym_env.corpus.goals import Goal, UserAct, action_value, read_goal, user_acts
-from agent_gym_env.corpus.sgd import Dialogue, Service, SystemTurn, UserTurn
-from agent_gym_env.corpus.tool_specs import tool_specs
+from agent_gym_env.corpus.sgd import Dialogue, SystemTurn, UserTurn
 from agent_gym_env.rewards.task import Verdict
 from agent_gym_env.tools.stateful import StatefulServices
 from agent_gym_env.tools.validation import ToolCatalogue
@@ -39,21 +38,11 @@ class Played(NamedTuple):
         return all(reaction.made == reaction.recorded for reaction in self.reactions)
 
 
-def dialogues(corpus: Corpus, split: str) -> tuple[list[Dialogue], dict[str, object]]:
-    """Read the raw dialogues of a split, and its tools."""
-    source = corpus.source
-    services = msgspec.json.decode(source.read(f"{split}/schema.json"), type=list[Service])
-    shards = (source.read(shard) for shard in source.shards(split))
-    read = [d for shard in shards for d in msgspec.json.decode(shard, type=list[Dialogue])]
-    return read, dict(tool_specs(services))
-
-
 def play_recorded(corpus: Corpus, name: str) -> Iterator[Played]:
     """Play the recorded agent of every dialogue of a split."""
     split = corpus.split(name)
-    read, _ = dialogues(corpus, name)
     catalogue = ToolCatalogue(split.tools)
-    for index, dialogue in enumerate(read):
+    for index, dialogue in enumerate(corpus.reader.dialogues(name)):
         goal = read_goal(dialogue, split.tools)
         if goal.errands:
             yield _play(split, catalogue, index, dialogue, goal)
@@ -79,7 +68,7 @@ def _play(
             rows = msgspec.json.decode(result.results or b"[]")
             user.note_result(split.tools[call.name], call.arguments, result.status, rows)
         acts = [DialogueAct(act.act, act.slot, action_value(act)) for act in frame.actions]
-        made = user.react(heard_acts(acts, user.state.rows))
+        made = user.react(heard_acts(acts, user.state.rows, task.date))
         following = dialogue.turns[number + 1] if number + 1 < len(dialogue.turns) else None
         if isinstance(following, UserTurn):
             reactions.append(Reaction(frozenset(made), frozenset(user_acts(following))))

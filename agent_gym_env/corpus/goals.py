@@ -294,7 +294,7 @@ class _GoalReader:
         self._today = today
         self._errands: list[_OpenErrand] = []
         self._situations = Situations()
-        self._key: str | None = None
+        self._situation: str | None = None
         self._opening: tuple[UserAct, ...] = ()
         self._said: dict[tuple[str, str], str] = {}
         self._offer: dict[str, str] | None = None
@@ -325,13 +325,13 @@ class _GoalReader:
     def _note_decision(self, acts: tuple[UserAct, ...], index: int) -> None:
         if index == 0:
             self._opening = acts
-        elif self._errands and self._key is not None:
+        elif self._errands and self._situation is not None:
             decisions = self._errands[-1].decisions
-            known = decisions.get(self._key)
+            known = decisions.get(self._situation)
             if known is not None and set(known.acts) != set(acts):
                 self._conflicts += 1
             else:
-                decisions[self._key] = Decision(acts, index)
+                decisions[self._situation] = Decision(acts, index)
 
     def _begin_errand(self, frames: Sequence[UserFrame]) -> None:
         for frame in frames:
@@ -357,9 +357,9 @@ class _GoalReader:
                 self._note_call(errand, frame, frame.service_call)
             self._note_offer(errand, acts)
             errand.told |= any(action.act == "INFORM" for action in acts)
-        self._key = self._situation(acts)
+        self._situation = self._situation_after(acts)
 
-    def _situation(self, acts: Sequence[DialogueAction]) -> str:
+    def _situation_after(self, acts: Sequence[DialogueAction]) -> str:
         kind = turn_kind(acts)
         situations = self._situations
         if kind == "request":

@@ -19,7 +19,7 @@ from agent_gym_env.envs.conversation import Conversation
 from agent_gym_env.envs.replay import Offer
 from agent_gym_env.rewards.base import Score
 from agent_gym_env.rewards.task import ClosedEpisode, TaskReward, Verdict
-from agent_gym_env.tools.stateful import ServiceState, StatefulServices
+from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
 from agent_gym_env.types import DialogueAct, ToolCall, ToolResult
 from agent_gym_env.users.agenda import AgendaUser, UserState
 from agent_gym_env.users.heard import heard_acts
@@ -28,7 +28,6 @@ from agent_gym_env.users.wording import words_of
 
 Understanding = Literal["acts"]
 STATE_VERSION = 1
-_DECODE_ROWS = msgspec.json.Decoder(list[dict[str, str]]).decode
 
 
 class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,8 +96,7 @@ class WatchedServices:
         result = self._services.execute(call)
         spec = self._offer.catalogue.tools.get(result.name)
         if spec is not None and result.error is None:
-            rows = _DECODE_ROWS(result.results or b"[]")
-            self._user.note_result(spec, call.arguments, result.status, rows)
+            self._user.note_result(spec, call.arguments, result.status, rows_of(result))
         return result
 
 

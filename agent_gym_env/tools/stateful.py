@@ -146,8 +146,8 @@ class StatefulServices:
         """Find rows for a query that was not recorded."""
         filters = self._filters(spec, arguments)
         own = [row for row in self._own_rows(spec.name) if _fits(row, filters, self._date)]
-        database = self._database.answer(spec, arguments, self._date).results
-        rows = own + [row for row in _DECODE_ROWS(database or b"[]") if row not in own]
+        others = rows_of(self._database.answer(spec, arguments, self._date))
+        rows = own + [row for row in others if row not in own]
         return rows[:MAX_ROWS] or self._of_another_day(spec, arguments, filters)
 
     def _filters(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> dict[str, str]:
@@ -230,7 +230,7 @@ class StatefulServices:
             return "failure", _DECODE_ROWS(blocked.results)
         if not self._knows_entity(spec, keys):
             return "failure", []
-        rows = _DECODE_ROWS(self._database.answer(spec, arguments, self._date).results or b"[]")
+        rows = rows_of(self._database.answer(spec, arguments, self._date))
         return "success", [self._completed(spec, row) for row in rows]
 
     def _completed(self, spec: ToolSpec, row: Row) -> Row:
@@ -271,6 +271,11 @@ class StatefulServices:
                 if self._entities.rows(query.name, names, limit=1):
                     return True
         return not asked
+
+
+def rows_of(result: ToolResult) -> list[Row]:
+    """Return the rows of a tool's result; none for a refused call."""
+    return _DECODE_ROWS(_ENCODE(result.results or []))
 
 
 def _fits(row: Mapping[str, str], keys: Mapping[str, str], today: str) -> bool:

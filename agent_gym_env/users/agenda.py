@@ -259,7 +259,7 @@ class AgendaUser:
             return final.get(slot)
         same_service = [other for other in self._goal.errands if other.service == errand.service]
         voiced = (other.voiced[slot][0] for other in same_service if slot in other.voiced)
-        finals = (other.final[slot] for other in same_service if slot in (other.final or {}))
+        finals = (o.final[slot] for o in same_service if o.final is not None and slot in o.final)
         return next(voiced, None) or next(finals, None)
 
     def _unsaid(self) -> dict[str, str]:

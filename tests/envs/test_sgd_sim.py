@@ -6,6 +6,7 @@ import json
 import random
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from gymnasium.utils.env_checker import check_env
 import agent_gym_env  # noqa: F401  (registers the environments)
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
-from agent_gym_env.types import Action, DialogueAct
+from agent_gym_env.types import Action, DialogueAct, ToolCall
 
 Steps = Callable[[SGDSimEnv, dict[str, str]], Action]
 
@@ -102,8 +103,7 @@ _DEGENERATE: dict[str, Steps] = {
 def test_a_degenerate_agent_never_succeeds(name: str) -> None:
     env = _make()
     for dialogue_id in env.split.dialogue_ids():
-        act = _DEGENERATE[name]
-        info, total = _play(env, dialogue_id, lambda observation, act=act: act(env, observation))
+        info, total = _play(env, dialogue_id, partial(_DEGENERATE[name], env))
         assert not info["task"]["success"], dialogue_id
         assert total <= 0.2
 
@@ -133,17 +133,11 @@ def _play_without_confirmation(env: SGDSimEnv, dialogue_id: str) -> Any:
                 if spec.transactional and {a.slot for a in action.acts} <= spec.arguments.keys()
             )
             arguments = {each.slot: each.value for each in action.acts}
-            call = {"name": spec.name, "arguments": arguments}
-            return Action(action.text, tool_calls=(_call(call),), acts=action.acts)
+            call = ToolCall(spec.name, arguments)
+            return Action(action.text, tool_calls=(call,), acts=action.acts)
         return action
 
     return _play(env, dialogue_id, act)[0]
-
-
-def _call(call: dict[str, Any]) -> Any:
-    from agent_gym_env.types import ToolCall
-
-    return ToolCall(call["name"], call["arguments"])
 
 
 def test_a_wrong_write_takes_the_success() -> None:
@@ -152,16 +146,20 @@ def test_a_wrong_write_takes_the_success() -> None:
     for dialogue_id in ids:
         policy = ActsOraclePolicy(env)
         policy.reset()
-        wrote = []
+        wrote: list[str] = []
 
-        def act(observation: dict[str, str], policy: Any = policy, wrote: Any = wrote) -> Action:
+        def act(
+            observation: dict[str, str],
+            policy: ActsOraclePolicy = policy,
+            wrote: list[str] = wrote,
+        ) -> Action:
             action = policy.act(observation)
             for call in action.tool_calls:
                 spec = env.tool_schemas()[call.name]
                 if spec.transactional and "booking_time" in call.arguments and not wrote:
                     wrote.append(call.name)
                     wrong = {**call.arguments, "booking_time": "03:10"}
-                    return Action(tool_calls=(_call({"name": call.name, "arguments": wrong}),))
+                    return Action(tool_calls=(ToolCall(call.name, wrong),))
             return action
 
         info, _ = _play(env, dialogue_id, act)

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from agent_gym_env.corpus.corpus import Split, open_corpus
-from agent_gym_env.tools.stateful import ServiceState, StatefulServices
+from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
 from agent_gym_env.tools.validation import ToolCatalogue
-from agent_gym_env.types import ToolCall, ToolResult
+from agent_gym_env.types import ToolCall
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +28,6 @@ def _services(split: Split, index: int = 0) -> StatefulServices:
     services = StatefulServices(ToolCatalogue(split.tools), split.entities)
     services.reset(split.task(index))
     return services
-
-
-def _rows(result: ToolResult) -> list[dict[str, str]]:
-    rows: list[dict[str, str]] = msgspec.json.decode(result.results or b"[]")
-    return rows
 
 
 def _recorded_calls(split: Split) -> list[tuple[int, Any]]:
@@ -55,7 +50,10 @@ def test_recorded_transactions_are_answered_as_recorded(split: Split) -> None:
         result = _services(split, index).execute(ToolCall(call.name, dict(call.arguments)))
         first = next(c for i, c in calls if i == index and c.name == call.name
                      and c.arguments == call.arguments)  # fmt: skip
-        assert (result.status, _rows(result)) == (first.status, msgspec.json.decode(first.results))
+        assert (result.status, rows_of(result)) == (
+            first.status,
+            msgspec.json.decode(first.results),
+        )
 
 
 def test_an_argument_at_its_default_changes_nothing(split: Split) -> None:
@@ -73,10 +71,10 @@ def test_an_argument_at_its_default_changes_nothing(split: Split) -> None:
 def test_a_balance_falls_by_what_was_sent(train: Split) -> None:
     services = _services(train)
     balance = ToolCall("Wallet_1-CheckBalance", {"account": "checking"})
-    [before] = _rows(services.execute(balance))
+    [before] = rows_of(services.execute(balance))
     sent = {"source_account": "checking", "recipient": "Ada", "amount": "$25"}
     assert services.execute(ToolCall("Wallet_1-SendMoney", sent)).status == "success"
-    [after] = _rows(services.execute(balance))
+    [after] = rows_of(services.execute(balance))
     assert float(before["balance"]) - float(after["balance"]) == 25
     assert after["account"] == "checking"
 
@@ -89,11 +87,11 @@ def test_a_balance_is_the_same_in_every_play(train: Split) -> None:
 def test_a_list_shows_what_was_added(split: Split) -> None:
     services = _services(split)
     listing = ToolCall("Reminders_1-ListReminders", {})
-    before = _rows(services.execute(listing))
+    before = rows_of(services.execute(listing))
     spec = split.tools["Reminders_1-AddReminder"]
     added = {slot: {"reminder_time": "07:45"}.get(slot, "Water the fern") for slot in spec.required}
     assert services.execute(ToolCall(spec.name, added)).status == "success"
-    after = _rows(services.execute(listing))
+    after = rows_of(services.execute(listing))
     assert after[:-1] == before
     assert "Water the fern" in after[-1].values()
 
@@ -103,7 +101,7 @@ def test_a_query_without_a_recording_finds_rows_that_fit(split: Split) -> None:
     result = services.execute(
         ToolCall("Dining_1-FindRestaurants", {"city": "Denver", "cuisine": "Thai"})
     )
-    for row in _rows(result):
+    for row in rows_of(result):
         assert (row["city"], row["cuisine"]) == ("Denver", "Thai")
 
 
@@ -150,10 +148,10 @@ def test_recorded_calls_of_sgd(sgd_path: Path, name: str) -> None:
                 call = ToolCall(turn.call.name, dict(turn.call.arguments))
                 result, recorded = services.execute(call), msgspec.json.decode(turn.call.results)
                 if split.tools[call.name].transactional:
-                    same = (result.status, _rows(result)) == (turn.call.status, recorded)
+                    same = (result.status, rows_of(result)) == (turn.call.status, recorded)
                     transactions.append(same)
                 else:
-                    queries.append(_rows(result)[:1] == recorded[:1])
+                    queries.append(rows_of(result)[:1] == recorded[:1])
     assert all(transactions)
     share = sum(queries) / len(queries)
     print(f"{name}: {len(transactions)} transactions, first row of {share:.4f} of {len(queries)}")

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgspec
-
 from agent_gym_env.corpus.corpus import Corpus, Split
 from agent_gym_env.corpus.goals import Goal, UserAct, action_value, read_goal, user_acts
 from agent_gym_env.corpus.sgd import Dialogue, SystemTurn, UserTurn
 from agent_gym_env.rewards.task import Verdict
-from agent_gym_env.tools.stateful import StatefulServices
+from agent_gym_env.tools.stateful import StatefulServices, rows_of
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import DialogueAct, ToolCall
 from agent_gym_env.users.agenda import AgendaUser
@@ -65,8 +63,8 @@ def _play(
             method = frame.service_call.method
             call = ToolCall(f"{frame.service}-{method}", dict(frame.service_call.parameters))
             result = services.execute(call)
-            rows = msgspec.json.decode(result.results or b"[]")
-            user.note_result(split.tools[call.name], call.arguments, result.status, rows)
+            spec = split.tools[call.name]
+            user.note_result(spec, call.arguments, result.status, rows_of(result))
         acts = [DialogueAct(act.act, act.slot, action_value(act)) for act in frame.actions]
         made = user.react(heard_acts(acts, user.state.rows, task.date))
         following = dialogue.turns[number + 1] if number + 1 < len(dialogue.turns) else None

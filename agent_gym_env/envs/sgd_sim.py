@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium as gym
 import msgspec
 from gymnasium.error import ResetNeeded
 
 from agent_gym_env.corpus.corpus import Seen, open_corpus
+from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.render import render_ansi, render_html
-from agent_gym_env.envs.replay import Offer
+from agent_gym_env.envs.replay import OfferedTools
 from agent_gym_env.envs.simulation import (
     STATE_VERSION,
     Simulation,
@@ -25,7 +26,7 @@ from agent_gym_env.envs.simulation import (
 from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.errors import DataError
 from agent_gym_env.rewards.task import TaskReward, make_task_reward
-from agent_gym_env.suggestions import unknown_name
+from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.types import Action, DialogueAct
 from agent_gym_env.users.agenda import PATIENCE
 
@@ -64,7 +65,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
 
     def __init__(
         self,
-        corpus: str | PathLike[str] = "sample",
+        corpus: str | PathLike[str] | CorpusReader = "sample",
         split: str = "train",
         services: Sequence[str] | None = None,
         seen: Seen = "all",
@@ -74,6 +75,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         patience: int = PATIENCE,
         max_tool_calls_per_turn: int = 4,
         render_mode: str | None = None,
+        **unknown: NoReturn,
     ) -> None:
         """Open a corpus.
 
@@ -89,11 +91,13 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             patience: how many turns that lead nowhere the user bears, from 0.
             max_tool_calls_per_turn: a turn with more closes.
             render_mode: ``None``, ``"ansi"`` or ``"html"``.
+            **unknown: refused, with the name of the nearest argument.
 
         Raises:
             ValueError: an argument is not among its values.
             DataError: the corpus is missing or damaged.
         """
+        refuse_unknown("SGDSim-v0", unknown, keywords(SGDSimEnv))
         modes = self.metadata["render_modes"]
         if render_mode is not None and render_mode not in modes:
             raise ValueError(unknown_name("render_mode", render_mode, modes))
@@ -116,7 +120,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         self._settings = SimulationSettings(
             self.split, make_task_reward(reward), max_tool_calls_per_turn, patience
         )
-        self._offers: dict[tuple[str, ...], Offer] = {}
+        self._offers: dict[tuple[str, ...], OfferedTools] = {}
         self._simulation: Simulation | None = None
         self.observation_space = observation_space()
         self.action_space = action_space()
@@ -155,10 +159,10 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             )
         return index
 
-    def _offer(self, index: int) -> Offer:
+    def _offer(self, index: int) -> OfferedTools:
         services = self.split.task(index).services
         if services not in self._offers:
-            self._offers[services] = Offer(self.split.tools, services)
+            self._offers[services] = OfferedTools(self.split.tools, services)
         return self._offers[services]
 
     def step(self, action: Any) -> tuple[dict[str, str], float, bool, bool, dict[str, Any]]:

@@ -16,7 +16,7 @@ from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.envs.actions import RefusedCall
 from agent_gym_env.envs.conversation import Conversation
-from agent_gym_env.envs.replay import Offer
+from agent_gym_env.envs.replay import OfferedTools
 from agent_gym_env.rewards.base import Score
 from agent_gym_env.rewards.task import ClosedEpisode, TaskReward, Verdict
 from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
@@ -77,7 +77,7 @@ class WatchedServices:
 
     __slots__ = ("_offer", "_services", "_user")
 
-    def __init__(self, services: StatefulServices, user: AgendaUser, offer: Offer) -> None:
+    def __init__(self, services: StatefulServices, user: AgendaUser, offer: OfferedTools) -> None:
         self._services, self._user, self._offer = services, user, offer
 
     def reset(self, task: Task) -> None:
@@ -138,7 +138,7 @@ class Simulation:
     def __init__(
         self,
         settings: SimulationSettings,
-        offer: Offer,
+        offer: OfferedTools,
         index: int,
         state: SimulationState | None = None,
     ) -> None:

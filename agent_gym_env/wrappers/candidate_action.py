@@ -43,7 +43,7 @@ class CandidateAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConst
         >>> import gymnasium as gym, agent_gym_env
         >>> from agent_gym_env.assembly import make_candidates
         >>> env = gym.make("SGD-v0")
-        >>> source = make_candidates(env, lessons=80, indexed=80)
+        >>> source = make_candidates(env, training_dialogues=80, indexed=80)
         >>> env = CandidateAction(env, source, k=8)
         >>> observation, info = env.reset(seed=0)
         >>> info["action_mask"].shape, env.action_space

@@ -8,9 +8,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from agent_gym_env.encoders.base import Encoder
 from agent_gym_env.encoders.candidates import CandidateEncoder
 from agent_gym_env.encoders.conversation import ConversationEncoder, Vector
+from agent_gym_env.encoders.text import Encoder
 from agent_gym_env.types import Observation
 from agent_gym_env.wrappers.checks import require_conversation
 from agent_gym_env.wrappers.remembered import Remembered

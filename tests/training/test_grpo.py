@@ -120,7 +120,9 @@ def test_rows_of_another_corpus_are_refused(
     tmp_path: Path, folder: Path, tiny_corpus: Path
 ) -> None:
     other = config(folder, env={"corpus": str(tiny_corpus)})
-    with pytest.raises(DataError, match="the environment's arguments are to be those of the rows"):
+    with pytest.raises(
+        DataError, match="the environment needs the arguments that the rows were exported"
+    ):
         train_grpo(other, out=tmp_path)
 
 
@@ -152,7 +154,7 @@ def test_the_command_trains_and_reports(
 ) -> None:
     more = {"batch_size": 4, "gradient_accumulation": 1, "generations": 4, "max_new_tokens": 4}
     command = ["train", "grpo", str(folder / "rows.jsonl"), "--model", str(folder / "model")]
-    options = ["--steps", "1", "--algorithm", "rloo", "--turns", "1", "--json"]
+    options = ["--max-steps", "1", "--algorithm", "rloo", "--turns", "1", "--json"]
     given = ["--config", msgspec.json.encode(more).decode(), "--out", str(tmp_path)]
     assert main([*command, *options, *given]) == 0
     report = msgspec.json.decode(capsys.readouterr().out)

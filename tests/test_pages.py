@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from tests.lm.wire_formats import ChatRequest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+TUTORIAL = DOCS / "start/tutorial.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 NEEDS = {
@@ -51,6 +53,16 @@ def fenced(page: Path) -> list[tuple[str, str]]:
 
 def python_blocks(page: Path) -> list[str]:
     return [code for info, code in fenced(page) if info == "python"]
+
+
+def python_blocks_with_output(page: Path) -> list[tuple[str, str | None]]:
+    """The Python blocks of a page; with what they print where the page shows it below them."""
+    blocks = [*fenced(page), ("", "")]
+    return [
+        (code, output if following == 'text title="output"' else None)
+        for (info, code), (following, output) in pairwise(blocks)
+        if info == "python"
+    ]
 
 
 def test_the_table_of_policies_names_all_of_them_and_options_that_they_have() -> None:
@@ -95,7 +107,9 @@ def provider() -> Iterator[LMServer]:
         yield server
 
 
-@pytest.mark.parametrize("page", [each for each in PAGES if python_blocks(each)], ids=page_name)
+@pytest.mark.parametrize(
+    "page", [each for each in PAGES if python_blocks(each) and each != TUTORIAL], ids=page_name
+)
 def test_the_code_of_a_page_runs_as_it_stands(
     page: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -111,28 +125,52 @@ def test_the_code_of_a_page_runs_as_it_stands(
         (tmp_path / ARCHIVE).symlink_to(request.getfixturevalue("sgd_path").resolve())
         environment["AGENT_GYM_HOME"] = str(tmp_path / "out" / "home")
     given = write_files(page, tmp_path)
-    for number, code in enumerate(python_blocks(page)):
-        script = tmp_path / f"block_{number}.py"
-        script.write_text(code, encoding="utf-8")
-        run_script(script, environment)
-        script.unlink()
+    for code, output in python_blocks_with_output(page):
+        printed = run_python(code, tmp_path, environment)
+        assert output is None or printed == output
     written = {path.name for path in tmp_path.iterdir()} - given
     assert written <= {"out"}, "the code of a page writes below out/ only"
 
 
+def test_the_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
+    """Its commands and its Python blocks, in order, in one folder."""
+    if importlib.util.find_spec("sb3_contrib") is None:
+        pytest.skip("sb3_contrib is not installed")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    outputs = dict(python_blocks_with_output(TUTORIAL))
+    for info, block in fenced(TUTORIAL):
+        if info == "sh":
+            for arguments in commands_in(block):
+                run([sys.executable, "-m", "agent_gym_env", *arguments], tmp_path, environment)
+        elif info == "python":
+            assert run_python(block, tmp_path, environment) == outputs[block]
+    assert (tmp_path / "out/baselines/report-balanced.html").is_file()
+
+
+def run_python(code: str, folder: Path, environment: dict[str, str]) -> str:
+    script = folder / "block.py"
+    script.write_text(code, encoding="utf-8")
+    printed = run_script(script, environment)
+    script.unlink()
+    return printed
+
+
 def write_files(page: Path, folder: Path) -> set[str]:
-    """Write the files that a page shows (```` ```json NAME ````), and list all that are there."""
+    """Write the files that a page shows (```` ```json title="NAME" ````); list the folder."""
     for info, content in fenced(page):
-        language, _, name = info.partition(" ")
-        if name:
-            (folder / f"{name}.{language}").write_text(content, encoding="utf-8")
+        if named := re.search(r'title="(.+\..+)"', info):
+            (folder / named[1]).write_text(content, encoding="utf-8")
     return {path.name for path in folder.iterdir()}
 
 
-def run_script(script: Path, environment: dict[str, str]) -> None:
+def run_script(script: Path, environment: dict[str, str]) -> str:
+    return run([sys.executable, str(script)], script.parent, environment)
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=script.parent,
+        command,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
@@ -140,6 +178,7 @@ def run_script(script: Path, environment: dict[str, str]) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 # Commands
@@ -150,7 +189,11 @@ def shell_lines(page: Path) -> list[str]:
     text = page.read_text("utf-8")
     fences = [code for info, code in FENCE.findall(text) if info in ("sh", "console")]
     indented = re.findall(r"^ {4}\S.*(?:\\\n.*)*", FENCE.sub("", text), re.MULTILINE)
-    lines = "\n".join([*fences, *indented]).replace("\\\n", " ").splitlines()
+    return lines_of("\n".join([*fences, *indented]))
+
+
+def lines_of(block: str) -> list[str]:
+    lines = block.replace("\\\n", " ").splitlines()
     for name, value in VARIABLES.items():
         lines = [line.replace(name, value) for line in lines]
     return [line.strip().removeprefix("$ ") for line in lines]
@@ -158,8 +201,17 @@ def shell_lines(page: Path) -> list[str]:
 
 def commands(page: Path) -> list[list[str]]:
     """The arguments of each ``agent-gym`` in a page's shell blocks."""
+    return arguments_in(shell_lines(page))
+
+
+def commands_in(block: str) -> list[list[str]]:
+    """The arguments of each ``agent-gym`` in a shell block."""
+    return arguments_in(lines_of(block))
+
+
+def arguments_in(lines: list[str]) -> list[list[str]]:
     found = []
-    for line in shell_lines(page):
+    for line in lines:
         if re.search(r"(^|\s|/)agent-gym\s", line) and "pip install" not in line:
             words = shlex.split(line, comments=True)
             start = next(at for at, word in enumerate(words) if word.split("/")[-1] == "agent-gym")
@@ -273,3 +325,24 @@ def test_a_figure_in_the_readmes_text_is_one_of_the_page_that_it_names() -> None
         if figures and linked and "|---" not in paragraph:
             text = "".join((ROOT / name).read_text("utf-8") for name in linked)
             assert not [figure for figure in figures if figure not in text]
+
+
+# Style
+
+
+def prose(page: Path) -> list[str]:
+    """The paragraphs and list items of a page; without code, tables, headings and addresses."""
+    text = FENCE.sub("\n", page.read_text("utf-8"))
+    text = re.sub(r"\]\([^)]*\)", "]", text)
+    text = re.sub(r"^(\||#|<|:::| {4,}\S).*$", "", text, flags=re.MULTILINE)
+    return re.split(r"\n\s*\n|\n\s*(?=[-*] |\d+\. )", text)
+
+
+@every_page
+def test_no_paragraph_has_more_than_85_words(page: Path) -> None:
+    long = [text for text in prose(page) if len(text.split()) > 85]
+    assert long == []
+
+
+def test_the_readme_has_at_most_120_lines() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 120

@@ -21,7 +21,9 @@ def _block(language: str) -> str:
 
 def test_the_page_s_schema_and_entities_give_a_corpus(tmp_path: Path) -> None:
     for name in ("schema", "entities"):
-        (tmp_path / f"{name}.json").write_text(_block(f"json {name}"), encoding="utf-8")
+        (tmp_path / f"{name}.json").write_text(
+            _block(f'json title="{name}.json"'), encoding="utf-8"
+        )
     summary = synthesize_corpus(
         tmp_path / "schema.json", tmp_path / "entities.json", tmp_path / "out", 40, 1
     )

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import platform
-from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
+from agent_gym_env import registry
 from agent_gym_env.encoders.candidates import CandidateSource
-from agent_gym_env.envs.dialogue import SGDEnv
-from agent_gym_env.errors import DataError
-from agent_gym_env.lm.base import LanguageModel, default_model
-from agent_gym_env.lm.huggingface_hub import check_model_path
+from agent_gym_env.envs.dialogue import SGDEnv, unwrap_sgd
+from agent_gym_env.errors import AgentGymError, DataError
+from agent_gym_env.lm.base import default_model
+from agent_gym_env.lm.open_model import ModelOptions, make_with_model, open_model, take_model
 from agent_gym_env.policies.base import BatchPolicy, Policy
-from agent_gym_env.policies.constant import ConstantPolicy
-from agent_gym_env.policies.oracle import OraclePolicy
-from agent_gym_env.policies.uniform import UniformPolicy
+from agent_gym_env.registry import POLICIES, REWARDS, RUNNERS, Registry
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rollout.collect import Progress
 from agent_gym_env.rollout.collect import collect as run_collection
@@ -31,18 +31,12 @@ from agent_gym_env.rollout.job_player import JobPlayer
 from agent_gym_env.rollout.lockstep import play_all_together
 from agent_gym_env.rollout.manifest import free_folder
 from agent_gym_env.rollout.play import play_all
-from agent_gym_env.rollout.process_runner import ProcessRunner
-from agent_gym_env.rollout.ray_runner import RayRunner
-from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
-from agent_gym_env.suggestions import (
-    argument_types,
-    keywords,
-    refuse_unknown,
-    refuse_wrong_types,
-    unknown_name,
-)
-from agent_gym_env.training.hindsight import bare_env
-from agent_gym_env.types import AtLeast0, AtLeast1
+from agent_gym_env.rollout.runners import Runner
+from agent_gym_env.suggestions import keywords, refuse_unknown
+from agent_gym_env.types import AtLeast0
+
+PolicyConfig = str | Mapping[str, Any]
+"""A policy's name, or a mapping with its name and options."""
 
 Env = gym.Env[Any, Any]
 
@@ -52,7 +46,7 @@ def make_env(*, max_episode_steps: int | None = None, **arguments: Any) -> Env:
 
     Args:
         max_episode_steps: truncates episodes; ``None`` for no limit.
-        **arguments: as in `SGDEnv`; ``reward`` may be an object with the `Reward` protocol too.
+        **arguments: as in `SGDEnv`.
 
     Raises:
         ValueError: an argument is not known, or not among its values.
@@ -61,163 +55,55 @@ def make_env(*, max_episode_steps: int | None = None, **arguments: Any) -> Env:
     return gym.make("agent_gym_env:SGD-v0", max_episode_steps=max_episode_steps, **arguments)
 
 
-def _retrieval(env: Env, **options: Any) -> Policy:
-    from agent_gym_env.policies.retrieval import RetrievalPolicy
-
-    corpus = bare_env(env).corpus
-    return RetrievalPolicy(corpus.split("train"), **options)
-
-
-def _sb3(env: Env, *, path: str, **options: Any) -> Policy:
-    from agent_gym_env.policies.sb3_model import SB3Policy, read_header
-
-    source = make_candidates(env, **read_header(path).candidates)
-    return SB3Policy.load(path, source, **options)
-
-
-def _best_candidate(env: Env, *, k: AtLeast1 = 16, **candidates: int) -> Policy:
-    from agent_gym_env.training.hindsight import BestCandidatePolicy
-
-    return BestCandidatePolicy(env, make_candidates(env, **candidates), k)
-
-
-def _llm(env: Env, **options: Any) -> Policy:
-    from agent_gym_env.policies.llm import LLMPolicy
-
-    return LLMPolicy(_model_of(options), **{"date": _date_of(env), **options})
-
-
-def _transformers(env: Env, *, path: str, **options: Any) -> Policy:
-    from agent_gym_env.lm.huggingface_hub import check_model_path
-
-    check_model_path(path)  # before the libraries are imported, which takes long
-    from agent_gym_env.policies.transformers_model import TransformersPolicy
-
-    return TransformersPolicy(path, **{"date": _date_of(env), **options})
-
-
-def _dspy(env: Env, *, program: str | None = None, **options: Any) -> Policy:
-    from agent_gym_env.policies.dspy_module import SGDAgentModule
-    from agent_gym_env.policies.dspy_program import DSPyPolicy
-    from agent_gym_env.policies.dspy_state import load_program
-
-    agent = SGDAgentModule() if program is None else load_program(program)
-    return DSPyPolicy(agent, _model_of(options), **{"date": _date_of(env), **options})
-
-
-def _model_of(options: dict[str, Any]) -> LanguageModel:
-    """Take the options of a model, or ``lm``, one that is shared, out of those of its policy."""
-    from agent_gym_env.lm.open_model import checked_model, open_model, take_model
-
-    if "lm" in options:
-        return checked_model(options.pop("lm"))
-    return open_model(take_model(options))
-
-
-def _date_of(env: Env) -> str:
-    bare = bare_env(env)
-    return bare.split.task(int(bare.selected[0])).date
-
-
-_POLICIES: dict[str, Callable[..., Policy]] = {
-    "oracle": OraclePolicy,
-    "silent": lambda _: ConstantPolicy(""),
-    "constant": lambda _, **options: ConstantPolicy(**options),
-    "uniform": lambda _, **options: UniformPolicy(**options),
-    "retrieval": _retrieval,
-    "sb3": _sb3,
-    "best-candidate": _best_candidate,
-    "llm": _llm,
-    "transformers": _transformers,
-    "dspy": _dspy,
-}
-
-POLICY_NAMES = tuple(_POLICIES)
-
-ASKS_A_MODEL = ("llm", "dspy", "llm_judge", "hybrid")
-"""Policies and rewards that ask a language model."""
-
-
-def _takers(policy: str) -> tuple[Callable[..., Any], ...]:
-    """Return the functions and classes that take the options of a policy."""
-    if policy == "constant":
-        return (ConstantPolicy,)
-    if policy == "uniform":
-        return (UniformPolicy,)
-    if policy == "retrieval":
-        from agent_gym_env.policies.retrieval import RetrievalPolicy
-
-        return (RetrievalPolicy,)
-    if policy == "sb3":
-        from agent_gym_env.policies.sb3_model import SB3Policy
-
-        return (SB3Policy.load,)
-    if policy == "best-candidate":
-        return (make_candidates,)
-    if policy == "transformers":
-        from agent_gym_env.lm.transformers_client import TransformersClient
-        from agent_gym_env.policies.transformers_model import TransformersPolicy
-
-        return (TransformersPolicy, TransformersClient)
-    if policy not in ("llm", "dspy"):
-        return ()
-    from agent_gym_env.lm.open_model import ModelOptions
-
-    if policy == "llm":
-        from agent_gym_env.policies.llm import LLMPolicy
-
-        return (LLMPolicy, ModelOptions)
-    from agent_gym_env.policies.dspy_program import DSPyPolicy
-
-    return (DSPyPolicy, ModelOptions)
-
-
-def make_policy(config: str | Mapping[str, Any] | Policy, env: Env) -> Policy:
+def make_policy(config: PolicyConfig | Policy, env: Env) -> Policy:
     """Make a policy for an environment.
 
     Args:
-        config: a name of `POLICY_NAMES`, ``{"name": …, **options}`` with the options of the
-            policy's class, or a policy, which is given back.
-        env: the environment that will be played: the retrieval policy learns from the train split
-            of its corpus, and the oracle asks it for what was recorded.
+        config: a name, ``{"name": …, **options}`` with the options of the policy's factory, or a
+            policy, which is returned as it is. See `agent_gym_env.registry` for names.
+        env: the environment that will be played. A factory that asks for it receives ``env``, its
+            ``corpus``, and ``date``, the dialogues' "today".
 
     Raises:
         ValueError: the name or an option is not known, or an option is missing.
-        MissingDependency: what the policy needs is not installed.
+        TypeError: the object is not a policy.
+        MissingDependency: a library that the policy needs is not installed.
     """
     if isinstance(config, str):
         config = {"name": config}
     if not isinstance(config, Mapping):
-        return config
+        return _checked(config)
     options = dict(config)
     name = options.pop("name", None)
-    if name not in POLICY_NAMES:
-        raise ValueError(unknown_name("policy", name, POLICY_NAMES))
-    build = _POLICIES[name]
-    if name == "transformers" and "path" in options:
-        # Before torch is imported, which takes seconds.
-        check_model_path(options["path"])
-    owner, takers = f"policy {name!r}", (build, *_takers(name))
-    known = policy_options(name)
-    # A policy that shares its model with others gets it in place of the model's options.
-    refuse_unknown(owner, options.keys() - {"lm"} if "model" in known else options, known)
-    types = dict(ChainMap(*map(argument_types, takers)))
-    refuse_wrong_types(owner, options, {**types, "model": Any})
-    if "path" in keywords(build) and "path" not in options:
-        raise ValueError(f"policy {name!r} needs the option 'path'")
-    return build(env, **options)
+    bare = unwrap_sgd(env)
+    date = bare.split.task(int(bare.selected[0])).date
+    context = {"env": env, "corpus": bare.corpus, "date": date}
+    return _checked(make_with_model(POLICIES, name, options, context))
+
+
+def _checked(policy: Policy) -> Policy:
+    if isinstance(policy, type):
+        raise TypeError(f"policy must be an object, not the class {policy.__name__}")
+    lacks = [each for each in ("reset", "act") if not callable(getattr(policy, each, None))]
+    if lacks or not isinstance(getattr(policy, "name", None), str):
+        raise TypeError(
+            "policy must be a name, a mapping with one, or an object with `name`, "
+            f"reset(seed=…) and act(observation), not {type(policy).__name__}"
+        )
+    return policy
 
 
 def policy_options(name: str) -> set[str]:
-    """Name the options of a policy.
+    """Return the names of the options of a policy.
 
     Args:
-        name: one of `POLICY_NAMES`.
+        name: name of the policy.
 
     Raises:
-        MissingDependency: what the policy needs is not installed.
+        ValueError: the name is not known.
     """
-    return keywords(_POLICIES[name], *_takers(name)) - {"name"}
+    options = registry.option_names(POLICIES.find(name), ("env", "corpus", "date"))
+    return options | set(ModelOptions.__struct_fields__) if "model" in options else options
 
 
 def make_candidates(
@@ -234,18 +120,18 @@ def make_candidates(
     from agent_gym_env.retrieval.candidates import CandidateGenerator
     from agent_gym_env.retrieval.learning import recall
 
-    train = bare_env(env).corpus.split("train")
+    train = unwrap_sgd(env).corpus.split("train")
     return CandidateGenerator(recall(train, lessons=lessons, indexed=indexed))
 
 
-def reward_of(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> Reward:
+def make_reward(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> Reward:
     """Make the reward that an environment of these arguments would score with.
 
     Args:
         config: as ``reward`` in `SGDEnv`.
         **arguments: as in `make_env`.
     """
-    return bare_env(make_env(reward=config, **arguments)).world.reward
+    return unwrap_sgd(make_env(reward=config, **arguments)).world.reward
 
 
 def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
@@ -256,7 +142,7 @@ def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
         episodes: how many; all where there are not so many, or for ``None``.
         seed: of the draw: the same for every policy, so that they can be compared in pairs.
     """
-    bare = bare_env(env)
+    bare = unwrap_sgd(env)
     ids = bare.split.dialogue_ids()
     selected = np.asarray(bare.selected)
     if episodes is not None and episodes < len(selected):
@@ -266,7 +152,7 @@ def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
 
 
 def rollout(
-    policy: str | Mapping[str, Any] | Policy,
+    policy: PolicyConfig | Policy,
     *,
     episodes: int | None = None,
     seed: int = 0,
@@ -298,7 +184,7 @@ def rollout(
 
 
 def collect(
-    policy: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
+    policy: PolicyConfig | Policy | Sequence[PolicyConfig | Policy],
     out: str | PathLike[str],
     *,
     episodes: int | None = None,
@@ -306,8 +192,8 @@ def collect(
     best_of: int = 1,
     keep_all: bool = False,
     branches: int = 0,
-    path: str | Mapping[str, Any] = "oracle",
-    runner: str | Runner = "serial",
+    path: PolicyConfig | Policy = "oracle",
+    runner: str | Mapping[str, Any] | Runner = "serial",
     workers: int = 2,
     retry_failed: bool = False,
     new_run: bool = False,
@@ -317,7 +203,9 @@ def collect(
     """Collect episodes, or branches, into a folder; the same call goes on with what is missing.
 
     Args:
-        policy: a name or mapping as in `make_policy`; several where they branch.
+        policy: as in `make_policy`; several where they branch. An object plays in this process;
+            runners that start other processes need a name. With threads each thread but the first
+            plays a deep copy of the object.
         out: the folder; `agent_gym_env.rollout.episode_file.read_episodes` reads it.
         episodes: how many dialogues are played; ``None`` for each once. If there are fewer they are
             played again, with other seeds.
@@ -326,7 +214,7 @@ def collect(
         keep_all: whether all of these are kept.
         branches: how often each policy plays on from each state of a dialogue; 0 for episodes.
         path: the policy that walks from state to state.
-        runner: one of `RUNNER_NAMES`, or a runner such as ``RayRunner(8, address="auto")``.
+        runner: as in `make_runner`, for example ``{"name": "ray", "address": "auto"}``.
         workers: how many threads, processes or actors, or dialogues in step; not used where
             ``runner`` is an object.
         retry_failed: whether episodes that have failed are played again.
@@ -336,19 +224,18 @@ def collect(
         **arguments: as in `make_env`.
 
     Raises:
-        ValueError: an argument is not among its values.
+        ValueError: an argument is not among its values, or an object is given to a runner that
+            starts other processes.
         LockError: another process collects into this folder.
         ResumeMismatchError: the folder was begun with another configuration.
         StorageError: the disk does not take it, or a file there is damaged.
         BudgetExceeded: the run has spent what it may spend; what was played is there.
         CircuitOpenError: the provider refuses the key or is down; what was played is there.
     """
-    policies = [_config(each) for each in _as_sequence(policy)]
-    chosen = make_runner(runner, workers) if isinstance(runner, str) else runner
-    if isinstance(chosen, ProcessRunner | RayRunner):
-        _refuse_budgets([*policies, _config(path)])
+    players = (*_as_sequence(policy), path)
+    chosen = make_runner(runner, workers)
     collection = plan_collection(
-        policies,
+        policy,
         episodes=episodes,
         seed=seed,
         best_of=best_of,
@@ -357,11 +244,16 @@ def collect(
         path=path,
         **arguments,
     )
+    if getattr(chosen, "crosses_processes", False):
+        _refuse_budgets([*collection.policies, collection.path])
+        given = _Given(registered=_registered(collection, players, arguments))
+    else:
+        given = _Given(_objects(players), _with_object(arguments))
     folder = free_folder(Path(out), collection.as_json()) if new_run else Path(out)
     return run_collection(
         collection,
         folder,
-        partial(open_player, collection),
+        partial(open_player, collection, given),
         chosen,
         retry_failed=retry_failed,
         on_progress=on_progress,
@@ -369,7 +261,7 @@ def collect(
 
 
 def plan_collection(
-    policy: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
+    policy: PolicyConfig | Policy | Sequence[PolicyConfig | Policy],
     *,
     episodes: int | None = None,
     play_again: bool = True,
@@ -377,7 +269,7 @@ def plan_collection(
     best_of: int = 1,
     keep_all: bool = False,
     branches: int = 0,
-    path: str | Mapping[str, Any] = "oracle",
+    path: PolicyConfig | Policy = "oracle",
     **arguments: Any,
 ) -> Collection:
     """Return the configuration of the run that `collect` begins with the same arguments.
@@ -398,8 +290,8 @@ def plan_collection(
     dialogues = chosen if episodes is None or not play_again else episodes
     return Collection(
         policies=tuple(_config(each) for each in _as_sequence(policy)),
-        world=_with_judge(arguments),
-        corpus=bare_env(env).split.fingerprint,
+        world=_named_world(arguments),
+        corpus=unwrap_sgd(env).split.fingerprint,
         jobs=dialogues * (best_of if keep_all else 1),
         seed=seed,
         best_of=best_of,
@@ -409,22 +301,125 @@ def plan_collection(
     )
 
 
-def open_player(collection: Collection) -> JobPlayer:
-    """Make who plays a collection; processes and actors call this by its name."""
-    configs = [*map(_with_model, collection.policies), _with_model(collection.path)]
-    env = make_env(**collection.world)
+class _Given(NamedTuple):
+    """Everything that a collection's JSON values cannot say about it.
+
+    Attributes:
+        policies: for each policy, the path's last, its object, or ``None`` if it has a name.
+        world: arguments of the environment, with the reward's object; ``None`` if it has a name.
+        registered: kind, name and factory of all that was registered in the parent process.
+    """
+
+    policies: Sequence[Policy | None] = ()
+    world: dict[str, Any] | None = None
+    registered: Sequence[tuple[str, str, Any]] = ()
+
+
+def open_player(collection: Collection, given: _Given = _Given()) -> JobPlayer:  # noqa: B008
+    """Create the worker that plays a collection's jobs. Processes and actors import it by name.
+
+    Args:
+        collection: configuration of the run.
+        given: objects that `collect` was called with.
+    """
+    for kind, name, factory in given.registered:
+        _KINDS[kind].register(name, factory)
+    described = (*collection.policies, collection.path)
+    objects = given.policies or (None,) * len(described)
+    configs = [
+        _with_model(config) if player is None else player
+        for config, player in zip(described, objects, strict=True)
+    ]
+    world = collection.world if given.world is None else given.world
+    env = make_env(**world)
     _check_corpus(env, collection)
+    opened = 0
+
+    def open_policies(env: Env) -> list[Policy]:
+        nonlocal opened
+        opened += 1
+        return [make_policy(_copied(each) if opened > 1 else each, env) for each in configs]
+
     return JobPlayer(
         collection,
         choose_dialogues(env, collection.dialogues, collection.seed),
-        open_env=partial(make_env, **collection.world),
-        open_policies=lambda env: [make_policy(config, env) for config in configs],
+        open_env=partial(make_env, **world),
+        open_policies=open_policies,
+    )
+
+
+def _copied(config: PolicyConfig | Policy) -> PolicyConfig | Policy:
+    """Copy a policy object for another thread."""
+    if isinstance(config, str | Mapping):
+        return config
+    try:
+        return copy.deepcopy(config)
+    except Exception as error:
+        raise AgentGymError(
+            f"each thread needs a policy of its own, and {config.name!r} cannot be copied "
+            f"({type(error).__name__}: {error}). {_by_name(config)}"
+        ) from error
+
+
+def _objects(players: Sequence[PolicyConfig | Policy]) -> Sequence[Policy | None]:
+    return [None if isinstance(each, str | Mapping) else each for each in players]
+
+
+def _with_object(world: dict[str, Any]) -> dict[str, Any] | None:
+    reward = world.get("reward")
+    return None if reward is None or isinstance(reward, str | Mapping) else world
+
+
+_KINDS = {each.kind: each for each in (POLICIES, REWARDS)}
+
+
+def _registered(
+    collection: Collection, players: Sequence[object], world: Mapping[str, Any]
+) -> Sequence[tuple[str, str, Any]]:
+    """Return the registered factories that other processes need.
+
+    Raises:
+        ValueError: an object is given, or a factory that other processes cannot import.
+    """
+    for each in (*players, world.get("reward")):
+        if each is not None and not isinstance(each, str | Mapping):
+            raise ValueError(
+                "the runner plays in other processes, which cannot share an object of the type "
+                f"{type(each).__name__}. {_by_name(each)}"
+            )
+    reward = world.get("reward")
+    configs = [(POLICIES, each) for each in (*collection.policies, collection.path)]
+    configs += [(REWARDS, {"name": reward} if isinstance(reward, str) else reward or {})]
+    return [
+        (known.kind, name, _sendable(known, name))
+        for known, config in configs
+        if (name := config.get("name")) in known.registered
+    ]
+
+
+def _sendable(known: Registry, name: str) -> Any:
+    factory = known.registered[name]
+    try:
+        pickle.dumps(factory)
+    except Exception as error:
+        raise ValueError(
+            f"the runner plays in other processes, which cannot import the factory of the "
+            f"{known.kind} {name!r}: {error}. Define it at the top of a module"
+        ) from error
+    return factory
+
+
+def _by_name(thing: object) -> str:
+    return (
+        "Name its class, so that each can make its own: "
+        f"{registry.importable_name(thing)!r}, or "
+        f'{{"name": {registry.importable_name(thing)!r}, …options}}'
     )
 
 
 def _check_corpus(env: Env, collection: Collection) -> None:
     """Refuse another corpus at the same place, as another machine of a cluster may have it."""
-    found = bare_env(env).split.fingerprint
+    found = unwrap_sgd(env).split.fingerprint
     if found != collection.corpus:
         raise DataError(
             f"the corpus on {platform.node()} has the fingerprint {found[:12]}, and the run's has "
@@ -433,37 +428,31 @@ def _check_corpus(env: Env, collection: Collection) -> None:
         )
 
 
-def make_runner(name: str, workers: int) -> Runner:
+def make_runner(config: str | Mapping[str, Any] | Runner, workers: int) -> Runner:
     """Make a runner.
 
     Args:
-        name: one of `RUNNER_NAMES`.
-        workers: how many threads, processes or actors, or dialogues in step.
+        config: a name, ``{"name": …, **options}``, or a runner, which is returned as it is.
+        workers: number of threads, processes or actors, or of dialogues in step.
 
     Raises:
-        ValueError: the name is not known.
+        ValueError: the name or an option is not known.
     """
-    build = _RUNNERS.get(name)
-    if build is None:
-        raise ValueError(unknown_name("runner", name, RUNNER_NAMES))
-    return build(workers)
-
-
-_RUNNERS: dict[str, Callable[[int], Runner]] = {
-    "serial": lambda _: SerialRunner(),
-    "threads": ThreadRunner,
-    "processes": ProcessRunner,
-    "ray": RayRunner,
-    "lockstep": LockstepRunner,
-}
-
-RUNNER_NAMES = tuple(_RUNNERS)
+    if isinstance(config, str):
+        config = {"name": config}
+    if not isinstance(config, Mapping):
+        return config
+    options = dict(config)
+    runner: Runner = RUNNERS.make(
+        options.pop("name", None), options, {"workers": workers, "width": workers}
+    )
+    return runner
 
 
 def _as_sequence(
-    policy: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
-) -> Sequence[str | Mapping[str, Any]]:
-    return [policy] if isinstance(policy, str | Mapping) else policy
+    policy: PolicyConfig | Policy | Sequence[PolicyConfig | Policy],
+) -> Sequence[PolicyConfig | Policy]:
+    return policy if isinstance(policy, list | tuple) else [policy]  # type: ignore[list-item]
 
 
 def _refuse_budgets(policies: Sequence[Mapping[str, Any]]) -> None:
@@ -476,21 +465,34 @@ def _refuse_budgets(policies: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def _config(policy: str | Mapping[str, Any]) -> dict[str, Any]:
+def _config(policy: PolicyConfig | Policy) -> dict[str, Any]:
     """Return a policy's configuration with the model that it will ask, which records keep."""
-    return name_model({"name": policy} if isinstance(policy, str) else policy)
+    if isinstance(policy, str | Mapping):
+        return name_model({"name": policy} if isinstance(policy, str) else policy)
+    return _description(_checked(policy))
 
 
-def _with_judge(world: dict[str, Any]) -> dict[str, Any]:
+def _description(thing: Policy | Reward) -> dict[str, Any]:
+    """Describe an object in JSON values, by which a run that is resumed is compared."""
+    return {"name": thing.name, "object": registry.importable_name(thing)}
+
+
+def _named_world(world: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an environment in JSON values, with the model of its judge."""
     reward = world.get("reward")
-    if reward in ASKS_A_MODEL or isinstance(reward, Mapping):
-        config = {"name": reward} if isinstance(reward, str) else reward
-        return {**world, "reward": name_model(config)}
-    return world
+    if reward is None or (isinstance(reward, str) and not _asks_a_model(REWARDS, reward)):
+        return world
+    if not isinstance(reward, str | Mapping):
+        return {**world, "reward": _description(reward)}
+    config = {"name": reward} if isinstance(reward, str) else reward
+    return {**world, "reward": name_model(config, kind=REWARDS)}
 
 
 def name_model(
-    config: Mapping[str, Any], model: str | Mapping[str, Any] | None = None
+    config: Mapping[str, Any],
+    model: str | Mapping[str, Any] | None = None,
+    *,
+    kind: Registry = POLICIES,
 ) -> dict[str, Any]:
     """Return a configuration that names the language model, if the policy or judge asks one.
 
@@ -498,17 +500,25 @@ def name_model(
         config: configuration of a policy or a reward.
         model: a name, or a mapping of `ModelOptions` for what ``config`` leaves open; ``None`` for
             `agent_gym_env.lm.base.default_model`.
+        kind: `POLICIES` or `REWARDS`.
     """
-    if config.get("name") not in ASKS_A_MODEL or config.get("model") is not None:
+    if config.get("model") is not None or not _asks_a_model(kind, config.get("name")):
         return dict(config)
     named = {"model": default_model() if model is None else model}
     given = {name: value for name, value in config.items() if name != "model"}
     return {**(model if isinstance(model, Mapping) else named), **given}
 
 
+def _asks_a_model(kind: Registry, name: object) -> bool:
+    try:
+        return kind.takes(name, "model")
+    except (ValueError, AgentGymError):  # raised again by what makes the policy or reward
+        return False
+
+
 def _with_model(policy: dict[str, Any]) -> dict[str, Any]:
     """Open the model of a policy that asks one, so that all that are made of it share it."""
-    if policy.get("name") not in ("llm", "dspy"):
+    if not _asks_a_model(POLICIES, policy.get("name")):
         return policy
     options = dict(policy)
-    return {"lm": _model_of(options), **options}
+    return {"model": open_model(take_model(options)), **options}

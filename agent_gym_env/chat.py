@@ -1,14 +1,17 @@
-"""Conversations in OpenAI's chat format: writing and reading messages.
+"""Messages, tool calls and tools in OpenAI's chat format: the one module that knows its layout.
 
-An environment's ``messages`` are one JSON text that only grows. `MessageLog` writes it; episodes
-are written again by the same code, so that the text is equal byte for byte. `new_messages` reads
-what has been added since the last time.
+An environment's ``messages`` are one JSON text that only grows.
+
+- `MessageLog` writes it. Recorded episodes are written again by the same class, so the text is
+  equal byte for byte.
+- `new_messages` reads what was added since the last reading.
+- The functions on `Message` objects read and change single messages, for prompts and training rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,6 +21,9 @@ from agent_gym_env.types import ToolCall
 Message = dict[str, Any]
 """A message in OpenAI's chat format: ``role``, ``content``, ``tool_calls``, ``tool_call_id``."""
 
+Tool = dict[str, Any]
+"""A tool in OpenAI's function format: ``type`` and ``function``."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -26,7 +32,7 @@ class MessageLog:
 
     Attributes:
         text: the messages so far, a JSON array without its closing bracket.
-        call_count: how many calls the conversation has. They number the ids of the calls.
+        call_count: number of calls in the conversation; the next call's id ends with it.
     """
 
     __slots__ = ("call_count", "text")
@@ -54,7 +60,7 @@ class MessageLog:
 
         Args:
             calls: at least one.
-            results: one JSON text for each call; none where the calls are not answered.
+            results: one JSON text for each call; empty if the calls are not answered.
 
         Raises:
             ValueError: there are results, but not one for each call.
@@ -95,12 +101,12 @@ def _tool_message(call_id: str, content: str) -> str:
 
 
 class ReadFunction(msgspec.Struct, frozen=True, gc=False):
-    """The function of a tool call or of a tool on offer.
+    """The function of a tool call or of an offered tool.
 
     Attributes:
         name: full name of the tool.
         arguments: arguments of a call, JSON.
-        description: description of a tool on offer.
+        description: description of an offered tool.
     """
 
     name: str = ""
@@ -116,10 +122,17 @@ class ReadFunction(msgspec.Struct, frozen=True, gc=False):
         return _decode_arguments(self.arguments)
 
 
-class ReadCall(msgspec.Struct, frozen=True, gc=False):
-    """A tool call of a message, or a tool on offer."""
+_Function = TypeVar("_Function")
 
-    function: ReadFunction
+
+class WithFunction(msgspec.Struct, Generic[_Function], frozen=True, gc=False):
+    """A tool call of a message, or an offered tool.
+
+    Attributes:
+        function: the name and the arguments or parameters, decoded as a struct of the reader's.
+    """
+
+    function: _Function
 
 
 class ReadMessage(msgspec.Struct, frozen=True, gc=False):
@@ -127,13 +140,18 @@ class ReadMessage(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         role: ``user``, ``assistant`` or ``tool``.
-        content: what was said; of ``tool``, the result as JSON.
-        tool_calls: calls of an assistant's message.
+        content: the words; for ``tool``, the result as JSON.
+        tool_calls: calls of an assistant's message; see `calls`.
     """
 
     role: str
     content: str | None = None
-    tool_calls: tuple[ReadCall, ...] = ()
+    tool_calls: tuple[WithFunction[ReadFunction], ...] = ()
+
+    @property
+    def calls(self) -> list[ReadFunction]:
+        """The functions that an assistant's message calls."""
+        return [call.function for call in self.tool_calls]
 
 
 class ReadResult(msgspec.Struct, frozen=True, gc=False):
@@ -151,7 +169,6 @@ class ReadResult(msgspec.Struct, frozen=True, gc=False):
 
 
 _decode_messages = msgspec.json.Decoder(list[ReadMessage]).decode
-_decode_tools = msgspec.json.Decoder(list[ReadCall]).decode
 _decode_arguments = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_objects = msgspec.json.Decoder(list[Message]).decode
 read_result = msgspec.json.Decoder(ReadResult).decode
@@ -186,13 +203,26 @@ def new_messages(messages: str, known: str = "") -> list[ReadMessage]:
     return _decode_messages(f"[{messages[len(known) :].lstrip('[,')}" if known else messages)
 
 
-def read_functions(tools: str) -> list[ReadFunction]:
-    """Decode the tools of an observation.
+def functions_reader(kind: type[_Function]) -> Callable[[str | bytes], list[_Function]]:
+    """Return a decoder of the tools of an observation.
 
-    Raises:
-        msgspec.DecodeError: they are not tools.
+    Args:
+        kind: struct that a tool's function is decoded as.
+
+    Returns:
+        A function that decodes JSON to the functions of all tools, and raises
+        `msgspec.DecodeError` if they are not tools of this kind.
     """
-    return [tool.function for tool in _decode_tools(tools)]
+    decode = msgspec.json.Decoder(list[WithFunction[kind]]).decode  # type: ignore[valid-type]
+
+    def read(tools: str | bytes) -> list[_Function]:
+        return [tool.function for tool in decode(tools)]
+
+    return read
+
+
+read_functions = functions_reader(ReadFunction)
+"""Decode the tools of an observation to their names and descriptions."""
 
 
 def read_messages(messages: str) -> list[Message]:
@@ -209,8 +239,14 @@ def read_messages(messages: str) -> list[Message]:
         raise DataError(f"these messages are not an environment's: {error!r}") from error
 
 
-def read_tools(tools: str) -> list[dict[str, Any]]:
-    """Decode the tools on offer.
+def _with_objects(message: Message) -> Message:
+    if message["role"] != "assistant":
+        return message
+    return with_arguments(message, msgspec.json.decode)
+
+
+def read_tools(tools: str) -> list[Tool]:
+    """Decode the tools of an observation as objects.
 
     Raises:
         DataError: they are not a list of objects.
@@ -221,13 +257,119 @@ def read_tools(tools: str) -> list[dict[str, Any]]:
         raise DataError(f"these tools are not an environment's: {error}") from error
 
 
-def _with_objects(message: Message) -> Message:
-    if message["role"] != "assistant" or "tool_calls" not in message:
+class CallObject(NamedTuple):
+    """A call of a message that was decoded to plain objects.
+
+    Attributes:
+        id: id of the call within the conversation; ``""`` if it has none.
+        name: full name of the tool.
+        arguments: arguments as JSON or as an object.
+    """
+
+    id: str
+    name: str
+    arguments: Any
+
+
+def calls_of(message: Mapping[str, Any]) -> list[CallObject]:
+    """Return the calls of a message; empty for a message without calls."""
+    return [
+        CallObject(call.get("id", ""), call["function"]["name"], call["function"].get("arguments"))
+        for call in message.get("tool_calls") or ()
+    ]
+
+
+def with_arguments(message: Message, change: Callable[[Any], Any]) -> Message:
+    """Return a message with other arguments in its calls.
+
+    Args:
+        message: a message of any role; it is not changed.
+        change: returns the new arguments, given the old ones or ``None`` for none.
+    """
+
+    def changed(function: Mapping[str, Any]) -> dict[str, Any]:
+        return {**function, "arguments": change(function.get("arguments"))}
+
+    if not message.get("tool_calls"):
         return message
-    return {**message, "tool_calls": [_with_object(call) for call in message["tool_calls"]]}
+    calls = [with_function(call, changed) for call in message["tool_calls"]]
+    return {**message, "tool_calls": calls}
 
 
-def _with_object(call: dict[str, Any]) -> dict[str, Any]:
-    function = call["function"]
-    arguments = msgspec.json.decode(function["arguments"])
-    return {**call, "function": {**function, "arguments": arguments}}
+def with_call_ids(message: Message, ids: Mapping[str, str]) -> Message:
+    """Return a message with other ids in its calls, or in the result that it carries.
+
+    Args:
+        message: a message of any role; it is not changed.
+        ids: new id by old id; other ids stay as they are.
+    """
+    if answered_call(message) in ids:
+        return {**message, "tool_call_id": ids[message["tool_call_id"]]}
+    if not any(call.id in ids for call in calls_of(message)):
+        return message
+    calls = [{**call, "id": ids.get(call["id"], call["id"])} for call in message["tool_calls"]]
+    return {**message, "tool_calls": calls}
+
+
+def answered_call(message: Mapping[str, Any]) -> str | None:
+    """Return the id of the call whose result a message carries; ``None`` for another message."""
+    return message.get("tool_call_id")
+
+
+def with_function(item: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return a call or a tool with another function.
+
+    Args:
+        item: a call of a message, or a tool; it is not changed.
+        change: returns the new function, given the old one.
+    """
+    return {**item, "function": change(item["function"])}
+
+
+def call_object(call_id: str, name: str, arguments: Any) -> dict[str, Any]:
+    """Write a call of a message.
+
+    Args:
+        call_id: id of the call within the conversation.
+        name: full name of the tool.
+        arguments: arguments as JSON; as an object for chat templates.
+    """
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def call_message(calls: Sequence[dict[str, Any]], content: str | None = None) -> Message:
+    """Write the assistant's message that makes calls, each written by `call_object`."""
+    return {"role": "assistant", "content": content, "tool_calls": list(calls)}
+
+
+def result_message(call_id: str, content: str) -> Message:
+    """Write the message with the result of a call, a JSON text."""
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+def make_tool(name: str, description: str, parameters: dict[str, Any]) -> Tool:
+    """Write a tool.
+
+    Args:
+        name: full name of the tool.
+        description: description for the model.
+        parameters: JSON schema of the arguments.
+    """
+    function = {"name": name, "description": description, "parameters": parameters}
+    return {"type": "function", "function": function}
+
+
+def functions_of(tools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the functions of tools: name, description and parameters of each."""
+    return [tool["function"] for tool in tools]
+
+
+def tool_names(tools: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of tools."""
+    return [function["name"] for function in functions_of(tools)]
+
+
+def required_tool(tool_choice: str | Mapping[str, Any] | None) -> str | None:
+    """Return the tool that a request's ``tool_choice`` names; ``None`` if it names no tool."""
+    return tool_choice["function"]["name"] if isinstance(tool_choice, Mapping) else None

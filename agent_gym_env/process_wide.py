@@ -7,10 +7,14 @@ process is always left as it was.
 from __future__ import annotations
 
 import os
+import random
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
+
+import numpy as np
 
 
 class SharedChange:
@@ -71,3 +75,32 @@ def environment_variable(name: str, value: str, *, override: bool = True) -> Ite
             os.environ.pop(name, None)
         else:
             os.environ[name] = before
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Restore the random generators of Python, numpy and torch when the last user leaves.
+
+    Training libraries seed them. The caller must have imported torch.
+    """
+    with _random_state.held():
+        yield
+
+
+@contextmanager
+def _random_state_restored() -> Iterator[None]:
+    # Not an import: different trainers get torch from different extras.
+    torch: Any = sys.modules["torch"]
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if devices is not None:
+            torch.cuda.set_rng_state_all(devices)
+
+
+_random_state = SharedChange(_random_state_restored)

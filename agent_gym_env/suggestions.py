@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from os import PathLike, fspath
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import msgspec
@@ -61,17 +63,29 @@ def keywords(*takers: Callable[..., Any]) -> set[str]:
 
 
 @cache
-def argument_types(taker: Callable[..., Any], **unimported: Any) -> dict[str, Any]:
+def argument_types(taker: Callable[..., Any]) -> dict[str, Any]:
     """Return the types of the arguments of a function or class.
 
+    A type that its module imports for type checkers only is left out.
+
     Args:
-        taker: the function or class.
-        **unimported: types that its module imports for type checkers only.
+        taker: function or class.
     """
     is_class = isinstance(taker, type) and not issubclass(taker, msgspec.Struct)
     target = taker.__init__ if is_class else taker
-    hints = get_type_hints(target, localns=unimported, include_extras=True)
+    try:
+        hints = get_type_hints(target, include_extras=True)
+    except (NameError, AttributeError, TypeError):
+        hints = dict(_types_one_by_one(target))
     return {name: hint for name, hint in hints.items() if name != "return"}
+
+
+def _types_one_by_one(target: Any) -> Iterator[tuple[str, Any]]:
+    names = getattr(target, "__globals__", None) or getattr(target, "__func__", target).__globals__
+    for name, annotation in target.__annotations__.items():
+        alone = SimpleNamespace(__annotations__={name: annotation})
+        with suppress(NameError, AttributeError, TypeError):
+            yield name, get_type_hints(alone, globalns=names, include_extras=True)[name]
 
 
 def refuse_wrong_types(owner: str, given: Mapping[str, Any], types: Mapping[str, Any]) -> None:
@@ -88,7 +102,7 @@ def refuse_wrong_types(owner: str, given: Mapping[str, Any], types: Mapping[str,
         ValueError: a value is of another type, or out of its range.
     """
     for name, value in given.items():
-        if name not in types or not _is_json(_type_info(types[name])):
+        if name not in types or not _is_json_type(types[name]):
             continue
         try:
             msgspec.convert(_plain(value), types[name])
@@ -96,6 +110,13 @@ def refuse_wrong_types(owner: str, given: Mapping[str, Any], types: Mapping[str,
             problem, path = explained(error, types[name])
             found = f", found {value!r:.80}" if re.search(r" [<>]=? \S+$", problem) else ""
             raise ValueError(f"{owner}: {name + path}: {problem}{found}") from error
+
+
+def _is_json_type(hint: Any) -> bool:
+    try:
+        return _is_json(_type_info(hint))
+    except TypeError:  # a type that msgspec does not know
+        return False
 
 
 def _plain(value: Any) -> Any:

@@ -22,7 +22,7 @@ import torch
 from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.transformers_client import LoadedModel, TransformersClient, load_model
 from agent_gym_env.lm.transformers_prompt import template_messages
-from agent_gym_env.training.tiny_config import TinyConfig
+from agent_gym_env.training.config import TinyConfig
 from tests.local_models import conversations, requests, write_model
 
 Turn = list[Request]

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent_gym_env.assembly import RUNNER_NAMES, collect
+from agent_gym_env.assembly import collect
+from agent_gym_env.registry import RUNNERS
 from agent_gym_env.rollout.episode_file import read_episodes
 from agent_gym_env.rollout.journal_check import check_journal
 from benchmarks.measure import ROOT
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rollouts", description=__doc__)
     parser.add_argument("--episodes", type=int, default=100_000)
     parser.add_argument("--policy", default="oracle")
-    parser.add_argument("--runner", choices=RUNNER_NAMES, default="serial")
+    parser.add_argument("--runner", choices=RUNNERS.names(), default="serial")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, help="keep the episodes there; default: nowhere")
     parser.add_argument("--part", choices=PARTS, help="only this one, here")

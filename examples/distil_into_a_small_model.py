@@ -16,9 +16,8 @@ from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.export.from_episodes import conversations
 from agent_gym_env.export.rows import Tally, write_rows
 from agent_gym_env.rollout.episode_file import read_episodes
+from agent_gym_env.training.config import SFTConfig, TinyConfig
 from agent_gym_env.training.sft import train_sft
-from agent_gym_env.training.sft_config import SFTConfig
-from agent_gym_env.training.tiny_config import TinyConfig
 
 # Whatever stops the script, the same one goes on: here, and in the training.
 collect("oracle", "out/teacher", split="train", episodes=60)

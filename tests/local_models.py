@@ -17,8 +17,8 @@ from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.prompt import RULES, system_message
 from agent_gym_env.lm.transformers_client import LoadedModel
 from agent_gym_env.lm.transformers_prompt import template_messages
+from agent_gym_env.training.config import TinyConfig
 from agent_gym_env.training.tiny import make_tiny
-from agent_gym_env.training.tiny_config import TinyConfig
 
 CONFIG = TinyConfig(vocabulary=512, width=32, layers=2, heads=2, convolutions=False)
 

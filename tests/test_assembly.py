@@ -13,19 +13,19 @@ import pytest
 from gymnasium.wrappers import TimeLimit
 
 from agent_gym_env.assembly import (
-    POLICY_NAMES,
     choose_dialogues,
     make_env,
     make_policy,
+    make_reward,
     make_runner,
     name_model,
-    reward_of,
     rollout,
 )
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.oracle import OraclePolicy
 from agent_gym_env.policies.uniform import UniformPolicy
+from agent_gym_env.registry import POLICIES, REWARDS
 from agent_gym_env.training.hindsight import BestCandidatePolicy
 from tests.corpora import TRAIN
 
@@ -60,7 +60,7 @@ def test_a_policy_is_made_of_its_name_and_options(corpus: str, config: Any, kind
     assert type(policy) is kind
     name = config if isinstance(config, str) else config["name"]
     assert policy.name == name
-    assert name in POLICY_NAMES
+    assert name in POLICIES.names()
 
 
 def test_a_policy_is_given_back(corpus: str) -> None:
@@ -110,7 +110,6 @@ def test_what_is_not_known_of_a_policy_is_refused_with_the_nearest(
         ({"name": "llm", "price": {"promt": 1}}, "unknown field 'promt' (did you mean 'prompt'?)"),
         ({"name": "llm", "budget_usd": -1}, "budget_usd: expected a number >= 0.0, found -1"),
         ({"name": "llm", "model": 5}, "an object of its options or a language model, not 5"),
-        ({"name": "llm", "lm": 5}, "a name, an object of its options or a language model, not 5"),
     ],
 )  # fmt: skip
 def test_a_value_of_another_type_or_range_is_refused_by_the_name_of_its_option(
@@ -186,7 +185,7 @@ def test_policies_play_this_environment_only() -> None:
 
 
 def test_a_reward_is_made_as_an_environment_makes_it(corpus: str) -> None:
-    assert reward_of("balanced", corpus=corpus, split="dev").name == "balanced"
+    assert make_reward("balanced", corpus=corpus, split="dev").name == "balanced"
 
 
 def test_dialogues_are_chosen_without_repetition_and_in_order(corpus: str) -> None:
@@ -239,7 +238,8 @@ def test_a_model_is_named_where_one_is_asked_and_none_is_named(
     config: Any, model: Any, named: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AGENT_GYM_MODEL", "from/env")
-    assert name_model(config, model) == named
+    kind = REWARDS if config["name"] in REWARDS.names() else POLICIES
+    assert name_model(config, model, kind=kind) == named
 
 
 def test_a_policys_model_is_given_flat_or_as_a_mapping(corpus: str) -> None:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
 
+import agent_gym_env
 from agent_gym_env.chat import (
     MessageLog,
+    answered_call,
+    call_message,
+    call_object,
+    calls_of,
     goes_on,
+    make_tool,
     new_messages,
     read_functions,
     read_result,
+    required_tool,
+    result_message,
+    tool_names,
+    with_arguments,
+    with_call_ids,
     without_bracket,
 )
 from agent_gym_env.types import ToolCall
@@ -104,3 +118,119 @@ def test_tools_and_results_are_read() -> None:
 def test_what_is_not_messages_is_refused(messages: str) -> None:
     with pytest.raises(msgspec.DecodeError):
         new_messages(messages)
+
+
+def test_the_calls_of_a_message_are_read_with_ids_names_and_arguments() -> None:
+    message = json.loads(spoken().messages)[1]
+    assert [tuple(call) for call in calls_of(message)] == [
+        ("call_0", "S-Find", '{"city":"Köln"}'),
+        ("call_1", "S-Book", "{}"),
+    ]
+    assert calls_of({"role": "assistant", "content": "Hi", "tool_calls": None}) == []
+
+
+def test_a_changed_message_leaves_the_given_one_alone() -> None:
+    message = call_message([call_object("1", "F", "{}"), call_object("2", "G", "{}")])
+    before = json.dumps(message)
+    changed = with_call_ids(with_arguments(message, lambda _: {"a": 1}), {"2": "p"})
+    assert [tuple(call) for call in calls_of(changed)] == [
+        ("1", "F", {"a": 1}),
+        ("p", "G", {"a": 1}),
+    ]
+    assert json.dumps(message) == before
+
+
+def test_a_result_follows_the_id_of_its_call() -> None:
+    result = result_message("call_0", "{}")
+    assert answered_call(with_call_ids(result, {"call_0": "p"})) == "p"
+    assert with_call_ids(result, {"call_1": "p"}) == result
+
+
+def test_a_request_may_name_the_tool_that_must_be_called() -> None:
+    tool = make_tool("F", "does it", {"type": "object"})
+    assert tool_names([tool]) == ["F"]
+    assert required_tool({"type": "function", "function": {"name": "F"}}) == "F"
+    assert required_tool("auto") is None
+    assert required_tool(None) is None
+
+
+KEYS_OF_CALLS = {"function", "tool_call_id"}
+PARTS_OF_CALLS = ('"function"', '"tool_call_id"', ".function")
+KEYS_OF_MESSAGES = {"role", "content"}
+
+
+def used_as_key(node: ast.AST) -> Iterator[ast.Constant]:
+    """Yield the constants by which a node reads or writes a mapping."""
+    found: list[ast.AST | None] = []
+    if isinstance(node, ast.Subscript):
+        found = [node.slice]
+    elif isinstance(node, ast.Dict):
+        found = [*node.keys]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        found = [*node.args[:1]] if node.func.attr == "get" else []
+    return (each for each in found if isinstance(each, ast.Constant))
+
+
+def knows_the_layout(source: str) -> bool:
+    """Return whether a module knows how a message holds its tool calls.
+
+    Docstrings aside, it does if one of these is in it:
+
+    - the text ``"function"`` or ``"tool_call_id"``, the keys that only calls and tools have, by
+      itself or inside a longer text such as JSON or a chat template;
+    - the key ``"tool_calls"`` beside ``"role"`` or ``"content"``. By itself it is also a key of the
+      action space;
+    - a class with a field ``function`` or ``tool_call_id``, from which msgspec makes a schema.
+    """
+    tree = list(ast.walk(ast.parse(source)))
+    fields = {
+        each.target.id
+        for node in tree
+        if isinstance(node, ast.ClassDef)
+        for each in node.body
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    }
+    documentation = {id(node.value) for node in tree if isinstance(node, ast.Expr)}
+    texts = {
+        node.value
+        for node in tree
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in documentation
+    }
+    keys = {node.value for each in tree for node in used_as_key(each)}
+    return (
+        bool(KEYS_OF_CALLS & (texts | fields))
+        or any(part in text for part in PARTS_OF_CALLS for text in texts)
+        or ("tool_calls" in keys and bool(KEYS_OF_MESSAGES & texts))
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "knows"),
+    [
+        ('names = [tool["function"]["name"] for tool in tools]', True),
+        ('known = message.get("tool_call_id")', True),
+        ('text = f\'{{"id":1,"function":{name}}}\'', True),
+        ('template = "{{ call.function.name }}"', True),
+        ("class Call(Struct):\n    function: Function", True),
+        ('calls = message["tool_calls"] if message["role"] == "assistant" else ()', True),
+        ('action = {"text": "", "tool_calls": "[]"}', False),
+        ('reason, role = "tool_calls", message["role"]', False),
+        ('"""The key "function" of a call."""', False),
+        ("functions = functions_of(tools)", False),
+    ],
+)
+def test_the_rule_finds_modules_that_know_the_layout(source: str, *, knows: bool) -> None:
+    assert knows_the_layout(source) is knows
+
+
+def test_few_modules_know_the_layout_of_a_tool_call() -> None:
+    package = Path(agent_gym_env.__file__).parent
+    knowing = [
+        str(path.relative_to(package))
+        for path in sorted(package.rglob("*.py"))
+        if knows_the_layout(path.read_text("utf-8"))
+    ]
+    assert "chat.py" in knowing
+    assert len(knowing) <= 8, knowing

@@ -10,16 +10,18 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from agent_gym_env.assembly import POLICY_NAMES, policy_options
+from agent_gym_env.assembly import policy_options
 from agent_gym_env.cli.main import make_parser
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import MissingDependency
+from agent_gym_env.registry import POLICIES
+from agent_gym_env.training.ppo_config import PPOConfig
+from agent_gym_env.training.trainers import TRAINERS
 from tests.lm.server import LMServer
 from tests.lm.wire_formats import ChatRequest
 
@@ -70,7 +72,7 @@ def test_the_table_of_policies_names_all_of_them_and_options_that_they_have() ->
         r"^\| `([\w-]+)` \|.*\|(.*)\|$", (ROOT / "docs/guides/policies.md").read_text(), re.M
     )
     table = {name: set(re.findall(r"`(\w+)`", options)) for name, options in rows}
-    assert set(table) == set(POLICY_NAMES)
+    assert set(table) == set(POLICIES.names())
     for name, options in table.items():
         try:
             known = policy_options(name)
@@ -235,11 +237,11 @@ def test_a_command_of_a_page_is_understood(page: str, arguments: list[str]) -> N
     except SystemExit:
         pytest.fail(f"{page}: agent-gym {shlex.join(arguments)}")
     for policy in policies_of(options):
-        assert policy["name"] in POLICY_NAMES
+        assert policy["name"] in POLICIES.names()
     if options.command == "train":
-        module = import_module(f"agent_gym_env.training.{options.method}_config")
-        fields = getattr(module, f"{options.method.upper()}Config").__struct_fields__
-        assert {*options.config} <= {*fields}
+        trainer = TRAINERS.get(options.method)
+        settings = PPOConfig if trainer is None else trainer.config_class()
+        assert {*options.config} <= {*settings.__struct_fields__}
 
 
 def policies_of(options: argparse.Namespace) -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.evaluation.agreement import agreement
 from agent_gym_env.evaluation.table import AGREEMENT_HEADER, agreement_rows, interval, number
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 
 
 def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -59,8 +59,8 @@ def _agreement(options: argparse.Namespace) -> None:
 
         found = agreement(
             split,
-            make_reward(options.judge, split, corpus),
-            make_reward(options.truth, split, corpus),
+            make_reward_for(options.judge, split, corpus),
+            make_reward_for(options.truth, split, corpus),
             choose_dialogues(env, options.episodes, options.seed),
             seed=options.seed,
             on_answers=count,

@@ -6,11 +6,11 @@ import argparse
 import json
 from typing import Any
 
-from agent_gym_env.assembly import POLICY_NAMES, name_model
+from agent_gym_env.assembly import name_model
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS
 from agent_gym_env.lm.base import DEFAULT_MODEL, MODEL_VARIABLE
 from agent_gym_env.lm.lenient_json import MAX_DEPTH, nests_deeper
-from agent_gym_env.rewards.presets import REWARD_NAMES
+from agent_gym_env.registry import POLICIES, REWARDS
 
 
 def add_world(parser: argparse.ArgumentParser, *, split: str) -> None:
@@ -62,10 +62,11 @@ def name_models(options: argparse.Namespace) -> None:
     model = getattr(options, "language_model", None)
     for place in ("policy", "path", "reward", "judge", "truth"):
         config = getattr(options, place, None)
+        kind = POLICIES if place in ("policy", "path") else REWARDS
         if isinstance(config, dict):
-            setattr(options, place, name_model(config, model))
+            setattr(options, place, name_model(config, model, kind=kind))
         elif isinstance(config, list):
-            setattr(options, place, [name_model(each, model) for each in config])
+            setattr(options, place, [name_model(each, model, kind=kind) for each in config])
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +110,7 @@ def policy_config(text: str) -> dict[str, Any]:
     Raises:
         argparse.ArgumentTypeError: it is neither.
     """
-    return _config(text, f"one of {', '.join(POLICY_NAMES)}")
+    return _config(text, f"one of {', '.join(POLICIES.names())}")
 
 
 def reward_config(text: str) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def reward_config(text: str) -> dict[str, Any]:
     Raises:
         argparse.ArgumentTypeError: it is neither.
     """
-    return _config(text, f"one of {', '.join(REWARD_NAMES)}")
+    return _config(text, f"one of {', '.join(REWARDS.names())}")
 
 
 def model_config(text: str) -> str | dict[str, Any]:

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from agent_gym_env.assembly import reward_of
+from agent_gym_env.assembly import make_reward
 from agent_gym_env.cli.arguments import (
     add_corpus,
     add_json,
@@ -41,7 +41,7 @@ from agent_gym_env.evaluation.table import (
 )
 from agent_gym_env.evaluation.unscored import check_scores, require_scores
 from agent_gym_env.rewards.base import Reward
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
 from agent_gym_env.rollout.manifest import read_manifest
@@ -124,7 +124,7 @@ def _evaluate_until(stop: Stop, options: argparse.Namespace) -> int:
     played = play_policies(options, rewards[0], stop)
     if not any(played):
         return FAILED
-    others = (reward_of(config, **world_arguments(options)) for config in rewards[1:])
+    others = (make_reward(config, **world_arguments(options)) for config in rewards[1:])
     by_reward = [played, *(_rescored(played, reward, stop) for reward in others)]
     found: dict[str, list[Any]] = {"evaluations": [], "comparisons": []}
     for group in by_reward:
@@ -240,7 +240,7 @@ def _rescore(options: argparse.Namespace) -> None:
             f"{options.episodes} was played on another corpus, or on another state of it, than "
             f"split {split.name!r} of {corpus.source.name}"
         )
-    reward = make_reward(options.reward, split, corpus)
+    reward = make_reward_for(options.reward, split, corpus)
     rescored = (rescore(episode, reward) for episode in _episodes(options.episodes))
     evaluation = summarize(write_episodes(options.out, require_scores(rescored)))
     if options.json:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from agent_gym_env.assembly import RUNNER_NAMES, collect
+from agent_gym_env.assembly import collect
 from agent_gym_env.cli.arguments import (
     add_json,
     add_world,
@@ -76,7 +76,7 @@ def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "--path", type=policy_config, default={"name": "oracle"},
         help="the policy that walks from state to state; default: oracle",
     )  # fmt: skip
-    parser.add_argument("--runner", choices=RUNNER_NAMES, default="serial", help=_RUNNERS)
+    parser.add_argument("--runner", default="serial", metavar="NAME", help=_RUNNERS)
     parser.add_argument(
         "--workers", type=positive, default=2, metavar="K",
         help="threads, processes or actors, or dialogues in step; default: %(default)s",

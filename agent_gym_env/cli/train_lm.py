@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,44 +24,14 @@ from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.cli.settings import with_flags
 from agent_gym_env.lm.huggingface_hub import check_model_path
 from agent_gym_env.suggestions import explained
-from agent_gym_env.training.sft_config import TINY
-
-
-class _Method(NamedTuple):
-    """A way to train, by the names of its parts: what trains is slow to import.
-
-    Attributes:
-        name: of the method.
-        help: what it does.
-        out: the default folder.
-    """
-
-    name: str
-    help: str
-    out: str
-
-    def config_class(self) -> type[msgspec.Struct]:
-        """Give the class of its configuration."""
-        module = import_module(f"agent_gym_env.training.{self.name}_config")
-        return getattr(module, f"{self.name.upper()}Config")  # type: ignore[no-any-return]
-
-    def train(self, *arguments: Any, **options: Any) -> Path:
-        """Train."""
-        module = import_module(f"agent_gym_env.training.{self.name}")
-        return getattr(module, f"train_{self.name}")(*arguments, **options)  # type: ignore[no-any-return]
-
-
-_METHODS = (
-    _Method("sft", "imitate recorded conversations, with TRL", "out/sft"),
-    _Method("dpo", "prefer the better message of each pair, with TRL", "out/dpo"),
-    _Method("grpo", "play the environment and learn from its reward, with TRL", "out/grpo"),
-)
+from agent_gym_env.training.config import TINY
+from agent_gym_env.training.trainers import TRAINERS, Trainer
 
 
 def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
     """Add the methods of this module to ``agent-gym train``."""
-    for method in _METHODS:
-        parser = methods.add_parser(method.name, help=method.help)
+    for name, trainer in TRAINERS.items():
+        parser = methods.add_parser(name, help=trainer.help)
         parser.add_argument(
             "rows", nargs="+", metavar="ROWS", help="files that `agent-gym export` wrote"
         )
@@ -89,12 +57,12 @@ def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
             type=json_object,
             default={},
             metavar="JSON",
-            help=f"the rest of agent_gym_env.training.{method.name}_config",
+            help=f"the other settings of {trainer.config}",
         )
         parser.add_argument(
             "--out",
             type=Path,
-            default=Path(method.out),
+            default=Path("out", name),
             metavar="DIR",
             help="model, measurements, checkpoints; default: %(default)s",
         )
@@ -103,8 +71,8 @@ def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
         )
         parser.add_argument("--tensorboard", action="store_true", help="write events to --out")
         add_json(parser)
-        parser.set_defaults(run=_train, lm_method=method)
-        if method.name == "grpo":
+        parser.set_defaults(run=_train)
+        if name == "grpo":
             _add_play(parser)
 
 
@@ -120,15 +88,15 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    method: _Method = options.lm_method
-    config = _config(options, method)
+    trainer = TRAINERS[options.method]
+    config = _config(options, trainer)
     if options.model != TINY:
         check_model_path(options.model)  # before the libraries are imported, which takes long
     if options.resume:
         _tell_what_was_there(options.out)
     try:
         with phases() as shown:
-            path = method.train(
+            path = trainer.train_function()(
                 config,
                 out=options.out,
                 resume=options.resume,
@@ -163,7 +131,7 @@ def _tell_what_was_there(out: Path) -> None:
     print(f"agent-gym: {what}", file=sys.stderr)
 
 
-def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:
+def _config(options: argparse.Namespace, trainer: Trainer) -> msgspec.Struct:
     flags = [
         ("--model", "model", options.model),
         ("ROWS", "rows", options.rows),
@@ -175,7 +143,7 @@ def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:
         ("--learning-rate", "learning_rate", options.learning_rate),
         ("--lora", "lora", {} if options.lora else None),
     ]
-    if method.name == "grpo":
+    if options.method == "grpo":
         flags += [
             ("--corpus", "env.corpus", options.corpus),
             ("--schema-variant", "env.schema_variant", options.schema_variant),
@@ -185,7 +153,7 @@ def _config(options: argparse.Namespace, method: _Method) -> msgspec.Struct:
         ]
     settings = with_flags(options.config, flags)
     try:
-        return msgspec.convert(settings, method.config_class())
+        return msgspec.convert(settings, trainer.config_class())
     except msgspec.ValidationError as error:
-        problem, path = explained(error, method.config_class())
-        raise ValueError(f"the configuration of {method.name}{path}: {problem}") from error
+        problem, path = explained(error, trainer.config_class())
+        raise ValueError(f"the configuration of {options.method}{path}: {problem}") from error

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from itertools import count
 
-from agent_gym_env.assembly import choose_dialogues, make_env, reward_of, rollout
+from agent_gym_env.assembly import choose_dialogues, make_env, make_reward, rollout
 from agent_gym_env.cli.arguments import (
     add_corpus,
     add_json,
@@ -67,7 +67,7 @@ def _add_rewards(parser: argparse.ArgumentParser) -> None:
 def _rewards(options: argparse.Namespace, split: str) -> list[Reward]:
     configs = options.reward or _REWARDS
     world = {"corpus": options.corpus, "schema_variant": options.schema_variant, "split": split}
-    return [reward_of(config, **world) for config in configs]
+    return [make_reward(config, **world) for config in configs]
 
 
 def _verify(options: argparse.Namespace) -> int:

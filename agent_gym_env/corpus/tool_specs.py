@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from agent_gym_env.chat import make_tool
 from agent_gym_env.corpus.sgd import Intent, Service, Slot
 from agent_gym_env.values.equality import DONTCARE
 
@@ -75,22 +76,15 @@ def _tool_spec(service: Service, intent: Intent) -> ToolSpec:
 
 def openai_function(spec: ToolSpec) -> dict[str, Any]:
     """Describe a tool in OpenAI's function format."""
-    return {
-        "type": "function",
-        "function": {
-            "name": spec.name,
-            "description": spec.description,
-            "parameters": {
-                "type": "object",
-                "properties": {
-                    name: _property(slot, spec.defaults.get(name))
-                    for name, slot in spec.arguments.items()
-                },
-                "required": list(spec.required),
-                "additionalProperties": False,
-            },
+    parameters = {
+        "type": "object",
+        "properties": {
+            name: _property(slot, spec.defaults.get(name)) for name, slot in spec.arguments.items()
         },
+        "required": list(spec.required),
+        "additionalProperties": False,
     }
+    return make_tool(spec.name, spec.description, parameters)
 
 
 def _property(slot: Slot, default: str | None) -> dict[str, Any]:

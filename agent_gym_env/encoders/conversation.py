@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent_gym_env.chat import (
-    ReadCall,
+    ReadFunction,
     ReadMessage,
     goes_on,
     new_messages,
@@ -93,16 +93,16 @@ class ConversationState:
         elif message.role == "tool":
             self._take_result(message.content or "{}")
         elif message.tool_calls:
-            self._take_calls(message.tool_calls)
+            self._take_calls(message.calls)
         else:
             self._take_reply(message.content or "")
 
-    def _take_calls(self, calls: Sequence[ReadCall]) -> None:
+    def _take_calls(self, calls: Sequence[ReadFunction]) -> None:
         self.calls += len(calls)
         self.calls_in_turn += len(calls)
         for call in calls:
-            self.made.add(f"{call.function.name} {call.function.arguments}")
-            arguments = call.function.decoded_arguments()
+            self.made.add(f"{call.name} {call.arguments}")
+            arguments = call.decoded_arguments()
             self.filled.update((name, str(value)) for name, value in arguments.items())
 
     def _take_result(self, content: str) -> None:

@@ -23,7 +23,7 @@ from agent_gym_env.envs.replay import (
 )
 from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.rewards.base import Reward
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.suggestions import unknown_name
 from agent_gym_env.types import Action
 
@@ -127,7 +127,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         self.split = opened.split(split)
         self.world = World(
             self.split,
-            make_reward(reward, self.split, opened),
+            make_reward_for(reward, self.split, opened),
             tools_offered=tools_offered,
             max_tool_calls_per_turn=max_tool_calls_per_turn,
         )
@@ -242,3 +242,15 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         if self._replay is None:
             raise ResetNeeded("no dialogue was begun: call reset() first")
         return self._replay
+
+
+def unwrap_sgd(env: gym.Env[Any, Any]) -> SGDEnv:
+    """Return the ``SGD-v0`` environment inside its wrappers.
+
+    Raises:
+        TypeError: another environment is inside.
+    """
+    inner = env.unwrapped
+    if not isinstance(inner, SGDEnv):
+        raise TypeError(f"expected SGD-v0, possibly in wrappers, not {type(inner).__name__}")
+    return inner

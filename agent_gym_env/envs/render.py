@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 import unicodedata
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
+from agent_gym_env.chat import ReadFunction, new_messages
 
 _RESULT_LENGTH = 400
 
@@ -26,20 +26,18 @@ class Line(NamedTuple):
 
 def lines(messages: str) -> Iterator[Line]:
     """Read a conversation, JSON in OpenAI's chat format, line by line."""
-    for message in msgspec.json.decode(messages):
-        role, content = message["role"], message.get("content")
-        for call in message.get("tool_calls", ()):
-            yield Line("call", _call(call["function"]))
-        if role == "tool":
-            yield Line("result", _shortened(content))
-        elif content is not None:
-            yield Line("user" if role == "user" else "agent", content)
+    for message in new_messages(messages):
+        for call in message.calls:
+            yield Line("call", _call(call))
+        if message.role == "tool":
+            yield Line("result", _shortened(message.content or ""))
+        elif message.content is not None:
+            yield Line("user" if message.role == "user" else "agent", message.content)
 
 
-def _call(function: dict[str, Any]) -> str:
-    arguments = msgspec.json.decode(function["arguments"])
-    given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    return f"{function['name']}({given})"
+def _call(call: ReadFunction) -> str:
+    given = ", ".join(f"{name}={value!r}" for name, value in call.decoded_arguments().items())
+    return f"{call.name}({given})"
 
 
 def _shortened(text: str) -> str:

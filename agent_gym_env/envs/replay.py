@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from agent_gym_env.chat import MessageLog
+from agent_gym_env.chat import MessageLog, call_message, call_object
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.task import Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
@@ -339,6 +339,5 @@ def target_messages(turn: Turn) -> list[dict[str, Any]]:
     call = turn.call
     if call is None:
         return [reply]
-    function = {"name": call.name, "arguments": _encode(call.arguments).decode()}
-    calls = [{"id": "call_0", "type": "function", "function": function}]
-    return [{"role": "assistant", "content": None, "tool_calls": calls}, reply]
+    made = call_object("call_0", call.name, _encode(call.arguments).decode())
+    return [call_message([made]), reply]

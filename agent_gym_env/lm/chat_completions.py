@@ -1,19 +1,30 @@
-"""OpenAI's chat-completions protocol: what is sent, and how the answer is read."""
+"""OpenAI's chat-completions protocol, as a client and as a server speak it.
+
+- A client writes a request with `payload` and reads the answer with `read_completion`.
+- A server reads a request with `read_body` and writes the answer with `completion`, `events` or
+  `failure`.
+"""
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Iterator
 from types import NoneType
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from agent_gym_env.chat import Message, call_object
 from agent_gym_env.lm.base import Request, Response
-from agent_gym_env.lm.call_forms import is_call, read_call, words_of, wraps_call
-from agent_gym_env.lm.parse import read_arguments, tagged_call
+from agent_gym_env.lm.call_forms import is_call, is_reasoning, read_call, words_of, wraps_call
+from agent_gym_env.lm.lenient_json import MAX_DEPTH, nests_deeper
+from agent_gym_env.lm.parse import read_arguments, tagged_call, without_reasoning
 from agent_gym_env.lm.prices import Price
 from agent_gym_env.lm.wire import Failure
 from agent_gym_env.types import ToolCall, Usage
+
+_encode = msgspec.json.Encoder().encode
 
 
 def payload(request: Request, model: str) -> dict[str, Any]:
@@ -35,25 +46,25 @@ def payload(request: Request, model: str) -> dict[str, Any]:
     return {**body, **request.extra}
 
 
-class _Function(msgspec.Struct):
+class _CalledFunction(msgspec.Struct):
     name: str
     arguments: str | dict[str, Any] | None = None
 
 
-class _Call(msgspec.Struct):
-    function: _Function
+class _MadeCall(msgspec.Struct):
+    function: _CalledFunction
     id: str | None = None
 
 
-class _Message(msgspec.Struct):
+class _Answer(msgspec.Struct):
     content: str | list[str | dict[str, Any]] | None = None
     refusal: str | None = None
-    tool_calls: list[_Call] | None = None
-    function_call: _Function | None = None
+    tool_calls: list[_MadeCall] | None = None
+    function_call: _CalledFunction | None = None
 
 
-class _Choice(msgspec.Struct):
-    message: _Message
+class _AnswerChoice(msgspec.Struct):
+    message: _Answer
     finish_reason: str | None = None
 
 
@@ -61,19 +72,19 @@ class _PromptDetails(msgspec.Struct):
     cached_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _BilledUsage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
 
 
 class _Completion(msgspec.Struct):
-    choices: list[_Choice]
-    usage: _Usage | None = None
+    choices: list[_AnswerChoice]
+    usage: _BilledUsage | None = None
     model: str | None = None
 
 
-_decode = msgspec.json.Decoder(_Completion).decode
+_decode_completion = msgspec.json.Decoder(_Completion).decode
 
 
 def read_completion(body: bytes | str, model: str, price: Price | None) -> Response | Failure:
@@ -85,7 +96,7 @@ def read_completion(body: bytes | str, model: str, price: Price | None) -> Respo
         price: what tokens cost.
     """
     try:
-        completion = _decode(body)
+        completion = _decode_completion(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Failure("transient", f"the answer is no chat completion: {error}")
     usage, cost_usd = _bill(completion.usage, price)
@@ -126,7 +137,7 @@ _FINISH_REASONS = {"function_call": "tool_calls"}
 """Names that older servers use."""
 
 
-def _text(message: _Message) -> str | None:
+def _text(message: _Answer) -> str | None:
     """Return the words; ``None`` if the message has none."""
     content = message.content
     if isinstance(content, list):
@@ -134,22 +145,338 @@ def _text(message: _Message) -> str | None:
     return content or message.refusal or content
 
 
-def _calls(message: _Message) -> Iterator[_Call]:
+def _calls(message: _Answer) -> Iterator[_MadeCall]:
     """Yield the calls, including the older ``function_call`` and those in content parts."""
     yield from message.tool_calls or ()
     if message.function_call is not None and not message.tool_calls:
-        yield _Call(message.function_call)
+        yield _MadeCall(message.function_call)
     for part in message.content if isinstance(message.content, list) else ():
         if isinstance(part, dict) and (is_call(part) or wraps_call(part)):
             form = read_call(part)
             if isinstance(form.name, str) and isinstance(form.arguments, (str, dict, NoneType)):
-                yield _Call(_Function(form.name, form.arguments), part.get("id"))
+                yield _MadeCall(_CalledFunction(form.name, form.arguments), part.get("id"))
 
 
-def _bill(usage: _Usage | None, price: Price | None) -> tuple[Usage | None, float | None]:
+def _bill(usage: _BilledUsage | None, price: Price | None) -> tuple[Usage | None, float | None]:
     if usage is None:
         return None, None
     billed = Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
     details = usage.prompt_tokens_details
     cached = (details.cached_tokens or 0) if details else 0
     return billed, None if price is None else price.cost_usd(billed, cached)
+
+
+MAX_SCHEMA_DEPTH = 64
+"""Levels of lists and objects inside a tool's parameters or the schema of an answer."""
+
+
+class InvalidRequest(Exception):  # noqa: N818  (OpenAI's word for it)
+    """A request that is refused.
+
+    Args:
+        message: what is wrong, and what is expected.
+        status: of HTTP.
+        code: for machines.
+    """
+
+    def __init__(self, message: str, *, status: int = 400, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class _SentFunction(msgspec.Struct):
+    name: str
+    arguments: str | dict[str, Any] = "{}"
+
+    def __post_init__(self) -> None:
+        if _is_too_deep(self.arguments):
+            raise ValueError(f"the arguments of a call nest more than {MAX_DEPTH} levels")
+
+
+class _SentCall(msgspec.Struct):
+    function: _SentFunction
+    id: str = ""
+    type: str = "function"
+
+
+class _SentMessage(msgspec.Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[str | dict[str, Any]] | None = None
+    refusal: str | None = None
+    tool_calls: list[_SentCall] | None = None
+    tool_call_id: str | None = None
+    function_call: dict[str, Any] | None = None
+    audio: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.function_call or self.audio:
+            raise ValueError("messages have tool_calls here, not function_call or audio")
+
+
+class _OfferedFunction(msgspec.Struct, omit_defaults=True):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        _check_schema(self.parameters)
+
+
+class _OfferedTool(msgspec.Struct):
+    function: _OfferedFunction
+    type: Literal["function"] = "function"
+
+
+class _NamedFunction(msgspec.Struct):
+    name: str
+
+
+class _ToolChoice(msgspec.Struct):
+    function: _NamedFunction
+    type: Literal["function"] = "function"
+
+
+class _JSONSchema(msgspec.Struct):
+    schema: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        _check_schema(self.schema)
+
+
+class _AnswerFormat(msgspec.Struct):
+    type: Literal["text", "json_schema"]
+    json_schema: _JSONSchema | None = None
+
+    def __post_init__(self) -> None:
+        if self.type == "json_schema" and self.json_schema is None:
+            raise ValueError("json_schema needs the schema that the answer is to follow")
+
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ChatBody(msgspec.Struct):
+    """The body of a request: the supported parameters. `read_body` refuses others."""
+
+    messages: Annotated[list[_SentMessage], msgspec.Meta(min_length=1)]
+    model: str = ""
+    tools: list[_OfferedTool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | _ToolChoice | None = None
+    response_format: _AnswerFormat | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    max_tokens: _Positive | None = None
+    max_completion_tokens: _Positive | None = None
+    seed: int | None = None
+    stop: _Text | Annotated[list[_Text], msgspec.Meta(max_length=16)] | None = None
+    parallel_tool_calls: bool | None = None
+    stream: bool | None = False
+    stream_options: _StreamOptions | None = None
+
+    def __post_init__(self) -> None:
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options is for requests with stream")
+
+    @property
+    def tells_usage(self) -> bool:
+        """Whether the events of a stream end with the usage."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def request(self) -> Request:
+        """Give what is asked."""
+        choice = self.tool_choice
+        form = self.response_format
+        return Request(
+            messages=[_message(message) for message in self.messages],
+            tools=msgspec.to_builtins(self.tools or []),
+            tool_choice=msgspec.to_builtins(choice) if isinstance(choice, _ToolChoice) else choice,
+            response_format=form.json_schema.schema if form and form.json_schema else None,
+            temperature=self.temperature,
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            seed=self.seed,
+            stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
+            parallel_tool_calls=self.parallel_tool_calls,
+        )
+
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_FIXED: dict[str, Any] = {
+    "n": 1, "top_p": 1, "logprobs": False, "top_logprobs": 0, "frequency_penalty": 0,
+    "presence_penalty": 0, "logit_bias": {}, "modalities": ["text"], "store": False,
+    "functions": [],
+}  # fmt: skip
+"""Parameters that are accepted only with these values, which change nothing."""
+
+_INDIFFERENT = frozenset((
+    "user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key",
+    "prompt_cache_retention",
+))  # fmt: skip
+"""Parameters that are accepted and ignored: no answer depends on them."""
+
+
+def _is_too_deep(arguments: str | dict[str, Any]) -> bool:
+    """Return whether arguments of a call are nested too deeply; ``False`` if they are not JSON."""
+    if isinstance(arguments, dict):
+        return nests_deeper(arguments, MAX_DEPTH)
+    if arguments.count("{") + arguments.count("[") <= MAX_DEPTH:
+        return False
+    try:
+        return nests_deeper(msgspec.json.decode(arguments), MAX_DEPTH)
+    except RecursionError:
+        return True
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return False
+
+
+def _check_schema(schema: dict[str, Any] | None) -> None:
+    if nests_deeper(schema, MAX_SCHEMA_DEPTH):
+        raise ValueError(f"the schema nests more than {MAX_SCHEMA_DEPTH} levels")
+
+
+def read_body(body: bytes, model: str) -> ChatBody:
+    """Read a request.
+
+    Args:
+        body: JSON.
+        model: the one that is served.
+
+    Raises:
+        InvalidRequest: it cannot be answered.
+    """
+    try:
+        sent = _decode_object(body)
+        chat = msgspec.convert(sent, ChatBody)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is no chat completion request: {error}") from None
+    if chat.model not in ("", model):
+        raise InvalidRequest(
+            f"the model {chat.model[:100]!r} is not served here; expected {model!r}",
+            status=404,
+            code="model_not_found",
+        )
+    _check_parameters(sent)
+    return chat
+
+
+def _check_parameters(sent: dict[str, Any]) -> None:
+    """Refuse unsupported parameters that would change the answer."""
+    known = _INDIFFERENT.union(ChatBody.__struct_fields__)
+    for name, value in sent.items():
+        if name in known or value is None:
+            continue
+        if name not in _FIXED:
+            hint = ": offer tools instead" if name == "function_call" else ""
+            problem = f"the parameter {name[:100]!r} is not supported here{hint}"
+            raise InvalidRequest(problem, code="unsupported_parameter")
+        if value != _FIXED[name]:
+            hint = ": offer tools instead" if name == "functions" else ""
+            problem = f"{name} must be {_encode(_FIXED[name]).decode()} here{hint}"
+            raise InvalidRequest(problem, code="unsupported_parameter")
+
+
+def _message(message: _SentMessage) -> Message:
+    role = "system" if message.role == "developer" else message.role
+    written: Message = {"role": role, "content": _content(message)}
+    if message.tool_calls:
+        written["tool_calls"] = msgspec.to_builtins(message.tool_calls)
+    if message.tool_call_id is not None:
+        written["tool_call_id"] = message.tool_call_id
+    return written
+
+
+def _content(message: _SentMessage) -> str:
+    """Return the words of a message, without reasoning."""
+    if not isinstance(message.content, list):
+        return message.content or message.refusal or ""
+    for part in message.content:
+        if isinstance(part, dict) and not (is_reasoning(part) or _has_words(part)):
+            raise InvalidRequest("this model reads text only; expected parts of the type text")
+    return words_of(message.content) or ""
+
+
+def _has_words(part: dict[str, Any]) -> bool:
+    return any(isinstance(part.get(key), str) for key in ("text", "refusal"))
+
+
+def completion(response: Response) -> bytes:
+    """Write an answer."""
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", **_said(response)},
+        "logprobs": None,
+        "finish_reason": response.finish_reason,
+    }
+    return _encode(
+        {
+            **_head(response, "chat.completion"),
+            "choices": [choice],
+            "usage": _usage(response),
+        }
+    )
+
+
+def events(response: Response, *, tells_usage: bool = False) -> Iterator[bytes]:
+    """Write an answer as server-sent events: whole, in one piece.
+
+    Args:
+        response: the answer.
+        tells_usage: whether an event with the usage comes last, as OpenAI's ``include_usage`` asks.
+    """
+    head = _head(response, "chat.completion.chunk")
+    if tells_usage:
+        head["usage"] = None
+    delta = {"role": "assistant", **_said(response)}
+    for number, call in enumerate(delta.get("tool_calls", ())):
+        call["index"] = number
+    for piece, reason in ((delta, None), ({}, response.finish_reason)):
+        choice = {"index": 0, "delta": piece, "finish_reason": reason}
+        yield _event({**head, "choices": [choice]})
+    if tells_usage:
+        yield _event({**head, "choices": [], "usage": _usage(response)})
+    yield b"data: [DONE]\n\n"
+
+
+def _event(content: dict[str, Any]) -> bytes:
+    return b"data: " + _encode(content) + b"\n\n"
+
+
+def _usage(response: Response) -> dict[str, int]:
+    usage = response.usage or Usage()
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
+
+
+def failure(message: str, status: int, code: str | None = None) -> bytes:
+    """Write an error."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return _encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+
+def _head(response: Response, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{secrets.token_hex(12)}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": response.model,
+    }
+
+
+def _said(response: Response) -> dict[str, Any]:
+    """Return words and calls, without reasoning. The words are null only beside calls."""
+    text, _ = without_reasoning(response.text)
+    if not response.tool_calls:
+        return {"content": text}
+    calls = [
+        call_object(f"call_{secrets.token_hex(12)}", call.name, _encode(call.arguments).decode())
+        for call in response.tool_calls
+    ]
+    return {"content": text or None, "tool_calls": calls}

@@ -13,6 +13,7 @@ from typing import Any
 
 import jinja2
 
+from agent_gym_env.chat import call_message, call_object, make_tool, result_message
 from agent_gym_env.errors import DataError
 from agent_gym_env.lm.bounded_template import render
 from agent_gym_env.storage.files import as_utf8, read_file
@@ -30,23 +31,17 @@ MARKS = (
 
 _PROBE = "probe_tool_of_agent_gym"
 _RESULT = "probe_result_of_agent_gym"
-_CALL: dict[str, Any] = {
-    "id": "agentgym0",
-    "type": "function",
-    "function": {"name": _PROBE, "arguments": {"place": "Bergen"}},
-}
-_TOOL = {
-    "type": "function",
-    "function": {
-        "name": _PROBE,
-        "description": "Find a place.",
-        "parameters": {
-            "type": "object",
-            "properties": {"place": {"type": "string", "description": "its name"}},
-            "required": ["place"],
-        },
+_CALL_ID = "agentgym0"
+_CALL = call_message([call_object(_CALL_ID, _PROBE, {"place": "Bergen"})], "")
+_TOOL = make_tool(
+    _PROBE,
+    "Find a place.",
+    {
+        "type": "object",
+        "properties": {"place": {"type": "string", "description": "its name"}},
+        "required": ["place"],
     },
-}
+)
 _USER: dict[str, Any] = {"role": "user", "content": "a"}
 _REFUSALS = (
     jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
@@ -66,11 +61,7 @@ _log = logging.getLogger(__name__)
 
 def knows_tools(tokenizer: Any) -> bool:
     """Return whether a tokenizer's chat template writes tools, calls and results."""
-    with_call = [
-        _USER,
-        {"role": "assistant", "content": "", "tool_calls": [_CALL]},
-        {"role": "tool", "tool_call_id": _CALL["id"], "name": _PROBE, "content": _RESULT},
-    ]
+    with_call = [_USER, _CALL, {**result_message(_CALL_ID, _RESULT), "name": _PROBE}]
     offered = _written(tokenizer, [_USER], tools=[_TOOL])
     called = _written(tokenizer, with_call, tools=[_TOOL])
     return _PROBE in offered and _PROBE in called and _RESULT in called

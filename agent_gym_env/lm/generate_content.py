@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.chat import Message
+from agent_gym_env.chat import Message, answered_call, calls_of, required_tool
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.parse import read_arguments
 from agent_gym_env.lm.prices import Price
@@ -54,20 +54,17 @@ def contents(messages: Sequence[Message]) -> list[dict[str, Any]]:
 def _parts(message: Message, names: dict[str, str]) -> Iterator[dict[str, Any]]:
     content = message.get("content")
     if message["role"] == "tool":
-        name = names.get(message["tool_call_id"], message["tool_call_id"])
+        call_id = answered_call(message) or ""
+        name = names.get(call_id, call_id)
         yield {"function_response": {"name": name, "response": {"result": content}}}
         return
     if content:
         yield {"text": content}
-    for number, call in enumerate(message.get("tool_calls", ())):
-        function = call["function"]
-        names[call["id"]] = function["name"]
-        _, _, signature = call["id"].partition(_SIGNATURE)
+    for number, call in enumerate(calls_of(message)):
+        names[call.id] = call.name
+        _, _, signature = call.id.partition(_SIGNATURE)
         part: dict[str, Any] = {
-            "function_call": {
-                "name": function["name"],
-                "args": read_arguments(function["arguments"]) or {},
-            }
+            "function_call": {"name": call.name, "args": read_arguments(call.arguments) or {}}
         }
         # Of calls made at once Gemini signs the first.
         if signature or number == 0:
@@ -94,10 +91,10 @@ def tool_config(request: Request) -> dict[str, Any] | None:
     choice = request.tool_choice
     if choice is None:
         return None
-    if isinstance(choice, dict):
-        names = [choice["function"]["name"]]
-        return {"function_calling_config": {"mode": "ANY", "allowed_function_names": names}}
-    return {"function_calling_config": {"mode": _CHOICES[choice]}}
+    name = required_tool(choice)
+    if name is not None:
+        return {"function_calling_config": {"mode": "ANY", "allowed_function_names": [name]}}
+    return {"function_calling_config": {"mode": _CHOICES[str(choice)]}}
 
 
 class _Camel(msgspec.Struct, rename="camel"):

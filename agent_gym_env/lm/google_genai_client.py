@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from agent_gym_env.chat import functions_of
 from agent_gym_env.extras import require
 from agent_gym_env.lm.address import split_address
 from agent_gym_env.lm.base import Request, Response, default_model
@@ -95,7 +96,9 @@ class GoogleGenAITransport:
         settings = config(request)
         settings["system_instruction"] = system_instruction(request.messages)
         if request.tools:
-            settings["tools"] = [{"function_declarations": [*map(_declaration, request.tools)]}]
+            settings["tools"] = [
+                {"function_declarations": [*map(_declaration, functions_of(request.tools))]}
+            ]
             settings["tool_config"] = tool_config(request)
         answer = await self._open().aio.models.generate_content(
             model=self.name, contents=_with_bytes(contents(request.messages)), config=settings
@@ -134,8 +137,7 @@ class GoogleGenAITransport:
         return self._client[1]
 
 
-def _declaration(tool: dict[str, Any]) -> dict[str, Any]:
-    function = tool["function"]
+def _declaration(function: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": function["name"],
         "description": function.get("description", ""),

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent_gym_env.chat import functions_of
 from agent_gym_env.extras import pip_line, require
 from agent_gym_env.lm.address import place, split_address
 from agent_gym_env.lm.base import Request, Response, default_model
@@ -127,7 +128,7 @@ class GoogleGenerativeAITransport:
         answer = model.generate_content(
             _without_signatures(contents(request.messages)),
             generation_config=_as_open_api(config(request)),
-            tools=[{"function_declarations": [*map(_declaration, request.tools)]}]
+            tools=[{"function_declarations": [*map(_declaration, functions_of(request.tools))]}]
             if request.tools
             else None,
             tool_config=tool_config(request),
@@ -175,8 +176,7 @@ async def _in_thread(work: Callable[[], _T]) -> _T:
     return await result
 
 
-def _declaration(tool: dict[str, Any]) -> dict[str, Any]:
-    function = tool["function"]
+def _declaration(function: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": function["name"],
         "description": function.get("description", ""),

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from agent_gym_env.chat import functions_of, required_tool
 from agent_gym_env.errors import PermanentLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request
@@ -315,14 +316,14 @@ def _must_call(request: Request) -> bool:
     return request.tool_choice not in (None, "auto", "none")
 
 
-def _choice(request: Request) -> list[Mapping[str, Any]]:
+def _choice(request: Request) -> list[dict[str, Any]]:
     """Give the functions that may be called."""
-    functions = [tool["function"] for tool in request.tools]
+    functions = functions_of(request.tools)
     if not functions:
         raise PermanentLMError("tool_choice asks for a call, and there are no tools")
-    if not isinstance(request.tool_choice, dict):
+    named = required_tool(request.tool_choice)
+    if named is None:
         return functions
-    named = request.tool_choice["function"]["name"]
     chosen = [function for function in functions if function["name"] == named]
     if not chosen:
         raise PermanentLMError(f"tool_choice names {named!r}, which is not among the tools")

@@ -18,7 +18,8 @@ from agent_gym_env.lm.litellm_client import litellm_client
 from agent_gym_env.lm.prices import Price
 from agent_gym_env.lm.retired import WhenRetired
 from agent_gym_env.lm.retry import Limits
-from agent_gym_env.suggestions import explained
+from agent_gym_env.registry import Registry
+from agent_gym_env.suggestions import argument_types, explained
 from agent_gym_env.types import AtLeast0, FromZero
 
 ModelConfig = str | Mapping[str, Any] | LanguageModel
@@ -130,6 +131,30 @@ def take_model(options: dict[str, Any]) -> ModelConfig:
         return checked_model(model)
     _refuse_beside({name: flat[name] for name in flat.keys() & model.keys()}, '"model"')
     return {**model, **flat}
+
+
+def make_with_model(
+    registry: Registry, name: object, options: Mapping[str, Any], context: Mapping[str, Any]
+) -> Any:
+    """Make a policy or reward from a configuration that may have the options of a model.
+
+    A factory with a parameter ``model`` receives them as one value for `open_model`.
+
+    Args:
+        registry: factories of policies or rewards.
+        name: name of the factory.
+        options: options of the configuration.
+        context: as in `Registry.make`.
+
+    Raises:
+        ValueError: the name or an option is unknown, has a wrong type, or is missing.
+    """
+    if not registry.takes(name, "model"):
+        return registry.make(name, options, context)
+    registry.check(name, options, context, {**argument_types(ModelOptions), "model": Any})
+    options = dict(options)
+    model = take_model(options)
+    return registry.call(name, {**options, "model": model}, context)
 
 
 def checked_model(model: Any) -> LanguageModel:

@@ -18,7 +18,7 @@ import msgspec
 from agent_gym_env.errors import ContextExceeded, LMError, PermanentLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import LanguageModel, Request, Response, StoppableModel
-from agent_gym_env.lm.openai_wire import InvalidRequest, completion, events, failure, read_body
+from agent_gym_env.lm.chat_completions import InvalidRequest, completion, events, failure, read_body
 from agent_gym_env.lm.secret import Secret
 
 fastapi: Any = require("fastapi", extra="serve")

@@ -1,14 +1,23 @@
-"""From the environment's conversation to the messages that a provider takes."""
+"""From the environment's conversation to what a model is sent.
+
+- `system_message` and `CallIds` prepare a conversation for a provider that takes tools natively.
+- `as_text` writes calls and results as text, for a provider that does not.
+- `plain_messages` and `plain_tools` are records for prompts that quote a conversation as data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from agent_gym_env.chat import Message
+from agent_gym_env.chat import Message, calls_of, functions_of, with_call_ids
+from agent_gym_env.lm.lenient_json import UnreadableError, read_strictly
 from agent_gym_env.lm.parse import tagged_call
 
 RULES = """\
@@ -27,7 +36,7 @@ to confirm. Make the call when the user has agreed.
 - Say only what a result says. Of several results tell how many there are and offer one. If there \
 are none or a call fails, say so and ask what to change.
 - Answer in one or two short sentences of plain text."""
-"""What an agent is told; ``{today}`` stands for the date."""
+"""The default system message; ``{today}`` is replaced by the date."""
 
 _TOOLS = """
 
@@ -40,6 +49,11 @@ The result comes back inside <tool_response> tags. These are the tools:
 {tools}
 </tools>"""
 
+_MAX_REMEMBERED = 4096
+"""Conversations whose call ids are remembered."""
+
+_encode = msgspec.json.Encoder().encode
+
 _OUR_TAGS = ("<tool_call", "</tool_call", "<tool_response", "</tool_response", "<tools", "</tools")
 
 
@@ -47,14 +61,14 @@ def system_message(rules: str, today: date, tools: Sequence[dict[str, Any]] = ()
     """Write the system message.
 
     Args:
-        rules: with ``{today}`` where the date belongs.
+        rules: text with ``{today}`` where the date belongs.
         today: the dialogue's "today".
-        tools: in OpenAI's function format; none if the provider takes them natively.
+        tools: tools in OpenAI's function format; empty if the provider takes them natively.
     """
     # Not `str.format`: rules may hold braces, and may come from a file.
     content = rules.replace("{today}", f"{today:%A}, {today.isoformat()}")
     if tools:
-        lines = "\n".join(msgspec.json.encode(tool["function"]).decode() for tool in tools)
+        lines = json_lines(functions_of(tools))
         content += _TOOLS.format(tools=lines)
     return {"role": "system", "content": content}
 
@@ -62,8 +76,8 @@ def system_message(rules: str, today: date, tools: Sequence[dict[str, Any]] = ()
 def as_text(messages: Sequence[Message]) -> list[Message]:
     """Write calls and results as text, in Hermes' format, for a model without native tools.
 
-    Nobody can forge what the tags say: in a user's words they are escaped, and inside a result's
-    JSON no ``<`` stands as such.
+    Nobody can forge the tags: they are escaped in the user's words, and a result's JSON has its
+    ``<`` escaped.
     """
     return list(_merged(map(_as_text, messages)))
 
@@ -75,8 +89,7 @@ def _as_text(message: Message) -> Message:
         return {"role": "user", "content": f"<tool_response>\n{result}\n</tool_response>"}
     if message["role"] == "user":
         return {"role": "user", "content": _escaped(content)}
-    calls = (call["function"] for call in message.get("tool_calls", ()))
-    written = [tagged_call(call["name"], call["arguments"]) for call in calls]
+    written = [tagged_call(call.name, call.arguments) for call in calls_of(message)]
     return {"role": message["role"], "content": "\n".join(filter(None, (content, *written)))}
 
 
@@ -87,7 +100,7 @@ def _escaped(text: str) -> str:
 
 
 def _merged(messages: Iterator[Message]) -> Iterator[Message]:
-    """Join neighbours of one role: many chat templates want the roles to alternate."""
+    """Join neighbours of one role: many chat templates require that roles alternate."""
     last: Message | None = None
     for message in messages:
         if last is not None and last["role"] == message["role"]:
@@ -98,3 +111,98 @@ def _merged(messages: Iterator[Message]) -> Iterator[Message]:
         last = message
     if last is not None:
         yield last
+
+
+class CallIds:
+    """Memory of the ids that a provider gave to calls; the environment numbers calls its own way.
+
+    Gemini signs its reasoning and litellm keeps the signature in the id. Without its signature a
+    model answers worse or not at all. The oldest conversations are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[bytes, tuple[str, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def remember(self, messages: Sequence[Message], ids: tuple[str, ...]) -> None:
+        """Keep the ids of the calls that a model made after these messages."""
+        if not any(ids):
+            return
+        digest = blake2b(digest_size=16)
+        for message in messages:
+            digest.update(_encode(message))
+        with self._lock:
+            self._ids[digest.digest()] = ids
+            if len(self._ids) > _MAX_REMEMBERED:
+                self._ids.popitem(last=False)
+
+    def restore(self, messages: Sequence[Message]) -> list[Message]:
+        """Return a conversation in which remembered calls have the provider's ids again."""
+        digest = blake2b(digest_size=16)
+        known: dict[str, str] = {}
+        restored = []
+        for message in messages:
+            calls = calls_of(message) if self._ids else []
+            if calls:
+                ids = self._ids.get(digest.digest(), ())
+                known.update((call.id, its) for call, its in zip(calls, ids, strict=False) if its)
+            digest.update(_encode(message))
+            restored.append(with_call_ids(message, known))
+        return restored
+
+
+def plain_messages(messages: Iterable[Message]) -> Iterator[dict[str, Any]]:
+    """Yield the words, calls and results of a conversation, in order, without ids and roles.
+
+    Each record is ``{"user": text}``, ``{"assistant": text}``, ``{"call": name, "arguments": …}``
+    or ``{"result": …}``. Written as JSON they cannot be forged: a line break inside a text stays
+    inside its record.
+    """
+    for message in messages:
+        role = message["role"]
+        if role == "tool":
+            yield {"result": _decoded(message["content"])}
+            continue
+        for call in calls_of(message):
+            yield {"call": call.name, "arguments": _decoded(call.arguments)}
+        if message.get("content"):
+            yield {role: message["content"]}
+
+
+def plain_tools(tools: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the name and description of each tool, with each of its arguments in words.
+
+    Args:
+        tools: tools in OpenAI's function format.
+    """
+    for function in functions_of(tools):
+        parameters = function.get("parameters") or {}
+        required = parameters.get("required", ())
+        yield {
+            "name": function["name"],
+            "description": function.get("description", ""),
+            "arguments": {
+                name: _in_words(schema, is_required=name in required)
+                for name, schema in parameters.get("properties", {}).items()
+            },
+        }
+
+
+def _in_words(schema: Mapping[str, Any], *, is_required: bool) -> str:
+    words = [schema.get("description", "")]
+    if "enum" in schema:
+        words.append(f"one of: {', '.join(map(str, schema['enum']))}")
+    words.append("required" if is_required else f"optional, default {schema.get('default')}")
+    return "; ".join(filter(None, words))
+
+
+def json_lines(records: Iterable[Mapping[str, Any]]) -> str:
+    """Write records as JSON, one per line: no text inside a record can begin a line."""
+    return "\n".join(_encode(record).decode() for record in records)
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return read_strictly(text)
+    except UnreadableError:
+        return text

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from agent_gym_env.chat import functions_of
 from agent_gym_env.errors import LMError
 from agent_gym_env.lm.base import LanguageModel, Request, Response
 from agent_gym_env.types import Usage
@@ -86,5 +87,5 @@ def _tells_tokens(response: Response) -> bool:
 
 def _fewest_tokens(tools: Any) -> int:
     """Count the names of tools and arguments: no template shows them in fewer tokens."""
-    parameters = (tool["function"].get("parameters") or {} for tool in tools)
+    parameters = (function.get("parameters") or {} for function in functions_of(tools))
     return len(tools) + sum(len(each.get("properties") or {}) for each in parameters)

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from agent_gym_env.chat import tool_names
 from agent_gym_env.errors import LMError, PermanentLMError, TransientLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response
@@ -200,7 +201,7 @@ class TransformersClient:
 
     def _prepared(self, asked: _Asked, prompt: list[int]) -> Draft:
         request = asked.request
-        asked.names = [tool["function"]["name"] for tool in request.tools]
+        asked.names = tool_names(request.tools)
         if max(prompt) >= self._vocabulary:
             raise PermanentLMError(
                 f"the tokenizer writes the token {max(prompt)}, and the model knows those below "

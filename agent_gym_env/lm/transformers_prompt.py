@@ -10,7 +10,14 @@ from typing import Any, TypeVar
 
 import jinja2
 
-from agent_gym_env.chat import Message
+from agent_gym_env.chat import (
+    Message,
+    call_message,
+    call_object,
+    calls_of,
+    with_arguments,
+    with_function,
+)
 from agent_gym_env.errors import ContextExceeded, PermanentLMError
 from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.bounded_template import render
@@ -92,11 +99,8 @@ class ChatTokenizer:
 
     def writes_hermes_calls(self) -> bool:
         """Say whether the template writes calls as `agent_gym_env.lm.guided` guides them."""
-        call = {"type": "function", "id": "1", "function": {"name": "f", "arguments": {"a": "b"}}}
-        said: list[Message] = [
-            {"role": "user", "content": "a"},
-            {"role": "assistant", "content": "", "tool_calls": [call]},
-        ]
+        call = call_object("1", "f", {"a": "b"})
+        said: list[Message] = [{"role": "user", "content": "a"}, call_message([call], "")]
         try:
             text = render(self._tokenizer, said)
         except jinja2.TemplateError:  # it does not support calls
@@ -214,16 +218,12 @@ def template_messages(messages: Iterable[Message]) -> list[Message]:
 
 def _for_template(message: Message) -> Message:
     written = {**message, "content": message.get("content") or ""}
-    if message.get("tool_calls"):
-        written["tool_calls"] = [
-            {**call, "function": _with_object(call["function"])} for call in message["tool_calls"]
-        ]
-    return written
+    return with_arguments(written, _as_object)
 
 
 def template_tools(tools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return tools in the form that chat templates expect: functions may lack parameters."""
-    return [{**tool, "function": _with_parameters(tool["function"])} for tool in tools]
+    return [with_function(tool, _with_parameters) for tool in tools]
 
 
 def _with_parameters(function: dict[str, Any]) -> dict[str, Any]:
@@ -232,19 +232,19 @@ def _with_parameters(function: dict[str, Any]) -> dict[str, Any]:
     return {**function, "parameters": {"type": "object", "properties": {}}}
 
 
-def _with_object(function: dict[str, Any]) -> dict[str, Any]:
-    arguments = function.get("arguments")
+def _as_object(arguments: Any) -> Any:
+    """Decode the arguments of a call; leave those that cannot be decoded as they are."""
     if not isinstance(arguments, str):
-        return {**function, "arguments": arguments or {}}
+        return arguments or {}
     try:
-        return {**function, "arguments": read_strictly(arguments or "{}")}
+        return read_strictly(arguments or "{}")
     except UnreadableError:
-        return function
+        return arguments
 
 
 def _parts(messages: Sequence[Message]) -> int:
     """Count messages and calls; no template that shows them needs fewer tokens."""
-    return sum(1 + len(message.get("tool_calls") or ()) for message in messages)
+    return sum(1 + len(calls_of(message)) for message in messages)
 
 
 def _turns(messages: list[Message]) -> tuple[list[Message], list[list[Message]]]:

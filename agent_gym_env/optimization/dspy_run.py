@@ -47,7 +47,7 @@ from agent_gym_env.policies.dspy_module import SGDAgentModule
 from agent_gym_env.policies.dspy_program import DSPyPolicy
 from agent_gym_env.policies.dspy_state import load_program, save_program
 from agent_gym_env.rewards.base import Reward
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 
 require("dspy", extra="dspy")
 
@@ -219,7 +219,7 @@ def _stage(
     corpus: Corpus, split: str, reward: str | Mapping[str, Any] | Reward, meter: Meter
 ) -> Stage:
     opened = corpus.split(split)
-    return Stage(opened, MeteredReward(make_reward(reward, opened, corpus), meter))
+    return Stage(opened, MeteredReward(make_reward_for(reward, opened, corpus), meter))
 
 
 def _versions() -> dict[str, str]:

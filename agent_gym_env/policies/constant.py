@@ -39,6 +39,11 @@ class ConstantPolicy:
         return Action(text=self.text)
 
 
+def silent_policy() -> ConstantPolicy:
+    """Make the policy that says nothing and calls no tool."""
+    return ConstantPolicy("")
+
+
 def best_constant_text(replies: Sequence[str], *, max_words: int = 14) -> str:
     """Find, greedily, the words that as a set have the highest mean Jaccard similarity to replies.
 

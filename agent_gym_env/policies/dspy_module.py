@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
+from agent_gym_env.chat import tool_names
 from agent_gym_env.extras import require
 from agent_gym_env.lm.parse import parse_reply
-from agent_gym_env.lm.plain_messages import json_lines, plain_messages, plain_tools
+from agent_gym_env.lm.prompt import json_lines, plain_messages, plain_tools
 from agent_gym_env.types import Action, Observation, ToolCall
 
 require("dspy", extra="dspy")
@@ -95,7 +96,7 @@ def program_action(prediction: dspy.Prediction, observation: Observation) -> Act
     Words beside a call are not said: they would end the turn before its result is there. A call
     that cannot be read is said as it is written.
     """
-    names = [tool["function"]["name"] for tool in _decode_list(observation["tools"])]
+    names = tool_names(_decode_list(observation["tools"]))
     words, wanted = _text(prediction.response), _text(prediction.tool_call)
     # Inside the tag any name is a call's: the environment says which tools there are.
     calls = parse_reply(f"<tool_call>{wanted}</tool_call>", names).tool_calls if wanted else ()

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.chat import Message
+from agent_gym_env.chat import Message, tool_names
 from agent_gym_env.errors import LMError
-from agent_gym_env.lm.base import LanguageModel, Request, Response
-from agent_gym_env.lm.call_ids import CallIds
+from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.open_model import ModelConfig, open_model
 from agent_gym_env.lm.parse import parse_reply
-from agent_gym_env.lm.prompt import RULES, as_text, system_message
+from agent_gym_env.lm.prompt import RULES, CallIds, as_text, system_message
 from agent_gym_env.lm.tool_check import ToolCheck
 from agent_gym_env.types import Action, AtLeast1, FromZero, Observation
 
@@ -28,7 +28,8 @@ class LLMPolicy:
     to go on when it has the result. They are kept in the action's completion.
 
     Args:
-        lm: the model.
+        model: a model, its name, or a mapping as in `agent_gym_env.lm.open_model.ModelOptions`;
+            ``None`` for `agent_gym_env.lm.base.default_model`.
         native_tools: whether the model takes tools by its protocol; if not they are written into
             the system message and calls are read out of its text. Calls in the text are understood
             either way.
@@ -43,7 +44,7 @@ class LLMPolicy:
 
     def __init__(
         self,
-        lm: LanguageModel,
+        model: ModelConfig | None = None,
         *,
         native_tools: bool = True,
         rules: str = RULES,
@@ -54,7 +55,7 @@ class LLMPolicy:
         extra: dict[str, Any] | None = None,
         name: str | None = None,
     ) -> None:
-        self.lm = lm
+        lm = self.lm = open_model(model)
         self.name = name or f"llm:{lm.name}"
         self.native_tools = native_tools
         self._rules = rules
@@ -135,7 +136,7 @@ class LLMPolicy:
         if response.tool_calls:
             self._ids.remember(messages, response.tool_call_ids)
             return Action(tool_calls=response.tool_calls, completion=completion)
-        reply = parse_reply(response.text, [tool["function"]["name"] for tool in tools])
+        reply = parse_reply(response.text, tool_names(tools))
         text = "" if reply.tool_calls else reply.text
         return Action(text=text, tool_calls=reply.tool_calls, completion=completion)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent_gym_env.corpus.corpus import Split
+from agent_gym_env.corpus.corpus import Corpus, Split
 from agent_gym_env.retrieval.candidates import CandidateGenerator
 from agent_gym_env.retrieval.learning import recall
 from agent_gym_env.types import Action, AtLeast0, Observation
@@ -25,6 +25,13 @@ class RetrievalPolicy:
     def __init__(self, split: Split, *, lessons: AtLeast0 = 8000, indexed: AtLeast0 = 5000) -> None:
         memory = recall(split, lessons=lessons, indexed=indexed)
         self._generator = CandidateGenerator(memory)
+
+    @classmethod
+    def of_corpus(
+        cls, corpus: Corpus, *, lessons: AtLeast0 = 8000, indexed: AtLeast0 = 5000
+    ) -> RetrievalPolicy:
+        """Make the policy for the train split of a corpus."""
+        return cls(corpus.split("train"), lessons=lessons, indexed=indexed)
 
     def reset(self, *, seed: int | None = None) -> None:
         """Begin an episode; nothing is drawn."""

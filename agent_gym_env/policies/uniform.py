@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from agent_gym_env.chat import functions_of
 from agent_gym_env.types import Action, AtLeast0, Observation, ToolCall
 
 _WORD = re.compile(r"[\w']+")
@@ -52,7 +53,7 @@ class UniformPolicy:
         messages = msgspec.json.decode(observation["messages"])
         tools = msgspec.json.decode(observation["tools"])
         if tools and self._random.random() < self.call_probability:
-            function = tools[self._random.integers(len(tools))]["function"]
+            function = functions_of(tools)[self._random.integers(len(tools))]
             return Action(tool_calls=(self._call(function, _words_of(messages, "user")),))
         return Action(text=self._text(_words_of(messages, "user", "assistant")))
 

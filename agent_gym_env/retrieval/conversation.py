@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from agent_gym_env.chat import (
-    ReadCall,
+    ReadFunction,
     ReadMessage,
     goes_on,
     new_messages,
@@ -81,13 +81,13 @@ def _take_in(state: State, messages: list[ReadMessage], decide: Decide) -> None:
         elif message.role == "tool":
             _take_in_result(state, message.content or "")
         elif message.tool_calls:
-            state.awaited = [_arguments_of(call) for call in message.tool_calls]
+            state.awaited = [_arguments_of(call) for call in message.calls]
         elif message.role == "assistant":
             state.said(message.content or "")
 
 
-def _arguments_of(call: ReadCall) -> dict[str, str]:
-    arguments = call.function.decoded_arguments()
+def _arguments_of(call: ReadFunction) -> dict[str, str]:
+    arguments = call.decoded_arguments()
     return {name: value_text(value) for name, value in arguments.items()}
 
 

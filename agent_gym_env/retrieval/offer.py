@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from agent_gym_env.chat import functions_reader
 from agent_gym_env.retrieval.tokens import (
     Features,
     content_words,
@@ -36,11 +37,7 @@ class _Function(msgspec.Struct, frozen=True):
     parameters: _Parameters = _Parameters()
 
 
-class _Tool(msgspec.Struct, frozen=True):
-    function: _Function
-
-
-_TOOLS = msgspec.json.Decoder(list[_Tool])
+_read_functions = functions_reader(_Function)
 
 
 class OfferedSlot:
@@ -145,8 +142,8 @@ class Offer:
     def __init__(self, tools_json: str, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.tools = {
-            tool.function.name: OfferedTool(tool.function, vocabulary)
-            for tool in _TOOLS.decode(tools_json)
+            function.name: OfferedTool(function, vocabulary)
+            for function in _read_functions(tools_json)
         }
         self.of_service: dict[str, list[OfferedTool]] = {}
         self.slots: dict[str, dict[str, OfferedSlot]] = {}

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from agent_gym_env.chat import MessageLog
 from agent_gym_env.corpus.task import Turn
 from agent_gym_env.types import ToolCall
 
@@ -37,8 +38,9 @@ class ClosedTurn(msgspec.Struct, frozen=True, gc=False):
     @property
     def messages(self) -> str:
         """The conversation with the reply at its end, JSON in OpenAI's chat format."""
-        reply = msgspec.json.encode({"role": "assistant", "content": self.text}).decode()
-        return f"{self.log},{reply}]"
+        log = MessageLog(self.log)
+        log.add_reply(self.text)
+        return log.messages
 
 
 class Score(msgspec.Struct, frozen=True, gc=False):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agent_gym_env.chat import Message
-from agent_gym_env.lm.plain_messages import plain_messages
+from agent_gym_env.lm.prompt import plain_messages
 from agent_gym_env.rewards.base import ClosedTurn
 from agent_gym_env.rewards.rubric import (
     HIGHEST_LEVEL,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from agent_gym_env.chat import functions_reader
 from agent_gym_env.corpus.task import Turn
 from agent_gym_env.types import Action
 from agent_gym_env.values.equality import value_text
@@ -144,18 +145,18 @@ def defaults_by_tool(tools: str) -> Mapping[str, Mapping[str, str]]:
         ValueError: it is something else.
     """
     try:
-        decoded = _decode_tools(tools)
+        functions = _read_functions(tools)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(
             f"tools must be a JSON array in OpenAI's function format, not {tools!r:.40}: {error}"
         ) from error
     return {
-        tool.function.name: {
+        function.name: {
             name: value_text(argument.default)
-            for name, argument in tool.function.parameters.properties.items()
+            for name, argument in function.parameters.properties.items()
             if argument.default is not None
         }
-        for tool in decoded
+        for function in functions
     }
 
 
@@ -172,8 +173,4 @@ class _Function(msgspec.Struct):
     parameters: _Parameters = msgspec.field(default_factory=_Parameters)
 
 
-class _Tool(msgspec.Struct):
-    function: _Function
-
-
-_decode_tools = msgspec.json.Decoder(list[_Tool]).decode
+_read_functions = functions_reader(_Function)

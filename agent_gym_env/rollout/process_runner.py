@@ -30,6 +30,8 @@ class ProcessRunner:
         workers: how many processes.
     """
 
+    crosses_processes = True
+
     def __init__(self, workers: int) -> None:
         self._workers = workers
 

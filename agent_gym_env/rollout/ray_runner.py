@@ -35,6 +35,8 @@ class RayRunner:
             ``RAY_ADDRESS`` does, and without either Ray is started on this machine.
     """
 
+    crosses_processes = True
+
     def __init__(self, workers: int, **options: Any) -> None:
         self._workers = workers
         self._options = options

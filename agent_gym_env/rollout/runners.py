@@ -19,7 +19,11 @@ Outcomes = Generator[Outcome, None, None]
 
 
 class Runner(Protocol):
-    """Plays jobs in any order. What they come to does not depend on who plays them."""
+    """Plays jobs in any order. What they come to does not depend on who plays them.
+
+    A runner that sends ``open_player`` to other processes says so by an attribute
+    ``crosses_processes = True``: policies and rewards are then given to it by name only.
+    """
 
     def run(self, open_player: OpenPlayer, jobs: Iterable[int]) -> Outcomes:
         """Play jobs; closing the iterator ends all that was begun.

@@ -44,7 +44,7 @@ def check_policy(
         >>> check_policy("uniform")
     """
     env = make_env(split="dev") if env is None else env
-    agent = make_policy(policy, env)
+    agent = make_policy(policy, env) if isinstance(policy, str | Mapping) else policy
     name = getattr(agent, "name", None)
     check = Check("policy", name or type(agent).__name__)
     check.require_methods(agent, "reset", "act")

@@ -10,12 +10,11 @@ import msgspec
 from agent_gym_env.assembly import Env, choose_dialogues, make_env
 from agent_gym_env.corpus.task import Task, Turn
 from agent_gym_env.envs.actions import parse_action
-from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.envs.dialogue import SGDEnv, unwrap_sgd
 from agent_gym_env.envs.replay import Replay, World, recorded_action
 from agent_gym_env.rewards.base import BatchReward, ClosedTurn, Reward, Score
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.testing.conformance import ODD_TEXT, Check, compare, excerpt
-from agent_gym_env.training.hindsight import bare_env
 from agent_gym_env.types import Action, ToolCall
 
 
@@ -51,9 +50,9 @@ def check_reward(
         >>> check_reward("balanced")
     """
     env = make_env(split="dev") if env is None else env
-    bare = bare_env(env)
+    bare = unwrap_sgd(env)
     scorer = (
-        make_reward(reward, bare.split, bare.corpus)
+        make_reward_for(reward, bare.split, bare.corpus)
         if isinstance(reward, (str, Mapping))
         else reward
     )

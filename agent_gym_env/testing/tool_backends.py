@@ -12,10 +12,10 @@ import msgspec
 from agent_gym_env.assembly import Env, choose_dialogues, make_env
 from agent_gym_env.corpus.task import RecordedCall, Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.testing.conformance import ODD_TEXT, Check, compare, excerpt
 from agent_gym_env.tools.backend import ToolBackend
 from agent_gym_env.tools.validation import ToolCatalogue
-from agent_gym_env.training.hindsight import bare_env
 from agent_gym_env.types import ToolCall, ToolResult
 
 
@@ -50,7 +50,7 @@ def check_tool_backend(
         >>> check_tool_backend(lambda catalogue: ReplayBackend(catalogue, entities))
     """
     env = make_env(split="dev") if env is None else env
-    bare = bare_env(env)
+    bare = unwrap_sgd(env)
     make = backend if callable(backend) else lambda _: backend
     made: dict[tuple[str, ...], ToolBackend] = {}
     tasks = [

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from agent_gym_env.encoders.base import Encoder
 from agent_gym_env.encoders.cached import CachedEncoder
+from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.policies.sb3_model import Candidates, Shape
 from agent_gym_env.retrieval.candidates import CandidateGenerator
 from agent_gym_env.retrieval.learning import held_out, recall
-from agent_gym_env.training.hindsight import bare_env
-from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.config import OnProgress
 from agent_gym_env.wrappers.candidate_action import CandidateAction
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
 from agent_gym_env.wrappers.encode_observation import EncodeObservation
@@ -79,7 +79,7 @@ class CandidateWorld:
         self._config = config
         self._k = shape.k
         self._encoder = CachedEncoder(encoder or shape.encoder())
-        train = bare_env(self.bare("train")).split
+        train = unwrap_sgd(self.bare("train")).split
         self.candidates: Candidates = {
             "lessons": int(config.lessons * len(train)),
             "indexed": int(config.indexed * len(train)),
@@ -107,7 +107,7 @@ class CandidateWorld:
 
     def spread(self, split: str, most: int) -> list[str]:
         """Choose dialogues of a split, evenly spread over it."""
-        ids = bare_env(self.bare(split)).split.dialogue_ids()
+        ids = unwrap_sgd(self.bare(split)).split.dialogue_ids()
         places = np.linspace(0, len(ids) - 1, min(most, len(ids)))
         return [ids[round(place)] for place in places.tolist()]
 

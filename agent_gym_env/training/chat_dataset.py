@@ -15,6 +15,7 @@ from typing import Annotated, Any, BinaryIO, Literal, TypeGuard, cast
 
 import msgspec
 
+from agent_gym_env.chat import WithFunction
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 from agent_gym_env.storage.files import numbered_lines, open_file
@@ -35,14 +36,10 @@ class _Function(msgspec.Struct):
     arguments: dict[str, Any] = {}
 
 
-class _Call(msgspec.Struct):
-    function: _Function
-
-
 class _Message(msgspec.Struct):
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
-    tool_calls: list[_Call] = []
+    tool_calls: list[WithFunction[_Function]] = []
 
 
 class _ToolFunction(msgspec.Struct):
@@ -50,17 +47,14 @@ class _ToolFunction(msgspec.Struct):
     parameters: dict[str, Any] = {}
 
 
-class _Tool(msgspec.Struct):
-    function: _ToolFunction
-
-
+_Tools = list[WithFunction[_ToolFunction]]
 _Messages = Annotated[list[_Message], msgspec.Meta(min_length=1)]
 
 
 class _Taken(msgspec.Struct):
     """What every row says of where it was taken."""
 
-    tools: list[_Tool]
+    tools: _Tools
     dialogue_id: str
     split: str
 
@@ -101,7 +95,7 @@ _COLUMNS: dict[Any, Any] = {
     int: Value("int64"),
     bool: Value("bool"),
     float | None: Value("float64"),
-    list[_Tool]: List(Json()),
+    _Tools: List(Json()),
     _Messages: List(Json()),
 }
 

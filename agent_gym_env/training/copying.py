@@ -15,7 +15,7 @@ import random
 from typing import Any
 
 from agent_gym_env.extras import require
-from agent_gym_env.training.progress import OnProgress
+from agent_gym_env.training.config import OnProgress
 
 require("torch", extra="train")
 

@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 from agent_gym_env.training.chat_dataset import chat_dataset
-from agent_gym_env.training.dpo_config import DPOConfig
-from agent_gym_env.training.preference_margin import (
-    LogProbabilities,
-    PreferenceReport,
-    compare_preferences,
-    log_probabilities,
-)
-from agent_gym_env.training.progress import OnMeasured, OnProgress
+from agent_gym_env.training.config import DPOConfig
 from agent_gym_env.training.trl_run import (
+    RunOptions,
     TRLRun,
     load_model,
     load_tokenizer,
     peft_config,
-    process_kept,
+    run_trainer,
 )
 
+torch: Any = require("torch", extra="train")
 trl: Any = require("trl", extra="train")
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+LogProbabilities = NDArray[np.float64]
+"""Log-probabilities of each pair's chosen and rejected message, in nats; shape (pairs, 2)."""
+
+
+class PreferenceReport(msgspec.Struct, frozen=True):
+    """A model's preference for the better messages of held-out pairs, before and after training.
+
+    Attributes:
+        pairs: number of pairs.
+        margin_before: mean of log p(chosen) - log p(rejected), in nats, before the training.
+        margin_after: the same mean after the training.
+        accuracy_before: share of the pairs whose chosen message was the more likely one.
+        accuracy_after: the same share after the training.
+        reward_margin: mean increase of the margin, times beta; TRL's ``rewards/margins``.
+        reward_accuracy: share of the pairs whose margin has increased.
+    """
+
+    pairs: int
+    margin_before: float
+    margin_after: float
+    accuracy_before: float
+    accuracy_after: float
+    reward_margin: float
+    reward_accuracy: float
 
 
 class DPOReport(msgspec.Struct, frozen=True):
@@ -36,13 +60,13 @@ class DPOReport(msgspec.Struct, frozen=True):
 
     Attributes:
         steps: steps of the optimizer.
-        pairs: pairs that it was trained on; one that was read twice counts twice.
-        tokens: tokens of these, both times that a prompt is read before a message.
-        available: pairs of the rows that could be read.
-        unscored: share of the rows that was left out since a reward could not be told.
-        close: share that was left out since the rewards differ too little.
-        long: share that was left out since it has too many tokens.
-        held_out: how the preference for held-out pairs has changed; ``None`` without any.
+        pairs: pairs that the model was trained on; each reading counts.
+        tokens: tokens of these pairs; a prompt counts once for each of its two messages.
+        available: pairs that were used.
+        unscored: share of the rows that was left out because a reward is unknown.
+        close: share of the rows that was left out because the rewards differ too little.
+        long: share of the rows that was left out because of too many tokens.
+        held_out: change of the preference for held-out pairs; ``None`` without held-out pairs.
     """
 
     steps: int
@@ -55,51 +79,24 @@ class DPOReport(msgspec.Struct, frozen=True):
     held_out: PreferenceReport | None
 
 
-@process_kept()
-def train_dpo(
-    config: DPOConfig,
-    *,
-    out: Path,
-    resume: bool = False,
-    tensorboard: bool = False,
-    on_progress: OnProgress | None = None,
-    on_measured: OnMeasured | None = None,
-) -> Path:
+def train_dpo(config: DPOConfig, *, out: Path, **options: Unpack[RunOptions]) -> Path:
     """Train a model to prefer the better message of each pair.
 
-    Args:
-        config: of the run.
-        out: its folder, as `agent_gym_env.training.trl_run` lays it out, and ``report.json``.
-        resume: go on from the folder's last checkpoint. The result is that of an uninterrupted run.
-        tensorboard: write TensorBoard's event files.
-        on_progress: called with ``dpo`` and the numbers of steps done and of all.
-        on_measured: called with measurements, such as ``loss``.
-
-    Returns:
-        The folder of the trained model.
-
-    Raises:
-        DataError: the rows or the model cannot be read, or no pair is left to train on.
-        StorageError: the folder holds another run, or the disk does not take this one.
-        AgentGymError: the loss is no number any more.
+    See `agent_gym_env.training.trl_run.run_trainer` for the arguments, the result and the errors.
     """
-    run = TRLRun(
-        config,
-        out,
-        resume=resume,
-        tensorboard=tensorboard,
-        on_progress=on_progress,
-        on_measured=on_measured,
-    )
+    return run_trainer("dpo", config, _fit, out=out, **options)
+
+
+def _fit(config: DPOConfig, run: TRLRun) -> DPOReport:
     rows = chat_dataset(config.rows, "dpo")
     scored = rows if config.keep_unscored else rows.filter(_is_scored)
     apart = scored.filter(_is_apart, fn_kwargs={"least": config.min_margin})
     trainer = _trainer(config, run, apart)
     before = _held_out(trainer)
     run.count_batches(trainer)
-    path = run.train(trainer)
+    run.train(trainer)
     after = _held_out(trainer)
-    report = DPOReport(
+    return DPOReport(
         steps=run.trained.steps,
         pairs=run.trained.rows // 2,  # a batch has each pair's two messages
         tokens=run.trained.tokens,
@@ -109,8 +106,6 @@ def train_dpo(
         long=(len(apart) - len(trainer.train_dataset)) / len(rows),
         held_out=compare_preferences(before, after, beta=config.beta) if len(before) else None,
     )
-    run.report(report)
-    return path
 
 
 def _is_scored(row: Mapping[str, Any]) -> bool:
@@ -123,7 +118,7 @@ def _is_apart(row: Mapping[str, Any], least: float) -> bool:
 
 def _trainer(config: DPOConfig, run: TRLRun, pairs: Any) -> Any:
     if not len(pairs):
-        raise DataError("no pair is scored and apart enough to be trained on", file=config.rows[0])
+        raise DataError("no pair has rewards that differ enough to train on", file=config.rows[0])
     tokenizer = load_tokenizer(config)
     trainer = trl.DPOTrainer(
         load_model(config),
@@ -140,7 +135,7 @@ def _trainer(config: DPOConfig, run: TRLRun, pairs: Any) -> Any:
         peft_config=peft_config(config.lora),
         callbacks=run.callbacks(),
     )
-    # TRL would cut off the ends, which are what a pair is about.
+    # TRL would cut off the ends, where the messages of a pair differ.
     run.leave_out_long(trainer, _tokens, "pair")
     return trainer
 
@@ -150,7 +145,7 @@ def _tokens(row: Mapping[str, Any]) -> int:
 
 
 def _held_out(trainer: Any) -> LogProbabilities:
-    """Ask the model as it is now about the pairs that are held out."""
+    """Compute the log-probabilities of the held-out pairs under the current model."""
     if trainer.eval_dataset is None:
         return np.zeros((0, 2))
     return log_probabilities(
@@ -159,3 +154,69 @@ def _held_out(trainer: Any) -> LogProbabilities:
         pad=trainer.processing_class.pad_token_id,
         batch_size=trainer.args.per_device_eval_batch_size,
     )
+
+
+def compare_preferences(
+    before: LogProbabilities, after: LogProbabilities, *, beta: float
+) -> PreferenceReport:
+    """Compare two models on the same pairs.
+
+    Args:
+        before: log-probabilities under the original model.
+        after: log-probabilities under the trained model.
+        beta: beta of the training.
+    """
+    old, new = before[:, 0] - before[:, 1], after[:, 0] - after[:, 1]
+    return PreferenceReport(
+        pairs=len(old),
+        margin_before=float(old.mean()),
+        margin_after=float(new.mean()),
+        accuracy_before=float((old > 0).mean()),
+        accuracy_after=float((new > 0).mean()),
+        reward_margin=float(beta * (new - old).mean()),
+        reward_accuracy=float((new > old).mean()),
+    )
+
+
+def log_probabilities(model: Any, pairs: Any, *, pad: int, batch_size: int) -> LogProbabilities:
+    """Compute the log-probabilities of the messages of pairs.
+
+    Args:
+        model: a causal language model.
+        pairs: dataset with ``prompt_ids``, ``chosen_ids`` and ``rejected_ids``, as TRL's trainer
+            has them.
+        pad: token id that fills up a batch.
+        batch_size: number of sequences in a batch.
+    """
+    was_training = model.training
+    model.eval()
+    sums = np.zeros((len(pairs), 2))
+    with torch.inference_mode():
+        for column, name in enumerate(("chosen_ids", "rejected_ids")):
+            for begin in range(0, len(pairs), batch_size):
+                batch = pairs[begin : begin + batch_size]
+                values = _sums(model, batch["prompt_ids"], batch[name], pad)
+                sums[begin : begin + batch_size, column] = values
+    model.train(was_training)
+    return sums
+
+
+def _sums(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    messages: Sequence[Sequence[int]],
+    pad: int,
+) -> Any:
+    """Compute the log-probability of each message after its prompt; shape (batch,)."""
+    sequences = [[*prompt, *message] for prompt, message in zip(prompts, messages, strict=True)]
+    longest = max(map(len, sequences))
+    ids = torch.full((len(sequences), longest), pad)
+    read, said = torch.zeros_like(ids), torch.zeros_like(ids)
+    for row, (sequence, prompt) in enumerate(zip(sequences, prompts, strict=True)):
+        ids[row, : len(sequence)] = torch.tensor(sequence)
+        read[row, : len(sequence)] = 1
+        said[row, len(prompt) : len(sequence)] = 1
+    ids, read, said = (each.to(model.device) for each in (ids, read, said))
+    logits = model(input_ids=ids, attention_mask=read).logits[:, :-1].float()
+    chosen = torch.log_softmax(logits, -1).gather(-1, ids[:, 1:, None])[..., 0]
+    return (chosen * said[:, 1:]).sum(1).double().cpu().numpy()

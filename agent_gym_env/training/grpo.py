@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import msgspec
 import numpy as np
 
+from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.envs.replay import World
 from agent_gym_env.errors import DataError
+from agent_gym_env.evaluation.statistics import Difference, paired_difference
 from agent_gym_env.extras import require
 from agent_gym_env.lm.torch_generation import Generator
 from agent_gym_env.training.chat_dataset import chat_dataset
 from agent_gym_env.training.chat_tokens import ChatTokens
-from agent_gym_env.training.grpo_config import GRPOConfig
-from agent_gym_env.training.hindsight import bare_env
+from agent_gym_env.training.config import GRPOConfig
 from agent_gym_env.training.model_play import (
     Limits,
     Played,
@@ -26,29 +27,50 @@ from agent_gym_env.training.model_play import (
     refuse_other_tools,
     situation,
 )
-from agent_gym_env.training.play_difference import PlayDifference, compare_plays
-from agent_gym_env.training.progress import OnMeasured, OnProgress
 from agent_gym_env.training.trl_callbacks import Trained
 from agent_gym_env.training.trl_run import (
+    RunOptions,
     TRLRun,
     load_model,
     load_tokenizer,
     peft_config,
-    process_kept,
+    run_trainer,
 )
 
 torch: Any = require("torch", extra="train")
 trl: Any = require("trl", extra="train")
 datasets: Any = require("datasets", extra="train")
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 _CACHE_BYTES = 1 << 28
+"""Memory for keys and values of the model during play."""
+
+_RESAMPLES = 2000
+"""Bootstrap resamples for the interval of a change."""
+
 _ALGORITHMS: dict[str, dict[str, Any]] = {
     "grpo": {"loss_type": "dapo", "scale_rewards": "group"},
-    # The mean of the others differs from the mean of all by a factor that is the same for all
-    # plays: of a group of n by n / (n - 1).
+    # The baseline is the mean of the whole group, not of the others: in a group of n, every
+    # advantage then differs by the same factor, n / (n - 1).
     "rloo": {"loss_type": "dr_grpo", "scale_rewards": "none"},
 }
-"""How TRL's trainer becomes each. Its own RLOO trainer has no place for an environment."""
+"""TRL's settings for each algorithm. TRL's own RLOO trainer cannot play an environment."""
+
+
+class PlayDifference(msgspec.Struct, frozen=True):
+    """Mean rewards of plays from the same states, before and after the training.
+
+    Attributes:
+        before: mean reward of a turn before the training; ``None`` if no state was scored twice.
+        after: the same mean after the training.
+        change: difference over the states that were scored both times, with its interval.
+    """
+
+    before: float | None
+    after: float | None
+    change: Difference
 
 
 class GRPOReport(msgspec.Struct, frozen=True):
@@ -56,14 +78,13 @@ class GRPOReport(msgspec.Struct, frozen=True):
 
     Attributes:
         steps: steps of the optimizer.
-        situations: situations that it played from; one that was drawn twice counts twice.
-        plays: plays from these.
-        tokens: tokens of these, prompts included.
-        learned: tokens of these that the model wrote.
-        available: situations of the rows that could be played from.
-        long: share of the rows that was left out since there is no room for an answer.
-        held_out: what the training has changed in the play from held-out rows, by the likeliest
-            tokens; ``None`` without any.
+        situations: states that the model played from; each draw counts.
+        plays: plays from these states.
+        tokens: tokens of these plays, prompts included.
+        learned: tokens of these plays that the model wrote.
+        available: rows that leave room for an answer.
+        long: share of the rows that was left out because they leave no room for an answer.
+        held_out: change of greedy play from held-out rows; ``None`` without held-out rows.
     """
 
     steps: int
@@ -76,42 +97,15 @@ class GRPOReport(msgspec.Struct, frozen=True):
     held_out: PlayDifference | None
 
 
-@process_kept()
-def train_grpo(
-    config: GRPOConfig,
-    *,
-    out: Path,
-    resume: bool = False,
-    tensorboard: bool = False,
-    on_progress: OnProgress | None = None,
-    on_measured: OnMeasured | None = None,
-) -> Path:
-    """Train a model by what its own play earns.
+def train_grpo(config: GRPOConfig, *, out: Path, **options: Unpack[RunOptions]) -> Path:
+    """Train a model on the rewards of its own play.
 
-    Args:
-        config: of the run.
-        out: its folder, as `agent_gym_env.training.trl_run` lays it out, and ``report.json``.
-        resume: go on from the folder's last checkpoint. The result is that of an uninterrupted run.
-        tensorboard: write TensorBoard's event files.
-        on_progress: called with ``grpo`` and the numbers of steps done and of all.
-        on_measured: called with measurements, such as ``loss`` and ``reward``.
-
-    Returns:
-        The folder of the trained model.
-
-    Raises:
-        DataError: the rows or the model cannot be read, or no row is left to train on.
-        StorageError: the folder holds another run, or the disk does not take this one.
-        AgentGymError: the loss is no number any more.
+    See `agent_gym_env.training.trl_run.run_trainer` for the arguments, the result and the errors.
     """
-    run = TRLRun(
-        config,
-        out,
-        resume=resume,
-        tensorboard=tensorboard,
-        on_progress=on_progress,
-        on_measured=on_measured,
-    )
+    return run_trainer("grpo", config, _fit, out=out, **options)
+
+
+def _fit(config: GRPOConfig, run: TRLRun) -> GRPOReport:
     player = _Player(config, load_tokenizer(config), run.trained)
     rows = chat_dataset(config.rows, "grpo")
     situations = player.situations(rows)
@@ -122,9 +116,9 @@ def train_grpo(
     model = trainer.accelerator.unwrap_model(trainer.model)
     held_out = _held_out(config, player)
     before = player.play(model, held_out, temperature=0.0)
-    path = run.train(trainer)
+    run.train(trainer)
     after = player.play(model, held_out, temperature=0.0)
-    report = GRPOReport(
+    return GRPOReport(
         steps=run.trained.steps,
         situations=run.trained.rows // config.generations,
         plays=run.trained.rows,
@@ -136,12 +130,10 @@ def train_grpo(
         if held_out
         else None,
     )
-    run.report(report)
-    return path
 
 
 class _Player:
-    """Plays the rows of a run, and counts what is played for its trainer."""
+    """Plays from the rows of a run, and counts the plays of the training."""
 
     def __init__(self, config: GRPOConfig, tokenizer: Any, trained: Trained) -> None:
         self.tokenizer = tokenizer
@@ -152,10 +144,10 @@ class _Player:
         self._worlds: dict[str, World] = {}
 
     def situations(self, rows: Iterable[Mapping[str, Any]]) -> list[Situation]:
-        """Read where the rows stand; leave out those without room for an answer.
+        """Read the states of rows, without those that leave no room for an answer.
 
         Raises:
-            DataError: a row is of another corpus, split or choice of tools.
+            DataError: a row belongs to another corpus, split or choice of tools.
         """
         most = self._limits.tokens - self._limits.message
         situations = []
@@ -167,7 +159,7 @@ class _Player:
         return situations
 
     def rollout(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
-        """Play for TRL's trainer, whose prompts are each there as often as it is to be played."""
+        """Play once from each prompt; called by TRL's trainer, which repeats them per group."""
         config = self._config
         plays = self.play(
             trainer.accelerator.unwrap_model(trainer.model),
@@ -184,7 +176,7 @@ class _Player:
             "prompt_ids": [play.prompt_ids for play in plays],
             "completion_ids": [play.completion_ids for play in plays],
             "env_mask": [play.env_mask for play in plays],
-            # The trainer computes them itself; it asks for those of generators beside it.
+            # The trainer computes them itself. Only generators outside it must return them.
             "logprobs": None,
             "played": plays,
         }
@@ -192,7 +184,7 @@ class _Player:
     def play(
         self, model: Any, situations: Sequence[Situation], *, temperature: float, seed: str = ""
     ) -> list[Played]:
-        """Play with a model as it is now."""
+        """Play once from each state with the current weights of a model."""
         worlds = {each.state.split: self._world(each.state.split) for each in situations}
         was_training, on_gpu = model.training, model.device.type == "cuda"
         model.eval()
@@ -225,7 +217,7 @@ class _Player:
 
 def _world(config: GRPOConfig, split: str) -> World:
     env = gym.make("agent_gym_env:SGD-v0", split=split, reward=config.reward, **config.env)
-    return bare_env(env).world
+    return unwrap_sgd(env).world
 
 
 def _held_out(config: GRPOConfig, player: _Player) -> list[Situation]:
@@ -265,7 +257,34 @@ def environment(
     log_metric: Callable[[str, float], None],
     **_: Any,
 ) -> list[float | None]:
-    """Give TRL's trainer what the plays earned; ``None`` takes one out of its group."""
+    """Return the rewards of plays to TRL's trainer; ``None`` takes a play out of its group."""
     rewards = [reward for play in played for reward in play.rewards]
     log_metric("unscored", rewards.count(None) / len(rewards))
     return [play.reward for play in played]
+
+
+def compare_plays(
+    after: Sequence[Played], before: Sequence[Played], dialogues: Sequence[str]
+) -> PlayDifference:
+    """Compare plays from the same states.
+
+    Args:
+        after: plays of the trained model, one from each state.
+        before: plays of the original model.
+        dialogues: dialogue ids of the states; the bootstrap resamples dialogues.
+    """
+    names = sorted(set(dialogues))
+    places = {name: place for place, name in enumerate(names)}
+    sums = np.zeros((3, len(names)))
+    for now, was, name in zip(after, before, dialogues, strict=True):
+        if now.reward is not None and was.reward is not None:
+            sums[:, places[name]] += (now.reward, was.reward, 1)
+    first, second, counts = sums
+    change = paired_difference(
+        first, second, counts, resamples=_RESAMPLES, rng=np.random.default_rng(0)
+    )
+    return PlayDifference(
+        before=float(second.sum() / counts.sum()) if change.count else None,
+        after=float(first.sum() / counts.sum()) if change.count else None,
+        change=change,
+    )

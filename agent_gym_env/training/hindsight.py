@@ -5,30 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from agent_gym_env.corpus.corpus import Corpus
 from agent_gym_env.encoders.candidates import Candidate, CandidateSource
-from agent_gym_env.envs.dialogue import SGDEnv
-from agent_gym_env.policies.oracle import HasUnwrapped
-from agent_gym_env.types import Action, Observation
+from agent_gym_env.envs.dialogue import unwrap_sgd
+from agent_gym_env.retrieval.candidates import CandidateGenerator
+from agent_gym_env.retrieval.learning import recall
+from agent_gym_env.types import Action, AtLeast0, AtLeast1, Observation
 
 Values = NDArray[np.float64]
 
 NOT_TRIED = -1.0
 """The value of a call that nobody asked for, below every reward."""
-
-
-def bare_env(env: HasUnwrapped) -> SGDEnv:
-    """Take all wrappers off.
-
-    Raises:
-        TypeError: it is not ``SGD-v0``.
-    """
-    bare = env.unwrapped
-    if not isinstance(bare, SGDEnv):
-        raise TypeError(f"expected SGD-v0, not {type(bare).__name__}")
-    return bare
 
 
 class Hindsight:
@@ -40,8 +31,8 @@ class Hindsight:
         k: how many candidates it may propose.
     """
 
-    def __init__(self, env: HasUnwrapped, source: CandidateSource, k: int) -> None:
-        self._env = bare_env(env)
+    def __init__(self, env: gym.Env[Any, Any], source: CandidateSource, k: int) -> None:
+        self._env = unwrap_sgd(env)
         self._source = source
         self._k = k
 
@@ -91,10 +82,24 @@ class BestCandidatePolicy:
 
     name = "best-candidate"
 
-    def __init__(self, env: HasUnwrapped, source: CandidateSource, k: int = 16) -> None:
+    def __init__(self, env: gym.Env[Any, Any], source: CandidateSource, k: int = 16) -> None:
         self._hindsight = Hindsight(env, source, k)
         self._source = source
         self._k = k
+
+    @classmethod
+    def of_corpus(
+        cls,
+        env: gym.Env[Any, Any],
+        corpus: Corpus,
+        *,
+        k: AtLeast1 = 16,
+        lessons: AtLeast0 = 8000,
+        indexed: AtLeast0 = 5000,
+    ) -> BestCandidatePolicy:
+        """Make the policy with candidates from the train split of a corpus."""
+        memory = recall(corpus.split("train"), lessons=lessons, indexed=indexed)
+        return cls(env, CandidateGenerator(memory), k)
 
     def reset(self, *, seed: int | None = None) -> None:
         """Begin an episode; nothing is drawn."""

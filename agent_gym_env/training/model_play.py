@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.chat import Message
+from agent_gym_env.chat import Message, tool_names
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.replay import Replay, Snapshot, World
 from agent_gym_env.errors import DataError
@@ -154,7 +154,7 @@ class _Play:
         self._limits = limits
         observation, _ = self._replay.begin()
         self._tools = msgspec.json.decode(observation["tools"])
-        self._names = [tool["function"]["name"] for tool in self._tools]
+        self._names = tool_names(self._tools)
         self._messages = self._read(observation)
         self._prompt = chat.prompt(self._messages, self._tools)
         self._tokens: list[int] = []

@@ -17,15 +17,15 @@ from agent_gym_env.extras import require
 from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.policies.candidate_network import CandidateNetwork
 from agent_gym_env.policies.sb3_model import SB3Policy
+from agent_gym_env.process_wide import random_state_kept
 from agent_gym_env.rollout.play import play_all
 from agent_gym_env.storage.files import written_whole
 from agent_gym_env.training.candidate_world import CandidateWorld
 from agent_gym_env.training.checkpoint import load_checkpoint, save_checkpoint
 from agent_gym_env.training.cloning import clone, demonstrate
+from agent_gym_env.training.config import OnMeasured, OnProgress
 from agent_gym_env.training.curve import CurvePoint, write_curve
 from agent_gym_env.training.ppo_config import PPOConfig
-from agent_gym_env.training.process_state import random_state_kept
-from agent_gym_env.training.progress import OnMeasured, OnProgress
 from agent_gym_env.wrappers.select_info import SelectInfo
 
 require("stable_baselines3", extra="sb3")

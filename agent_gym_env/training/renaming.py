@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from agent_gym_env.chat import calls_of, functions_of, with_arguments
+
 Conversation = Mapping[str, Any]
 """A row with ``messages`` and ``tools``, as `agent_gym_env.export.rows` writes it."""
 
@@ -107,8 +109,8 @@ def _names(conversation: Conversation) -> set[str]:
 
 def _listed(tools: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Give the values that schemas list."""
-    for tool in tools:
-        for schema in tool["function"].get("parameters", {}).get("properties", {}).values():
+    for function in functions_of(tools):
+        for schema in function.get("parameters", {}).get("properties", {}).values():
             yield from map(str, schema.get("enum", ()))
 
 
@@ -120,8 +122,8 @@ def _said(conversation: Conversation) -> Iterator[str]:
 
 def _arguments(messages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for message in messages:
-        for call in message.get("tool_calls") or ():
-            for value in call["function"]["arguments"].values():
+        for call in calls_of(message):
+            for value in call.arguments.values():
                 if isinstance(value, str):
                     yield value
 
@@ -141,14 +143,7 @@ def _changed(message: Mapping[str, Any], change: Callable[[str], str]) -> dict[s
     new = dict(message)
     if new.get("content"):
         new["content"] = change(new["content"])
-    if new.get("tool_calls"):
-        new["tool_calls"] = [_changed_call(call, change) for call in new["tool_calls"]]
-    return new
-
-
-def _changed_call(call: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    function = call["function"]
-    return {**call, "function": {**function, "arguments": _mapped(function["arguments"], change)}}
+    return with_arguments(new, lambda arguments: _mapped(arguments, change))
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:

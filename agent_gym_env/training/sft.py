@@ -5,24 +5,24 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 from agent_gym_env.training.chat_dataset import chat_dataset
-from agent_gym_env.training.progress import OnMeasured, OnProgress
+from agent_gym_env.training.config import TINY, SFTConfig
 from agent_gym_env.training.renaming import invented_words, renamed, words_of_names
-from agent_gym_env.training.sft_config import TINY, SFTConfig
 from agent_gym_env.training.tiny import make_tiny
 from agent_gym_env.training.trl_callbacks import IGNORED
 from agent_gym_env.training.trl_run import (
+    RunOptions,
     TRLRun,
     load_model,
     load_tokenizer,
     peft_config,
-    process_kept,
+    run_trainer,
 )
 
 trl: Any = require("trl", extra="train")
@@ -31,9 +31,12 @@ datasets: Any = require("datasets", extra="train")
 
 import torch  # noqa: E402
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 _PLAIN_HEADS = ("lfm2", "llama", "mistral", "qwen2", "qwen3", "smollm3")
-"""Architectures whose logits are what their output matrix gives, neither scaled nor capped, and
-whose loss has no other part."""
+"""Architectures whose logits are their output matrix's values, neither scaled nor capped, and whose
+loss has no other part."""
 
 
 class SFTReport(msgspec.Struct, frozen=True):
@@ -41,12 +44,13 @@ class SFTReport(msgspec.Struct, frozen=True):
 
     Attributes:
         steps: steps of the optimizer.
-        conversations: conversations that it was trained on; one that was read twice counts twice.
-        tokens: tokens of these, as the chat template writes them.
-        learned: tokens of these that the assistant wrote.
-        available: conversations of the rows that could be read, copies with other names included.
-        long: share of the rows that was left out since it has too many tokens.
-        held_out_loss: nats a learned token of the rows that are held out; ``None`` without any.
+        conversations: conversations that the model was trained on; each reading counts.
+        tokens: tokens of these conversations, as the chat template writes them.
+        learned: tokens of these conversations that the assistant wrote.
+        available: conversations that were short enough, copies with other names included.
+        long: share of the rows that was left out because of too many tokens.
+        held_out_loss: mean loss of a learned token of the held-out rows, in nats; ``None`` without
+            held-out rows.
     """
 
     steps: int
@@ -58,57 +62,27 @@ class SFTReport(msgspec.Struct, frozen=True):
     held_out_loss: float | None
 
 
-@process_kept()
-def train_sft(
-    config: SFTConfig,
-    *,
-    out: Path,
-    resume: bool = False,
-    tensorboard: bool = False,
-    on_progress: OnProgress | None = None,
-    on_measured: OnMeasured | None = None,
-) -> Path:
+def train_sft(config: SFTConfig, *, out: Path, **options: Unpack[RunOptions]) -> Path:
     """Train a model to write what the assistant of each conversation wrote.
 
-    Args:
-        config: of the run.
-        out: its folder, as `agent_gym_env.training.trl_run` lays it out, and ``report.json``.
-        resume: go on from the folder's last checkpoint. The result is that of an uninterrupted run.
-        tensorboard: write TensorBoard's event files.
-        on_progress: called with ``sft`` and the numbers of steps done and of all; before that
-            with ``practice``, where a tiny model is made.
-        on_measured: called with measurements, such as ``loss``.
+    ``on_progress`` is also called with ``practice`` while a tiny model is made.
 
-    Returns:
-        The folder of the trained model.
-
-    Raises:
-        DataError: the rows or the model cannot be read, or no row is left to train on.
-        StorageError: the folder holds another run, or the disk does not take this one.
-        AgentGymError: the loss is no number any more.
+    See `agent_gym_env.training.trl_run.run_trainer` for the arguments, the result and the errors.
     """
-    run = TRLRun(
-        config,
-        out,
-        resume=resume,
-        tensorboard=tensorboard,
-        on_progress=on_progress,
-        on_measured=on_measured,
-    )
+    return run_trainer("sft", config, _fit, out=out, **options)
+
+
+def _fit(config: SFTConfig, run: TRLRun) -> SFTReport:
     rows = _with_renamed(chat_dataset(config.rows, "sft"), config)
     if config.model == TINY:
-        config = msgspec.structs.replace(config, model=str(out / "untrained"))
-        make_tiny(
-            Path(config.model),
-            _spread(rows, config.tiny.tokenizer_rows),
-            config.tiny,
-            on_progress=on_progress,
-        )
+        config = msgspec.structs.replace(config, model=str(run.out / "untrained"))
+        conversations = _spread(rows, config.tiny.tokenizer_rows)
+        make_tiny(Path(config.model), conversations, config.tiny, on_progress=run.on_progress)
     trainer = _trainer(config, run, rows)
     run.count_batches(trainer)
-    path = run.train(trainer)
+    run.train(trainer)
     available = len(trainer.train_dataset)
-    report = SFTReport(
+    return SFTReport(
         steps=run.trained.steps,
         conversations=run.trained.rows,
         tokens=run.trained.tokens,
@@ -117,8 +91,6 @@ def train_sft(
         long=1 - available / len(rows),
         held_out_loss=trainer.evaluate()["eval_loss"] if config.held_out else None,
     )
-    run.report(report)
-    return path
 
 
 def _with_renamed(rows: Any, config: SFTConfig) -> Any:
@@ -139,7 +111,7 @@ def _with_renamed(rows: Any, config: SFTConfig) -> Any:
 
 
 def _spread(rows: Any, most: int) -> Iterator[dict[str, Any]]:
-    """Give every so many-th row."""
+    """Choose at most so many rows, evenly spread."""
     every = -(-len(rows) // most)
     return (rows[index] for index in range(0, len(rows), every))
 
@@ -148,14 +120,14 @@ def _trainer(config: SFTConfig, run: TRLRun, rows: Any) -> Any:
     model, tokenizer = load_model(config), load_tokenizer(config)
     _check_weights(rows, tokenizer, config)
     _check_marks(tokenizer, config)
-    # On a GPU TRL's own loss is fast, and knows of several devices.
+    # On a GPU TRL's own loss is fast, and supports several devices.
     is_plain = model.config.model_type in _PLAIN_HEADS and not torch.cuda.is_available()
     trainer = (_CPUTrainer if is_plain else trl.SFTTrainer)(
         model,
         args=trl.SFTConfig(
             assistant_only_loss=True,
             adam_beta2=config.adam_beta2,
-            # Else it would cut off the ends; what is too long is left out below.
+            # Otherwise TRL cuts off the ends. Rows that are too long are left out below.
             max_length=None,
             train_sampling_strategy="group_by_length",
             **run.arguments(),
@@ -173,29 +145,34 @@ def _trainer(config: SFTConfig, run: TRLRun, rows: Any) -> Any:
 
 
 def _conversations(rows: Any) -> Any:
-    """Leave what TRL would take for something else: it knows ``messages`` and ``tools``."""
+    """Drop the columns that TRL would misread; it reads ``messages`` and ``tools``."""
     return rows.select_columns(["messages", "tools"])
 
 
 def _check_weights(rows: Any, tokenizer: Any, config: SFTConfig) -> None:
+    """Refuse rows with messages of weight 0 if the template cannot mark them.
+
+    Raises:
+        DataError: a row has such a message.
+    """
     if "weight" in (tokenizer.chat_template or ""):
         return
     for number, row in enumerate(rows):
         if any(message.get("weight") == 0 for message in row["messages"]):
             raise DataError(
-                f"row {number} has messages of weight 0, to be read and not learned, and the chat "
-                f"template of {config.model} does not tell them apart: take `tiny`, or "
-                "chat_template (--chat-template) `hermes` or `compact`"
+                f"row {number} has messages of weight 0, to be read and not learned, but the chat "
+                f"template of {config.model} does not distinguish them; train `tiny`, or set "
+                "chat_template (--chat-template) to `hermes` or `compact`"
             )
 
 
 def _check_marks(tokenizer: Any, config: SFTConfig) -> None:
-    """Refuse a template that does not tell what the assistant says from what it reads.
+    """Refuse a template that does not mark what the assistant writes.
 
-    TRL knows how to mark the templates of some families.
+    TRL can add the marks to the templates of some model families.
 
     Raises:
-        DataError: the template has no marks, and TRL knows none for it.
+        DataError: the template has no marks, and TRL cannot add them.
     """
     if "generation %}" in str(tokenizer.chat_template):
         return
@@ -203,9 +180,9 @@ def _check_marks(tokenizer: Any, config: SFTConfig) -> None:
         _templates.get_training_chat_template(tokenizer)
     except ValueError as error:
         raise DataError(
-            "the chat template does not mark what the assistant says with {% generation %}, and "
-            "only that is learned; expected a template that does: chat_template (--chat-template) "
-            "takes a file, `hermes` or `compact`",
+            "the chat template does not mark what the assistant writes with {% generation %}, and "
+            "only that is learned; set chat_template (--chat-template) to a file with such marks, "
+            "to `hermes` or to `compact`",
             file=config.model,
         ) from error
 
@@ -215,10 +192,10 @@ def _tokens(row: Mapping[str, Any]) -> int:
 
 
 class _CPUTrainer(trl.SFTTrainer):  # type: ignore[misc]  # it has no types
-    """Leaves out what the loss does not need, which halves its CPU time.
+    """A trainer that computes the loss only, which halves its CPU time.
 
-    TRL's own loss tells entropy and accuracy too. And rows are padded at their ends, where no
-    earlier token looks: without a mask attention need not read what it would hide.
+    TRL's own loss also computes entropy and accuracy. It passes a mask to attention, which is not
+    needed here: rows are padded at their ends, and no token attends to a later one.
     """
 
     def compute_loss(
@@ -228,14 +205,14 @@ class _CPUTrainer(trl.SFTTrainer):  # type: ignore[misc]  # it has no types
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Give the mean negative log-likelihood of the learned tokens."""
-        bare = self.accelerator.unwrap_model(model)
-        if hasattr(bare, "get_base_model"):  # adapters are around it
-            bare = bare.get_base_model()
-        hidden = bare.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
+        """Return the mean negative log-likelihood of the learned tokens."""
+        plain = self.accelerator.unwrap_model(model)
+        if hasattr(plain, "get_base_model"):  # a model with adapters
+            plain = plain.get_base_model()
+        hidden = plain.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
         labels = inputs["labels"][:, 1:]
         kept = labels != IGNORED
-        logits = bare.get_output_embeddings()(hidden[:, :-1][kept]).float()
+        logits = plain.get_output_embeddings()(hidden[:, :-1][kept]).float()
         total = torch.nn.functional.cross_entropy(logits, labels[kept], reduction="sum")
         loss = total / (kept.sum() if num_items_in_batch is None else num_items_in_batch)
         return (loss, {"loss": loss}) if return_outputs else loss

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from agent_gym_env.extras import require
-from agent_gym_env.training.progress import OnProgress
-from agent_gym_env.training.tiny_config import TinyConfig
+from agent_gym_env.training.config import OnProgress, TinyConfig
 
 require("transformers", extra="train")
 

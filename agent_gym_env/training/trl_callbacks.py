@@ -12,7 +12,7 @@ import msgspec
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.extras import require
 from agent_gym_env.storage.files import read_file, written_whole
-from agent_gym_env.training.progress import OnMeasured, OnProgress
+from agent_gym_env.training.config import OnMeasured, OnProgress
 
 require("transformers", extra="train")
 

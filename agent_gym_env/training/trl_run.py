@@ -1,12 +1,13 @@
-"""A run of one of TRL's trainers: what goes in, its folder, where it goes on, what comes out.
+"""The recipe that SFT, DPO and GRPO share: a run of one of TRL's trainers, and its folder.
 
 ::
 
-    out/run.json       the configuration, and the digest of the rows
-    out/metrics.jsonl  a line of measurements every so many steps
-    out/checkpoints/   what a stopped run goes on from
-    out/tensorboard/   the same measurements, where they are wanted
+    out/run.json       the settings, and the digest of the rows
+    out/metrics.jsonl  a line of measurements every few steps
+    out/checkpoints/   the state that a stopped run is resumed from
+    out/tensorboard/   the measurements for TensorBoard, if wanted
     out/model/         the trained model, a folder in Hugging Face's layout
+    out/report.json    the data that the run was trained on, and its results
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import msgspec
 
@@ -26,13 +27,10 @@ from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.lm.huggingface_hub import locate_model
 from agent_gym_env.lm.model_folder import no_progress_bar, reading_model, refuse_missing
-from agent_gym_env.process_wide import SharedChange, environment_variable
+from agent_gym_env.process_wide import SharedChange, environment_variable, random_state_kept
 from agent_gym_env.storage.files import folder_written_whole, read_file, written_whole
 from agent_gym_env.training.chat_dataset import digest
-from agent_gym_env.training.process_state import random_state_kept
-from agent_gym_env.training.progress import OnMeasured, OnProgress
-from agent_gym_env.training.sft_config import TINY
-from agent_gym_env.training.training_config import LoRA, TrainingConfig
+from agent_gym_env.training.config import TINY, LoRA, OnMeasured, OnProgress, TrainingConfig
 
 require("transformers", extra="train")
 
@@ -66,28 +64,80 @@ from agent_gym_env.training.trl_callbacks import (  # noqa: E402
 
 if TYPE_CHECKING:
     from peft import LoraConfig
+    from typing_extensions import Unpack
+
+_Config = TypeVar("_Config", bound=TrainingConfig)
 
 _CHECKPOINTING = next(
     field.name
     for field in dataclasses.fields(TrainingArguments)
     if field.name in ("activation_checkpointing", "gradient_checkpointing")
 )
-"""The newer name where there are both."""
+"""Name of the option in the installed transformers: the newer one if it has both."""
+
+
+class RunOptions(TypedDict, total=False):
+    """Keyword arguments that every trainer takes beside its settings and its folder.
+
+    Attributes:
+        resume: continue from the last checkpoint in the folder, or from the beginning if it has
+            none. The result equals that of an uninterrupted run.
+        tensorboard: also write TensorBoard's event files.
+        on_progress: called with the name of the phase, and how many of its steps are done and in
+            total.
+        on_measured: called with new measurements, such as ``loss``.
+    """
+
+    resume: bool
+    tensorboard: bool
+    on_progress: OnProgress | None
+    on_measured: OnMeasured | None
+
+
+def run_trainer(
+    method: str,
+    config: _Config,
+    fit: Callable[[_Config, TRLRun], msgspec.Struct],
+    *,
+    out: Path,
+    **options: Unpack[RunOptions],
+) -> Path:
+    """Train a model with one of TRL's trainers.
+
+    Args:
+        method: name of the trainer in `agent_gym_env.training.trainers`.
+        config: settings of the run.
+        fit: makes the trainer, calls `TRLRun.train` with it, and returns the report.
+        out: folder of the run; see this module.
+        **options: see `RunOptions`.
+
+    Returns:
+        The folder of the trained model.
+
+    Raises:
+        DataError: the rows or the model cannot be read, or no row is left to train on.
+        StorageError: the folder holds another run, or cannot be written.
+        AgentGymError: loss, gradient or weights are NaN or infinite.
+    """
+    with _process_restored():
+        run = TRLRun(method, config, out, **options)
+        run.report(fit(config, run))
+        return run.model_folder
 
 
 def load_model(config: TrainingConfig) -> PreTrainedModel:
-    """Load the model to be trained, on a GPU where there is one.
+    """Load the model that is to be trained, on a GPU if there is one.
 
-    Nothing of its folder is executed: weights are taken from safetensors only.
+    No code from its folder is executed, and weights are read from safetensors only.
 
     Raises:
-        DataError: there is no such model, or it has no safetensors.
+        DataError: the model does not exist, or has no safetensors.
     """
     source, on_gpu = locate_model(config.model), torch.cuda.is_available()
     with reading_model(source.name):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.name,
-            # Frozen weights need no more digits; trained ones do, under bfloat16's autocast.
+            # Trained weights need float32's precision, even if they are multiplied in bfloat16.
             dtype=torch.bfloat16 if on_gpu and config.lora else torch.float32,
             attn_implementation="flash_attention_2"
             if on_gpu and is_flash_attn_2_available()
@@ -104,13 +154,16 @@ def load_model(config: TrainingConfig) -> PreTrainedModel:
 
 
 def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of the model to be trained.
+    """Load the tokenizer of the model that is to be trained.
 
     Raises:
-        DataError: there is none, or it has no chat template.
+        DataError: the model has no tokenizer, or the tokenizer has no chat template.
     """
     if config.model == TINY and not Path(TINY).exists():
-        problem = "a tiny model is made from conversations, by sft: name the folder it is in"
+        problem = (
+            "only sft makes a tiny model, from conversations; expected the folder of a model that "
+            "sft has trained"
+        )
         raise DataError(problem, file=TINY)
     source = locate_model(config.model)
     with reading_model(source.name, "tokenizer"):
@@ -123,8 +176,8 @@ def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
     tokenizer = with_tools(tokenizer, config.chat_template, config.model)
     if tokenizer.chat_template is None:
         problem = (
-            "the tokenizer has no chat template: take a model that was made for chats, or give one "
-            "with chat_template (--chat-template): a file, `hermes` or `compact`"
+            "the tokenizer has no chat template; choose a model for chats, or set chat_template "
+            "(--chat-template) to a file, `hermes` or `compact`"
         )
         raise DataError(problem, file=config.model)
     if tokenizer.pad_token is None:
@@ -133,7 +186,7 @@ def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
 
 
 def peft_config(lora: LoRA | None) -> LoraConfig | None:
-    """Give the adapters as TRL's trainers take them.
+    """Convert adapter settings to the form that TRL's trainers take.
 
     Raises:
         MissingDependency: peft is not installed.
@@ -153,27 +206,31 @@ def peft_config(lora: LoRA | None) -> LoraConfig | None:
 
 
 class TRLRun:
-    """One run.
+    """A run: its settings, its folder, and the trainer's arguments that follow from both.
 
     Args:
-        config: of the run.
-        out: its folder.
-        resume: go on from the last checkpoint in the folder, or begin where there is none.
-        tensorboard: write TensorBoard's event files.
-        on_progress: called with the method's name and the numbers of steps done and of all.
-        on_measured: called with the trainer's measurements, such as ``loss``.
+        method: name of the trainer.
+        config: settings of the run.
+        out: folder of the run.
+        resume: see `RunOptions`, also for the following arguments.
+        tensorboard: write event files.
+        on_progress: called after each step.
+        on_measured: called with measurements.
 
     Attributes:
+        out: folder of the run.
+        on_progress: callback for phases before the training itself.
         trained: counts of the data that the run was trained on, also before it was resumed.
 
     Raises:
-        StorageError: the folder holds a run already, and this one is not to go on with it.
-        ResumeMismatchError: the folder holds a run of another configuration or of other rows.
+        StorageError: the folder holds a run already, and ``resume`` is false.
+        ResumeMismatchError: the folder holds a run with other settings or other rows.
         DataError: a file of rows cannot be read.
     """
 
     def __init__(
         self,
+        method: str,
         config: TrainingConfig,
         out: Path,
         *,
@@ -185,28 +242,28 @@ class TRLRun:
         if config.model != TINY:
             locate_model(config.model)  # before the rows are read, which may take long
         self._config = config
-        self._out = out
-        self._tensorboard = tensorboard
-        self._on_progress = on_progress
-        self._on_measured = on_measured
+        self.out = out
+        self.on_progress = on_progress
         self._settings = {
-            "method": _name(config),
+            "method": method,
             "config": without_credentials(msgspec.to_builtins(config)),
             "rows": digest(config.rows),
         }
-        self._checkpoint = self._begun(resume)
+        self._checkpoint = self._last_checkpoint(resume=resume)
         self.trained = Trained() if self._checkpoint is None else read_trained(self._checkpoint)
+        self._progress = Progress(method, on_progress, on_measured)
+        self._tensorboard = tensorboard
 
     @property
     def model_folder(self) -> Path:
-        """Where the trained model goes."""
-        return self._out / "model"
+        """Folder of the trained model."""
+        return self.out / "model"
 
     def arguments(self) -> dict[str, Any]:
-        """Give what all of TRL's configurations take by these names."""
+        """Return the arguments that all of TRL's configurations share."""
         config, on_gpu = self._config, torch.cuda.is_available()
         return {
-            "output_dir": str(self._out / "checkpoints"),
+            "output_dir": str(self.out / "checkpoints"),
             "learning_rate": config.learning_rate,
             "num_train_epochs": config.epochs,
             "max_steps": config.max_steps or -1,
@@ -234,20 +291,20 @@ class TRLRun:
         }
 
     def callbacks(self) -> list[TrainerCallback]:
-        """Give what a trainer is to tell as it goes."""
+        """Make the callbacks that record and check a run as it goes on."""
         callbacks: list[TrainerCallback] = [
-            Metrics(self._out / "metrics.jsonl"),
+            Metrics(self.out / "metrics.jsonl"),
             RefuseNonFinite(),
             KeepTrained(self.trained),
-            MarkComplete(),  # the last of those that write to a checkpoint
-            Progress(_name(self._config), self._on_progress, self._on_measured),
+            MarkComplete(),  # after all others that write to a checkpoint
+            self._progress,
         ]
         if self._tensorboard:
-            callbacks.append(tensorboard_events(self._out / "tensorboard"))
+            callbacks.append(tensorboard_events(self.out / "tensorboard"))
         return callbacks
 
     def count_batches(self, trainer: Any) -> None:
-        """Make a trainer that reads rows add its batches to `trained`."""
+        """Count every batch that a trainer reads in `trained`."""
         take_step = trainer.training_step
 
         def training_step(model: Any, inputs: Mapping[str, Any], *more: Any, **named: Any) -> Any:
@@ -263,12 +320,12 @@ class TRLRun:
             The folder of the trained model.
 
         Raises:
-            AgentGymError: loss, gradient or weights are no numbers any more.
-            DataError: a checkpoint holds more than tensors and numbers.
+            AgentGymError: loss, gradient or weights are NaN or infinite.
+            DataError: a checkpoint holds objects other than tensors and numbers.
         """
-        # Not before: a model or a row that cannot be read has begun nothing.
+        # Not earlier: if the model or a row cannot be read, the folder stays free.
         self._write("run.json", self._settings)
-        self._go_on(trainer)
+        self._train_or_resume(trainer)
         model = trainer.accelerator.unwrap_model(trainer.model)
         refuse_non_finite(model)
         if self._config.lora is not None:
@@ -279,18 +336,18 @@ class TRLRun:
         return self.model_folder
 
     def report(self, report: msgspec.Struct) -> None:
-        """Write ``report.json``: what the run has made of its rows."""
+        """Write ``report.json``."""
         self._write("report.json", report)
 
     def leave_out_long(
         self, trainer: Any, tokens: Callable[[Mapping[str, Any]], int], kind: str
     ) -> None:
-        """Take the rows that have too many tokens from what a trainer has prepared.
+        """Remove rows with too many tokens, whose ends the trainer would cut off.
 
         Args:
-            trainer: would cut off their ends.
-            tokens: counts a row's.
-            kind: what a row is called.
+            trainer: a trainer that has tokenized its rows.
+            tokens: returns the number of a row's tokens.
+            kind: word for a row in the error.
 
         Raises:
             DataError: no row is left to train on.
@@ -303,55 +360,52 @@ class TRLRun:
         if trainer.eval_dataset is not None:
             trainer.eval_dataset = trainer.eval_dataset.filter(_fits, fn_kwargs=bounds)
 
-    def _go_on(self, trainer: Trainer) -> None:
-        # It prints what is measured to the standard output, which is not the library's.
+    def _train_or_resume(self, trainer: Trainer) -> None:
+        # A library must not print measurements to the standard output.
         trainer.remove_callback(PrinterCallback)
         try:
             if self._checkpoint is not None and is_at_end(self._checkpoint):
-                # The trainer would take a step before it sees that none is left.
+                # The trainer would take one step more before it stops.
                 trainer.remove_callback(Metrics)
                 trainer._load_from_checkpoint(self._checkpoint)
             else:
                 trainer.train(resume_from_checkpoint=self._checkpoint)
         except pickle.UnpicklingError as error:
-            problem = f"the checkpoint holds what is not loaded: {error}"
+            problem = f"the checkpoint holds objects other than tensors and numbers: {error}"
             raise DataError(problem, file=self._checkpoint) from error
 
     def _write(self, name: str, value: Any) -> None:
-        with written_whole(self._out / name) as file:
+        with written_whole(self.out / name) as file:
             file.write(msgspec.json.format(msgspec.json.encode(value)))
 
-    def _begun(self, resume: bool) -> str | None:
-        """See that a run in the folder is this one; give its last checkpoint."""
-        path = self._out / "run.json"
+    def _last_checkpoint(self, *, resume: bool) -> str | None:
+        """Find the checkpoint to resume from, after a check that the folder's run is this one."""
+        path = self.out / "run.json"
         if not path.exists():
             return None
         self._compare(path, resume=resume)
-        return last_complete(self._out / "checkpoints")
+        return last_complete(self.out / "checkpoints")
 
     def _compare(self, path: Path, *, resume: bool) -> None:
         if not resume:
-            raise StorageError(
-                f"{self._out} holds a run already: resume it, or name another folder"
-            )
+            raise StorageError(f"{self.out} holds a run already: resume it, or name another folder")
         try:
-            begun = msgspec.json.decode(read_file(path), type=dict[str, Any])
+            earlier = msgspec.json.decode(read_file(path), type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise DataError(f"this is no run's configuration: {error}", file=str(path)) from error
-        # As JSON, where there are no tuples.
+            raise DataError(f"not the settings of a run: {error}", file=str(path)) from error
+        # Through JSON, which turns tuples into lists.
         now = msgspec.json.decode(msgspec.json.encode(self._settings))
-        if begun != now:
+        if earlier != now:
             raise ResumeMismatchError(
-                f"{self._out} holds a run that differs in {', '.join(_differences(begun, now))}"
+                f"{self.out} holds a run that differs in {', '.join(_differences(earlier, now))}"
             )
 
 
 @contextmanager
-def process_kept() -> Iterator[None]:
-    """Change the process as runs need it, and restore it when the last run ends.
+def _process_restored() -> Iterator[None]:
+    """Silence progress bars and TRL's warning about experimental parts, and restore all later.
 
-    Progress bars and TRL's warning that parts of it are experimental are off. The trainers seed the
-    process's random generators.
+    Restores the random generators, too, which the trainers seed.
     """
     with _quiet.held(), no_progress_bar.held(), random_state_kept():
         yield
@@ -376,13 +430,9 @@ def _fits(row: Mapping[str, Any], tokens: Callable[[Mapping[str, Any]], int], mo
     return tokens(row) <= most
 
 
-def _name(config: TrainingConfig) -> str:
-    return type(config).__name__.removesuffix("Config").lower()
-
-
-def _differences(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    of_runs = [name for name in now if name != "config" and begun.get(name) != now[name]]
-    before, after = begun.get("config"), now["config"]
+def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    names = [name for name in now if name != "config" and earlier.get(name) != now[name]]
+    before, after = earlier.get("config"), now["config"]
     if not isinstance(before, dict):
-        return [*of_runs, "config"]
-    return of_runs + [name for name in after if before.get(name) != after[name]]
+        return [*names, "config"]
+    return names + [name for name in after if before.get(name) != after[name]]

@@ -12,7 +12,7 @@ from agent_gym_env.lm.scripted import ScriptedLM
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
 from agent_gym_env.rewards.corruptions import Reply
 from agent_gym_env.rewards.judge import JudgeReward
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 from tests.rewards import judge_stubs
 
 
@@ -38,7 +38,7 @@ def sample() -> Corpus:
 
 @pytest.fixture(scope="module")
 def balanced(sample: Corpus) -> Reward:
-    return make_reward("balanced", sample.split("dev"), sample)
+    return make_reward_for("balanced", sample.split("dev"), sample)
 
 
 def compared(corpus: Corpus, judge: Reward, truth: Reward, dialogues: int = 5) -> Agreement:
@@ -121,5 +121,5 @@ def test_an_agreement_survives_json(sample: Corpus, balanced: Reward) -> None:
 def test_the_tiny_corpus_is_enough(tiny_corpus: Path) -> None:
     corpus = open_corpus(tiny_corpus)
     split = corpus.split("dev")
-    reward = make_reward("balanced", split, corpus)
+    reward = make_reward_for("balanced", split, corpus)
     assert agreement(split, reward, reward, split.dialogue_ids()).turns == 4

@@ -9,7 +9,7 @@ from agent_gym_env.evaluation.audit import Audit, audit
 from agent_gym_env.evaluation.table import audit_header, audit_rows
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.rollout.play import play_all
 from tests.corpora import write_tiny_corpus
 
@@ -27,7 +27,7 @@ def dev(corpus: Corpus) -> Split:
 
 @pytest.fixture(scope="module")
 def rewards(corpus: Corpus, dev: Split) -> list[Reward]:
-    return [make_reward(name, dev, corpus) for name in ("ground_truth", "balanced")]
+    return [make_reward_for(name, dev, corpus) for name in ("ground_truth", "balanced")]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_an_audit_survives_json_and_becomes_a_table(audited: Audit) -> None:
 def test_gaming_balanced_earns_less_than_calling_the_right_tool_on_sgd(sgd_path: Path) -> None:
     corpus = open_corpus(sgd_path)
     split = corpus.split("test")
-    found = audit(split, [make_reward("balanced", split, corpus)], split.dialogue_ids()[:200])
+    found = audit(split, [make_reward_for("balanced", split, corpus)], split.dialogue_ids()[:200])
     assert mean(found, "oracle", "balanced") == 1.0
     blind = ("silence", "goodbye", "constant", "best constant bag", "echo of the schema")
     assert all((mean(found, name, "balanced") or 0.0) < 0.25 for name in blind)

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from agent_gym_env.assembly import reward_of, rollout
+from agent_gym_env.assembly import make_reward, rollout
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, Dialogue
 from agent_gym_env.evaluation.table import verification_rows
@@ -108,5 +108,5 @@ def test_the_oracle_earns_exactly_one_at_every_turn_of_sgd(
 
 def _verified(corpus: str, split: str, variant: str | None) -> Verification:
     world: dict[str, Any] = {"corpus": corpus, "split": split, "schema_variant": variant}
-    rewards = [reward_of(name, **world) for name in ("ground_truth", "balanced")]
+    rewards = [make_reward(name, **world) for name in ("ground_truth", "balanced")]
     return verify(rollout("oracle", **world), rewards)

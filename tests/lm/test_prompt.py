@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import json
 from datetime import date
 
 import msgspec
 
 from agent_gym_env.chat import Message
+from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.lm.parse import parse_reply
-from agent_gym_env.lm.prompt import RULES, as_text, system_message
+from agent_gym_env.lm.prompt import (
+    RULES,
+    CallIds,
+    as_text,
+    json_lines,
+    plain_messages,
+    plain_tools,
+    system_message,
+)
 
 TODAY = date(2019, 3, 1)
 
@@ -66,3 +76,115 @@ def test_nobody_can_forge_a_call_or_a_result() -> None:
     assert result.count("<") == 2
     inside = result.removeprefix("<tool_response>\n").removesuffix("\n</tool_response>")
     assert msgspec.json.decode(inside) == {"result": forged}
+
+
+ASKED: list[Message] = [{"role": "user", "content": "Hi"}]
+
+
+def called(*ids: str) -> list[Message]:
+    calls = [
+        {"id": each, "type": "function", "function": {"name": "F", "arguments": "{}"}}
+        for each in ids
+    ]
+    results = [{"role": "tool", "tool_call_id": each, "content": "[]"} for each in ids]
+    return [*ASKED, {"role": "assistant", "content": None, "tool_calls": calls}, *results]
+
+
+def ids_of(messages: list[Message]) -> list[str]:
+    calls = [call["id"] for m in messages for call in m.get("tool_calls", ())]
+    return calls + [m["tool_call_id"] for m in messages if m["role"] == "tool"]
+
+
+def test_calls_and_results_get_the_providers_ids_back() -> None:
+    ids = CallIds()
+    ids.remember(ASKED, ("p1", "p2"))
+    assert ids_of(ids.restore(called("call_0", "call_1"))) == ["p1", "p2", "p1", "p2"]
+
+
+def test_the_conversation_that_was_given_is_not_changed() -> None:
+    ids = CallIds()
+    ids.remember(ASKED, ("p1",))
+    messages = called("call_0")
+    ids.restore(messages)
+    assert messages == called("call_0")
+
+
+def test_a_later_call_is_known_by_all_that_came_before_it() -> None:
+    ids = CallIds()
+    ids.remember(ASKED, ("p1",))
+    ids.remember(called("call_0"), ("p2",))
+    again = called("call_1")[1:]
+    assert ids_of(ids.restore([*called("call_0"), *again])) == ["p1", "p2", "p1", "p2"]
+
+
+def test_another_conversation_keeps_its_ids() -> None:
+    ids = CallIds()
+    ids.remember([{"role": "user", "content": "Hello"}], ("p1",))
+    assert ids_of(ids.restore(called("call_0"))) == ["call_0", "call_0"]
+
+
+def test_a_provider_without_ids_changes_nothing() -> None:
+    ids = CallIds()
+    ids.remember(ASKED, ("", ""))
+    assert ids_of(ids.restore(called("call_0"))) == ["call_0", "call_0"]
+
+
+def test_the_oldest_are_forgotten() -> None:
+    ids = CallIds()
+    for number in range(5000):
+        ids.remember([{"role": "user", "content": str(number)}], ("p",))
+    assert len(ids._ids) == 4096
+
+
+def test_a_conversation_becomes_records_without_ids() -> None:
+    function = {"name": "Buy", "arguments": '{"item":"tea"}'}
+    messages: list[Message] = [
+        {"role": "user", "content": "Tea!"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": function}]},
+        {"role": "tool", "tool_call_id": "1", "content": '{"status":"success"}'},
+        {"role": "assistant", "content": "Here."},
+    ]
+    assert list(plain_messages(messages)) == [
+        {"user": "Tea!"},
+        {"call": "Buy", "arguments": {"item": "tea"}},
+        {"result": {"status": "success"}},
+        {"assistant": "Here."},
+    ]
+
+
+def test_words_beside_a_call_and_arguments_that_are_no_json_are_kept() -> None:
+    function = {"name": "Buy", "arguments": "tea"}
+    message = {"role": "assistant", "content": "Well.", "tool_calls": [{"function": function}]}
+    assert list(plain_messages([message])) == [
+        {"call": "Buy", "arguments": "tea"},
+        {"assistant": "Well."},
+    ]
+
+
+def test_a_tool_says_in_words_what_each_argument_is() -> None:
+    env = SGDEnv(split="dev")
+    observation, _ = env.reset(seed=1)
+    tools = list(plain_tools(json.loads(observation["tools"])))
+    (reserve,) = (tool for tool in tools if tool["name"] == "Dining_1-ReserveTable")
+    assert reserve["arguments"]["city"] == "City in which to eat; required"
+    assert reserve["arguments"]["party_size"] == (
+        "How many people will sit at the table; one of: 1, 2, 3, 4, 5, 6; optional, default 2"
+    )
+
+
+def test_a_tool_without_parameters_has_no_arguments() -> None:
+    assert list(plain_tools([{"function": {"name": "Stop"}}])) == [
+        {"name": "Stop", "description": "", "arguments": {}}
+    ]
+
+
+def test_no_text_begins_a_line_of_its_own() -> None:
+    assert json_lines([{"user": "a\nb\u2028c"}, {"user": "d"}]).split("\n") == [
+        '{"user":"a\\nb\u2028c"}',
+        '{"user":"d"}',
+    ]
+
+
+def test_a_result_too_deep_to_be_read_stays_a_text() -> None:
+    deep = "[" * 50_000
+    assert list(plain_messages([{"role": "tool", "content": deep}])) == [{"result": deep}]

@@ -25,7 +25,7 @@ from agent_gym_env.lm.transformers_client import (
     _Asked,
     load_model,
 )
-from agent_gym_env.training.tiny_config import TinyConfig
+from agent_gym_env.training.config import TinyConfig
 from agent_gym_env.types import Usage
 from tests.local_models import conversations, load, requests, write_model
 

@@ -19,7 +19,7 @@ import msgspec
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.tool_specs import tools_json
 from agent_gym_env.evaluation.answers import recorded_turns
-from agent_gym_env.lm.plain_messages import json_lines, plain_messages
+from agent_gym_env.lm.prompt import json_lines, plain_messages
 from agent_gym_env.policies.dspy_module import tool_call_text
 
 CARE = "Take care to remember what was recorded."

@@ -16,7 +16,7 @@ from agent_gym_env.optimization.dspy_examples import (
 from agent_gym_env.policies.dspy_module import SGDAgentModule, program_inputs
 from agent_gym_env.policies.dspy_program import DSPyPolicy
 from agent_gym_env.rewards.overlap import GroundTruthReward
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 from tests.optimization.pupil import Pupil
 
 dspy = pytest.importorskip("dspy", reason="pip install -e '.[dspy]'")
@@ -25,7 +25,7 @@ dspy = pytest.importorskip("dspy", reason="pip install -e '.[dspy]'")
 @pytest.fixture(scope="module")
 def stage(sample: Corpus) -> Stage:
     split = sample.split("train")
-    return Stage(split, make_reward("balanced", split, sample))
+    return Stage(split, make_reward_for("balanced", split, sample))
 
 
 def with_call(stage: Stage) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent_gym_env.assembly import make_env, reward_of, rollout
+from agent_gym_env.assembly import make_env, make_reward, rollout
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import summarize
@@ -45,7 +45,7 @@ def observations(split: str, episodes: int) -> Iterator[Observation]:
 def test_it_is_better_than_what_does_not_listen(
     played: list[Episode], other: str, reward: str
 ) -> None:
-    scored_by = reward_of(reward, split="dev")
+    scored_by = make_reward(reward, split="dev")
     mine = [rescore(episode, scored_by) for episode in played]
     comparison = compare(mine, list(rollout(other, split="dev", reward=reward)))
     assert comparison.reward.verdict == "better"

@@ -15,8 +15,8 @@ from agent_gym_env.policies.base import BatchPolicy
 from agent_gym_env.policies.transformers_model import TransformersPolicy
 from agent_gym_env.rollout.play import play
 from agent_gym_env.testing import check_policy
+from agent_gym_env.training.config import TinyConfig
 from agent_gym_env.training.tiny import make_tiny
-from agent_gym_env.training.tiny_config import TinyConfig
 from tests.local_models import conversations, load, write_model
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent_gym_env.assembly import collect, reward_of, rollout
+from agent_gym_env.assembly import collect, make_reward, rollout
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import summarize
@@ -52,7 +52,7 @@ def whole(tiny_corpus: Path, tmp_path: Path) -> Path:
 def users(whole: Path, tiny_corpus: Path, tmp_path: Path) -> list[Callable[[Path], object]]:
     """All that reads episodes, as the commands do."""
     rewards = [
-        reward_of(name, corpus=str(tiny_corpus), split="train")
+        make_reward(name, corpus=str(tiny_corpus), split="train")
         for name in ("ground_truth", "balanced")
     ]
 

@@ -16,7 +16,7 @@ from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.rewards.base import ClosedTurn, Reward
 from agent_gym_env.rewards.corruptions import Corruption, Reply, corruptions
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.rewards.weighted import BalancedReward
 from agent_gym_env.types import ToolCall
 
@@ -76,7 +76,7 @@ def recorded(task: Task, index: int, rng: np.random.Generator) -> Reply:
 
 def panel(name: str, corpus: Corpus, split: Split, limit: int | None = None) -> dict[str, Earned]:
     tasks = [split.task(index) for index in range(len(split))][:limit]
-    reward = make_reward(name, split, corpus)
+    reward = make_reward_for(name, split, corpus)
     weights = reward.weights if isinstance(reward, BalancedReward) else None
     every = corruptions(tasks, split.tools, weights.__getitem__ if weights else lambda word: 1.0)
     return {
@@ -105,7 +105,7 @@ def test_the_recorded_turns_score_exactly_one_on_the_embedded_corpus(reward: str
     corpus = open_corpus("sample")
     for name in corpus.splits():
         split = corpus.split(name)
-        scored = make_reward(reward, split, corpus)
+        scored = make_reward_for(reward, split, corpus)
         for index in range(len(split)):
             task = split.task(index)
             for number, target in enumerate(task.turns):

@@ -20,7 +20,7 @@ from agent_gym_env.corpus.sgd import (
 from agent_gym_env.lm.client import RemoteLM
 from agent_gym_env.rewards.judge import JudgeReward
 from agent_gym_env.rewards.overlap import GroundTruthReward
-from agent_gym_env.rewards.presets import make_reward
+from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.rewards.weighted import BalancedReward
 from agent_gym_env.testing import check_reward
 from tests.corpus.cafes import CAFES
@@ -49,8 +49,8 @@ def corpus(tmp_path: Path) -> Corpus:
 
 def test_a_preset_is_made_by_name(corpus: Corpus) -> None:
     split = corpus.split("dev")
-    assert isinstance(make_reward("ground_truth", split, corpus), GroundTruthReward)
-    assert isinstance(make_reward({"name": "balanced"}, split, corpus), BalancedReward)
+    assert isinstance(make_reward_for("ground_truth", split, corpus), GroundTruthReward)
+    assert isinstance(make_reward_for({"name": "balanced"}, split, corpus), BalancedReward)
 
 
 @pytest.mark.parametrize("name", ["ground_truth", "balanced"])
@@ -65,7 +65,7 @@ def test_a_preset_keeps_the_promises_of_a_reward_on_sgd(sgd_path: Path, name: st
 
 
 def test_words_weigh_what_they_do_in_train(corpus: Corpus) -> None:
-    reward = make_reward("balanced", corpus.split("dev"), corpus)
+    reward = make_reward_for("balanced", corpus.split("dev"), corpus)
     assert isinstance(reward, BalancedReward)
     assert reward.weights[b"good"] == 1
     assert reward.weights[b"day"] == pytest.approx(log(4 / 2) + 1)
@@ -75,25 +75,25 @@ def test_words_weigh_what_they_do_in_train(corpus: Corpus) -> None:
 def test_without_train_words_weigh_what_they_do_in_the_split(tmp_path: Path) -> None:
     write_split(tmp_path / "dev", "hi", "hi there")
     corpus = open_corpus(tmp_path)
-    reward = make_reward("balanced", corpus.split("dev"), corpus)
+    reward = make_reward_for("balanced", corpus.split("dev"), corpus)
     assert isinstance(reward, BalancedReward)
     assert reward.weights[b"hi"] == 1
 
 
 def test_a_reward_is_given_back_as_it_is(corpus: Corpus) -> None:
     reward = GroundTruthReward()
-    assert make_reward(reward, corpus.split("dev"), corpus) is reward
+    assert make_reward_for(reward, corpus.split("dev"), corpus) is reward
 
 
 @pytest.mark.parametrize("config", ["blanced", {"name": "blanced"}, {"Name": "balanced"}, {}])
 def test_an_unknown_name_is_answered_with_the_known_ones(corpus: Corpus, config: object) -> None:
     with pytest.raises(ValueError, match="one of ground_truth, balanced"):
-        make_reward(config, corpus.split("dev"), corpus)  # type: ignore[arg-type]
+        make_reward_for(config, corpus.split("dev"), corpus)  # type: ignore[arg-type]
 
 
 def test_an_unknown_option_is_answered_with_the_known_ones(corpus: Corpus) -> None:
     with pytest.raises(ValueError, match="has no option 'weight'; it has no options"):
-        make_reward({"name": "balanced", "weight": 1}, corpus.split("dev"), corpus)
+        make_reward_for({"name": "balanced", "weight": 1}, corpus.split("dev"), corpus)
 
 
 @pytest.mark.parametrize("name", ["llm_judge", "hybrid"])
@@ -109,7 +109,7 @@ def test_a_judges_model_is_given_flat_or_as_a_mapping(
     corpus: Corpus, name: str, model: dict[str, object]
 ) -> None:
     pytest.importorskip("aiohttp", reason="the lean client needs the extra local")
-    reward = make_reward({"name": name, "votes": 3, **model}, corpus.split("dev"), corpus)
+    reward = make_reward_for({"name": name, "votes": 3, **model}, corpus.split("dev"), corpus)
     judge = reward if isinstance(reward, JudgeReward) else reward.later  # type: ignore[attr-defined]
     assert (judge.model.name, judge.votes) == ("qwen", 3)
     assert isinstance(judge.model, RemoteLM)
@@ -123,14 +123,14 @@ def test_an_option_of_a_judges_model_is_given_once(corpus: Corpus) -> None:
         "client": "litellm",
     }
     with pytest.raises(ValueError, match=r"\['client'\] of the model are given beside \"model\""):
-        make_reward(config, corpus.split("dev"), corpus)
+        make_reward_for(config, corpus.split("dev"), corpus)
 
 
 def test_a_judges_unknown_option_is_answered_with_those_of_its_model_too(corpus: Corpus) -> None:
     with pytest.raises(ValueError, match=r"no option 'api_bas' .*are api_base, .*votes"):
-        make_reward({"name": "llm_judge", "api_bas": "x"}, corpus.split("dev"), corpus)
+        make_reward_for({"name": "llm_judge", "api_bas": "x"}, corpus.split("dev"), corpus)
 
 
 def test_an_object_without_a_score_is_refused(corpus: Corpus) -> None:
     with pytest.raises(TypeError, match="not int"):
-        make_reward(42, corpus.split("dev"), corpus)  # type: ignore[arg-type]
+        make_reward_for(42, corpus.split("dev"), corpus)  # type: ignore[arg-type]

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from agent_gym_env.assembly import make_env
 from agent_gym_env.corpus.task import Task
+from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.testing import ConformanceError, check_tool_backend
 from agent_gym_env.tools.replay import ReplayBackend
 from agent_gym_env.tools.validation import ToolCatalogue
-from agent_gym_env.training.hindsight import bare_env
 from agent_gym_env.types import ToolCall, ToolResult
 
 
@@ -24,7 +24,7 @@ class Sound(ReplayBackend):
     __slots__ = ("executed",)
 
     def __init__(self, catalogue: ToolCatalogue) -> None:
-        super().__init__(catalogue, bare_env(make_env(split="dev")).split.entities)
+        super().__init__(catalogue, unwrap_sgd(make_env(split="dev")).split.entities)
         self.executed = 0
 
 
@@ -153,7 +153,7 @@ def test_a_broken_promise_is_named(promise: str, broken: Callable[[ToolCatalogue
 
 def test_one_backend_that_knows_every_tool_can_be_given_itself() -> None:
     env = make_env(split="dev", tools_offered="all")
-    backend = Sound(ToolCatalogue(bare_env(env).split.tools))
+    backend = Sound(ToolCatalogue(unwrap_sgd(env).split.tools))
     check_tool_backend(backend, env, dialogues=2)
 
 

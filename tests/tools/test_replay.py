@@ -10,10 +10,10 @@ from agent_gym_env.assembly import Env, make_env
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.corpus.task import RecordedCall, Task, Turn
+from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.testing import check_tool_backend
 from agent_gym_env.tools.replay import ReplayBackend
 from agent_gym_env.tools.validation import ToolCatalogue
-from agent_gym_env.training.hindsight import bare_env
 from agent_gym_env.types import ToolCall, ToolResult
 from tests.corpus.cafes import BOOK, FIND, TOOLS, cafe, entities
 
@@ -151,7 +151,7 @@ def test_results_are_written_into_json_as_they_are() -> None:
 
 
 def check_on(env: Env, **options: Any) -> None:
-    rows_of_split = bare_env(env).split.entities
+    rows_of_split = unwrap_sgd(env).split.entities
     check_tool_backend(lambda tools: ReplayBackend(tools, rows_of_split), env, **options)
 
 

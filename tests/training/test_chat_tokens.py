@@ -14,8 +14,8 @@ from agent_gym_env.errors import DataError
 from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer
 from agent_gym_env.training.chat_tokens import ChatTokens
+from agent_gym_env.training.config import TinyConfig
 from agent_gym_env.training.tiny import make_tiny
-from agent_gym_env.training.tiny_config import TinyConfig
 from tests.training.first_turns import conversations
 
 MESSAGES = [

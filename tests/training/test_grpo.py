@@ -15,10 +15,9 @@ from agent_gym_env.envs.replay import World
 from agent_gym_env.errors import DataError
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.training import grpo
+from agent_gym_env.training.config import GRPOConfig, TinyConfig
 from agent_gym_env.training.grpo import train_grpo
-from agent_gym_env.training.grpo_config import GRPOConfig
 from agent_gym_env.training.tiny import make_tiny
-from agent_gym_env.training.tiny_config import TinyConfig
 from tests.training.first_turns import conversations, prompts, write
 
 pytestmark = pytest.mark.usefixtures("datasets_cache")

@@ -7,8 +7,9 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
+from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.rollout.play import play
-from agent_gym_env.training.hindsight import NOT_TRIED, BestCandidatePolicy, Hindsight, bare_env
+from agent_gym_env.training.hindsight import NOT_TRIED, BestCandidatePolicy, Hindsight
 from tests.corpora import TRAIN
 from tests.wrappers.scripted_source import FIND_GREEN, Proposal, ScriptedSource
 
@@ -43,7 +44,7 @@ def test_a_call_that_is_not_due_is_not_tried(env: gym.Env[dict[str, str], object
 
 def test_the_environment_stays_as_it_is(env: gym.Env[dict[str, str], object]) -> None:
     observation, _ = env.reset(seed=0, options=TEA)
-    source, bare = ScriptedSource(), bare_env(env)
+    source, bare = ScriptedSource(), unwrap_sgd(env)
     before = bare.get_state()
     Hindsight(env, source, 4).values(source.candidates(observation, 4))
     assert bare.get_state() == before
@@ -59,5 +60,5 @@ def test_the_policy_takes_the_best(env: gym.Env[dict[str, str], object]) -> None
 
 
 def test_it_needs_the_environment_that_knows() -> None:
-    with pytest.raises(TypeError, match="expected SGD-v0, not CartPoleEnv"):
-        bare_env(gym.make("CartPole-v1"))
+    with pytest.raises(TypeError, match="expected SGD-v0, possibly in wrappers, not CartPoleEnv"):
+        unwrap_sgd(gym.make("CartPole-v1"))

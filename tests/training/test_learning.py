@@ -18,13 +18,10 @@ from agent_gym_env.export.from_episodes import conversations, prompts
 from agent_gym_env.export.rows import Tally, write_rows
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.synthesis.corpus_synthesis import build_corpus
+from agent_gym_env.training.config import DPOConfig, GRPOConfig, SFTConfig, TinyConfig
 from agent_gym_env.training.dpo import train_dpo
-from agent_gym_env.training.dpo_config import DPOConfig
 from agent_gym_env.training.grpo import train_grpo
-from agent_gym_env.training.grpo_config import GRPOConfig
 from agent_gym_env.training.sft import train_sft
-from agent_gym_env.training.sft_config import SFTConfig
-from agent_gym_env.training.tiny_config import TinyConfig
 from tests.training.chat_rows import read
 from tests.training.first_turns import pairs, write
 

@@ -20,6 +20,7 @@ from agent_gym_env.lm.torch_generation import Draft, Generator
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rollout.play import play as play_dialogue
 from agent_gym_env.training.chat_tokens import ChatTokens
+from agent_gym_env.training.config import TinyConfig
 from agent_gym_env.training.model_play import (
     Limits,
     Played,
@@ -28,7 +29,6 @@ from agent_gym_env.training.model_play import (
     situation,
 )
 from agent_gym_env.training.tiny import make_tiny
-from agent_gym_env.training.tiny_config import TinyConfig
 from agent_gym_env.types import Action
 from tests.training.first_turns import conversations, prompts
 

@@ -16,10 +16,10 @@ from agent_gym_env.assembly import make_env, make_policy
 from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
 from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.training.candidate_world import WorldConfig
+from agent_gym_env.training.config import OnProgress
 from agent_gym_env.training.curve import CurvePoint, read_curve
 from agent_gym_env.training.ppo import _as_written, train_ppo
 from agent_gym_env.training.ppo_config import PPOConfig
-from agent_gym_env.training.progress import OnProgress
 from tests.training.small_run import small
 
 

@@ -17,8 +17,8 @@ from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.lm.chat_templates import knows_tools, read_template
 from agent_gym_env.training import sft
 from agent_gym_env.training.chat_dataset import chat_dataset
+from agent_gym_env.training.config import SFTConfig
 from agent_gym_env.training.sft import train_sft
-from agent_gym_env.training.sft_config import SFTConfig
 from agent_gym_env.training.trl_run import TRLRun
 from tests.training.chat_rows import read, write_sft_rows
 
@@ -115,7 +115,7 @@ def test_on_a_processor_the_loss_is_that_of_trl(
     found = []
     for number, kind in enumerate((sft._CPUTrainer, sft.trl.SFTTrainer)):
         monkeypatch.setattr(sft, "_CPUTrainer", kind)
-        trainer = sft._trainer(config, TRLRun(config, tmp_path / str(number)), learned)
+        trainer = sft._trainer(config, TRLRun("sft", config, tmp_path / str(number)), learned)
         found.append(trainer.evaluate()["eval_loss"])
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
@@ -292,7 +292,9 @@ def test_a_template_that_marks_nothing_to_learn_is_refused_in_our_words(
     for mark in ("{%- generation %}\n", "{%- endgeneration %}\n"):
         template = template.replace(mark, "")
     model = with_template(trained, tmp_path / "unmarked", template)
-    with pytest.raises(DataError, match=r"does not mark what the assistant says.*--chat-template"):
+    with pytest.raises(
+        DataError, match=r"does not mark what the assistant writes.*--chat-template"
+    ):
         train_sft(configured(rows, model=model), out=tmp_path / "run")
 
 

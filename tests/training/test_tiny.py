@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agent_gym_env.lm.parse import parse_reply
+from agent_gym_env.training.config import TinyConfig
 from agent_gym_env.training.tiny import make_tiny
-from agent_gym_env.training.tiny_config import TinyConfig
 from tests.training.chat_rows import read, write_sft_rows
 
 SMALL = TinyConfig(vocabulary=600, width=32, layers=1, heads=2, result_characters=60, practice=0)

@@ -21,12 +21,10 @@ from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, 
 from agent_gym_env.lm.chat_templates import read_template
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.training import grpo as grpo_module
+from agent_gym_env.training.config import DPOConfig, GRPOConfig, TinyConfig
 from agent_gym_env.training.dpo import train_dpo
-from agent_gym_env.training.dpo_config import DPOConfig
 from agent_gym_env.training.grpo import train_grpo
-from agent_gym_env.training.grpo_config import GRPOConfig
 from agent_gym_env.training.tiny import make_tiny
-from agent_gym_env.training.tiny_config import TinyConfig
 from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer
 from tests.training.first_turns import conversations, pairs, prompts, write
 
@@ -243,7 +241,7 @@ class Touches:
 def test_tiny_is_no_model_but_to_sft(
     tmp_path: Path, folder: Path, configure: Any, train: Train
 ) -> None:
-    with pytest.raises(DataError, match="made from conversations, by sft"):
+    with pytest.raises(DataError, match="only sft makes a tiny model"):
         train(configure(folder, model="tiny"), out=tmp_path)
 
 
@@ -295,6 +293,6 @@ def test_a_run_is_written_down_without_the_credentials_of_its_judge(tmp_path: Pa
     rows.write_text("{}\n")
     judge = {"name": "llm_judge", "client": "local", "api_base": "http://u:PW-secret@host/v1"}
     config = GRPOConfig(model="tiny", rows=(str(rows),), reward=judge)
-    settings = TRLRun(config, tmp_path / "out")._settings
+    settings = TRLRun("grpo", config, tmp_path / "out")._settings
     assert settings["config"]["reward"]["api_base"] == "http://host/v1"
     assert "PW-secret" not in str(settings)

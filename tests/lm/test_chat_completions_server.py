@@ -6,8 +6,14 @@ import msgspec
 import pytest
 
 from agent_gym_env.lm.base import Request, Response
-from agent_gym_env.lm.chat_completions import payload, read_completion
-from agent_gym_env.lm.openai_wire import InvalidRequest, completion, events, read_body
+from agent_gym_env.lm.chat_completions import (
+    InvalidRequest,
+    completion,
+    events,
+    payload,
+    read_body,
+    read_completion,
+)
 from agent_gym_env.types import ToolCall, Usage
 
 USER = {"role": "user", "content": "Hi"}

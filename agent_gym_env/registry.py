@@ -1,0 +1,384 @@
+"""The names of everything that a user can replace, and the factories behind them.
+
+A configuration names a policy, a reward, a runner and so on. A name is one of
+
+* a name that the package brings with it, which the tables of this module list;
+* a name that `register_policy` or one of its siblings has added in this process;
+* ``"package.module:Name"``, which is imported;
+* a name that an installed plug-in registers. A plug-in is a distribution with an entry point in
+  the group ``agent_gym_env.plugins``; the entry point is a function without arguments that calls
+  `register_policy` and its siblings. Plug-ins are loaded once per process, when a name is not
+  found otherwise.
+
+A factory is a function or a class. Its parameters are the options that a configuration may set,
+except for those that a caller of `make` fills by their names, such as ``env``.
+
+Only names that a user passes to this process are looked up. A name that is read from a file (a
+journal, an episode, a saved policy) is compared or printed, never looked up.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from agent_gym_env.errors import AgentGymError
+from agent_gym_env.suggestions import (
+    argument_types,
+    did_you_mean,
+    refuse_unknown,
+    refuse_wrong_types,
+    unknown_name,
+)
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+Factory = Callable[..., Any]
+
+PLUGINS = "agent_gym_env.plugins"
+"""Group of entry points that plug-ins declare."""
+
+_IMPORTABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+class Registry:
+    """The factories of one kind, by name.
+
+    Args:
+        kind: kind of the things that the factories make, for example ``policy``.
+        builtin: the package's own factories as ``"package.module:Name"``, which are imported when
+            they are looked up.
+    """
+
+    def __init__(self, kind: str, builtin: Mapping[str, str]) -> None:
+        self.kind = kind
+        self.builtin = dict(builtin)
+        self.registered: dict[str, Factory] = {}
+
+    def register(self, name: str, factory: Factory) -> None:
+        """Register a factory under a name.
+
+        Args:
+            name: new name, without a colon.
+            factory: function or class.
+
+        Raises:
+            ValueError: the name is taken, empty or has a colon.
+            TypeError: the factory cannot be called.
+        """
+        if not isinstance(name, str) or not name or ":" in name:
+            raise ValueError(
+                f"a {self.kind} is registered under a name without ':', not under {name!r:.80}; "
+                "a 'package.module:Name' needs no registration"
+            )
+        if not callable(factory):
+            raise TypeError(
+                f"the factory of the {self.kind} {name!r} must be a function or class, not "
+                f"{type(factory).__name__}"
+            )
+        if name in self.builtin or self.registered.get(name, factory) is not factory:
+            raise ValueError(f"there is already a {self.kind} {name!r}: choose another name")
+        self.registered[name] = factory
+
+    def names(self) -> tuple[str, ...]:
+        """Return the known names: the package's own first, then the registered ones."""
+        return (*self.builtin, *self.registered)
+
+    def find(self, name: object) -> Factory:
+        """Return the factory behind a name.
+
+        Raises:
+            ValueError: the name is unknown, or its module or attribute does not exist.
+            AgentGymError: the module that it names cannot be imported.
+        """
+        if isinstance(name, str):
+            if name in self.builtin:
+                return _builtin(self.builtin[name])
+            if is_importable(name):
+                return _imported(self.kind, name)
+            if name not in self.registered:
+                _load_plugins()
+            if name in self.registered:
+                return self.registered[name]
+        problem = (
+            f"{unknown_name(self.kind, name, self.names())}; one of your own is named "
+            "'package.module:Name'"
+        )
+        for plugin, error in _broken_plugins.items():
+            problem += f"; the plug-in {plugin} failed: {type(error).__name__}: {error}"
+        raise ValueError(problem)
+
+    def takes(self, name: object, parameter: str) -> bool:
+        """Return whether a factory has a parameter of a name."""
+        return parameter in parameters_of(self.find(name))
+
+    def make(self, name: object, options: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
+        """Call a factory.
+
+        Args:
+            name: name of the factory.
+            options: options of a configuration.
+            context: values for parameters of these names. An option of the same name goes first if
+                the parameter has a default.
+
+        Raises:
+            ValueError: the name or an option is unknown, has a wrong type, or is missing.
+        """
+        self.check(name, options, context)
+        return self.call(name, options, context)
+
+    def check(
+        self,
+        name: object,
+        options: Mapping[str, Any],
+        context: Mapping[str, Any],
+        more_types: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Check options against the parameters of a factory.
+
+        Args:
+            name: as in `make`.
+            options: as in `make`.
+            context: as in `make`.
+            more_types: types by name of further options, which the caller takes.
+
+        Raises:
+            ValueError: as in `make`.
+        """
+        factory = self.find(name)
+        owner = f"{self.kind} {name!r}"
+        more = more_types or {}
+        parameters = parameters_of(factory).values()
+        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+            refuse_unknown(owner, options, {*option_names(factory, context), *more})
+        refuse_wrong_types(owner, options, {**more, **argument_types(factory)})
+        for each in parameters:
+            if _is_required(each) and each.name not in {*context, *options}:
+                raise ValueError(f"{owner} needs the option {each.name!r}")
+
+    def call(self, name: object, options: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
+        """Call a factory with options that were checked."""
+        factory = self.find(name)
+        filled = {each: context[each] for each in parameters_of(factory) if each in context}
+        return factory(**{**filled, **options})
+
+
+def parameters_of(factory: Factory) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a factory by name."""
+    return inspect.signature(factory).parameters
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    """Return whether a parameter has to be given."""
+    variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and not variadic
+
+
+def option_names(factory: Factory, filled: Iterable[str] = ()) -> set[str]:
+    """Return the names of a factory's parameters that a configuration can set.
+
+    ``name`` is not among them: in a configuration it names the factory.
+
+    Args:
+        factory: function or class.
+        filled: names of parameters that are filled otherwise, unless they have a default.
+    """
+    filled = set(filled)
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {
+        each.name
+        for each in parameters_of(factory).values()
+        if each.kind not in variadic
+        and each.name != "name"
+        and not (each.name in filled and _is_required(each))
+    }
+
+
+def is_importable(name: object) -> bool:
+    """Return whether a name has the form ``package.module:Name``."""
+    return isinstance(name, str) and _IMPORTABLE.fullmatch(name) is not None
+
+
+def importable_name(thing: object) -> str:
+    """Return the name of an object's class in the form ``package.module:Name``."""
+    return f"{type(thing).__module__}:{type(thing).__qualname__}"
+
+
+@cache
+def _builtin(place: str) -> Factory:
+    module, _, name = place.partition(":")
+    factory: Factory = attrgetter(name)(importlib.import_module(module))
+    return factory
+
+
+def _imported(kind: str, place: str) -> Factory:
+    """Import what a user has named; only here code is run because of a name."""
+    module_name, _, name = place.partition(":")
+    module = _module(kind, module_name, place)
+    try:
+        factory = attrgetter(name)(module)
+    except AttributeError as error:
+        near = did_you_mean(name, [each for each in vars(module) if not each.startswith("_")])
+        raise ValueError(f"{kind} {place!r}: {module_name} has no {name!r}{near}") from error
+    if not callable(factory):
+        raise ValueError(
+            f"{kind} {place!r} must be a function or class, not an object of the type "
+            f"{type(factory).__name__}"
+        )
+    return factory  # type: ignore[no-any-return]
+
+
+def _module(kind: str, name: str, place: str) -> Any:
+    try:
+        with suppress(ModuleNotFoundError):
+            return importlib.import_module(name)
+        _add_current_folder(name)
+        return importlib.import_module(name)
+    except AgentGymError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise ValueError(
+                f"{kind} {place!r}: there is no module {error.name!r}, neither installed nor in "
+                f"the current folder {os.getcwd()}"
+            ) from error
+        raise AgentGymError(f"{kind} {place!r} cannot be imported: {error}") from error
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise AgentGymError(f"{kind} {place!r} cannot be imported: {problem}") from error
+
+
+def _add_current_folder(module: str) -> None:
+    """Let a module be found in the current folder, after all that is installed.
+
+    An installed command does not look there. It does so only when a user has named a module that
+    is there, so that no file of a folder takes the place of a library.
+    """
+    folder, top = os.getcwd(), module.partition(".")[0]
+    if folder not in sys.path and any(
+        os.path.exists(os.path.join(folder, each)) for each in (top, f"{top}.py")
+    ):
+        sys.path.append(folder)
+
+
+_plugins_lock = threading.RLock()
+_plugins_loaded = False
+_broken_plugins: dict[str, Exception] = {}
+
+
+def _load_plugins() -> None:
+    """Call the function of each installed plug-in, once per process."""
+    from importlib.metadata import entry_points  # slow to import
+
+    global _plugins_loaded
+    with _plugins_lock:
+        if _plugins_loaded:
+            return
+        _plugins_loaded = True
+        for entry in entry_points(group=PLUGINS):
+            _load_plugin(entry)
+
+
+def _load_plugin(entry: EntryPoint) -> None:
+    try:
+        entry.load()()
+    except Exception as error:  # noqa: BLE001  (one broken plug-in must not stop the others)
+        _broken_plugins[_plugin_name(entry)] = error
+
+
+def _plugin_name(entry: EntryPoint) -> str:
+    distribution = f" of {entry.dist.name}" if entry.dist is not None else ""
+    return f"{entry.name!r}{distribution}"
+
+
+POLICIES = Registry(
+    "policy",
+    {
+        "oracle": "agent_gym_env.policies.oracle:OraclePolicy",
+        "silent": "agent_gym_env.policies.constant:silent_policy",
+        "constant": "agent_gym_env.policies.constant:ConstantPolicy",
+        "uniform": "agent_gym_env.policies.uniform:UniformPolicy",
+        "retrieval": "agent_gym_env.policies.retrieval:RetrievalPolicy.of_corpus",
+        "sb3": "agent_gym_env.policies.factories:sb3_policy",
+        "best-candidate": "agent_gym_env.training.hindsight:BestCandidatePolicy.of_corpus",
+        "llm": "agent_gym_env.policies.llm:LLMPolicy",
+        "transformers": "agent_gym_env.policies.factories:transformers_policy",
+        "dspy": "agent_gym_env.policies.factories:dspy_policy",
+    },
+)
+
+REWARDS = Registry(
+    "reward",
+    {
+        "ground_truth": "agent_gym_env.rewards.overlap:GroundTruthReward",
+        "balanced": "agent_gym_env.rewards.presets:balanced",
+        "llm_judge": "agent_gym_env.rewards.presets:llm_judge",
+        "hybrid": "agent_gym_env.rewards.presets:hybrid",
+    },
+)
+
+RUNNERS = Registry(
+    "runner",
+    {
+        "serial": "agent_gym_env.rollout.runners:SerialRunner",
+        "threads": "agent_gym_env.rollout.runners:ThreadRunner",
+        "processes": "agent_gym_env.rollout.process_runner:ProcessRunner",
+        "ray": "agent_gym_env.rollout.ray_runner:RayRunner",
+        "lockstep": "agent_gym_env.rollout.runners:LockstepRunner",
+    },
+)
+
+
+def register_policy(name: str, factory: Factory) -> None:
+    """Register a policy under a name, for configurations and the command line.
+
+    Args:
+        name: new name.
+        factory: class or function that returns a `Policy`. It may ask for ``env`` (the environment
+            to be played), ``corpus`` (its corpus), ``date`` (the dialogues' "today", ISO) and
+            ``model`` (the configuration of a language model for `open_model`); all other
+            parameters are options.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    POLICIES.register(name, factory)
+
+
+def register_reward(name: str, factory: Factory) -> None:
+    """Register a reward under a name.
+
+    Args:
+        name: new name.
+        factory: class or function that returns a `Reward`. It may ask for ``split`` (the split to
+            be scored), ``corpus`` (its corpus) and ``model`` (the configuration of a language
+            model for `open_model`); all other parameters are options.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    REWARDS.register(name, factory)
+
+
+def register_runner(name: str, factory: Factory) -> None:
+    """Register a runner under a name.
+
+    Args:
+        name: new name.
+        factory: class or function that returns a `Runner`. It may ask for ``workers``, the number
+            of threads, processes or actors.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    RUNNERS.register(name, factory)

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from agent_gym_env.corpus.corpus import open_corpus
+from agent_gym_env.corpus.sgd_reader import SGDReader
 from benchmarks.rows import ROWS, SPLIT, Bench, Row
 
 
@@ -52,7 +53,9 @@ def _measure(corpus: str, folder: Path, repeats: int, only: Sequence[str] | None
 def _shards_only(corpus: str, target: Path) -> Path:
     """A folder with the one split that is measured: neither side pays for an archive."""
     (target / SPLIT).mkdir(parents=True)
-    with open_corpus(corpus).source as source:
+    reader = open_corpus(corpus).reader
+    assert isinstance(reader, SGDReader)
+    with reader.source as source:
         for member in (f"{SPLIT}/schema.json", *source.shards(SPLIT)):
             (target / member).write_bytes(source.read(member))
     return target

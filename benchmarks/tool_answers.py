@@ -186,8 +186,7 @@ def main() -> None:
     corpus = open_corpus(parser.parse_args().corpus)
     print("| split | calls | number | not empty | first | set | list | p50 us | p99 us |")
     print("|---|---|---|---|---|---|---|---|---|")
-    with corpus.source:
-        splits = {name: corpus.split(name) for name in corpus.splits()}
+    splits = {name: corpus.split(name) for name in corpus.splits()}
     for name, split in splits.items():
         for kind, told in zip(("queries", "bookings"), measure(split), strict=True):
             counts = (told.not_empty, told.same_first, told.same_set, told.same_list)

@@ -137,7 +137,7 @@ def _for_each_split(
         print_json(found)
         return
     header = ("split", "dialogues", "turns", "services", "unseen", "tools", "MB", "fingerprint")
-    print_table(header, [_row(info) for info in found], corpus.source.name)
+    print_table(header, [_row(info) for info in found], corpus.name)
     if found:
         print(f"compiled: {Path(found[0].store).parent.parent}")
 

@@ -238,7 +238,7 @@ def _rescore(options: argparse.Namespace) -> None:
     if split.fingerprint != first.corpus:
         raise ValueError(
             f"{options.episodes} was played on another corpus, or on another state of it, than "
-            f"split {split.name!r} of {corpus.source.name}"
+            f"split {split.name!r} of {corpus.name}"
         )
     reward = make_reward_for(options.reward, split, corpus)
     rescored = (rescore(episode, reward) for episode in _episodes(options.episodes))

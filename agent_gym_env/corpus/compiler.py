@@ -1,106 +1,76 @@
-"""From a split's shards to its compiled store, one shard in memory at a time."""
+"""From the dialogues of a split to its compiled store, one dialogue in memory at a time."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 import warnings
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
-from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from agent_gym_env.corpus.entities import EntityTableBuilder
-from agent_gym_env.corpus.schema_variants import SchemaVariant
+from agent_gym_env.corpus.reader import CorpusReader, Located, OnProgress, SplitReading, read_split
 from agent_gym_env.corpus.sgd import (
     TODAY,
     Dialogue,
     DialogueAction,
-    Intent,
     Service,
-    Slot,
     SystemFrame,
     SystemTurn,
     UserTurn,
 )
-from agent_gym_env.corpus.source import Source, schema_member
+from agent_gym_env.corpus.sgd_reader import SGDReader
 from agent_gym_env.corpus.store import STORE_FORMAT, Header, StoreWriter
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, refused_names, tool_name, tool_specs
 from agent_gym_env.errors import DataError
-from agent_gym_env.storage.files import as_utf8, written_whole
-from agent_gym_env.suggestions import explained
+from agent_gym_env.storage.files import written_whole
 from agent_gym_env.values.words import words
 
-_T = TypeVar("_T")
-_SHARD = msgspec.json.Decoder(list[msgspec.Raw])
-_DIALOGUE = msgspec.json.Decoder(Dialogue)
-_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_SCHEMA = msgspec.json.Decoder(list[Service])
 _ENCODE_TASK = msgspec.msgpack.Encoder().encode
 _ENCODE_JSON = msgspec.json.Encoder().encode
 
 
 class WordCounts(msgspec.Struct, frozen=True):
-    """In how many of a split's system utterances each word stands, and how many there are."""
+    """Number of system utterances of a split that contain each word, and number of all.
+
+    Attributes:
+        documents: number of utterances.
+        frequency: number of utterances by word.
+    """
 
     documents: int
     frequency: dict[str, int]
 
 
 def compile_split(
-    source: Source,
-    split: str,
-    path: Path,
-    *,
-    schema_variant: str | None = None,
-    on_shard: Callable[[int, int], None] | None = None,
+    reader: CorpusReader, split: str, path: Path, *, on_progress: OnProgress | None = None
 ) -> None:
     """Compile a split into a store.
 
     Args:
-        source: where the corpus lies.
-        split: ``train``, ``dev`` or ``test``.
-        path: the store to write; it appears when it is complete.
-        schema_variant: ``v1`` to ``v5`` to rewrite the dialogues into that schema of SGD-X.
-        on_shard: called with the number of shards done and the number of all.
+        reader: reader of the corpus.
+        split: name of the split.
+        path: path of the store; the file appears when it is complete.
+        on_progress: called with the number of parts that have been read, and the number of all.
 
     Raises:
-        DataError: a file is missing, or does not hold what the format promises.
-        StorageError: the disk does not take the store.
+        DataError: a file is missing, or a dialogue is not what the format promises.
+        StorageError: the store cannot be written.
     """
-    stamp = source.stamp()
-    digest = hashlib.sha256()
-    services, variant = _schema(source, split, schema_variant, digest.update)
-    shards = source.shards(split)
-    if not shards:
-        raise DataError(
-            f"split {split!r} has no shards {split}/dialogues_NNN.json", file=source.name
-        )
-    compiler = _SplitCompiler(services)
-    refused = refused_names(tool_specs(services))
-    if refused:
-        warnings.warn(
-            f"{source.locate(schema_member(split, schema_variant))}: {len(refused)} tools have "
-            f"names that providers of language models refuse, the first {refused[0]!r:.80}: a "
-            "service, a hyphen and an intent should be 1 to 64 letters of ASCII, digits, '_' and "
-            "'-' together. Models of your own and other policies play them as they are",
-            stacklevel=2,
-        )
+    stamp = reader.fingerprint()
+    reading = begin_reading(reader, split, on_progress)
+    compiler = _SplitCompiler(reading.services)
+    _warn_of_refused_names(reading)
     with written_whole(path) as file:
         writer = StoreWriter(file)
-        for done, shard in enumerate(shards, start=1):
-            data = source.read(shard)
-            digest.update(data)
-            for task in compiler.tasks(_dialogues(data, source.locate(shard), variant)):
-                compiler.note_offset(writer.write(_ENCODE_TASK(task)))
-            if on_shard is not None:
-                on_shard(done, len(shards))
+        for task in compiler.tasks(reading.dialogues):
+            compiler.note_offset(writer.write(_ENCODE_TASK(task)))
         if not compiler.ids:
-            raise DataError(f"the shards of split {split!r} hold no dialogue", file=source.name)
+            raise DataError(f"split {split!r} has no dialogues", file=reader.name)
         writer.end_section("tasks")
         for name, section in compiler.sections():
             writer.write(section)
@@ -109,188 +79,52 @@ def compile_split(
             Header(
                 format=STORE_FORMAT,
                 stamp=stamp,
-                fingerprint=digest.hexdigest(),
+                fingerprint=reading.fingerprint(),
                 split=split,
-                schema_variant=schema_variant,
+                schema_variant=getattr(reader, "schema_variant", None),
                 dialogues=len(compiler.ids),
                 turns=compiler.turns,
-                services=tuple(service.service_name for service in services),
-                seen_services=_train_services(source, variant),
+                services=tuple(service.service_name for service in reading.services),
+                seen_services=reading.train_services,
             )
         )
 
 
-def source_fingerprint(source: Source, split: str, schema_variant: str | None = None) -> str:
-    """Compute the fingerprint that a store of these files carries, from all their bytes."""
-    digest = hashlib.sha256()
-    _schema(source, split, schema_variant, digest.update)
-    for shard in source.shards(split):
-        digest.update(source.read(shard))
-    return digest.hexdigest()
+def begin_reading(
+    reader: CorpusReader, split: str, on_progress: OnProgress | None = None
+) -> SplitReading:
+    """Begin to read a split; SGD's own reader knows the place of each dialogue in its files."""
+    if isinstance(reader, SGDReader):
+        return reader.read(split, on_progress)
+    return read_split(reader, split, on_progress)
 
 
-def read_schema(source: Source, split: str, schema_variant: str | None = None) -> list[Service]:
-    """Read the services of a split, under their names in a schema variant if one is asked for."""
-    return _schema(source, split, schema_variant, lambda _: None)[0]
+def source_fingerprint(reader: CorpusReader, split: str) -> str:
+    """Return the fingerprint that a store of this split carries, from all that the reader reads."""
+    if isinstance(reader, SGDReader):
+        return reader.content_fingerprint(split)
+    reading = read_split(reader, split)
+    for _ in reading.dialogues:
+        pass
+    return reading.fingerprint()
 
 
-def _schema(
-    source: Source, split: str, schema_variant: str | None, on_bytes: Callable[[bytes], None]
-) -> tuple[list[Service], SchemaVariant | None]:
-    original = _services(source, schema_member(split), on_bytes)
-    if schema_variant is None:
-        return original, None
-    member = schema_member(split, schema_variant)
-    rewritten = _services(source, member, on_bytes)
-    variant = SchemaVariant(original, rewritten, file=source.locate(member))
-    return variant.services, variant
-
-
-def _services(source: Source, member: str, on_bytes: Callable[[bytes], None]) -> list[Service]:
-    data = source.read(member)
-    on_bytes(data)
-    at = _Place(source.locate(member))
-    services = _decode(_SCHEMA, as_utf8(data, at.file), at)
-    for place, service in enumerate(services):
-        slots = {slot.name for slot in service.slots}
-        for number, intent in enumerate(service.intents):
-            unknown = {*intent.required_slots, *intent.optional_slots} - slots
-            if unknown:
-                raise at.inside(f"[{place}].intents[{number}]").error(
-                    f"intent {intent.name!r} takes {sorted(unknown)}, which are no slots of "
-                    f"{service.service_name!r}"
-                )
-        _refuse_repeated(at.inside(f"[{place}].intents"), "intent", service.intents)
-        _refuse_repeated(at.inside(f"[{place}].slots"), "slot", service.slots)
-    _refuse_repeated(at, "service", services)
-    _refuse_empty_names(at, services)
-    return services
-
-
-def _refuse_repeated(at: _Place, what: str, things: Sequence[Service | Intent | Slot]) -> None:
-    names = Counter(thing.service_name if isinstance(thing, Service) else thing.name
-                    for thing in things)  # fmt: skip
-    twice = [name for name, count in names.items() if count > 1]
-    if twice:
-        raise at.error(f"more than one {what} is named {twice[0]!r}")
-
-
-def _refuse_empty_names(at: _Place, services: Sequence[Service]) -> None:
-    for place, service in enumerate(services):
-        if not service.service_name.strip():
-            raise at.inside(f"[{place}].service_name").error("a service needs a name")
-        for number, intent in enumerate(service.intents):
-            if not intent.name.strip():
-                raise at.inside(f"[{place}].intents[{number}].name").error("an intent needs a name")
-
-
-def _train_services(source: Source, variant: SchemaVariant | None) -> tuple[str, ...] | None:
-    """Name the services of train, those of this split as the split's variant does."""
-    if "train" not in source.splits():
-        return None
-    renamed = {} if variant is None else variant.service_names
-    names = [service.service_name for service in read_schema(source, "train")]
-    return tuple(renamed.get(name, name) for name in names)
-
-
-def _decode(decoder: msgspec.json.Decoder[_T], data: bytes | msgspec.Raw, at: _Place) -> _T:
-    try:
-        return decoder.decode(data)
-    except msgspec.ValidationError as error:
-        problem, path = explained(error, decoder.type)
-        if not path and _are_json_lines(data):
-            problem = (
-                "expected a list, found JSON lines; write [ before the first line, a comma after "
-                "each but the last, and ] at the end"
-            )
-        raise at.inside(path).error(problem) from error
-    except _UNDECODABLE as error:
-        raise at.error(f"this is not JSON: {_with_line(str(error), data)}") from error
-
-
-def _are_json_lines(data: bytes | msgspec.Raw) -> bool:
-    """Tell an object on each of several lines from one object on many."""
-    lines = [line for line in bytes(data).splitlines() if line.strip()]
-    try:
-        return len(lines) > 1 and isinstance(msgspec.json.decode(lines[0]), dict)
-    except _UNDECODABLE:
-        return False
-
-
-def _with_line(problem: str, data: bytes | msgspec.Raw) -> str:
-    """Write the line and column of the byte that a message names."""
-    content = bytes(data)
-
-    def place(byte: re.Match[str]) -> str:
-        before = content[: int(byte[1])]
-        return f"(line {before.count(10) + 1}, column {len(before) - before.rfind(10)})"
-
-    said = re.sub(r"\(byte (\d+)\)", place, problem.removeprefix("JSON is malformed: "))
-    return f"{said}; it begins with {content.lstrip()[:20]!r}"
-
-
-class _Place(NamedTuple):
-    """Where something was read, for messages."""
-
-    file: str
-    pointer: str = ""
-    dialogue_id: str | None = None
-
-    def inside(self, path: str) -> _Place:
-        """Go on along msgspec's notation of a path, for example ``.turns[3].frames``."""
-        pointer = re.sub(r"\.(\w+)|\[([\d.]+)\]", lambda part: f"/{part[1] or part[2]}", path)
-        return self._replace(pointer=self.pointer + pointer)
-
-    def error(self, problem: str) -> DataError:
-        turn = re.match(r"/\d+/turns/(\d+)", self.pointer)
-        return DataError(
-            problem,
-            file=self.file,
-            dialogue_id=self.dialogue_id,
-            turn=None if turn is None else int(turn[1]),
-            pointer=self.pointer or None,
+def _warn_of_refused_names(reading: SplitReading) -> None:
+    refused = refused_names(tool_specs(reading.services))
+    if refused:
+        warnings.warn(
+            f"{reading.at.file}: {len(refused)} tools have "
+            f"names that providers of language models refuse, the first {refused[0]!r:.80}: a "
+            "service, a hyphen and an intent should be 1 to 64 letters of ASCII, digits, '_' and "
+            "'-' together. Models of your own and other policies play them as they are",
+            stacklevel=3,
         )
-
-
-class _Located(NamedTuple):
-    """A dialogue and where it was read."""
-
-    dialogue: Dialogue
-    at: _Place
-
-    def error(self, problem: str, turn: int | None = None) -> DataError:
-        return self.at.inside("" if turn is None else f".turns[{turn}]").error(problem)
-
-
-class _Named(msgspec.Struct):
-    dialogue_id: str
-
-
-def _dialogues(data: bytes, file: str, variant: SchemaVariant | None) -> Iterator[_Located]:
-    """Read a shard dialogue by dialogue: what dies young costs the garbage collector nothing."""
-    shard: list[msgspec.Raw] = _decode(_SHARD, as_utf8(data, file), _Place(file))
-    for number, raw in enumerate(shard):
-        at = _Place(file, f"/{number}")
-        try:
-            dialogue = _DIALOGUE.decode(raw)
-        except _UNDECODABLE:
-            named = _decode(msgspec.json.Decoder(_Named), raw, at)
-            dialogue = _decode(_DIALOGUE, raw, at._replace(dialogue_id=named.dialogue_id))
-        located = _Located(dialogue, at._replace(dialogue_id=dialogue.dialogue_id))
-        yield located if variant is None else _rewritten(located, variant)
-
-
-def _rewritten(located: _Located, variant: SchemaVariant) -> _Located:
-    try:
-        return located._replace(dialogue=variant.rewrite(located.dialogue))
-    except DataError as error:
-        raise located.error(error.problem) from error
 
 
 class _SplitCompiler:
-    """Gathers, while dialogues stream by, what a store says about all of them."""
+    """Compiles dialogues one by one, and collects what a store says about all of them."""
 
-    def __init__(self, services: list[Service]) -> None:
+    def __init__(self, services: Sequence[Service]) -> None:
         self.ids: dict[str, None] = {}
         self.turns = 0
         self._services = services
@@ -302,11 +136,11 @@ class _SplitCompiler:
         self._frequency: Counter[bytes] = Counter()
         self._entities = EntityTableBuilder()
 
-    def tasks(self, dialogues: Iterable[_Located]) -> Iterator[Task]:
+    def tasks(self, dialogues: Iterable[Located]) -> Iterator[Task]:
         for located in dialogues:
             dialogue = located.dialogue
             if dialogue.dialogue_id in self.ids:
-                raise located.error("this dialogue_id stands twice in the split")
+                raise located.error("this dialogue_id is in the split twice")
             self.ids[dialogue.dialogue_id] = None
             self._masks += self._mask(located).to_bytes(self._mask_size, "little")
             task = _task(located, self._tools)
@@ -319,7 +153,7 @@ class _SplitCompiler:
     def note_offset(self, offset: int) -> None:
         self._offsets.append(offset)
 
-    def _mask(self, located: _Located) -> int:
+    def _mask(self, located: Located) -> int:
         mask = 0
         for service in located.dialogue.services:
             if service not in self._bits:
@@ -329,10 +163,10 @@ class _SplitCompiler:
 
     def _note_entities(self, dialogue: Dialogue) -> None:
         for turn in dialogue.turns[1::2]:
-            frame = turn.frames[0]
-            if isinstance(frame, SystemFrame) and frame.service_call and frame.service_results:
-                tool = tool_name(frame.service, frame.service_call.method)
-                self._entities.add(tool, frame.service_results)
+            for frame in turn.frames:
+                if isinstance(frame, SystemFrame) and frame.service_call and frame.service_results:
+                    tool = tool_name(frame.service, frame.service_call.method)
+                    self._entities.add(tool, frame.service_results)
 
     def sections(self) -> Iterator[tuple[str, bytes]]:
         # Sorted, since sets of words have another order in each process.
@@ -346,7 +180,7 @@ class _SplitCompiler:
         yield "entities", self._entities.encode(self._tools)
 
 
-def _task(located: _Located, tools: Mapping[str, ToolSpec]) -> Task:
+def _task(located: Located, tools: Mapping[str, ToolSpec]) -> Task:
     dialogue = located.dialogue
     if not dialogue.turns or len(dialogue.turns) % 2:
         raise located.error(
@@ -359,8 +193,17 @@ def _task(located: _Located, tools: Mapping[str, ToolSpec]) -> Task:
         turns=tuple(
             _turn(located, number, tools, forms) for number in range(0, len(dialogue.turns), 2)
         ),
-        date=TODAY,
+        date=TODAY if dialogue.date is None else _checked_date(located, dialogue.date),
     )
+
+
+def _checked_date(located: Located, day: str) -> str:
+    try:
+        if date.fromisoformat(day).isoformat() == day:
+            return day
+    except ValueError:
+        pass
+    raise located.error(f"expected a date as YYYY-MM-DD, found {day!r:.80}")
 
 
 _Forms = dict[tuple[str, str, str], dict[str, None]]
@@ -381,28 +224,45 @@ def _spoken_forms(dialogue: Dialogue) -> _Forms:
     return forms
 
 
-def _turn(located: _Located, number: int, tools: Mapping[str, ToolSpec], forms: _Forms) -> Turn:
+def _turn(located: Located, number: int, tools: Mapping[str, ToolSpec], forms: _Forms) -> Turn:
     user, system = located.dialogue.turns[number : number + 2]
     if not isinstance(user, UserTurn) or not isinstance(system, SystemTurn):
         raise located.error("user and system must take turns, the user first", number)
-    if len(system.frames) != 1:
-        raise located.error(
-            f"a system turn must have one frame; this one has {len(system.frames)}", number + 1
-        )
-    frame = system.frames[0]
-    if frame.service not in located.dialogue.services:
-        raise located.error(f"service {frame.service!r} is not one of the dialogue's", number + 1)
+    frame = _main_frame(located, number + 1, system)
     return Turn(
         user=user.utterance,
         text=system.utterance,
         service=frame.service,
         call=_call(located, number + 1, user, frame, tools, forms),
-        values=_values(located, number + 1, system.utterance, frame, forms),
+        values=tuple(
+            value
+            for each in system.frames
+            for value in _values(located, number + 1, system.utterance, each, forms)
+        ),
     )
 
 
+def _main_frame(located: Located, number: int, turn: SystemTurn) -> SystemFrame:
+    """Return the frame of a system turn that makes the call, or the first one."""
+    if not turn.frames:
+        raise located.error("a system turn must have a frame; this one has none", number)
+    for frame in turn.frames:
+        if frame.service not in located.dialogue.services:
+            raise located.error(f"service {frame.service!r} is not one of the dialogue's", number)
+    calling = [
+        frame
+        for frame in turn.frames
+        if frame.service_call is not None or frame.service_results is not None
+    ]
+    if len(calling) > 1:
+        raise located.error(
+            f"a system turn makes one call at most; this one makes {len(calling)}", number
+        )
+    return calling[0] if calling else turn.frames[0]
+
+
 def _call(
-    located: _Located,
+    located: Located,
     number: int,
     user: UserTurn,
     frame: SystemFrame,
@@ -446,7 +306,7 @@ def _argument_forms(
 
 
 def _values(
-    located: _Located, number: int, utterance: str, frame: SystemFrame, forms: _Forms
+    located: Located, number: int, utterance: str, frame: SystemFrame, forms: _Forms
 ) -> tuple[SpokenValue, ...]:
     values = []
     for span in frame.slots:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy as np
 from agent_gym_env.corpus.compiler import WordCounts, compile_split, source_fingerprint
 from agent_gym_env.corpus.entities import EntityTable
 from agent_gym_env.corpus.locations import sample_path, sgd_path
-from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS, Service
-from agent_gym_env.corpus.source import Source, open_source
+from agent_gym_env.corpus.reader import CorpusReader, OnProgress
+from agent_gym_env.corpus.sgd import SPLITS, Service
+from agent_gym_env.corpus.sgd_reader import SGDReader, open_source
 from agent_gym_env.corpus.store import STORE_FORMAT, Store
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_specs
@@ -33,45 +35,36 @@ _NAMED: dict[str, Callable[[], Path]] = {"sample": sample_path, "sgd": sgd_path}
 
 
 class Corpus:
-    """Dialogues in SGD's file format, wherever they lie.
+    """Dialogues of any format, compiled split by split into the cache.
 
-    Args:
-        source: the files.
-        schema_variant: ``v1`` to ``v5`` to see the dialogues in that schema of SGD-X.
+    Attributes:
+        reader: reader of the dialogues.
+        name: name of the corpus in messages.
     """
 
-    def __init__(self, source: Source, schema_variant: str | None = None) -> None:
-        if schema_variant is not None and schema_variant not in SCHEMA_VARIANTS:
-            raise ValueError(unknown_name("schema_variant", schema_variant, SCHEMA_VARIANTS))
-        self.source = source
-        self.schema_variant = schema_variant
-        self._stamp = source.stamp()
+    def __init__(self, reader: CorpusReader) -> None:
+        self.reader = reader
+        self.name = reader.name
+        self._state = _state(reader)
 
     def __reduce__(self) -> tuple[object, ...]:
-        reopen = functools.partial(open_corpus, schema_variant=self.schema_variant)
-        return reopen, (self.source.name,)
+        return Corpus, (self.reader,)
 
     def splits(self) -> tuple[str, ...]:
-        """Name the splits that the corpus has dialogues of."""
-        return tuple(split for split in self.source.splits() if self.source.shards(split))
+        """Return the names of the splits that the corpus has dialogues of."""
+        return tuple(self.reader.splits())
 
     def split(self, name: str) -> Split:
         """Open a split; it is compiled into the cache when it is opened for the first time.
 
         Raises:
-            ValueError: the name is not ``train``, ``dev`` or ``test``.
+            ValueError: the name is neither ``train``, ``dev`` or ``test`` nor one of the reader's.
             DataError: the corpus does not have the split, or its files are not in order.
             StorageError: the cache cannot be written or read.
         """
-        if name not in SPLITS:
-            raise ValueError(unknown_name("split", name, SPLITS))
-        if name not in self.splits():
-            found = ", ".join(self.source.names(name)[:10]) or "nothing"
-            raise DataError(
-                f"the corpus has no split {name!r}: expected {name}/schema.json and "
-                f"{name}/dialogues_NNN.json, found {found} there; it has {list(self.splits())}",
-                file=self.source.name,
-            )
+        splits = self.splits()
+        if name not in splits:
+            raise self._missing_split(name, splits)
         path = self.store_path(name)
         if not path.exists():
             self._compile(name, only_if_missing=True)
@@ -81,56 +74,67 @@ class Corpus:
             self._compile(name)
             return _open_split(path)
 
-    def build(self, name: str, on_shard: Callable[[int, int], None] | None = None) -> Path:
-        """Compile a split into the cache, whether it is there or not, and give the store's path.
+    def _missing_split(self, name: str, splits: Sequence[str]) -> Exception:
+        if name not in SPLITS:
+            return ValueError(unknown_name("split", name, dict.fromkeys((*SPLITS, *splits))))
+        expected = ""
+        if isinstance(self.reader, SGDReader):
+            found = ", ".join(self.reader.source.names(name)[:10]) or "nothing"
+            expected = (
+                f": expected {name}/schema.json and {name}/dialogues_NNN.json, found {found} there"
+            )
+        return DataError(
+            f"the corpus has no split {name!r}{expected}; it has {list(splits)}", file=self.name
+        )
+
+    def build(self, name: str, on_progress: OnProgress | None = None) -> Path:
+        """Compile a split into the cache, even if it is there, and return the path of the store.
 
         Args:
-            name: the split.
-            on_shard: called with the number of shards done and the number of all.
+            name: name of the split.
+            on_progress: called with the number of parts that have been read, and the number of all.
         """
-        return self._compile(name, on_shard=on_shard)
+        return self._compile(name, on_progress=on_progress)
 
     def _compile(
         self,
         name: str,
         *,
         only_if_missing: bool = False,
-        on_shard: Callable[[int, int], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Path:
         path = self.store_path(name)
         with locked(path.with_suffix(".lock"), wait_s=_BUILD_WAIT_S) as is_alone:
             if is_alone:
                 remove_unfinished(path.parent, path.name)
             if not (only_if_missing and path.exists()):
-                compile_split(
-                    self.source, name, path, schema_variant=self.schema_variant, on_shard=on_shard
-                )
+                compile_split(self.reader, name, path, on_progress=on_progress)
         return path
 
     def verify(self, name: str) -> None:
-        """Check a split byte by byte: its files against the fingerprint, its store's checksums.
+        """Compare the source of a split with its fingerprint, and its store with its checksums.
 
         Raises:
-            ChecksumError: the files are not those that were compiled.
+            ChecksumError: the source is not the one that was compiled.
             StorageError: a byte of the store has changed.
         """
         split = self.split(name)
         split.verify()
-        if source_fingerprint(self.source, name, self.schema_variant) != split.fingerprint:
+        if source_fingerprint(self.reader, name) != split.fingerprint:
             raise ChecksumError(
                 f"the files of split {name!r} have changed since it was compiled, without a change "
-                "of their size or time; compile it anew: agent-gym data build",
-                file=self.source.name,
+                "of their size or time; compile it again: agent-gym data build",
+                file=self.name,
             )
 
     def store_path(self, name: str) -> Path:
-        """Say where the compiled split belongs: its name changes whenever the source does."""
-        state = f"{STORE_FORMAT} {self._stamp} {name} {self.schema_variant}"
+        """Return the path of the compiled split; it changes whenever the source does."""
+        state = f"{STORE_FORMAT} {self._state} {name}"
         key = hashlib.sha256(state.encode()).hexdigest()[:24]
         return home() / "compiled" / key / f"{name}.store"
 
     def weighing_split(self, split: Split) -> Split:
-        """Give the split whose word counts weigh words: train, or the split itself without one."""
+        """Return the split whose word counts weigh words: train, or the split itself."""
         return self.split("train") if "train" in self.splits() else split
 
 
@@ -286,27 +290,61 @@ def _open_split(path: Path) -> Split:
     return Split(Store(path))
 
 
-def open_corpus(corpus: str | os.PathLike[str], *, schema_variant: str | None = None) -> Corpus:
+def open_corpus(
+    corpus: str | os.PathLike[str] | CorpusReader, *, schema_variant: str | None = None
+) -> Corpus:
     """Open a corpus.
 
     Args:
         corpus: ``"sample"`` (comes with the package), ``"sgd"`` (after ``agent-gym data
-            download``), or the path of a folder or archive in SGD's format.
+            download``), the path of a folder or archive in SGD's format, or a reader of another
+            format; see `CorpusReader`.
         schema_variant: ``v1`` to ``v5`` to see the dialogues in that schema of SGD-X.
 
     Raises:
-        DataError: there is no corpus.
-        ValueError: it is neither a name nor a path.
+        DataError: the corpus does not exist.
+        ValueError: ``corpus`` is neither a name nor a path nor a reader, or the schema variant is
+            unknown or was asked of another reader than SGD's.
     """
     if not isinstance(corpus, str | os.PathLike):
-        raise ValueError(f"corpus must be a name or a path, not {corpus!r:.80}")
+        return Corpus(_checked_reader(corpus, schema_variant))
     name = os.fspath(corpus)
-    if name in _NAMED:
-        return Corpus(open_source(_NAMED[name]()), schema_variant)
-    if not os.path.exists(name):
+    if name not in _NAMED and not os.path.exists(name):
         raise DataError(
             f"there is no such folder or archive{did_you_mean(name, list(_NAMED))}; a corpus is "
             f"{', '.join(map(repr, _NAMED))} or the path of a folder or archive",
             file=name,
         )
-    return Corpus(open_source(corpus), schema_variant)
+    source = open_source(_NAMED[name]() if name in _NAMED else corpus)
+    return Corpus(SGDReader(source, schema_variant))
+
+
+def _checked_reader(reader: CorpusReader, schema_variant: str | None) -> CorpusReader:
+    members = ("splits", "fingerprint", "tools", "dialogues")
+    missing = [each for each in members if not callable(getattr(reader, each, None))]
+    if len(missing) == len(members):
+        raise ValueError(f"corpus must be a name, a path or a reader, not {reader!r:.80}")
+    if missing or not isinstance(getattr(reader, "name", None), str):
+        raise ValueError(
+            "a corpus reader has a name and the methods splits, fingerprint, tools and dialogues; "
+            f"{type(reader).__name__} lacks {', '.join(missing) or 'a name that is a string'}"
+        )
+    if schema_variant is not None and getattr(reader, "schema_variant", None) != schema_variant:
+        raise ValueError(
+            f"schema_variant={schema_variant!r} is for corpora in SGD's format only, not for "
+            f"{reader.name}"
+        )
+    return reader
+
+
+def _state(reader: CorpusReader) -> str:
+    """Return a text that changes with the corpus or, for other readers than SGD's, their code."""
+    if isinstance(reader, SGDReader):
+        return reader.fingerprint()
+    kind = type(reader)
+    try:
+        code = Path(inspect.getfile(kind)).read_bytes()
+    except (TypeError, OSError):  # defined in a console
+        code = b""
+    identity = f"{kind.__module__}:{kind.__qualname__} {hashlib.sha256(code).hexdigest()}"
+    return f"{identity} {reader.name} {reader.fingerprint()}"

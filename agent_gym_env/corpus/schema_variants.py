@@ -91,7 +91,7 @@ class SchemaVariant:
             raise DataError(
                 f"service {error.args[0]!r} is not in the schema", dialogue_id=dialogue.dialogue_id
             ) from error
-        return Dialogue(dialogue.dialogue_id, services, turns)
+        return Dialogue(dialogue.dialogue_id, services, turns, dialogue.date)
 
     def _turn(self, turn: UserTurn | SystemTurn) -> UserTurn | SystemTurn:
         if isinstance(turn, UserTurn):

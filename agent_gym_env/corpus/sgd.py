@@ -17,7 +17,7 @@ import msgspec
 SPLITS = ("train", "dev", "test")
 SCHEMA_VARIANTS = ("v1", "v2", "v3", "v4", "v5")
 TODAY = "2019-03-01"
-"""The day on which every dialogue takes place: dates such as "tomorrow" are relative to it."""
+"""Day of every dialogue of SGD: dates such as "tomorrow" are relative to it."""
 
 Act = Literal[
     # of both speakers
@@ -129,12 +129,21 @@ class SystemTurn(_Record, frozen=True, tag="SYSTEM", tag_field="speaker"):
     frames: list[SystemFrame]
 
 
-class Dialogue(_Record, frozen=True):
-    """A conversation: user and system alternate, the user begins, the system ends."""
+class Dialogue(_Record, frozen=True, omit_defaults=True):
+    """A conversation: user and system alternate, the user begins, the system ends.
+
+    Attributes:
+        dialogue_id: id, unique within its split; any text.
+        services: names of the services that it is about.
+        turns: turns, an even number.
+        date: day of the conversation, ISO, to which "tomorrow" is relative; `TODAY` if ``None``.
+            SGD's own files do not have this field.
+    """
 
     dialogue_id: str
     services: list[str]
     turns: list[UserTurn | SystemTurn]
+    date: str | None = None
 
 
 class Slot(_Record, frozen=True):

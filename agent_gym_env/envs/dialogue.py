@@ -12,6 +12,7 @@ import msgspec
 from gymnasium.error import ResetNeeded
 
 from agent_gym_env.corpus.corpus import Seen, open_corpus
+from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import (
@@ -91,7 +92,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
 
     def __init__(
         self,
-        corpus: str | PathLike[str] = "sample",
+        corpus: str | PathLike[str] | CorpusReader = "sample",
         split: str = "train",
         services: Sequence[str] | None = None,
         seen: Seen = "all",
@@ -104,8 +105,9 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         """Open a corpus.
 
         Args:
-            corpus: ``"sample"``, ``"sgd"``, or the path of a folder or archive in SGD's format.
-            split: ``"train"``, ``"dev"`` or ``"test"``.
+            corpus: ``"sample"``, ``"sgd"``, the path of a folder or archive in SGD's format, or a
+                `CorpusReader` of another format.
+            split: ``"train"``, ``"dev"`` or ``"test"``, or another split that a reader has.
             services: play only dialogues all of whose services are among these.
             seen: ``"seen"`` or ``"unseen"`` to play only dialogues all of whose services the train
                 split has, or has not.

@@ -14,9 +14,8 @@ from statistics import mean
 
 import msgspec
 
-from agent_gym_env.corpus.compiler import read_schema
 from agent_gym_env.corpus.sgd import Dialogue, SystemFrame, SystemTurn, UserTurn
-from agent_gym_env.corpus.source import Source, open_source
+from agent_gym_env.corpus.sgd_reader import SGDReader, Source, open_source
 from agent_gym_env.values.equality import DONTCARE
 
 _ACTS_WITH_CALL = {
@@ -219,7 +218,8 @@ def main() -> None:
     parser.add_argument("corpus", type=Path, help="folder or archive")
     with open_source(parser.parse_args().corpus) as source:
         has_train = "train" in source.splits()
-        seen = [it.service_name for it in read_schema(source, "train")] if has_train else []
+        services = SGDReader(source).tools("train") if has_train else []
+        seen = [service.service_name for service in services]
         shapes = {
             split: measure(list(read_dialogues(source, split)), seen) for split in source.splits()
         }

@@ -11,6 +11,7 @@ from os import PathLike
 import msgspec
 
 from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
+from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.corpus.sgd import Service
 from agent_gym_env.corpus.task import Task, Turn
 from agent_gym_env.envs.spaces import is_unicode
@@ -21,7 +22,7 @@ _decode_rows = msgspec.json.Decoder(list[dict[str, str]]).decode
 
 
 def check_corpus(
-    corpus: str | PathLike[str] | Corpus,
+    corpus: str | PathLike[str] | CorpusReader | Corpus,
     *,
     splits: Sequence[str] | None = None,
     dialogues: int | None = None,
@@ -30,7 +31,8 @@ def check_corpus(
     """Check that a corpus can be played: its ids, texts, schemas and recorded calls.
 
     Args:
-        corpus: a corpus, or its name or path as in `agent_gym_env.corpus.corpus.open_corpus`.
+        corpus: a corpus, or its name, path or reader as in
+            `agent_gym_env.corpus.corpus.open_corpus`.
         splits: the splits to check; ``None`` for all.
         dialogues: how many dialogues of each split are read, spread evenly; ``None`` for all.
         exceptions: ids of dialogues whose recorded calls may break their schema. In SGD's train
@@ -43,7 +45,7 @@ def check_corpus(
         >>> check_corpus("sample")
     """
     promise = "its files are in order"
-    check = Check("corpus", corpus.source.name if isinstance(corpus, Corpus) else str(corpus))
+    check = Check("corpus", str(getattr(corpus, "name", corpus)))
     opened = corpus if isinstance(corpus, Corpus) else check.call(promise, "", open_corpus, corpus)
     names = check.call(promise, "", opened.splits)
     check.require(bool(names), "has a split", "one of train, dev and test at least", names)

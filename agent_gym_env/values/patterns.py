@@ -255,7 +255,7 @@ _CURRENCY = "(?:[$\u20ac\u00a3]\\s?)?"
 _UNIT = "(?: (?:dollars?|bucks?|usd))?"
 _BELOW_100 = f"(?:{_any_of(_TENS)}(?:[\\s-]{_any_of(_ONES)})?|{_any_of(_TEENS)}|{_any_of(_ONES)})"
 _BELOW_1000 = f"(?:{_any_of([*_ONES, *_TEENS])} hundred(?: (?:and )?{_BELOW_100})?|{_BELOW_100})"
-_SPOKEN = f"{_BELOW_1000} thousand(?: (?:and )?{_BELOW_1000})?|{_BELOW_1000}|zero"
+_SPOKEN_NUMBER = f"{_BELOW_1000} thousand(?: (?:and )?{_BELOW_1000})?|{_BELOW_1000}|zero"
 
 
 def _read_written(match: re.Match[str], today: date) -> str | None:
@@ -286,7 +286,7 @@ _NUMBERS = (
         f"(?:\\.(?P<fraction>[0-9]{{1,9}}))?{_UNIT}",
         _read_written,
     ),
-    _rule(f"(?P<spoken>{_SPOKEN}){_UNIT}", _read_spoken),
+    _rule(f"(?P<spoken>{_SPOKEN_NUMBER}){_UNIT}", _read_spoken),
 )
 
 # All of them together.

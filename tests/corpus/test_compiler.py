@@ -13,12 +13,11 @@ import pytest
 from agent_gym_env.corpus.compiler import (
     WordCounts,
     compile_split,
-    read_schema,
     source_fingerprint,
 )
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.sgd import Service
-from agent_gym_env.corpus.source import open_source
+from agent_gym_env.corpus.sgd_reader import SGDReader, open_source
 from agent_gym_env.corpus.store import Store
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Task, Turn
 from agent_gym_env.errors import DataError
@@ -37,9 +36,11 @@ from tests.corpora import (
 TEA = TRAIN[0]
 
 
-def compiled(corpus: Path, split: str, store: Path, **options: Any) -> Split:
+def compiled(
+    corpus: Path, split: str, store: Path, schema_variant: str | None = None, **options: Any
+) -> Split:
     with open_source(corpus) as source:
-        compile_split(source, split, store, **options)
+        compile_split(SGDReader(source, schema_variant), split, store, **options)
     return Split(Store(store))
 
 
@@ -144,7 +145,9 @@ def test_without_a_train_split_no_service_is_known_to_be_seen(tmp_path: Path) ->
 
 def test_each_shard_is_reported(tiny_corpus: Path, tmp_path: Path) -> None:
     done: list[tuple[int, int]] = []
-    compiled(tiny_corpus, "train", tmp_path / "store", on_shard=lambda *counts: done.append(counts))
+    compiled(
+        tiny_corpus, "train", tmp_path / "store", on_progress=lambda *counts: done.append(counts)
+    )
     assert done == [(1, 2), (2, 2)]
 
 
@@ -156,13 +159,14 @@ def test_the_same_files_give_the_same_bytes(tiny_corpus: Path, tmp_path: Path) -
 
 def test_the_fingerprint_is_that_of_the_files(tiny_corpus: Path, train: Split) -> None:
     with open_source(tiny_corpus) as source:
-        assert source_fingerprint(source, "train") == train.fingerprint
-        assert source_fingerprint(source, "dev") != train.fingerprint
+        reader = SGDReader(source)
+        assert source_fingerprint(reader, "train") == train.fingerprint
+        assert source_fingerprint(reader, "dev") != train.fingerprint
 
 
 def test_a_schema_can_be_read_alone(tiny_corpus: Path) -> None:
     with open_source(tiny_corpus) as source:
-        assert read_schema(source, "train") == [TEAS, CAKES]
+        assert SGDReader(source).tools("train") == [TEAS, CAKES]
 
 
 # What the files must not say
@@ -223,7 +227,7 @@ SPAN = {"slot": "name", "start": 9, "exclusive_end": 99}
         (put("SING", *FRAME, "actions", 0, "act"), "SING", 1, "/0/turns/1/frames/0/actions/0/act"),
         (put([], "turns"), "even number of turns, two at least, not 0", None, "/0"),
         (drop("turns", 7), "not 7", None, "/0"),
-        (put([], *FRAME[:-1]), "must have one frame; this one has 0", 1, "/0/turns/1"),
+        (put([], *FRAME[:-1]), "must have a frame; this one has none", 1, "/0/turns/1"),
         (put("Cakes_1", *FRAME, "service"), "is not one of the dialogue's", 1, "/0/turns/1"),
         (put(["Teas_1", "Pubs_1"], "services"), "'Pubs_1' is not in the split's", None, "/0"),
         (put("Brew", *FRAME, "service_call", "method"), "no intent 'Brew'", 1, "/0/turns/1"),
@@ -259,7 +263,7 @@ def test_an_id_stands_once_in_a_split(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     shards = {"dialogues_001.json": [TEA], "dialogues_002.json": [TEA]}
     write_split(corpus / "train", [TEAS], shards)
-    with pytest.raises(DataError, match="stands twice") as caught:
+    with pytest.raises(DataError, match="is in the split twice") as caught:
         compiled(corpus, "train", tmp_path / "store")
     assert caught.value.file == f"{corpus}/train/dialogues_002.json"
 
@@ -276,7 +280,7 @@ def test_what_is_not_json_is_told_with_its_file(tmp_path: Path, content: bytes) 
 
 def test_shards_without_a_dialogue_are_no_split(tmp_path: Path) -> None:
     write_split(tmp_path / "corpus" / "train", [TEAS], {"dialogues_001.json": []})
-    with pytest.raises(DataError, match="hold no dialogue"):
+    with pytest.raises(DataError, match="has no dialogues"):
         compiled(tmp_path / "corpus", "train", tmp_path / "store")
 
 

@@ -135,7 +135,7 @@ def test_a_variant_that_the_corpus_has_not_is_a_data_error(tiny_corpus: Path) ->
 
 
 def test_the_sample_corpus_is_known_by_name() -> None:
-    assert open_corpus("sample").source.name == str(sample_path())
+    assert open_corpus("sample").name == str(sample_path())
 
 
 def test_sgd_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_building_compiles_again_and_reports(corpus: Corpus) -> None:
     done: list[tuple[int, int]] = []
     path = corpus.build("train")
     before = path.stat().st_ino
-    assert corpus.build("train", on_shard=lambda *counts: done.append(counts)) == path
+    assert corpus.build("train", on_progress=lambda *counts: done.append(counts)) == path
     assert path.stat().st_ino != before
     assert done == [(1, 2), (2, 2)]
 

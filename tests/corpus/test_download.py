@@ -31,7 +31,7 @@ from agent_gym_env.corpus.download import (
 )
 from agent_gym_env.corpus.fetch import FetchLimits
 from agent_gym_env.corpus.locations import RECORD_NAME
-from agent_gym_env.corpus.source import open_source
+from agent_gym_env.corpus.sgd_reader import open_source
 from agent_gym_env.errors import ChecksumError, DataError, LockError, StorageError
 from agent_gym_env.storage.files import locked
 from tests.corpus.fault_server import (

@@ -11,7 +11,7 @@ import pytest
 
 from agent_gym_env.corpus.schema_variants import SchemaVariant
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, Dialogue, Service
-from agent_gym_env.corpus.source import Source, open_source, schema_member
+from agent_gym_env.corpus.sgd_reader import Source, open_source, schema_member
 from agent_gym_env.errors import DataError
 
 SCHEMA: list[dict[str, Any]] = [

@@ -25,7 +25,7 @@ def test_a_turn_as_recorded_says_and_calls_what_the_corpus_did(tiny: Corpus) -> 
 
 
 def test_recorded_turns_are_those_that_the_oracle_plays(tiny: Corpus) -> None:
-    env = SGDEnv(tiny.source.name, split="dev")
+    env = SGDEnv(tiny.name, split="dev")
     for episode in play_all(env, OraclePolicy(env), env.split.dialogue_ids()):
         task = env.split.task(env.split.index(episode.dialogue_id))
         recorded = [turn.closed for turn in recorded_turns(task, episode.tools)]

@@ -73,7 +73,7 @@ def test_parts_and_turns_with_values_are_told_apart(audited: Audit) -> None:
 def test_a_policy_stands_beside_the_corruptions(
     corpus: Corpus, dev: Split, rewards: list[Reward]
 ) -> None:
-    env = SGDEnv(corpus.source.name, split="dev", reward="balanced")
+    env = SGDEnv(corpus.name, split="dev", reward="balanced")
     played = list(play_all(env, ConstantPolicy("", name="mute"), dev.dialogue_ids()))
     found = audit(dev, rewards, dev.dialogue_ids(), played={"mute": played})
     assert [row.name for row in found.rows[:3]] == ["oracle", "mute", "silence"]

@@ -13,7 +13,7 @@ import pytest
 
 from agent_gym_env.corpus.compiler import compile_split
 from agent_gym_env.corpus.corpus import Split, open_corpus
-from agent_gym_env.corpus.source import open_source
+from agent_gym_env.corpus.sgd_reader import SGDReader, open_source
 from agent_gym_env.corpus.store import Store
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.replay import Replay, World, recorded_action
@@ -31,7 +31,7 @@ FILES = ("schema.json", "dialogues_001.json", "dialogues_002.json")
 
 def compiled(corpus: Path, split: str, store: Path) -> Split:
     with open_source(corpus) as source:
-        compile_split(source, split, store)
+        compile_split(SGDReader(source), split, store)
     return Split(Store(store))
 
 

@@ -13,7 +13,7 @@ import pytest
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.locations import sample_path
 from agent_gym_env.corpus.sgd import SPLITS
-from agent_gym_env.corpus.source import open_source
+from agent_gym_env.corpus.sgd_reader import open_source
 from agent_gym_env.envs.dialogue import SGDEnv
 from tests.reliability.playing import LONG, sized
 

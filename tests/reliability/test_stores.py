@@ -228,11 +228,11 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing(
     size = tiny.build(SPLIT).stat().st_size
     shutil.rmtree(home)
     for most in random.Random(0).sample(range(size), sized(8, 50)):
-        refused = run(processes, build_on_a_small_disk, tiny.source.name, str(home), most)
+        refused = run(processes, build_on_a_small_disk, tiny.name, str(home), most)
         assert "cannot write" in refused
         assert not tiny.store_path(SPLIT).exists()
         assert leftovers(tiny) == []
-    assert run(processes, build_on_a_small_disk, tiny.source.name, str(home), 2 * size) == ""
+    assert run(processes, build_on_a_small_disk, tiny.name, str(home), 2 * size) == ""
     tiny.split(SPLIT).verify()
 
 

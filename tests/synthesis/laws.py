@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from agent_gym_env.corpus.sgd import (
-    DONTCARE,
     Dialogue,
     DialogueAction,
     Service,
@@ -15,6 +14,7 @@ from agent_gym_env.corpus.sgd import (
     UserFrame,
     UserTurn,
 )
+from agent_gym_env.values.equality import DONTCARE
 
 _ABOUT_NO_SLOT = ("", "intent", "count")
 _TRANSACTION_ACTS = {"NOTIFY_SUCCESS", "NOTIFY_FAILURE"}

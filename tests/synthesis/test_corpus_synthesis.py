@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS
-from agent_gym_env.corpus.source import open_source
+from agent_gym_env.corpus.sgd_reader import open_source
 from agent_gym_env.errors import DataError
 from agent_gym_env.synthesis.corpus_synthesis import build_corpus, synthesize_corpus
 from tests.synthesis.bakery import ENTITIES, SERVICES

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from agent_gym_env.corpus.sgd import SPLITS
-from agent_gym_env.corpus.source import open_source
+from agent_gym_env.corpus.sgd_reader import open_source
 from agent_gym_env.synthesis.corpus_synthesis import synthesize_corpus
 from agent_gym_env.synthesis.shape import measure, read_dialogues, table
 

@@ -14,7 +14,7 @@ from agent_gym_env.corpus.sgd import (
     UserFrame,
     UserTurn,
 )
-from agent_gym_env.corpus.source import open_source
+from agent_gym_env.corpus.sgd_reader import open_source
 from agent_gym_env.synthesis.shape import EVENTS, STRAIGHT, Shape, measure, read_dialogues, table
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"

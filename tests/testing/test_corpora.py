@@ -36,7 +36,7 @@ class ChangedCorpus(Corpus):
     """The tiny corpus with a split that is changed."""
 
     def __init__(self, corpus: Corpus, change: Callable[[Changed], None]) -> None:
-        super().__init__(corpus.source)
+        super().__init__(corpus.reader)
         self._changed = Changed(corpus.split("train")._store)
         change(self._changed)
 
@@ -144,7 +144,7 @@ def test_a_broken_promise_is_named(
 def test_files_that_are_not_in_order_break_a_promise_and_say_where(tmp_path: Path) -> None:
     twice = {"dialogues_001.json": [tea_dialogue("1_00000"), tea_dialogue("1_00000")]}
     write_split(tmp_path / "train", [TEAS], twice)
-    with pytest.raises(ConformanceError, match=r"stands twice .*dialogues_001.json.*1_00000"):
+    with pytest.raises(ConformanceError, match=r"in the split twice .*dialogues_001.json.*1_00000"):
         check_corpus(tmp_path)
 
 

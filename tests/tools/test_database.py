@@ -129,8 +129,7 @@ def test_any_scalar_of_a_required_argument_is_answered(value: object) -> None:
 
 def test_sgds_own_calls_are_mostly_answered_as_sgd_did(sgd_path: Path) -> None:
     corpus = open_corpus(sgd_path)
-    with corpus.source:
-        queries, bookings = measure(corpus.split("dev"))
+    queries, bookings = measure(corpus.split("dev"))
     assert queries.share(queries.not_empty) >= 0.99
     assert queries.share(queries.same_first) >= 0.92
     assert queries.share(queries.same_set) >= 0.85

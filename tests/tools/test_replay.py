@@ -172,8 +172,7 @@ def test_it_keeps_the_promises_of_a_tool_backend_on_sgd(sgd_path: Path) -> None:
 
 def test_every_recorded_call_of_sgd_is_answered_as_recorded(sgd_path: Path) -> None:
     corpus = open_corpus(sgd_path)
-    with corpus.source:
-        split = corpus.split("dev")
+    split = corpus.split("dev")
     replay = ReplayBackend(ToolCatalogue(split.tools), split.entities)
     for index in range(len(split)):
         task = split.task(index)

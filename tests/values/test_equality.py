@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_gym_env.corpus.sgd import Dialogue
-from agent_gym_env.corpus.source import open_source
+from agent_gym_env.corpus.sgd_reader import open_source
 from agent_gym_env.values.equality import canonical, is_form, same_value, stated_arguments
 from agent_gym_env.values.patterns import MAX_MENTIONS, WORDS, find_values
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_gym_env.corpus.source import open_source, schema_member
+from agent_gym_env.corpus.sgd_reader import open_source, schema_member
 from agent_gym_env.errors import DataError
 
 FILES = {

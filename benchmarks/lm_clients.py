@@ -21,8 +21,7 @@ from typing import Any
 
 from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Request
-from agent_gym_env.lm.client import RemoteLM
-from agent_gym_env.lm.event_loop import BACKGROUND
+from agent_gym_env.lm.client import BACKGROUND, RemoteLM
 from agent_gym_env.lm.litellm_client import litellm_client
 from agent_gym_env.lm.retry import Limits
 from benchmarks.measure import ROOT

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,14 +10,12 @@ import msgspec
 
 from agent_gym_env.extras import require
 from agent_gym_env.lm.address import Address, split_address
-from agent_gym_env.lm.base import Request, Response
-from agent_gym_env.lm.budget import Budget
+from agent_gym_env.lm.base import Request, Response, default_model
+from agent_gym_env.lm.budget import FREE, Price
 from agent_gym_env.lm.chat_completions import payload, read_completion
-from agent_gym_env.lm.client import RemoteLM
-from agent_gym_env.lm.prices import FREE, Price
-from agent_gym_env.lm.retry import Limits
+from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
 from agent_gym_env.lm.secret import Secret, key_from_environment
-from agent_gym_env.lm.wire import Failure, failure_of_status
+from agent_gym_env.lm.transport import Failure, failure_of_status
 
 _KEY_VARIABLE = "OPENAI_API_KEY"
 _MAX_BYTES = 16 * 2**20
@@ -27,34 +24,25 @@ _MAX_BYTES = 16 * 2**20
 _encode = msgspec.json.Encoder().encode
 
 
-def local_client(
-    model: str,
-    api_base: str = "http://127.0.0.1:8000/v1",
-    *,
-    api_key: str | None = None,
-    price: Price | None = None,
-    limits: Limits | None = None,
-    budget: Budget | None = None,
-    cache: Path | None = None,
-) -> RemoteLM:
-    """Make a client for a server of one's own.
+DEFAULT_ADDRESS = "http://127.0.0.1:8000/v1"
+
+
+def local_client(model: str, api_base: str = DEFAULT_ADDRESS, **options: Any) -> RemoteLM:
+    """Create a client for a server that the user runs.
 
     Args:
-        model: as the server names it.
-        api_base: where it is, up to ``/v1``. A user and password in it are sent as a header, its
-            query with each request; both are secret.
-        api_key: by default from ``OPENAI_API_KEY``; none for a server on this machine, or where
-            ``api_base`` has a user.
-        price: what tokens cost; by default nothing.
-        limits: of each completion.
-        budget: what may be spent.
-        cache: folder of the cache; ``None`` for none.
+        model: the server's name of the model.
+        api_base: address of the server up to ``/v1``. A user and password in it are sent as a
+            header, its query with each request; both are kept secret.
+        options: further fields of `ClientOptions`. The key is read from ``OPENAI_API_KEY``, unless
+            the server is on this machine or ``api_base`` has a user. Tokens cost nothing unless
+            ``price`` says otherwise.
 
     Raises:
         MissingDependency: aiohttp is not installed.
+        ValueError: the address is not an http address, or has a user although a key is passed.
     """
-    transport = AiohttpTransport(model, api_base, api_key=api_key, price=price)
-    return RemoteLM(transport, limits=limits, budget=budget, cache=cache)
+    return remote_model(AiohttpTransport, model, {"api_base": api_base, **options})
 
 
 class AiohttpTransport:
@@ -62,19 +50,21 @@ class AiohttpTransport:
 
     is_own_server = True
 
-    def __init__(
-        self, model: str, api_base: str, *, api_key: str | None = None, price: Price | None = None
-    ) -> None:
-        self._address = split_address(api_base)
+    def __init__(self, model: str | None, options: ClientOptions) -> None:
+        api_key = options.api_key
+        name = model or default_model()
+        self._address = split_address(
+            DEFAULT_ADDRESS if options.api_base is None else options.api_base
+        )
         if api_key and self._address.user:
             raise ValueError(
                 "give api_key or a user in api_base, not both: one header carries them"
             )
         query = f"?{self._address.query}" if self._address.query else ""
         self._url = f"{self._address.place.rstrip('/')}/chat/completions{query}"
-        self.name = model
-        self.identity = f"openai {model} {self._address.place}"
-        self.price: Price | None = price or FREE
+        self.name = name
+        self.identity = f"openai {name} {self._address.place}"
+        self.price: Price | None = options.price or FREE
         self._key = Secret(api_key) if api_key else _key_for(self._address)
         self.secrets: tuple[Secret, ...] = (
             *((self._key,) if self._key else ()),

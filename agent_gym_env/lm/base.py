@@ -15,7 +15,7 @@ from agent_gym_env.types import Completion, ToolCall, Usage
 DEFAULT_MODEL = "gemini/gemini-3-pro-preview"
 """The model wherever neither a configuration nor `MODEL_VARIABLE` names one, in litellm's spelling.
 
-Google shut it down on 9 March 2026; see `agent_gym_env.lm.retired`.
+Google shut it down on 9 March 2026; see `agent_gym_env.lm.gemini`.
 """
 
 MODEL_VARIABLE = "AGENT_GYM_MODEL"

@@ -17,11 +17,11 @@ import msgspec
 
 from agent_gym_env.chat import Message, call_object
 from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.budget import Price
 from agent_gym_env.lm.call_forms import is_call, is_reasoning, read_call, words_of, wraps_call
 from agent_gym_env.lm.lenient_json import MAX_DEPTH, nests_deeper
 from agent_gym_env.lm.parse import read_arguments, tagged_call, without_reasoning
-from agent_gym_env.lm.prices import Price
-from agent_gym_env.lm.wire import Failure
+from agent_gym_env.lm.transport import Failure
 from agent_gym_env.types import ToolCall, Usage
 
 _encode = msgspec.json.Encoder().encode

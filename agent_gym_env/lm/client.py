@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import threading
 import time
 import weakref
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -17,18 +23,25 @@ from agent_gym_env.errors import (
     LMError,
     MissingCredentials,
     PermanentLMError,
+    StorageError,
     TransientLMError,
 )
 from agent_gym_env.extras import tolerate_library_warnings
 from agent_gym_env.lm.address import environment_secrets
 from agent_gym_env.lm.base import Request, Response
-from agent_gym_env.lm.breaker import ConnectionBreaker, ErrorBreaker, KeyBreaker, is_unreachable
-from agent_gym_env.lm.budget import Budget
-from agent_gym_env.lm.cache import ResponseCache, cache_key
-from agent_gym_env.lm.event_loop import BACKGROUND
-from agent_gym_env.lm.retry import Limits, wait_s
+from agent_gym_env.lm.budget import Budget, Price
+from agent_gym_env.lm.gemini import WhenRetired
+from agent_gym_env.lm.retry import (
+    ConnectionBreaker,
+    ErrorBreaker,
+    KeyBreaker,
+    Limits,
+    is_unreachable,
+    wait_s,
+)
 from agent_gym_env.lm.secret import Scrubber, ScrubbingFilter
-from agent_gym_env.lm.wire import Failure, Transport
+from agent_gym_env.lm.transport import Failure, Transport
+from agent_gym_env.storage.files import written_whole
 from agent_gym_env.types import Usage
 
 _REASON_LENGTH = 400
@@ -37,7 +50,57 @@ _BYTES_PER_TOKEN = 3
 _UNLIMITED_COMPLETION = 512
 """Tokens reserved for an answer whose length the request does not limit."""
 
+_CACHE_FORMAT = 1
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
 _encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+_decode_response = msgspec.json.Decoder(Response).decode
+
+
+class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of a remote model that every client takes.
+
+    Attributes:
+        api_base: address to use instead of the provider's own.
+        api_key: key to send; by default the client reads it from the environment.
+        price: price of tokens; by default the client's own list has it.
+        when_retired: treatment of a model that Google has shut down; see `agent_gym_env.lm.gemini`.
+        limits: limits of each completion.
+        budget: limit of what may be spent; clients that share one stay within it together.
+        cache: folder of the cache; ``None`` for no cache.
+    """
+
+    api_base: str | None = None
+    api_key: str | None = None
+    price: Price | None = None
+    when_retired: WhenRetired = "refuse"
+    limits: Limits | None = None
+    budget: Budget | None = None
+    cache: Path | None = None
+
+    def __repr__(self) -> str:
+        """Return a text without the key."""
+        return f"{type(self).__name__}(…)"
+
+
+def remote_model(
+    transport: Callable[[str | None, ClientOptions], Transport],
+    model: str | None,
+    options: Mapping[str, Any],
+) -> RemoteLM:
+    """Create a client.
+
+    Args:
+        transport: class of the provider's library.
+        model: name of the model; ``None`` for the default.
+        options: fields of `ClientOptions`.
+    """
+    given = ClientOptions(**options)
+    return RemoteLM(
+        transport(model, given), limits=given.limits, budget=given.budget, cache=given.cache
+    )
 
 
 class RemoteLM:
@@ -326,3 +389,110 @@ def _forget(task: asyncio.Task[Response | Failure]) -> None:
     """Take the outcome of a request that nobody waits for, so that it is not logged as lost."""
     if not task.cancelled():
         task.exception()
+
+
+class ResponseCache:
+    """Keeps answers for as long as the folder is kept. Processes may share one.
+
+    A file is written aside and renamed, so a reader sees a whole one or none; a checksum in its
+    first line tells what a disk has damaged, which counts as not there.
+
+    Args:
+        folder: made when the first answer is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self, key: str) -> Response | None:
+        """Give the answer under a key."""
+        try:
+            checksum, _, body = self._path(key).read_bytes().partition(b"\n")
+        except OSError:
+            return None
+        if checksum != _checksum(body):
+            return None
+        try:
+            return _decode_response(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+
+    def write(self, key: str, response: Response) -> None:
+        """Keep an answer. It was paid for: a disk that is full costs the cache, not the answer."""
+        body = _encode(response)
+        try:
+            with written_whole(self._path(key), synced=False) as file:
+                file.write(_checksum(body) + b"\n" + body)
+        except StorageError as error:
+            _log.warning("cannot keep an answer: %s", error)
+
+    def remove(self, key: str) -> None:
+        """Delete the answer under a key, if it is there."""
+        with contextlib.suppress(OSError):
+            self._path(key).unlink()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key[2:]}.json"
+
+
+def cache_key(identity: str, request: Request) -> str:
+    """Hash all that decides an answer.
+
+    Args:
+        identity: library, model and place, as in `Transport`.
+        request: all of it.
+    """
+    return hashlib.sha256(_encode_sorted((_CACHE_FORMAT, identity, request))).hexdigest()
+
+
+def _checksum(body: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(body)
+
+
+class BackgroundLoop:
+    """An event loop in a daemon thread, started by the first call; a forked child gets its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._tidying: set[asyncio.Task[None]] = set()
+        self._process = os.getpid()
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine to its end; what interrupts the wait, Ctrl-C say, cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._running())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def finish(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run what lets go of connections; nothing, where none can have been made.
+
+        It is safe in a finalizer, which the collector may run on the loop's own thread.
+        """
+        if self._loop is None or self._process != os.getpid():
+            return
+        if threading.current_thread() is self._thread:
+            self._tidying.add(task := self._loop.create_task(work()))
+            task.add_done_callback(self._tidying.discard)
+        else:
+            self.run(work())
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._process != os.getpid():
+            # The thread did not come along, and the lock may have been held when we were forked.
+            self._lock, self._loop, self._process = threading.Lock(), None, os.getpid()
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name="agent-gym-lm", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+BACKGROUND = BackgroundLoop()

@@ -10,9 +10,9 @@ import msgspec
 
 from agent_gym_env.chat import Message, answered_call, calls_of, required_tool
 from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.budget import Price
 from agent_gym_env.lm.parse import read_arguments
-from agent_gym_env.lm.prices import Price
-from agent_gym_env.lm.wire import Failure
+from agent_gym_env.lm.transport import Failure
 from agent_gym_env.types import ToolCall, Usage
 
 _SIGNATURE = "__thought__"

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 from agent_gym_env.chat import functions_of
 from agent_gym_env.extras import require
 from agent_gym_env.lm.address import split_address
 from agent_gym_env.lm.base import Request, Response, default_model
-from agent_gym_env.lm.budget import Budget
-from agent_gym_env.lm.client import RemoteLM
-from agent_gym_env.lm.gemini_key import bare_name, gemini_key
+from agent_gym_env.lm.budget import PRICES
+from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
+from agent_gym_env.lm.gemini import bare_name, gemini_key, model_to_ask
 from agent_gym_env.lm.generate_content import (
     config,
     contents,
@@ -22,48 +21,27 @@ from agent_gym_env.lm.generate_content import (
     system_instruction,
     tool_config,
 )
-from agent_gym_env.lm.prices import PRICES, Price
-from agent_gym_env.lm.retired import WhenRetired, model_to_ask
-from agent_gym_env.lm.retry import Limits
 from agent_gym_env.lm.secret import Secret
-from agent_gym_env.lm.wire import Failure, failure_of_status
+from agent_gym_env.lm.transport import Failure, failure_of_status
 
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
-def google_genai_client(
-    model: str | None = None,
-    *,
-    api_base: str | None = None,
-    api_key: str | None = None,
-    price: Price | None = None,
-    when_retired: WhenRetired = "refuse",
-    limits: Limits | None = None,
-    budget: Budget | None = None,
-    cache: Path | None = None,
-) -> RemoteLM:
-    """Make a client on google-genai.
+def google_genai_client(model: str | None = None, **options: Any) -> RemoteLM:
+    """Create a client that uses google-genai.
 
     Args:
-        model: as Google names it; a leading ``gemini/`` is taken off. By default `default_model`.
-        api_base: another place than Google's, without a version at its end.
-        api_key: by default from ``GOOGLE_API_KEY`` or ``GEMINI_API_KEY``.
-        price: what tokens cost; by default our list's.
-        when_retired: what to do about a model that Google has shut down; see
-            `agent_gym_env.lm.retired`.
-        limits: of each completion.
-        budget: what may be spent.
-        cache: folder of the cache; ``None`` for none.
+        model: Google's name of the model; a leading ``gemini/`` is removed. By default
+            `default_model`.
+        options: fields of `ClientOptions`. ``api_base`` has no version at its end. The key is read
+            from ``GOOGLE_API_KEY`` or ``GEMINI_API_KEY``. Prices are those of `PRICES`.
 
     Raises:
         MissingDependency: google-genai is not installed.
         MissingCredentials: there is no key.
         RetiredModelError: Google has shut the model down.
     """
-    transport = GoogleGenAITransport(
-        model, api_base=api_base, api_key=api_key, price=price, when_retired=when_retired
-    )
-    return RemoteLM(transport, limits=limits, budget=budget, cache=cache)
+    return remote_model(GoogleGenAITransport, model, options)
 
 
 class GoogleGenAITransport:
@@ -71,21 +49,13 @@ class GoogleGenAITransport:
 
     is_own_server = False
 
-    def __init__(
-        self,
-        model: str | None = None,
-        *,
-        api_base: str | None = None,
-        api_key: str | None = None,
-        price: Price | None = None,
-        when_retired: WhenRetired = "refuse",
-    ) -> None:
-        asked = model_to_ask(model or default_model(), api_base, when_retired)
-        address = None if api_base is None else split_address(api_base)
+    def __init__(self, model: str | None, options: ClientOptions) -> None:
+        asked = model_to_ask(model or default_model(), options.api_base, options.when_retired)
+        address = None if options.api_base is None else split_address(options.api_base)
         self.name = bare_name(asked)
         self.identity = f"google-genai {self.name} {address.place if address else ''}"
-        self.price = price or PRICES.get(self.name)
-        self._key = gemini_key(self.name, api_key)
+        self.price = options.price or PRICES.get(self.name)
+        self._key = gemini_key(self.name, options.api_key)
         self.secrets: tuple[Secret, ...] = (self._key, *(address.secrets() if address else ()))
         self._genai: Any = require("google.genai", extra="gemini")
         self._address = address

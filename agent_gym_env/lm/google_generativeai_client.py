@@ -11,16 +11,15 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 from agent_gym_env.chat import functions_of
 from agent_gym_env.extras import pip_line, require
 from agent_gym_env.lm.address import place, split_address
 from agent_gym_env.lm.base import Request, Response, default_model
-from agent_gym_env.lm.budget import Budget
-from agent_gym_env.lm.client import RemoteLM
-from agent_gym_env.lm.gemini_key import bare_name, gemini_key
+from agent_gym_env.lm.budget import PRICES
+from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
+from agent_gym_env.lm.gemini import bare_name, gemini_key, model_to_ask
 from agent_gym_env.lm.generate_content import (
     config,
     contents,
@@ -28,11 +27,8 @@ from agent_gym_env.lm.generate_content import (
     system_instruction,
     tool_config,
 )
-from agent_gym_env.lm.prices import PRICES, Price
-from agent_gym_env.lm.retired import WhenRetired, model_to_ask
-from agent_gym_env.lm.retry import Limits
 from agent_gym_env.lm.secret import Secret
-from agent_gym_env.lm.wire import Failure, failure_of_status
+from agent_gym_env.lm.transport import Failure, failure_of_status
 from agent_gym_env.process_wide import SharedChange
 
 _T = TypeVar("_T")
@@ -41,39 +37,27 @@ _SCHEMA_KEYS = ("type", "format", "description", "nullable", "enum", "items", "p
 """What its schemas can say of what JSON Schema says."""
 
 
-def google_generativeai_client(
-    model: str | None = None,
-    *,
-    api_base: str | None = None,
-    api_key: str | None = None,
-    price: Price | None = None,
-    when_retired: WhenRetired = "refuse",
-    limits: Limits | None = None,
-    budget: Budget | None = None,
-    cache: Path | None = None,
-) -> RemoteLM:
-    """Make a client on google-generativeai, whose key and place are the whole process's.
+def google_generativeai_client(model: str | None = None, **options: Any) -> RemoteLM:
+    """Create a client that uses google-generativeai, whose key and address hold for the process.
 
     Args:
-        model: as Google names it; a leading ``gemini/`` is taken off. By default `default_model`.
-        api_base: another place than Google's.
-        api_key: by default from ``GOOGLE_API_KEY`` or ``GEMINI_API_KEY``.
-        price: what tokens cost; by default our list's.
-        when_retired: what to do about a model that Google has shut down; see
-            `agent_gym_env.lm.retired`.
-        limits: of each completion.
-        budget: what may be spent.
-        cache: folder of the cache; ``None`` for none.
+        model: Google's name of the model; a leading ``gemini/`` is removed. By default
+            `default_model`.
+        options: fields of `ClientOptions`. The key is read from ``GOOGLE_API_KEY`` or
+            ``GEMINI_API_KEY``. Prices are those of `PRICES`.
 
     Raises:
         MissingDependency: google-generativeai is not installed.
         MissingCredentials: there is no key.
         RetiredModelError: Google has shut the model down.
     """
-    transport = GoogleGenerativeAITransport(
-        model, api_base=api_base, api_key=api_key, price=price, when_retired=when_retired
+    warnings.warn(
+        "google-generativeai is at its end of life: use google_genai_client "
+        f"({pip_line('gemini')}) or litellm_client",
+        DeprecationWarning,
+        stacklevel=2,
     )
-    return RemoteLM(transport, limits=limits, budget=budget, cache=cache)
+    return remote_model(GoogleGenerativeAITransport, model, options)
 
 
 class GoogleGenerativeAITransport:
@@ -81,30 +65,17 @@ class GoogleGenerativeAITransport:
 
     is_own_server = False
 
-    def __init__(
-        self,
-        model: str | None = None,
-        *,
-        api_base: str | None = None,
-        api_key: str | None = None,
-        price: Price | None = None,
-        when_retired: WhenRetired = "refuse",
-    ) -> None:
-        warnings.warn(
-            "google-generativeai is at its end of life: use google_genai_client "
-            f"({pip_line('gemini')}) or litellm_client",
-            DeprecationWarning,
-            stacklevel=3,
-        )
-        self.name = bare_name(model_to_ask(model or default_model(), api_base, when_retired))
-        self.identity = f"google-generativeai {self.name} {place(api_base)}"
-        self.price = price or PRICES.get(self.name)
-        key = gemini_key(self.name, api_key)
-        in_address = () if api_base is None else split_address(api_base).secrets()
+    def __init__(self, model: str | None, options: ClientOptions) -> None:
+        asked = model_to_ask(model or default_model(), options.api_base, options.when_retired)
+        self.name = bare_name(asked)
+        self.identity = f"google-generativeai {self.name} {place(options.api_base)}"
+        self.price = options.price or PRICES.get(self.name)
+        key = gemini_key(self.name, options.api_key)
+        in_address = () if options.api_base is None else split_address(options.api_base).secrets()
         self.secrets: tuple[Secret, ...] = (key, *in_address)
         self._library = _load()
         self._errors: Any = require("google.api_core.exceptions", extra="google-generativeai")
-        place_of_api = {} if api_base is None else {"api_endpoint": api_base}
+        place_of_api = {} if options.api_base is None else {"api_endpoint": options.api_base}
         self._library.configure(api_key=key.reveal(), transport="rest", client_options=place_of_api)
 
     async def send(self, request: Request) -> Response | Failure:

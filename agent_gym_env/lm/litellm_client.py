@@ -6,7 +6,6 @@ import json
 import os
 import re
 import warnings
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,15 +14,12 @@ from agent_gym_env.errors import MissingCredentials
 from agent_gym_env.extras import require
 from agent_gym_env.lm.address import Address, split_address
 from agent_gym_env.lm.base import Request, Response, default_model
-from agent_gym_env.lm.budget import Budget
+from agent_gym_env.lm.budget import PRICES, Price
 from agent_gym_env.lm.chat_completions import payload, read_completion
-from agent_gym_env.lm.client import RemoteLM
-from agent_gym_env.lm.gemini_key import gemini_key
-from agent_gym_env.lm.prices import PRICES, Price
-from agent_gym_env.lm.retired import WhenRetired, model_to_ask
-from agent_gym_env.lm.retry import Limits
+from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
+from agent_gym_env.lm.gemini import gemini_key, model_to_ask
 from agent_gym_env.lm.secret import Secret
-from agent_gym_env.lm.wire import Failure, causes, failure_of_status
+from agent_gym_env.lm.transport import Failure, causes, failure_of_status
 
 _NO_KEY = "none"
 """The key sent to the user's own server if none is set."""
@@ -64,31 +60,15 @@ _LACKING_CLASSES = frozenset(
 """Errors of botocore and google-auth."""
 
 
-def litellm_client(
-    model: str | None = None,
-    *,
-    api_base: str | None = None,
-    api_key: str | None = None,
-    price: Price | None = None,
-    when_retired: WhenRetired = "refuse",
-    limits: Limits | None = None,
-    budget: Budget | None = None,
-    cache: Path | None = None,
-) -> RemoteLM:
-    """Make a client on litellm, which takes about five seconds to import.
+def litellm_client(model: str | None = None, **options: Any) -> RemoteLM:
+    """Create a client that uses litellm, which takes about five seconds to import.
 
     Args:
-        model: as litellm spells it, ``provider/model``; by default `default_model`.
-        api_base: another place than the provider's own. A user and password in it are sent as a
-            header; a query cannot be sent.
-        api_key: by default from the environment: ``GOOGLE_API_KEY`` or ``GEMINI_API_KEY`` for
-            Gemini, the provider's own variable for others.
-        price: what tokens cost; by default litellm's list, or ours where that has no entry.
-        when_retired: what to do about a model that Google has shut down; see
-            `agent_gym_env.lm.retired`.
-        limits: of each completion.
-        budget: what may be spent.
-        cache: folder of the cache; ``None`` for none.
+        model: name in litellm's spelling, ``provider/model``; by default `default_model`.
+        options: fields of `ClientOptions`. A user and password in ``api_base`` are sent as a
+            header; a query cannot be sent. The key is read from ``GOOGLE_API_KEY`` or
+            ``GEMINI_API_KEY`` for Gemini, from the provider's own variable for others. Prices are
+            litellm's, or ours if litellm has none.
 
     Raises:
         MissingDependency: litellm is not installed.
@@ -96,35 +76,25 @@ def litellm_client(
         RetiredModelError: Google has shut the model down.
         ValueError: litellm does not know the provider, or the address has a query.
     """
-    transport = LiteLLMTransport(
-        model, api_base=api_base, api_key=api_key, price=price, when_retired=when_retired
-    )
-    return RemoteLM(transport, limits=limits, budget=budget, cache=cache)
+    return remote_model(LiteLLMTransport, model, options)
 
 
 class LiteLLMTransport:
     """Sends requests through litellm; see `litellm_client` and `Transport`."""
 
-    def __init__(
-        self,
-        model: str | None = None,
-        *,
-        api_base: str | None = None,
-        api_key: str | None = None,
-        price: Price | None = None,
-        when_retired: WhenRetired = "refuse",
-    ) -> None:
-        self.name = model_to_ask(model or default_model(), api_base, when_retired)
+    def __init__(self, model: str | None, options: ClientOptions) -> None:
+        self.name = model_to_ask(model or default_model(), options.api_base, options.when_retired)
+        api_base = options.api_base
         self._address = None if api_base is None else _without_query(split_address(api_base))
         self.identity = f"litellm {self.name} {self._address.place if self._address else ''}"
-        self._key = _key_of(self.name, api_key)
+        self._key = _key_of(self.name, options.api_key)
         in_address = self._address.secrets() if self._address else ()
         self.secrets: tuple[Secret, ...] = (*((self._key,) if self._key else ()), *in_address)
         self._litellm = _load()
         self._missing = () if self._key else missing_variables(self._litellm, self.name)
         if self._missing and self._address is None:
             raise MissingCredentials(_no_key(self.name, self._missing))
-        self.price = price or _price(self._litellm, self.name)
+        self.price = options.price or _price(self._litellm, self.name)
         self.is_own_server = api_base is not None and not self.name.startswith("gemini/")
 
     async def send(self, request: Request) -> Response | Failure:

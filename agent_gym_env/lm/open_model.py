@@ -11,12 +11,11 @@ import msgspec
 from agent_gym_env.extras import require_installed
 from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import LanguageModel, default_model
-from agent_gym_env.lm.budget import Budget
+from agent_gym_env.lm.budget import Budget, Price
+from agent_gym_env.lm.gemini import WhenRetired
 from agent_gym_env.lm.google_genai_client import google_genai_client
 from agent_gym_env.lm.google_generativeai_client import google_generativeai_client
 from agent_gym_env.lm.litellm_client import litellm_client
-from agent_gym_env.lm.prices import Price
-from agent_gym_env.lm.retired import WhenRetired
 from agent_gym_env.lm.retry import Limits
 from agent_gym_env.registry import Registry
 from agent_gym_env.suggestions import argument_types, explained
@@ -79,14 +78,11 @@ def open_model(config: ModelConfig | None = None, *, cache: Path | None = None) 
         raise ValueError(
             'the client "local" needs "api_base", for example http://127.0.0.1:8000/v1'
         )
-    arguments: dict[str, Any] = (
-        {} if options.client == "local" else {"when_retired": options.when_retired}
-    )
     return _CLIENTS[options.client](
         options.model,
         api_base=options.api_base,
         price=options.price,
-        **arguments,
+        when_retired=options.when_retired,
         limits=options.limits,
         budget=Budget(usd=options.budget_usd, calls=options.budget_calls),
         cache=cache if options.cache is None else Path(options.cache),

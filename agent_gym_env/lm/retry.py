@@ -1,4 +1,7 @@
-"""How long one completion may take, how often it is tried, and how long it waits in between."""
+"""Limits of a completion, waiting between its tries, and breakers that stop a hopeless run.
+
+A breaker raises `CircuitOpenError` when requests in a row are refused, failed or not received.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,24 @@ import random
 
 import msgspec
 
-from agent_gym_env.lm.wire import Failure
+from agent_gym_env.errors import CircuitOpenError
+from agent_gym_env.lm.transport import Failure, causes
+
+REFUSALS = 10
+"""In a row, before the switch opens."""
+
+VAIN_COMPLETIONS = 10
+"""In a row that gave up on errors of the server, without an answer between them."""
+
+CONNECTION_FAILURES = 5
+"""Number of failures in a row after which a server counts as down."""
+
+_NO_CONNECTION = frozenset(
+    ("ConnectionError", "gaierror", "ClientConnectionError", "TransportError", "ConnectTimeout")
+)
+"""Names of the errors of Python, aiohttp, httpx and requests of a server that cannot be reached."""
+_BROKEN_ANSWER = "ClientPayloadError"
+"""Name of aiohttp's error for an answer that began and broke off."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,3 +73,117 @@ def wait_s(limits: Limits, failure: Failure, attempts: int) -> float:
     asked = min(failure.retry_after_s or 0.0, limits.max_retry_after_s)
     # Clients that were all sent away at once must not come back at once.
     return asked + random.uniform(0.0, most)
+
+
+class KeyBreaker:
+    """Counts refused keys in a row; opens at `REFUSALS` and stays open.
+
+    Args:
+        name: the model, for the message.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._refusals = 0
+
+    def check(self) -> None:
+        """Let a request pass.
+
+        Raises:
+            CircuitOpenError: the key has been refused too often.
+        """
+        if self._refusals >= REFUSALS:
+            raise CircuitOpenError(
+                f"{self._name} refused the key {self._refusals} times in a row; check the key, its "
+                "environment variable, the account and the provider's permissions, then start again"
+            )
+
+    def record(self, *, refused: bool) -> None:
+        """Note one outcome: whether the key was refused."""
+        self._refusals = self._refusals + 1 if refused else 0
+
+
+class ErrorBreaker:
+    """Counts completions in a row that gave up on a server which answers with errors only.
+
+    It opens at `VAIN_COMPLETIONS`: a rate limit that is exhausted for the day, or a proxy whose
+    server is down, fails every episode. While it is open each further completion fails so, and an
+    answer closes it.
+
+    Args:
+        name: the model, for the message.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._given_up = 0
+
+    def answered(self) -> None:
+        """Note that the model answered."""
+        self._given_up = 0
+
+    def gave_up(self, status: int | None, reason: str) -> None:
+        """Note that a completion has no further try, and why.
+
+        Args:
+            status: the HTTP status of the last failure; ``None`` where it had none.
+            reason: of the last failure.
+
+        Raises:
+            CircuitOpenError: too many have given up in a row.
+        """
+        if status is None or status < 400:
+            return
+        self._given_up += 1
+        if self._given_up >= VAIN_COMPLETIONS:
+            raise CircuitOpenError(
+                f"{self._name} answered {self._given_up} completions in a row with errors only, "
+                f"the last with HTTP {status}: {reason}; start again when it answers"
+            )
+
+
+class ConnectionBreaker:
+    """Counter of connection failures in a row, over all completions of a client.
+
+    It opens when a completion gives up after `CONNECTION_FAILURES` or more of them. A server that
+    restarts while many requests are under way does not open it, as long as one of their further
+    tries is answered. While it is open each completion is tried once, and an answer closes it.
+
+    Args:
+        name: the model, for the message.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._failures = 0
+        self._is_open = False
+
+    def record(self, *, reached: bool) -> None:
+        """Count one outcome: whether the server answered at all."""
+        self._failures = 0 if reached else self._failures + 1
+        self._is_open = self._is_open and not reached
+
+    def check(self, reason: str, *, gives_up: bool) -> None:
+        """Raise if the server counts as down.
+
+        Args:
+            reason: reason of the last failure.
+            gives_up: whether the completion has no further try.
+
+        Raises:
+            CircuitOpenError: the server is down.
+        """
+        if self._failures < CONNECTION_FAILURES:
+            return
+        self._is_open = self._is_open or gives_up
+        if self._is_open:
+            raise CircuitOpenError(
+                f"{self._name} could not be reached {self._failures} times in a row: {reason}; "
+                "check that the server runs and that its address is right, then start again"
+            )
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Return whether an exception of a library means that the server cannot be reached."""
+    names = {kind.__name__ for cause in causes(error) for kind in type(cause).__mro__}
+    return bool(names & _NO_CONNECTION) and _BROKEN_ANSWER not in names

@@ -10,11 +10,11 @@ import pytest
 
 from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Request
+from agent_gym_env.lm.budget import Price
 from agent_gym_env.lm.client import RemoteLM
 from agent_gym_env.lm.google_genai_client import google_genai_client
 from agent_gym_env.lm.google_generativeai_client import google_generativeai_client
 from agent_gym_env.lm.litellm_client import litellm_client
-from agent_gym_env.lm.prices import Price
 from agent_gym_env.lm.retry import Limits
 from tests.lm.server import LMServer
 

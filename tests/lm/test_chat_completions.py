@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.budget import Price
 from agent_gym_env.lm.chat_completions import payload, read_completion
-from agent_gym_env.lm.prices import Price
-from agent_gym_env.lm.wire import Failure
+from agent_gym_env.lm.transport import Failure
 from agent_gym_env.types import ToolCall, Usage
 
 MESSAGES = [{"role": "user", "content": "Hi"}]

@@ -7,6 +7,7 @@ import pytest
 
 from agent_gym_env.chat import Message
 from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.budget import Price
 from agent_gym_env.lm.generate_content import (
     config,
     contents,
@@ -14,8 +15,7 @@ from agent_gym_env.lm.generate_content import (
     system_instruction,
     tool_config,
 )
-from agent_gym_env.lm.prices import Price
-from agent_gym_env.lm.wire import Failure
+from agent_gym_env.lm.transport import Failure
 from agent_gym_env.types import ToolCall, Usage
 
 

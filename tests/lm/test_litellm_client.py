@@ -9,8 +9,8 @@ import pytest
 
 from agent_gym_env.errors import MissingCredentials, PermanentLMError
 from agent_gym_env.lm.base import DEFAULT_MODEL
+from agent_gym_env.lm.budget import PRICES
 from agent_gym_env.lm.litellm_client import litellm_client
-from agent_gym_env.lm.prices import PRICES
 from tests.lm.clients import FAST, KEY, asks, needs
 from tests.lm.server import LMServer
 

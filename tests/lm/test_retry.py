@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from agent_gym_env.lm.retry import Limits, wait_s
-from agent_gym_env.lm.wire import Failure, failure_of_status
+from agent_gym_env.lm.transport import Failure, failure_of_status
 
 LIMITS = Limits(backoff_s=1.0, max_backoff_s=5.0, max_retry_after_s=30.0)
 FAILURE = Failure("transient", "busy")

@@ -12,7 +12,7 @@ pytest.importorskip("aiohttp", reason="the extra local is not installed")
 from agent_gym_env.assembly import make_env
 from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Request, Response
-from agent_gym_env.lm.prices import Price
+from agent_gym_env.lm.budget import Price
 from agent_gym_env.lm.scripted import ScriptedLM
 from agent_gym_env.lm.tool_check import ToolCheck
 from agent_gym_env.policies.llm import LLMPolicy

@@ -11,7 +11,7 @@ import pytest
 
 from agent_gym_env.errors import AgentGymError
 from agent_gym_env.lm.base import Response
-from agent_gym_env.lm.cache import ResponseCache
+from agent_gym_env.lm.client import ResponseCache
 from agent_gym_env.synthesis.sources import read_entities, read_schema
 from agent_gym_env.types import ToolCall
 from tests.reliability.damage import damaged, damaged_lines

@@ -12,10 +12,10 @@ from agent_gym_env.cli.main import main
 from agent_gym_env.errors import RetiredModelError
 from agent_gym_env.lm.base import DEFAULT_MODEL, MODEL_VARIABLE, default_model
 from agent_gym_env.lm.client import RemoteLM
+from agent_gym_env.lm.gemini import RETIRED_GEMINI_MODELS, model_to_ask
 from agent_gym_env.lm.google_genai_client import google_genai_client
 from agent_gym_env.lm.litellm_client import litellm_client
 from agent_gym_env.lm.open_model import open_model
-from agent_gym_env.lm.retired import RETIRED_GEMINI_MODELS, model_to_ask
 from tests.lm.clients import FAST, KEY, asks, needs
 from tests.lm.server import LMServer
 

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from agent_gym_env.lm.base import Request, Response
-from agent_gym_env.lm.prices import Price
+from agent_gym_env.lm.budget import Price
 from agent_gym_env.lm.secret import Secret
 from agent_gym_env.types import Usage
 

@@ -16,7 +16,7 @@ from agent_gym_env.cli.main import main
 from agent_gym_env.errors import CircuitOpenError, TransientLMError
 from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Response
-from agent_gym_env.lm.breaker import is_unreachable
+from agent_gym_env.lm.retry import is_unreachable
 from tests.lm.clients import CLIENTS, FAST, asks, make_client
 from tests.lm.server import Faults, LMServer
 

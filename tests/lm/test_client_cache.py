@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent_gym_env.lm.base import Request, Response
-from agent_gym_env.lm.cache import ResponseCache, cache_key
+from agent_gym_env.lm.client import ResponseCache, cache_key
 from agent_gym_env.types import ToolCall, Usage
 
 RESPONSE = Response("Hei", (ToolCall("F", {"a": "é"}),), ("id",), usage=Usage(3, 4), cost_usd=0.1)

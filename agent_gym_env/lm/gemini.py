@@ -1,4 +1,4 @@
-"""Models that their provider has shut down, and the models that replace them."""
+"""Gemini's key and model names, and the models that Google has shut down with their successors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agent_gym_env.errors import RetiredModelError
+from agent_gym_env.errors import MissingCredentials, RetiredModelError
 from agent_gym_env.lm.base import MODEL_VARIABLE
-from agent_gym_env.lm.gemini_key import KEY_VARIABLES, bare_name
+from agent_gym_env.lm.secret import Secret, key_from_environment
+
+KEY_VARIABLES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
+"""The variables that hold the key; the first that is set counts."""
 
 _log = logging.getLogger(__name__)
 
@@ -99,3 +102,27 @@ def _refusal(retired: RetiredModel) -> str:
         '"when_retired": "successor" the nearest is asked in its place, with "ask" the retired '
         "model itself" + ("" if any(map(os.environ.get, KEY_VARIABLES)) else f"; {_NO_KEY}")
     )
+
+
+def gemini_key(model: str, given: str | None = None) -> Secret:
+    """Give the key.
+
+    Args:
+        model: for the message.
+        given: by the user; ``None`` for the environment's.
+
+    Raises:
+        MissingCredentials: there is none.
+    """
+    key = Secret(given) if given else key_from_environment(*KEY_VARIABLES)
+    if key is None:
+        variables = " or ".join(KEY_VARIABLES)
+        raise MissingCredentials(
+            f"there is no key for {model}: set the environment variable {variables}"
+        )
+    return key
+
+
+def bare_name(model: str) -> str:
+    """Return a model's name without litellm's prefix and Google's own."""
+    return model.removeprefix("gemini/").removeprefix("models/")

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from agent_gym_env.lm.base import DEFAULT_MODEL
-from agent_gym_env.lm.gemini_key import bare_name
-from agent_gym_env.lm.prices import FREE, PRICES, Price
-from agent_gym_env.lm.retired import RETIRED_GEMINI_MODELS
+from agent_gym_env.lm.budget import FREE, PRICES, Price
+from agent_gym_env.lm.gemini import RETIRED_GEMINI_MODELS, bare_name
 from agent_gym_env.types import Usage
 from tests.lm.clients import needs
 

@@ -113,15 +113,30 @@ def make_candidates(
 
     Args:
         env: ``SGD-v0``, or wrappers around it.
-        lessons: how many dialogues it learns from.
-        indexed: how many dialogues lend it their replies. Of the dialogues that are in neither, a
-            policy can learn to choose (`agent_gym_env.retrieval.learning.held_out`).
+        lessons: number of dialogues that it learns from.
+        indexed: number of dialogues whose replies it proposes. A policy can learn to choose on the
+            dialogues that are in neither (`unused_dialogues`).
     """
     from agent_gym_env.retrieval.candidates import CandidateGenerator
     from agent_gym_env.retrieval.learning import recall
 
     train = unwrap_sgd(env).corpus.split("train")
     return CandidateGenerator(recall(train, lessons=lessons, indexed=indexed))
+
+
+def unused_dialogues(env: Env, *, lessons: int = 8000, indexed: int = 5000) -> list[str]:
+    """Return the ids of the train dialogues that `make_candidates` does not use.
+
+    Args:
+        env: as in `make_candidates`.
+        lessons: as in `make_candidates`.
+        indexed: as in `make_candidates`.
+    """
+    from agent_gym_env.retrieval.learning import held_out
+
+    train = unwrap_sgd(env).corpus.split("train")
+    ids = train.dialogue_ids()
+    return [ids[index] for index in held_out(train, lessons=lessons, indexed=indexed)]
 
 
 def make_reward(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> Reward:
@@ -151,7 +166,7 @@ def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
     return [ids[index] for index in selected]
 
 
-def rollout(
+def play_episodes(
     policy: PolicyConfig | Policy,
     *,
     episodes: int | None = None,
@@ -160,14 +175,14 @@ def rollout(
     on_begin: Callable[[int], None] | None = None,
     **arguments: Any,
 ) -> Iterator[Episode]:
-    """Play a policy.
+    """Play a policy, and yield its episodes.
 
     Args:
         policy: as in `make_policy`.
-        episodes: how many dialogues; ``None`` for all.
-        seed: of the choice of dialogues, and of each episode.
-        batch: how many dialogues are played in step by a policy that can be asked about several at
-            once; others play one after another.
+        episodes: number of dialogues; ``None`` for all.
+        seed: seed of the choice of dialogues, and of each episode.
+        batch: number of dialogues that are played in step by a policy that can be asked about
+            several at once; others play one after another.
         on_begin: called with the number of episodes before the first is played.
         **arguments: as in `make_env`.
     """
@@ -181,6 +196,10 @@ def rollout(
         yield from play_all_together(envs, player, dialogue_ids, seed=seed)
     else:
         yield from play_all(env, player, dialogue_ids, seed=seed)
+
+
+rollout = play_episodes
+"""The name of `play_episodes` in this module; ``agent_gym_env.rollout`` is a folder."""
 
 
 def collect(

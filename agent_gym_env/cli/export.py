@@ -24,7 +24,12 @@ from agent_gym_env.export.from_episodes import (
     whole_episodes,
 )
 from agent_gym_env.export.leaks import HeldOut, without_leaks
-from agent_gym_env.export.preferences import PairRule, common_states, labels_of_pairs, preferences
+from agent_gym_env.export.preference_pairs import (
+    PairRule,
+    common_states,
+    labels_of_pairs,
+    preferences,
+)
 from agent_gym_env.export.rows import PreferenceRow, Tally, counted, write_rows
 from agent_gym_env.rollout.branches import BranchPoint, read_branches
 from agent_gym_env.rollout.episode import Episode

@@ -10,7 +10,7 @@ import msgspec
 
 from agent_gym_env.assembly import choose_dialogues, make_env, make_policy, rollout
 from agent_gym_env.export.from_episodes import conversation_row, prompt_rows
-from agent_gym_env.export.preferences import PairRule, preference_rows
+from agent_gym_env.export.preference_pairs import PairRule, preference_rows
 from agent_gym_env.export.rows import PreferenceRow, Tally
 from agent_gym_env.rollout.branching import branch_game, branch_point, walk
 from agent_gym_env.rollout.episode import Episode

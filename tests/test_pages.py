@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
 import os
 import re
@@ -10,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from agent_gym_env.assembly import policy_options
 from agent_gym_env.cli.main import make_parser
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import MissingDependency
-from agent_gym_env.registry import POLICIES
+from agent_gym_env.registry import POLICIES, is_importable
 from agent_gym_env.training.ppo_config import PPOConfig
 from agent_gym_env.training.trainers import TRAINERS
 from tests.lm.server import LMServer
@@ -41,6 +43,15 @@ NEEDS = {
 
 ARCHIVE = "dstc8-schema-guided-dialogue-master.zip"
 """Real SGD, under the name that docs/guides/data.md gives it."""
+
+DOCUMENTED = (
+    "agent_gym_env",
+    "agent_gym_env.export",
+    "agent_gym_env.testing",
+    "agent_gym_env.wrappers",
+    "agent_gym_env.corpus.sgd",
+)
+"""Modules that the pages import from: the public packages, and the structs of a corpus."""
 
 VARIABLES = {"$v": "1"}
 """Values of the shell variables in the pages' loops."""
@@ -83,7 +94,7 @@ def test_the_table_of_policies_names_all_of_them_and_options_that_they_have() ->
 
 
 def page_name(page: Path) -> str:
-    return page.stem
+    return page.relative_to(ROOT).with_suffix("").as_posix()
 
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
@@ -237,7 +248,7 @@ def test_a_command_of_a_page_is_understood(page: str, arguments: list[str]) -> N
     except SystemExit:
         pytest.fail(f"{page}: agent-gym {shlex.join(arguments)}")
     for policy in policies_of(options):
-        assert policy["name"] in POLICIES.names()
+        assert is_importable(policy["name"]) or policy["name"] in POLICIES.names()
     if options.command == "train":
         trainer = TRAINERS.get(options.method)
         settings = PPOConfig if trainer is None else trainer.config_class()
@@ -348,3 +359,50 @@ def test_no_paragraph_has_more_than_85_words(page: Path) -> None:
 
 def test_the_readme_has_at_most_120_lines() -> None:
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 120
+
+
+# The public names
+
+
+def imports(code: str) -> set[tuple[str, str]]:
+    """The modules and names of this package that a Python block imports."""
+    return {
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("agent_gym_env")
+        for alias in node.names
+        if node.module is not None
+    }
+
+
+@every_page
+def test_the_code_of_a_page_imports_public_names_only(page: Path) -> None:
+    blocks = [code for info, code in fenced(page) if info.split(" ")[0] == "python"]
+    for module, name in set().union(*map(imports, blocks)):
+        assert module in DOCUMENTED, f"{module}.{name}"
+        assert name in getattr(import_module(module), "__all__", [name])
+
+
+def test_the_api_reference_has_every_public_name() -> None:
+    places = re.findall(r"^::: ([\w.]+)\.(\w+)$", (DOCS / "reference/api.md").read_text(), re.M)
+    for package in DOCUMENTED[:4]:
+        named = {name for module, name in places if not module.startswith("agent_gym_env.corpus.")}
+        assert set(import_module(package).__all__) - named <= {"open_corpus"}
+    assert len(places) == len(set(places))
+
+
+def test_the_reference_of_the_command_line_has_every_command() -> None:
+    page = (DOCS / "reference/cli.md").read_text()
+    named = re.findall(r"<!-- help: (.*) -->", page)
+    assert sorted(named) == sorted(every_command_name(make_parser()))
+    for name in named:
+        assert f"### agent-gym {name}\n" in page
+        assert f"(#agent-gym-{name.replace(' ', '-')})" in page
+
+
+def every_command_name(parser: argparse.ArgumentParser, name: str = "") -> Iterator[str]:
+    deeper = subcommands(parser)
+    if not deeper:
+        yield name
+    for word, sub in deeper.items():
+        yield from every_command_name(sub, f"{name} {word}".strip())

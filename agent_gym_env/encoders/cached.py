@@ -13,7 +13,7 @@ from agent_gym_env.encoders.base import Encoder
 class CachedEncoder:
     """Passes on to another encoder, in one batch, the texts that it has not met lately.
 
-    Example:
+    Examples:
         >>> from agent_gym_env.encoders.hashing import HashingEncoder
         >>> encoder = CachedEncoder(HashingEncoder(dim=8))
         >>> encoder.encode(["Tea, please.", "Tea, please."]).shape

@@ -130,7 +130,7 @@ class ConversationEncoder:
     one; every number lies in [-1, 1]. It is a function of the observation alone; that it remembers
     the conversation so far only makes it faster.
 
-    Example:
+    Examples:
         >>> observation = {"user": "Tea?", "tool_result": "", "tools": "[]",
         ...                "messages": '[{"role":"user","content":"Tea?"}]'}
         >>> ConversationEncoder().encode(observation).shape

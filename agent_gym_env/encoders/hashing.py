@@ -20,7 +20,7 @@ class HashingEncoder:
     The sign, a bit of the hash that does not choose the bucket, lets collisions cancel out on
     average (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", 2009).
 
-    Example:
+    Examples:
         >>> encoder = HashingEncoder(dim=64)
         >>> encoder.encode(["A table for two, please.", ""]).shape
         (2, 64)

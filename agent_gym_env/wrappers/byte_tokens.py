@@ -28,7 +28,7 @@ class ByteObservation(gym.ObservationWrapper[Tokens, Any, str], RecordConstructo
         env: an environment whose observation is one string, as `TextObservation` makes it.
         length: of the array; a shorter prompt has zeros in front.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> from agent_gym_env.wrappers.text_observation import TextObservation
         >>> env = ByteObservation(TextObservation(gym.make("SGD-v0")), length=512)
@@ -64,7 +64,7 @@ class ByteAction(gym.ActionWrapper[Any, Tokens, str], RecordConstructorArgs):
         env: an environment whose action is one string, as `TextAction` makes it.
         length: of the array.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> from agent_gym_env.wrappers.text_action import TextAction
         >>> env = ByteAction(TextAction(gym.make("SGD-v0")), length=32)

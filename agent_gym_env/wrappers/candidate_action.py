@@ -39,7 +39,7 @@ class CandidateAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConst
         source: proposes actions; it sees the observation and nothing else.
         k: how many candidates at most.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> from agent_gym_env.assembly import make_candidates
         >>> env = gym.make("SGD-v0")

@@ -35,7 +35,7 @@ class EncodeObservation(
         encoder: of texts; by default a `HashingEncoder`. Environments that share one in a
             `CachedEncoder` encode each text once.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = EncodeObservation(gym.make("SGD-v0"))
         >>> vector, info = env.reset(seed=0)

@@ -21,7 +21,7 @@ class TextAction(gym.ActionWrapper[dict[str, str], str, Any], RecordConstructorA
     Args:
         env: ``SGD-v0``, or wrappers around it that leave its action alone.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = TextAction(gym.make("SGD-v0"))
         >>> observation, info = env.reset(seed=0)

@@ -33,7 +33,7 @@ class TextObservation(gym.ObservationWrapper[str, Any, dict[str, str]], RecordCo
         rules: what the agent is told; ``{today}`` stands for the date.
         today: the dialogue's "today", ISO.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = TextObservation(gym.make("SGD-v0"))
         >>> prompt, info = env.reset(seed=0)

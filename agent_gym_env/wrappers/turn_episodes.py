@@ -35,7 +35,7 @@ class TurnEpisodes(gym.Wrapper[Texts, Any, Texts, Any], RecordConstructorArgs):
             nothing: a `TimeLimit` goes outside.
         tries: how often each turn is played.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = TurnEpisodes(gym.make("SGD-v0"), tries=2)
         >>> first, info = env.reset(seed=0)

@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from agent_gym_env.rewards.base import Reward as Reward
     from agent_gym_env.rewards.base import Score as Score
     from agent_gym_env.rollout.episode import Episode as Episode
-    from agent_gym_env.rollout.episode_file import read_episodes as read_episodes
-    from agent_gym_env.rollout.episode_file import write_episodes as write_episodes
+    from agent_gym_env.rollout.journal.reading import read_episodes as read_episodes
+    from agent_gym_env.rollout.journal.reading import write_episodes as write_episodes
     from agent_gym_env.rollout.play import play as play
     from agent_gym_env.tools.backend import ToolBackend as ToolBackend
     from agent_gym_env.training.candidate_world import CandidateWorld as CandidateWorld
@@ -122,7 +122,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "registry": "register_policy register_reward register_runner",
         "rewards.base": "ClosedTurn Reward Score",
         "rollout.episode": "Episode",
-        "rollout.episode_file": "read_episodes write_episodes",
+        "rollout.journal.reading": "read_episodes write_episodes",
         "rollout.play": "play",
         "tools.backend": "ToolBackend",
         "training.candidate_world": "CandidateWorld WorldConfig",

@@ -23,13 +23,11 @@ from agent_gym_env.lm.open_model import ModelOptions, make_with_model, open_mode
 from agent_gym_env.policies.base import BatchPolicy, Policy
 from agent_gym_env.registry import POLICIES, REWARDS, RUNNERS, Registry
 from agent_gym_env.rewards.base import Reward
-from agent_gym_env.rollout.collect import Progress
-from agent_gym_env.rollout.collect import collect as run_collection
-from agent_gym_env.rollout.collection import Collection
+from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.job_player import JobPlayer
+from agent_gym_env.rollout.jobs import Collection, JobPlayer
+from agent_gym_env.rollout.journal.format import free_folder
 from agent_gym_env.rollout.lockstep import play_all_together
-from agent_gym_env.rollout.manifest import free_folder
 from agent_gym_env.rollout.play import play_all
 from agent_gym_env.rollout.runners import Runner
 from agent_gym_env.suggestions import keywords, refuse_unknown
@@ -146,7 +144,7 @@ def make_reward(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> R
         config: as ``reward`` in `SGDEnv`.
         **arguments: as in `make_env`.
     """
-    return unwrap_sgd(make_env(reward=config, **arguments)).world.reward
+    return unwrap_sgd(make_env(reward=config, **arguments)).settings.reward
 
 
 def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
@@ -225,7 +223,7 @@ def collect(
         policy: as in `make_policy`; several where they branch. An object plays in this process;
             runners that start other processes need a name. With threads each thread but the first
             plays a deep copy of the object.
-        out: the folder; `agent_gym_env.rollout.episode_file.read_episodes` reads it.
+        out: the folder; `agent_gym_env.rollout.journal.reading.read_episodes` reads it.
         episodes: how many dialogues are played; ``None`` for each once. If there are fewer they are
             played again, with other seeds.
         seed: of the choice of dialogues, and of each episode.

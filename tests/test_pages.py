@@ -379,6 +379,11 @@ def test_the_code_of_a_page_imports_public_names_only(page: Path) -> None:
 
 def test_the_api_reference_has_every_public_name() -> None:
     places = re.findall(r"^::: ([\w.]+)\.(\w+)$", (DOCS / "reference/api.md").read_text(), re.M)
+    for module, name in places:
+        spec = importlib.util.find_spec(module)
+        assert spec is not None, module
+        assert spec.origin is not None
+        assert re.search(rf"^(class |def |){name}\b", Path(spec.origin).read_text(), re.M), name
     for package in DOCUMENTED[:4]:
         named = {name for module, name in places if not module.startswith("agent_gym_env.corpus.")}
         assert set(import_module(package).__all__) - named <= {"open_corpus"}

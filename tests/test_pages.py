@@ -318,6 +318,13 @@ def test_a_link_inside_the_repository_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(path), target
 
 
+@every_page
+def test_a_file_that_a_page_names_exists(page: Path) -> None:
+    folders = "agent_gym_env|benchmarks|data|docs|examples|tests"
+    for name in re.findall(rf"(?<![\w/.])((?:{folders})/[\w./-]+\.\w+)", page.read_text("utf-8")):
+        assert (ROOT / name).exists(), name
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)

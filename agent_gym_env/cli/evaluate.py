@@ -20,9 +20,8 @@ from agent_gym_env.errors import STOPS_THE_RUN, JudgeError, LMError, StorageErro
 from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.evaluation.report import write_report
-from agent_gym_env.evaluation.rescore import rescore
+from agent_gym_env.evaluation.rescore import check_scores, rescore
 from agent_gym_env.evaluation.table import COMPARISON_HEADER, comparison_rows, domain_rows
-from agent_gym_env.evaluation.unscored import check_scores
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.episode import Episode

@@ -13,9 +13,8 @@ from agent_gym_env.errors import DataError, JudgeError
 from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import Evaluation, summarize
 from agent_gym_env.evaluation.report import write_report
-from agent_gym_env.evaluation.rescore import rescore
+from agent_gym_env.evaluation.rescore import require_scores, rescore
 from agent_gym_env.evaluation.table import COMPARISON_HEADER, HEADER, comparison_rows, rows
-from agent_gym_env.evaluation.unscored import require_scores
 from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.journal.format import read_manifest

@@ -10,19 +10,15 @@ from agent_gym_env.cli.console import print_json, print_table, progress, tracked
 from agent_gym_env.cli.exit_codes import ExitCode
 from agent_gym_env.cli.settings import Agreement, Audit, Verify
 from agent_gym_env.corpus.corpus import open_corpus
-from agent_gym_env.evaluation.agreement import agreement
-from agent_gym_env.evaluation.audit import audit
-from agent_gym_env.evaluation.table import (
-    AGREEMENT_HEADER,
+from agent_gym_env.evaluation.table import interval, number
+from agent_gym_env.reward_audit.agreement import AGREEMENT_HEADER, agreement, agreement_rows
+from agent_gym_env.reward_audit.audit import audit, audit_header, audit_rows
+from agent_gym_env.reward_audit.verify import (
     VERIFICATION_HEADER,
-    agreement_rows,
-    audit_header,
-    audit_rows,
-    interval,
-    number,
+    Verification,
     verification_rows,
+    verify,
 )
-from agent_gym_env.evaluation.verify import Verification, verify
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward_for
 

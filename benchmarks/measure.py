@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +81,20 @@ def _part_seconds(work: Callable[[], Iterator[object]]) -> NDArray[np.float64]:
         seconds.append(end - begin)
         begin = clock()
     return np.array(seconds)
+
+
+def least_process_cpu_seconds(repeats: int, *commands: Sequence[str]) -> list[float]:
+    """Return the least processor time of each command as a process, user and system together."""
+    rounds = [[_process_cpu_seconds(command) for command in commands] for _ in range(repeats)]
+    return [min(column) for column in zip(*rounds, strict=True)]
+
+
+def _process_cpu_seconds(command: Sequence[str]) -> float:
+    before = os.times()
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    after = os.times()
+    user_s = after.children_user - before.children_user
+    return user_s + after.children_system - before.children_system
 
 
 def read(work: Callable[[], object]) -> Reading:

@@ -8,7 +8,7 @@ import os
 from agent_gym_env.cli.arguments import add_chat_template, positive, whole_number
 from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.extras import require_installed
-from agent_gym_env.lm.huggingface_hub import check_model_path
+from agent_gym_env.lm.huggingface_models import check_model_path
 
 API_KEY = "AGENT_GYM_API_KEY"
 

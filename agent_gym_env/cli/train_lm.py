@@ -22,7 +22,7 @@ from agent_gym_env.cli.console import phases, print_json
 from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.cli.settings import with_flags
-from agent_gym_env.lm.huggingface_hub import check_model_path
+from agent_gym_env.lm.huggingface_models import check_model_path
 from agent_gym_env.suggestions import explained
 from agent_gym_env.training.config import TINY
 from agent_gym_env.training.trainers import TRAINERS, Trainer

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agent_gym_env.lm.address import without_credentials
+from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.rollout.manifest import Kind
 from agent_gym_env.rollout.play import episode_seed
 

@@ -11,7 +11,7 @@ import msgspec
 
 from agent_gym_env.chat import Message, functions_of, tool_names
 from agent_gym_env.errors import LMError
-from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.base import LanguageModel, Request, Response
 from agent_gym_env.lm.open_model import ModelConfig, open_model
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.prompt import RULES, CallIds, as_text, system_message

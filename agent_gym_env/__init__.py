@@ -1,13 +1,139 @@
 """Agent Gym: task-oriented dialogues with tool calls as Gymnasium environments.
 
 Importing this package registers ``SGD-v0``; ``gym.make("agent_gym_env:SGD-v0")`` imports it by
-itself.
+itself. Everything else is imported when it is first used, so that the import stays fast.
+
+The names below, and those of `agent_gym_env.wrappers`, `agent_gym_env.export` and
+`agent_gym_env.testing`, are the public ones. All other modules are internal.
 """
 
-from agent_gym_env.envs.registration import register_environments
-from agent_gym_env.types import Action, ToolCall, ToolResult
+from typing import TYPE_CHECKING
 
-__all__ = ["Action", "ToolCall", "ToolResult"]
+from agent_gym_env.envs.registration import register_environments
+from agent_gym_env.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from agent_gym_env.assembly import collect as collect
+    from agent_gym_env.assembly import make_candidates as make_candidates
+    from agent_gym_env.assembly import make_env as make_env
+    from agent_gym_env.assembly import make_policy as make_policy
+    from agent_gym_env.assembly import make_reward as make_reward
+    from agent_gym_env.assembly import play_episodes as play_episodes
+    from agent_gym_env.assembly import unused_dialogues as unused_dialogues
+    from agent_gym_env.corpus.corpus import open_corpus as open_corpus
+    from agent_gym_env.envs.dialogue import SGDEnv as SGDEnv
+    from agent_gym_env.envs.vector import SGDVectorEnv as SGDVectorEnv
+    from agent_gym_env.errors import AgentGymError as AgentGymError
+    from agent_gym_env.errors import BudgetExceeded as BudgetExceeded
+    from agent_gym_env.errors import ChecksumError as ChecksumError
+    from agent_gym_env.errors import DataError as DataError
+    from agent_gym_env.errors import DeadlineError as DeadlineError
+    from agent_gym_env.errors import JudgeError as JudgeError
+    from agent_gym_env.errors import LMError as LMError
+    from agent_gym_env.errors import LockError as LockError
+    from agent_gym_env.errors import MissingDependency as MissingDependency
+    from agent_gym_env.errors import PermanentLMError as PermanentLMError
+    from agent_gym_env.errors import ResumeMismatchError as ResumeMismatchError
+    from agent_gym_env.errors import StorageError as StorageError
+    from agent_gym_env.errors import TransientLMError as TransientLMError
+    from agent_gym_env.evaluation.compare import compare as compare
+    from agent_gym_env.evaluation.evaluate import summarize as summarize
+    from agent_gym_env.evaluation.report import write_report as write_report
+    from agent_gym_env.evaluation.rescore import rescore as rescore
+    from agent_gym_env.extras import require_or_exit as require_or_exit
+    from agent_gym_env.lm.base import LanguageModel as LanguageModel
+    from agent_gym_env.lm.base import Request as Request
+    from agent_gym_env.lm.base import Response as Response
+    from agent_gym_env.lm.open_model import open_model as open_model
+    from agent_gym_env.optimization.runner import OptimizationRunner as OptimizationRunner
+    from agent_gym_env.policies.base import BatchPolicy as BatchPolicy
+    from agent_gym_env.policies.base import Policy as Policy
+    from agent_gym_env.policies.constant import ConstantPolicy as ConstantPolicy
+    from agent_gym_env.policies.dspy_program import DSPyPolicy as DSPyPolicy
+    from agent_gym_env.policies.llm import LLMPolicy as LLMPolicy
+    from agent_gym_env.policies.oracle import OraclePolicy as OraclePolicy
+    from agent_gym_env.policies.retrieval import RetrievalPolicy as RetrievalPolicy
+    from agent_gym_env.policies.sb3_model import SB3Policy as SB3Policy
+    from agent_gym_env.policies.sb3_model import Shape as Shape
+    from agent_gym_env.policies.transformers_model import TransformersPolicy as TransformersPolicy
+    from agent_gym_env.policies.uniform import UniformPolicy as UniformPolicy
+    from agent_gym_env.registry import register_policy as register_policy
+    from agent_gym_env.registry import register_reward as register_reward
+    from agent_gym_env.registry import register_runner as register_runner
+    from agent_gym_env.rewards.base import ClosedTurn as ClosedTurn
+    from agent_gym_env.rewards.base import Reward as Reward
+    from agent_gym_env.rewards.base import Score as Score
+    from agent_gym_env.rollout.episode import Episode as Episode
+    from agent_gym_env.rollout.journal.reading import read_episodes as read_episodes
+    from agent_gym_env.rollout.journal.reading import write_episodes as write_episodes
+    from agent_gym_env.rollout.play import play as play
+    from agent_gym_env.tools.backend import ToolBackend as ToolBackend
+    from agent_gym_env.training.candidate_world import CandidateWorld as CandidateWorld
+    from agent_gym_env.training.candidate_world import WorldConfig as WorldConfig
+    from agent_gym_env.training.config import DPOConfig as DPOConfig
+    from agent_gym_env.training.config import GRPOConfig as GRPOConfig
+    from agent_gym_env.training.config import SFTConfig as SFTConfig
+    from agent_gym_env.training.config import TinyConfig as TinyConfig
+    from agent_gym_env.training.dpo import train_dpo as train_dpo
+    from agent_gym_env.training.grpo import train_grpo as train_grpo
+    from agent_gym_env.training.ppo import train_ppo as train_ppo
+    from agent_gym_env.training.ppo_config import PPOConfig as PPOConfig
+    from agent_gym_env.training.sft import train_sft as train_sft
+    from agent_gym_env.types import Action as Action
+    from agent_gym_env.types import Completion as Completion
+    from agent_gym_env.types import Observation as Observation
+    from agent_gym_env.types import ToolCall as ToolCall
+    from agent_gym_env.types import ToolResult as ToolResult
+
 __version__ = "0.1.0"
+
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "assembly": (
+            "collect make_candidates make_env make_policy make_reward play_episodes "
+            "unused_dialogues"
+        ),
+        "corpus.corpus": "open_corpus",
+        "envs.dialogue": "SGDEnv",
+        "envs.vector": "SGDVectorEnv",
+        "errors": (
+            "AgentGymError BudgetExceeded ChecksumError DataError DeadlineError JudgeError "
+            "LMError LockError MissingDependency PermanentLMError ResumeMismatchError "
+            "StorageError TransientLMError"
+        ),
+        "evaluation.compare": "compare",
+        "evaluation.evaluate": "summarize",
+        "evaluation.report": "write_report",
+        "evaluation.rescore": "rescore",
+        "extras": "require_or_exit",
+        "lm.base": "LanguageModel Request Response",
+        "lm.open_model": "open_model",
+        "optimization.runner": "OptimizationRunner",
+        "policies.base": "BatchPolicy Policy",
+        "policies.constant": "ConstantPolicy",
+        "policies.dspy_program": "DSPyPolicy",
+        "policies.llm": "LLMPolicy",
+        "policies.oracle": "OraclePolicy",
+        "policies.retrieval": "RetrievalPolicy",
+        "policies.sb3_model": "SB3Policy Shape",
+        "policies.transformers_model": "TransformersPolicy",
+        "policies.uniform": "UniformPolicy",
+        "registry": "register_policy register_reward register_runner",
+        "rewards.base": "ClosedTurn Reward Score",
+        "rollout.episode": "Episode",
+        "rollout.journal.reading": "read_episodes write_episodes",
+        "rollout.play": "play",
+        "tools.backend": "ToolBackend",
+        "training.candidate_world": "CandidateWorld WorldConfig",
+        "training.config": "DPOConfig GRPOConfig SFTConfig TinyConfig",
+        "training.dpo": "train_dpo",
+        "training.grpo": "train_grpo",
+        "training.ppo": "train_ppo",
+        "training.ppo_config": "PPOConfig",
+        "training.sft": "train_sft",
+        "types": "Action Completion Observation ToolCall ToolResult",
+    },
+)
 
 register_environments()

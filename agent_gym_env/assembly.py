@@ -23,13 +23,11 @@ from agent_gym_env.lm.open_model import ModelOptions, make_with_model, open_mode
 from agent_gym_env.policies.base import BatchPolicy, Policy
 from agent_gym_env.registry import POLICIES, REWARDS, RUNNERS, Registry
 from agent_gym_env.rewards.base import Reward
-from agent_gym_env.rollout.collect import Progress
-from agent_gym_env.rollout.collect import collect as run_collection
-from agent_gym_env.rollout.collection import Collection
+from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.job_player import JobPlayer
+from agent_gym_env.rollout.jobs import Collection, JobPlayer
+from agent_gym_env.rollout.journal.format import free_folder
 from agent_gym_env.rollout.lockstep import play_all_together
-from agent_gym_env.rollout.manifest import free_folder
 from agent_gym_env.rollout.play import play_all
 from agent_gym_env.rollout.runners import Runner
 from agent_gym_env.suggestions import keywords, refuse_unknown
@@ -113,15 +111,30 @@ def make_candidates(
 
     Args:
         env: ``SGD-v0``, or wrappers around it.
-        lessons: how many dialogues it learns from.
-        indexed: how many dialogues lend it their replies. Of the dialogues that are in neither, a
-            policy can learn to choose (`agent_gym_env.retrieval.learning.held_out`).
+        lessons: number of dialogues that it learns from.
+        indexed: number of dialogues whose replies it proposes. A policy can learn to choose on the
+            dialogues that are in neither (`unused_dialogues`).
     """
     from agent_gym_env.retrieval.candidates import CandidateGenerator
     from agent_gym_env.retrieval.learning import recall
 
     train = unwrap_sgd(env).corpus.split("train")
     return CandidateGenerator(recall(train, lessons=lessons, indexed=indexed))
+
+
+def unused_dialogues(env: Env, *, lessons: int = 8000, indexed: int = 5000) -> list[str]:
+    """Return the ids of the train dialogues that `make_candidates` does not use.
+
+    Args:
+        env: as in `make_candidates`.
+        lessons: as in `make_candidates`.
+        indexed: as in `make_candidates`.
+    """
+    from agent_gym_env.retrieval.learning import held_out
+
+    train = unwrap_sgd(env).corpus.split("train")
+    ids = train.dialogue_ids()
+    return [ids[index] for index in held_out(train, lessons=lessons, indexed=indexed)]
 
 
 def make_reward(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> Reward:
@@ -131,7 +144,7 @@ def make_reward(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> R
         config: as ``reward`` in `SGDEnv`.
         **arguments: as in `make_env`.
     """
-    return unwrap_sgd(make_env(reward=config, **arguments)).world.reward
+    return unwrap_sgd(make_env(reward=config, **arguments)).settings.reward
 
 
 def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
@@ -151,7 +164,7 @@ def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
     return [ids[index] for index in selected]
 
 
-def rollout(
+def play_episodes(
     policy: PolicyConfig | Policy,
     *,
     episodes: int | None = None,
@@ -160,14 +173,14 @@ def rollout(
     on_begin: Callable[[int], None] | None = None,
     **arguments: Any,
 ) -> Iterator[Episode]:
-    """Play a policy.
+    """Play a policy, and yield its episodes.
 
     Args:
         policy: as in `make_policy`.
-        episodes: how many dialogues; ``None`` for all.
-        seed: of the choice of dialogues, and of each episode.
-        batch: how many dialogues are played in step by a policy that can be asked about several at
-            once; others play one after another.
+        episodes: number of dialogues; ``None`` for all.
+        seed: seed of the choice of dialogues, and of each episode.
+        batch: number of dialogues that are played in step by a policy that can be asked about
+            several at once; others play one after another.
         on_begin: called with the number of episodes before the first is played.
         **arguments: as in `make_env`.
     """
@@ -181,6 +194,10 @@ def rollout(
         yield from play_all_together(envs, player, dialogue_ids, seed=seed)
     else:
         yield from play_all(env, player, dialogue_ids, seed=seed)
+
+
+rollout = play_episodes
+"""The name of `play_episodes` in this module; ``agent_gym_env.rollout`` is a folder."""
 
 
 def collect(
@@ -206,7 +223,7 @@ def collect(
         policy: as in `make_policy`; several where they branch. An object plays in this process;
             runners that start other processes need a name. With threads each thread but the first
             plays a deep copy of the object.
-        out: the folder; `agent_gym_env.rollout.episode_file.read_episodes` reads it.
+        out: the folder; `agent_gym_env.rollout.journal.reading.read_episodes` reads it.
         episodes: how many dialogues are played; ``None`` for each once. If there are fewer they are
             played again, with other seeds.
         seed: of the choice of dialogues, and of each episode.

@@ -1,14 +1,14 @@
-"""Every error that this package raises for a failure of the world outside it.
+"""The errors that this package raises for failures outside of it, such as of files and models.
 
     AgentGymError
-    ├── DataError                    a corpus, journal or file of ours says something it must not
-    │   └── ChecksumError            bytes differ from the ones that were promised
-    ├── StorageError                 the disk cannot give or take what is asked of it
-    │   ├── LockError                another process holds what is asked for
-    │   └── ResumeMismatchError      what lies there was made by another configuration
+    ├── DataError                    a file does not have the content that its format promises
+    │   └── ChecksumError            the content of a file differs from the expected one
+    ├── StorageError                 a file cannot be read or written
+    │   ├── LockError                another process holds the lock
+    │   └── ResumeMismatchError      the folder was made with another configuration
     ├── LMError                      a language model did not answer
-    │   ├── TransientLMError         worth trying again
-    │   ├── PermanentLMError         not worth trying again
+    │   ├── TransientLMError         a new attempt may succeed
+    │   ├── PermanentLMError         a new attempt will not succeed
     │   │   ├── CircuitOpenError     refused or unreachable so often that the whole run stops
     │   │   ├── MissingCredentials   there is no key to send; the whole run stops
     │   │   ├── RetiredModelError    the provider has shut the model down; the whole run stops
@@ -18,7 +18,7 @@
     ├── JudgeError                   a judge's verdict cannot be read
     └── MissingDependency            an optional library is not installed (also an ImportError)
 
-An agent's mistakes raise nothing: they are answered inside the world, as a tool result with an
+Mistakes of an agent raise nothing: they are answered in the environment, by a tool result with an
 error. Programmers' mistakes raise Python's own ``TypeError`` and ``ValueError``.
 """
 
@@ -30,12 +30,12 @@ class AgentGymError(Exception):
 
 
 class DataError(AgentGymError):
-    """A file does not hold what its format promises.
+    """A file does not have the content that its format promises.
 
     Attributes:
-        problem: what was found and what was expected.
-        file: the file, as the user named it, with the member's name behind it for an archive.
-        dialogue_id: the dialogue, when the place lies inside one.
+        problem: message with what was found and what was expected.
+        file: path of the file as the user wrote it, followed by the member's name in an archive.
+        dialogue_id: id of the dialogue, if the place is inside one.
         turn: index of the turn inside the dialogue.
         pointer: JSON pointer to the place inside the file.
     """
@@ -83,19 +83,19 @@ def _rebuild_data_error(
 
 
 class ChecksumError(DataError):
-    """Bytes differ from the ones that were promised."""
+    """The content of a file differs from the expected one."""
 
 
 class StorageError(AgentGymError):
-    """The disk cannot give or take what is asked of it."""
+    """A file cannot be read or written."""
 
 
 class LockError(StorageError):
-    """Another process holds what is asked for."""
+    """Another process holds the lock."""
 
 
 class ResumeMismatchError(StorageError):
-    """What lies there was made by another configuration."""
+    """The folder was made with another configuration."""
 
 
 class LMError(AgentGymError):
@@ -103,11 +103,11 @@ class LMError(AgentGymError):
 
 
 class TransientLMError(LMError):
-    """The provider failed in a way that may pass."""
+    """The provider failed, but a new attempt may succeed."""
 
 
 class PermanentLMError(LMError):
-    """The provider refused; asking again will not help."""
+    """The provider refused the request; a new attempt will not succeed."""
 
 
 class CircuitOpenError(PermanentLMError):

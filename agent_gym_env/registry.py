@@ -320,7 +320,7 @@ POLICIES = Registry(
 REWARDS = Registry(
     "reward",
     {
-        "ground_truth": "agent_gym_env.rewards.overlap:GroundTruthReward",
+        "ground_truth": "agent_gym_env.rewards.ground_truth:GroundTruthReward",
         "balanced": "agent_gym_env.rewards.presets:balanced",
         "llm_judge": "agent_gym_env.rewards.presets:llm_judge",
         "hybrid": "agent_gym_env.rewards.presets:hybrid",
@@ -332,7 +332,7 @@ RUNNERS = Registry(
     {
         "serial": "agent_gym_env.rollout.runners:SerialRunner",
         "threads": "agent_gym_env.rollout.runners:ThreadRunner",
-        "processes": "agent_gym_env.rollout.process_runner:ProcessRunner",
+        "processes": "agent_gym_env.rollout.runners:ProcessRunner",
         "ray": "agent_gym_env.rollout.ray_runner:RayRunner",
         "lockstep": "agent_gym_env.rollout.runners:LockstepRunner",
     },

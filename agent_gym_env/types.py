@@ -1,4 +1,4 @@
-"""The values that cross the borders between the world, the agent and the records of both."""
+"""Values that environments, agents and records exchange."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import msgspec
 AtLeast0 = Annotated[int, msgspec.Meta(ge=0)]
 AtLeast1 = Annotated[int, msgspec.Meta(ge=1)]
 FromZero = Annotated[float, msgspec.Meta(ge=0)]
-"""Ranges of options; configurations are held to them."""
+"""Types of options with a range, which configurations are checked against."""
 
 Observation = Mapping[str, str]
-"""What an agent sees: the text leaves ``user``, ``tool_result``, ``messages`` and ``tools``."""
+"""An observation: the texts ``user``, ``tool_result``, ``messages`` and ``tools``."""
 
 ToolStatus = Literal["success", "failure", "error"]
-"""``failure``: the service says no (nothing found, slot taken); ``error``: it refuses the call."""
+"""``failure``: nothing found, or not possible; ``error``: the call is not valid."""
 
 
 class ToolCall(msgspec.Struct, frozen=True):
     """A call of a tool.
 
     Attributes:
-        name: ``Service-Intent``, for example ``Restaurants_1-FindRestaurants``.
+        name: name of the tool, for example ``Restaurants_1-FindRestaurants``.
         arguments: values by argument name. SGD's are all strings; an agent may send any JSON value.
     """
 
@@ -32,22 +32,22 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens that one completion took."""
+    """Number of tokens of one completion."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
 class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a model gave for one action, kept for cost accounts and distillation.
+    """A model's output for one action, kept to account for costs and for distillation.
 
     Attributes:
-        text: the raw completion, before it was parsed.
-        model: the model that wrote it.
-        usage: tokens taken.
-        cost_usd: cost in US dollars, ``None`` where the price is not known.
+        text: raw completion, before it was parsed.
+        model: name of the model.
+        usage: number of tokens.
+        cost_usd: cost in US dollars, ``None`` if the price is unknown.
         latency_s: wall-clock seconds from request to answer.
-        token_ids: ids of the completion's tokens, when the model told them.
+        token_ids: ids of the completion's tokens, if known.
     """
 
     text: str
@@ -59,14 +59,15 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Action(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an agent does in one step.
+    """The agent's part of one step.
 
-    Text ends the agent's turn; tool calls without text keep it open; both are executed and said.
+    Text ends the agent's turn; tool calls without text keep it open. With both, the calls are
+    executed before the text is said.
 
     Attributes:
         text: words for the user; ``""`` for none.
         tool_calls: calls, executed in order before the text is said.
-        completion: where the action came from, when a model wrote it.
+        completion: output of the model that the action was parsed from, if any.
     """
 
     text: str = ""
@@ -75,13 +76,14 @@ class Action(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a tool answers.
+    """The answer of a tool.
 
     Attributes:
-        name: the tool that was called, as the agent named it when no such tool exists.
-        status: ``success``, ``failure`` (the service says no) or ``error`` (the call is not valid).
+        name: full name of the tool, or the agent's name for it if the tool is unknown.
+        status: ``success``, ``failure`` (nothing found, or not possible) or ``error`` (the call is
+            not valid).
         results: rows, each a value by slot name, or the JSON array of them; ``None`` with an error.
-        error: what is wrong and what is expected; ``None`` without an error.
+        error: message with what was found and what is expected; ``None`` without an error.
     """
 
     name: str
@@ -90,7 +92,7 @@ class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
 
     def rows(self) -> list[Mapping[str, str]]:
-        """Give the results, read where they are JSON; none with an error."""
+        """Return the rows of the results, decoded; empty with an error."""
         if isinstance(self.results, msgspec.Raw):
             return msgspec.json.decode(self.results, type=list[Mapping[str, str]])
         return list(self.results or ())

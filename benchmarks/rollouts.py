@@ -19,8 +19,8 @@ from pathlib import Path
 
 from agent_gym_env.assembly import collect
 from agent_gym_env.registry import RUNNERS
-from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.journal_check import check_journal
+from agent_gym_env.rollout.journal.reading import read_episodes
+from agent_gym_env.rollout.journal.recovery import check_journal
 from benchmarks.measure import ROOT
 
 

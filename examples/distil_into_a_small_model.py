@@ -6,20 +6,23 @@ same path on real SGD.
 
 from pathlib import Path
 
-from agent_gym_env.extras import require_or_exit
+from agent_gym_env import require_or_exit
 
 for library in ("trl", "llguidance"):
     require_or_exit(library, extra="train")
 
-from agent_gym_env.assembly import collect, rollout
-from agent_gym_env.evaluation.evaluate import summarize
-from agent_gym_env.export.from_episodes import conversations
-from agent_gym_env.export.rows import Tally, write_rows
-from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.training.config import SFTConfig, TinyConfig
-from agent_gym_env.training.sft import train_sft
+from agent_gym_env import (
+    SFTConfig,
+    TinyConfig,
+    collect,
+    play_episodes,
+    read_episodes,
+    summarize,
+    train_sft,
+)
+from agent_gym_env.export import Tally, conversations, write_rows
 
-# Whatever stops the script, the same one goes on: here, and in the training.
+# If the script is stopped, run it again: it continues, here and in the training.
 collect("oracle", "out/teacher", split="train", episodes=60)
 
 rows, tally = Path("out/sft.jsonl"), Tally()
@@ -38,5 +41,5 @@ model = train_sft(config, out=Path("out/sft"), resume=True)
 
 student = {"name": "transformers", "path": str(model), "max_new_tokens": 48}
 for policy in ("silent", student, "oracle"):
-    episodes = list(rollout(policy, split="dev", reward="balanced", episodes=4, batch=4))
+    episodes = list(play_episodes(policy, split="dev", reward="balanced", episodes=4, batch=4))
     print(episodes[0].policy, f"{summarize(episodes).reward.mean:.3f}")

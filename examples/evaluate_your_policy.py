@@ -3,10 +3,7 @@
 import json
 from typing import Any
 
-from agent_gym_env.assembly import rollout
-from agent_gym_env.evaluation.compare import compare
-from agent_gym_env.evaluation.evaluate import summarize
-from agent_gym_env.types import Action, Observation, ToolCall
+from agent_gym_env import Action, Observation, ToolCall, compare, play_episodes, summarize
 
 
 class FirstToolPolicy:
@@ -30,8 +27,8 @@ class FirstToolPolicy:
 
 
 world: dict[str, Any] = {"split": "dev", "reward": "balanced", "episodes": 30}
-mine = list(rollout(FirstToolPolicy(), **world))
-constant = list(rollout("constant", **world))
+mine = list(play_episodes(FirstToolPolicy(), **world))
+constant = list(play_episodes("constant", **world))
 
 for episodes in (mine, constant):
     evaluation = summarize(episodes)

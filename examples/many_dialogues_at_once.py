@@ -13,7 +13,7 @@ actions = {"text": ("Anything else?",) * 64, "tool_calls": ("",) * 64}
 begin, steps, ended = time.perf_counter(), 200, 0
 for _ in range(steps):
     observations, rewards, terminated, truncated, infos = envs.step(actions)
-    ended += int(terminated.sum())  # those have begun anew: see infos["final_obs"]
+    ended += int(terminated.sum())  # those have started again: see infos["final_obs"]
 
 seconds = time.perf_counter() - begin
 print(f"{ended} dialogues, {64 * steps / seconds:,.0f} steps a second")

@@ -1,16 +1,12 @@
-"""A language model plays a dialogue. Here a script stands in for it, so that no key is needed."""
+"""A language model plays a dialogue. Here a script takes its place, so that no key is needed."""
 
 import json
 
-from agent_gym_env.assembly import make_env
-from agent_gym_env.lm.base import Request
-from agent_gym_env.lm.scripted import ScriptedLM
-from agent_gym_env.policies.llm import LLMPolicy
-from agent_gym_env.rollout.play import play
+from agent_gym_env import LLMPolicy, Request, make_env, play
+from agent_gym_env.testing import ScriptedLM
 
 # The same with a model (pip install -e '.[llm]', and the key in GOOGLE_API_KEY):
-#     from agent_gym_env.lm.litellm_client import litellm_client
-#     lm = litellm_client(budget=Budget(usd=1.0), cache=Path("out/answers"))
+#     lm = open_model({"model": "gemini/…", "budget_usd": 1.0, "cache": "out/answers"})
 
 
 def answer(request: Request) -> str:

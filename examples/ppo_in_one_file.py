@@ -1,6 +1,6 @@
-"""PPO in one file, in the manner of CleanRL: torch and Gymnasium's vector environment only."""
+"""PPO in one file, in CleanRL style: torch and Gymnasium's vector environment only."""
 
-from agent_gym_env.extras import require_or_exit
+from agent_gym_env import require_or_exit
 
 require_or_exit("torch", extra="sb3")
 
@@ -9,8 +9,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from agent_gym_env.policies.sb3_model import Shape
-from agent_gym_env.training.candidate_world import CandidateWorld, WorldConfig
+from agent_gym_env import CandidateWorld, Shape, WorldConfig
 
 ENVS, STEPS, UPDATES, EPOCHS, BATCH, CLIP, ENTROPY = 8, 64, 8, 6, 128, 0.2, 0.005
 
@@ -24,7 +23,7 @@ critic = nn.Sequential(nn.LazyLinear(64), nn.Tanh(), nn.Linear(64, 1))
 
 
 def choice(vectors: Tensor, masks: Tensor) -> Categorical:
-    """Give the distribution over candidates."""
+    """Return the distribution over candidates."""
     return Categorical(logits=actor.forward_actor(vectors).masked_fill(~masks, -1e9))
 
 

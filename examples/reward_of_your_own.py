@@ -1,9 +1,6 @@
 """A reward of your own: any object with a name, the names of its parts, and ``score``."""
 
-from agent_gym_env.assembly import rollout
-from agent_gym_env.evaluation.evaluate import summarize
-from agent_gym_env.evaluation.rescore import rescore
-from agent_gym_env.rewards.base import ClosedTurn, Score
+from agent_gym_env import ClosedTurn, Score, play_episodes, rescore, summarize
 
 
 class Brevity:
@@ -22,10 +19,10 @@ class Brevity:
 
 
 # In play: the environment asks it at the end of each turn …
-played = list(rollout("constant", split="dev", reward=Brevity(), episodes=20))
+played = list(play_episodes("constant", split="dev", reward=Brevity(), episodes=20))
 print(summarize(played).reward)
 
 # … or afterwards, on episodes that were played under another reward.
-recorded = rollout("constant", split="dev", reward="balanced", episodes=20)
+recorded = play_episodes("constant", split="dev", reward="balanced", episodes=20)
 rescored = [rescore(episode, Brevity()) for episode in recorded]
 print(summarize(rescored).reward)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent_gym_env.extras import require_or_exit
+from agent_gym_env import require_or_exit
 
 for library in ("ray", "tree"):  # RLlib comes with ray; what it needs does not
     require_or_exit(library, extra="rllib")
@@ -12,11 +12,8 @@ import ray
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.tune.registry import register_env
 
-from agent_gym_env.assembly import make_candidates
-from agent_gym_env.retrieval.learning import held_out
-from agent_gym_env.wrappers.candidate_action import CandidateAction
-from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
-from agent_gym_env.wrappers.encode_observation import EncodeObservation
+from agent_gym_env import make_candidates, unused_dialogues
+from agent_gym_env.wrappers import CandidateAction, DialogueSubset, EncodeObservation
 
 LEARNED = {"lessons": 80, "indexed": 80}  # what candidates come from; the rest is trained on
 
@@ -24,9 +21,7 @@ LEARNED = {"lessons": 80, "indexed": 80}  # what candidates come from; the rest 
 def make_env(config: dict[str, Any]) -> gym.Env[Any, Any]:
     """Make an environment of numbers; RLlib calls it in each of its workers."""
     env: Any = gym.make("agent_gym_env:SGD-v0", split="train", reward="balanced")
-    split = env.unwrapped.split
-    ids = [split.dialogue_ids()[index] for index in held_out(split, **LEARNED)]
-    env = DialogueSubset(env, ids)
+    env = DialogueSubset(env, unused_dialogues(env, **LEARNED))
     return EncodeObservation(CandidateAction(env, make_candidates(env, **LEARNED), k=8))
 
 

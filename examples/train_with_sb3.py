@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent_gym_env.extras import require_or_exit
+from agent_gym_env import require_or_exit
 
 require_or_exit("sb3_contrib", extra="sb3")
 
@@ -10,12 +10,8 @@ import gymnasium as gym
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from agent_gym_env.assembly import make_candidates
-from agent_gym_env.retrieval.learning import held_out
-from agent_gym_env.wrappers.candidate_action import CandidateAction
-from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
-from agent_gym_env.wrappers.encode_observation import EncodeObservation
-from agent_gym_env.wrappers.turn_episodes import TurnEpisodes
+from agent_gym_env import make_candidates, unused_dialogues
+from agent_gym_env.wrappers import CandidateAction, DialogueSubset, EncodeObservation, TurnEpisodes
 
 LEARNED = {"lessons": 90, "indexed": 70}  # what candidates come from; the rest is trained on
 
@@ -33,9 +29,8 @@ def numbers(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
 def training_env() -> gym.Env[Any, Any]:
     """Make an environment whose episodes are turns, each played four times."""
     env = make_env("train")
-    ids = env.unwrapped.split.dialogue_ids()
-    held = [ids[index] for index in held_out(env.unwrapped.split, **LEARNED)]
-    return numbers(TurnEpisodes(DialogueSubset(env, held), tries=4))
+    unused = unused_dialogues(env, **LEARNED)
+    return numbers(TurnEpisodes(DialogueSubset(env, unused), tries=4))
 
 
 def reward_per_turn(model: MaskablePPO) -> float:

@@ -16,9 +16,8 @@ from tianshou.trainer import OnPolicyTrainerParams
 from tianshou.utils.net.common import Net
 from tianshou.utils.net.discrete import DiscreteActor, DiscreteCritic
 
-from agent_gym_env.policies.sb3_model import Shape
-from agent_gym_env.training.candidate_world import CandidateWorld, WorldConfig
-from agent_gym_env.wrappers.select_info import SelectInfo
+from agent_gym_env import CandidateWorld, Shape, WorldConfig
+from agent_gym_env.wrappers import SelectInfo
 
 world = CandidateWorld(WorldConfig(), Shape(k=8))  # the sample corpus
 

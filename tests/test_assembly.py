@@ -152,7 +152,7 @@ def test_options_are_refused_before_anything_is_read(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"corpus": 5}, "corpus must be a name or a path, not 5"),
+        ({"corpus": 5}, "corpus must be a name, a path or a reader, not 5"),
         ({"corpsu": "sample"}, "has no option 'corpsu' (did you mean 'corpus'?)"),
         ({"split": "trian"}, "not 'trian' (did you mean 'train'?)"),
         ({"seen": "unsen"}, "(did you mean 'unseen'?)"),

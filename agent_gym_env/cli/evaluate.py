@@ -43,8 +43,8 @@ from agent_gym_env.evaluation.unscored import check_scores, require_scores
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
-from agent_gym_env.rollout.manifest import read_manifest
+from agent_gym_env.rollout.journal.format import read_manifest
+from agent_gym_env.rollout.journal.reading import read_episodes, write_episodes
 
 
 def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:

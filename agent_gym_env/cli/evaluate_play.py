@@ -15,11 +15,11 @@ from agent_gym_env.assembly import open_player, plan_collection, rollout
 from agent_gym_env.cli.arguments import world_arguments
 from agent_gym_env.cli.console import progress, tracked
 from agent_gym_env.errors import STOPS_THE_RUN, StorageError
-from agent_gym_env.rollout.collect import Progress, collect
-from agent_gym_env.rollout.collection import Collection
+from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.episode_file import read_played, write_episodes
-from agent_gym_env.rollout.manifest import check_same_run, read_begun
+from agent_gym_env.rollout.jobs import Collection
+from agent_gym_env.rollout.journal.format import check_same_run, read_begun
+from agent_gym_env.rollout.journal.reading import read_played, write_episodes
 from agent_gym_env.rollout.runners import LockstepRunner
 
 JOURNALS = "journal"
@@ -140,7 +140,7 @@ def _play_into_journal(
             last = now
             advance(now.done + now.failed, now.jobs)
 
-        last = collect(
+        last = run_collection(
             collection,
             folder,
             partial(open_player, collection),

@@ -24,12 +24,16 @@ from agent_gym_env.export.from_episodes import (
     whole_episodes,
 )
 from agent_gym_env.export.leaks import HeldOut, without_leaks
-from agent_gym_env.export.preferences import PairRule, common_states, labels_of_pairs, preferences
+from agent_gym_env.export.preference_pairs import (
+    PairRule,
+    common_states,
+    labels_of_pairs,
+    preferences,
+)
 from agent_gym_env.export.rows import PreferenceRow, Tally, counted, write_rows
-from agent_gym_env.rollout.branches import BranchPoint, read_branches
+from agent_gym_env.rollout.branching import BranchPoint
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.record_kind import record_kind
+from agent_gym_env.rollout.journal.reading import read_branches, read_episodes, record_kind
 from agent_gym_env.storage.files import read_file
 
 _Record = TypeVar("_Record", Episode, BranchPoint)

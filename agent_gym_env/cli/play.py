@@ -23,9 +23,8 @@ from agent_gym_env.envs.render import printable, render_ansi
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.evaluation.report import write_report
 from agent_gym_env.evaluation.table import HEADER, rows
-from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.episode import Episode, transcript
 from agent_gym_env.rollout.play import play
-from agent_gym_env.rollout.transcript import transcript
 
 _DEMO_POLICIES = ("oracle", "retrieval", "constant", "silent")
 

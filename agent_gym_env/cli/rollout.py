@@ -27,10 +27,10 @@ from agent_gym_env.cli.console import print_json
 from agent_gym_env.cli.exit_codes import stopped
 from agent_gym_env.cli.parser import Subparsers
 from agent_gym_env.rollout.collect import Progress
-from agent_gym_env.rollout.journal_check import JournalCheck, check_journal
+from agent_gym_env.rollout.episode import Spending
+from agent_gym_env.rollout.journal.recovery import JournalCheck, check_journal
 from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import Runner
-from agent_gym_env.rollout.spending import Spending
 
 _RUNNERS = (
     "serial (the default): one after another, best for policies that take less than 5 ms a turn; "

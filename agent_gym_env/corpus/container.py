@@ -1,7 +1,7 @@
-"""Files by name inside a folder or an archive (zip, tar, tar.gz), read where they lie.
+"""Reads files by name from a folder or an archive (zip, tar, tar.gz).
 
-Nothing is extracted, no member's name is ever used as a path, and each way in which a stranger's
-archive can be broken or hostile ends in a `DataError`.
+Nothing is extracted, and no name of a member is used as a path. A broken or hostile archive raises
+`DataError`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agent_gym_env.storage.files import MAX_FILE_BYTES, open_file, reason
 
 MAX_FILES = 100_000
 MAX_TAR_BYTES = 8 * 2**30
-"""A tar is walked from end to end to know its members, so its whole length has a limit."""
+"""Largest total size of a tar's files, since finding its members means reading all of it."""
 
 _MAX_TAR_HEADER_BYTES = 64 * 2**10
 _MAX_TAR_PADDING_BYTES = 2**20
@@ -57,18 +57,18 @@ class Container(Protocol):
     """Files by name; folders are part of the names, separated by ``/``."""
 
     name: str
-    """The container, as the user named it."""
+    """Path of the container, as the user wrote it."""
 
     def children(self, folder: str) -> tuple[str, ...]:
-        """Names directly below a folder (``""`` is the top), sorted; none if it is no folder."""
+        """Return the sorted names in a folder (``""`` is the top); empty if it is not a folder."""
         ...
 
     def has(self, member: str) -> bool:
-        """Whether a regular file of this name is there."""
+        """Return whether there is a regular file of this name."""
         ...
 
     def read(self, member: str) -> bytes:
-        """The bytes of a file.
+        """Return the content of a file.
 
         Raises:
             DataError: it is missing, not a regular file, too large, damaged or not readable.
@@ -76,16 +76,16 @@ class Container(Protocol):
         ...
 
     def fingerprint(self, members: Iterable[str]) -> tuple[object, ...]:
-        """What changes when one of the members changes, found without reading content."""
+        """Return values that change when one of the members does; reads no content."""
         ...
 
     def close(self) -> None:
-        """Give the file handle back."""
+        """Close the file."""
         ...
 
 
 def open_container(path: str | os.PathLike[str]) -> Container:
-    """Open a folder, a zip, a tar or a gzipped tar; the content decides which, not the name.
+    """Open a folder, a zip, a tar or a gzipped tar, recognised by its content.
 
     Raises:
         DataError: the path is none of these, or the archive is damaged or hostile.
@@ -147,7 +147,7 @@ class _Folder:
 
 
 class _ArchiveIndex:
-    """Names of an archive, checked: none leaves the archive, none comes twice."""
+    """Names of an archive's members, checked: none points outside of the archive."""
 
     def __init__(self, archive: str) -> None:
         self._archive = archive
@@ -155,7 +155,7 @@ class _ArchiveIndex:
         self._count = 0
 
     def add(self, raw_name: str, *, is_folder: bool) -> str:
-        """Take a member in and return its name without ``./`` and trailing slash."""
+        """Add a member, and return its name without ``./`` and trailing slash."""
         self._count += 1
         if self._count > MAX_FILES:
             raise DataError(f"more than {MAX_FILES:,} members", file=self._archive)
@@ -172,7 +172,7 @@ class _ArchiveIndex:
         return tuple(sorted(self._children.get(folder, ())))
 
     def refuse(self, member: str) -> DataError:
-        """The error for a member that is not a file of the archive."""
+        """Return the error for a member that is not a file of the archive."""
         is_folder = member in self._children
         problem = "is a folder, expected a file" if is_folder else "is not in the archive"
         return DataError(problem, file=_place(self._archive, member))
@@ -236,7 +236,7 @@ class _Zip:
 
 
 class _Tar:
-    """A tar archive, plain or gzipped; safe for several threads, which take turns.
+    """A tar archive, plain or gzipped; safe for several threads, which wait for each other.
 
     A gzipped tar is read fastest in the order in which its members lie.
     """
@@ -313,7 +313,7 @@ class _Tar:
 
 
 class _CappedReader:
-    """A stream that refuses reads beyond a limit, since tarfile believes a header's length."""
+    """A stream that refuses reads beyond a limit, since tarfile trusts the length in a header."""
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:
         self._stream = stream

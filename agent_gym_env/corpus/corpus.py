@@ -1,4 +1,4 @@
-"""Opening a corpus: its splits, compiled on first use, and the selection of dialogues."""
+"""Opens a corpus: its splits, compiled on first use, and the selection of dialogues."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from agent_gym_env.suggestions import did_you_mean, unknown_name
 
 Seen = Literal["all", "seen", "unseen"]
 _BUILD_WAIT_S = 3600.0
-"""How long to wait for another process that compiles the same split."""
+"""Longest wait for another process that compiles the same split, in seconds."""
 
 _NAMED: dict[str, Callable[[], Path]] = {"sample": sample_path, "sgd": sgd_path}
 
@@ -139,7 +139,7 @@ class Corpus:
 
 
 class Split:
-    """A compiled split. Opening it costs the same for ten dialogues and for ten million."""
+    """A compiled split. Opening it takes the same time for ten dialogues and for ten million."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -170,7 +170,7 @@ class Split:
         """Compare every byte of the store with its checksums.
 
         Raises:
-            StorageError: one has changed.
+            StorageError: a byte has changed.
         """
         self._store.verify()
 
@@ -178,7 +178,7 @@ class Split:
         """Read a dialogue by its index, from 0.
 
         Raises:
-            IndexError: there is no such dialogue.
+            IndexError: the split has fewer dialogues.
             StorageError: the store is damaged.
         """
         if not 0 <= index < self._dialogues:
@@ -225,19 +225,19 @@ class Split:
 
     @functools.cached_property
     def word_counts(self) -> WordCounts:
-        """In how many of the split's system utterances each word stands."""
+        """Number of the split's system utterances that contain each word."""
         return msgspec.msgpack.decode(self._store.checked("words"), type=WordCounts)
 
     @functools.cached_property
     def entities(self) -> EntityTable:
-        """Every row that a tool of the split has ever given."""
+        """Every row that a tool of the split has returned."""
         return EntityTable(self._store.section("entities"))
 
     def select(self, services: Iterable[str] | None = None, seen: Seen = "all") -> Sequence[int]:
-        """Select dialogues; those whose services all qualify.
+        """Select the dialogues all of whose services qualify.
 
         Args:
-            services: names; ``None`` for any.
+            services: names of services; ``None`` for any.
             seen: ``"seen"`` for services that the corpus's train split has, ``"unseen"`` for
                 services that it has not. A dialogue with both kinds is only among ``"all"``.
 
@@ -245,7 +245,7 @@ class Split:
             Indices in ascending order.
 
         Raises:
-            ValueError: a name is not known, or nothing qualifies.
+            ValueError: a name is unknown, or no dialogue qualifies.
             DataError: ``seen`` is asked of a corpus without a train split.
         """
         allowed = self._allowed(services, seen)
@@ -265,8 +265,8 @@ class Split:
         return [int(index) for index in selected]
 
     def _allowed(self, services: Iterable[str] | None, seen: Seen) -> set[str]:
-        if isinstance(services, str):
-            raise ValueError(f"services must be a list of names, not the string {services!r}")
+        if isinstance(services, str) or not isinstance(services, Iterable | None):
+            raise ValueError(f"services must be a list of names or None, not {services!r:.80}")
         allowed = set(self.services if services is None else services)
         unknown = allowed - set(self.services)
         if unknown:
@@ -286,7 +286,7 @@ class Split:
 
 @functools.lru_cache(maxsize=16)
 def _open_split(path: Path) -> Split:
-    """Open a store once a process: environments share its map and what was decoded of it."""
+    """Open a store once in each process, so that environments share its memory."""
     return Split(Store(path))
 
 

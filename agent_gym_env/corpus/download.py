@@ -1,16 +1,19 @@
-"""SGD onto this machine: from its public repository, a mirror, or an archive or folder at hand.
+"""Installs SGD from its public repository, a mirror, or an archive or folder on this machine.
 
-Each file is checked against git's hash of it at the pinned commit before it is written, and it
-appears whole or not at all. Whatever stops a run, the next one fetches only what is missing.
+Each file is compared with git's hash of it at the pinned commit before it is written, and it
+appears whole or not at all. When a run is stopped, the next one fetches only what is missing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from importlib import resources
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -19,7 +22,6 @@ from urllib.parse import quote
 
 import msgspec
 
-from agent_gym_env.corpus.blobs import Blob, git_blob_sha1, sgd_blobs
 from agent_gym_env.corpus.container import Container, open_container
 from agent_gym_env.corpus.fetch import Fetcher, FetchLimits
 from agent_gym_env.corpus.locations import RECORD_NAME, SGD_COMMIT, sgd_folder
@@ -34,21 +36,36 @@ SGD_ARCHIVE_URL = f"https://codeload.github.com/{_REPOSITORY}/zip/{SGD_COMMIT}"
 FILE_LIMITS = FetchLimits()
 ARCHIVE_LIMITS = FetchLimits(max_bytes=256 * 2**20)
 
+_LIST = "git_blobs.tsv"
+_LINE = re.compile(r"([0-9a-f]{40})\t(.+)")
+
 OnFile = Callable[[str, int, int], None]
-"""Called with a file's path, the number of files that are there, and the number of all."""
+"""Called with the path of a file, the number of installed files, and the number of all files."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-class DownloadReport(msgspec.Struct, frozen=True):
-    """What lies in the folder after a run.
+class Blob(msgspec.Struct, frozen=True):
+    """A file of a commit, as git knows it.
 
     Attributes:
-        folder: where.
-        installed: files that this run put there.
-        present: files that were there, whole.
-        missing: files of the dataset that are not there.
+        path: path relative to the repository's top folder, with ``/``.
+        sha1: git's hash of the content, 40 hexadecimal digits.
+    """
+
+    path: str
+    sha1: str
+
+
+class DownloadReport(msgspec.Struct, frozen=True):
+    """Content of the folder after a run.
+
+    Attributes:
+        folder: path of the folder.
+        installed: files that this run installed.
+        present: files that were there before, whole.
+        missing: files of the dataset that are missing.
     """
 
     folder: str
@@ -58,13 +75,13 @@ class DownloadReport(msgspec.Struct, frozen=True):
 
 
 class VerifyReport(msgspec.Struct, frozen=True):
-    """Which files of the dataset are what they should be.
+    """State of each file of the dataset.
 
     Attributes:
-        folder: where.
+        folder: path of the folder.
         intact: files with the right content.
         damaged: files with other content, or that cannot be read.
-        missing: files that are not there.
+        missing: files that do not exist.
     """
 
     folder: str
@@ -74,7 +91,7 @@ class VerifyReport(msgspec.Struct, frozen=True):
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """Says that an installation came to its end, and what it did not have."""
+    """Record of a finished installation, with the files that it lacks."""
 
     commit: str
     missing: tuple[str, ...]
@@ -89,21 +106,21 @@ def download(
     connections: int = 8,
     on_file: OnFile | None = None,
 ) -> DownloadReport:
-    """Fetch what is missing, file by file.
+    """Download the missing files one by one.
 
     Args:
-        url: the repository's top; ``$AGENT_GYM_SGD_URL`` or GitHub if not given.
-        folder: where to put it; SGD's place under `home` if not given.
-        blobs: the files; SGD's if not given.
-        limits: how long and how much.
-        connections: how many files to fetch at a time.
-        on_file: told of each file.
+        url: URL of the repository's top folder; by default ``$AGENT_GYM_SGD_URL`` or GitHub.
+        folder: folder to install into; by default that of SGD under `home`.
+        blobs: files to install; by default those of SGD.
+        limits: limits of time and size.
+        connections: number of files that are fetched at a time.
+        on_file: called after each file.
 
     Raises:
         ChecksumError: a file has other content than the commit's.
-        DataError: a file cannot be had.
-        LockError: another process was at it until the deadline.
-        StorageError: the disk does not take a file.
+        DataError: a file cannot be fetched.
+        LockError: another process was installing until the deadline.
+        StorageError: a file cannot be written.
     """
     base = (url or os.environ.get(URL_VARIABLE) or SGD_URL).rstrip("/") + "/"
     fetcher = Fetcher(base, limits)
@@ -127,20 +144,20 @@ def download_archive(
     limits: FetchLimits = ARCHIVE_LIMITS,
     on_file: OnFile | None = None,
 ) -> DownloadReport:
-    """Fetch the repository as one archive, if anything is missing, and install that from it.
+    """Download the repository as one archive, if a file is missing, and install what is missing.
 
     Args:
-        url: the archive.
+        url: URL of the archive.
         folder: as in `download`.
         blobs: as in `download`.
-        limits: how long and how much.
-        on_file: told of each file.
+        limits: limits of time and size.
+        on_file: called after each file.
 
     Raises:
         ChecksumError: a file has other content than the commit's.
-        DataError: the archive cannot be had, is damaged or hostile.
-        LockError: another process was at it until the deadline.
-        StorageError: the disk does not take a file.
+        DataError: the archive cannot be fetched, is damaged or hostile.
+        LockError: another process was installing until the deadline.
+        StorageError: a file cannot be written.
     """
     fetcher = Fetcher(url, limits)
     with _installation(folder, blobs, on_file, wait_s=limits.deadline_s) as installation:
@@ -159,20 +176,20 @@ def install_from(
     wait_s: float = FILE_LIMITS.deadline_s,
     on_file: OnFile | None = None,
 ) -> DownloadReport:
-    """Install SGD from an archive or a folder at hand, which may lack files.
+    """Install SGD from an archive or a folder on this machine, which may lack files.
 
     Args:
-        path: a folder, a zip, a tar or a tar.gz, with or without one folder around SGD's.
+        path: path of a folder, a zip, a tar or a tar.gz, with or without a folder around SGD's.
         folder: as in `download`.
         blobs: as in `download`.
-        wait_s: how long to wait for another process that is installing.
-        on_file: told of each file.
+        wait_s: longest wait for another process that is installing, in seconds.
+        on_file: called after each file.
 
     Raises:
         ChecksumError: a file has other content than the commit's.
-        DataError: the archive is damaged or hostile, or has no file of SGD.
-        LockError: another process was at it all the time.
-        StorageError: the disk does not take a file.
+        DataError: the archive is damaged or hostile, or contains no file of SGD.
+        LockError: another process was installing all the time.
+        StorageError: a file cannot be written.
     """
     with contextlib.closing(open_container(path)) as container:  # noqa: SIM117  (reads first)
         with _installation(folder, blobs, on_file, wait_s=wait_s) as installation:
@@ -202,7 +219,7 @@ def verify_download(
 
 
 class _Installation:
-    """A folder on its way to holding the blobs; nothing is written to it once it is closed."""
+    """A folder that files are installed into; after `close` nothing more is written."""
 
     def __init__(self, folder: Path, blobs: Sequence[Blob], on_file: OnFile | None) -> None:
         self.folder = folder
@@ -216,7 +233,7 @@ class _Installation:
         self.wanted = [blob for blob in blobs if blob.path not in there]
 
     def store(self, blob: Blob, content: bytes, origin: str) -> None:
-        """Check a file and write it; for any thread, also one that comes too late."""
+        """Check a file and write it; may be called from any thread, even after `close`."""
         found = git_blob_sha1(content)
         if found != blob.sha1:
             raise ChecksumError(
@@ -229,14 +246,14 @@ class _Installation:
                 file.write(content)
 
     def note(self, blob: Blob) -> None:
-        """Count a file that was stored; for the thread that called."""
+        """Count a file that was stored; called from one thread only."""
         self._installed.append(blob.path)
         if self._on_file is not None:
             done = len(self._present) + len(self._installed)
             self._on_file(blob.path, done, len(self.blobs))
 
     def finish(self) -> DownloadReport:
-        """Make it last, then say that it is there."""
+        """Put everything on disk, then write the record of the installation."""
         there = {*self._present, *self._installed}
         missing = tuple(blob.path for blob in self.blobs if blob.path not in there)
         for parent, _, _ in os.walk(self.folder):
@@ -249,7 +266,7 @@ class _Installation:
         )
 
     def close(self) -> None:
-        """Let the write that is going on end, and refuse others."""
+        """Wait for the present write to end, and refuse further ones."""
         with self._writing:
             self._is_closed = True
 
@@ -270,10 +287,10 @@ def _installation(
 def _as_they_come(
     work: Callable[[_T], _R], items: Sequence[_T], fetcher: Fetcher, threads: int
 ) -> Iterator[_R]:
-    """Results of the work on each item, until the deadline or the first failure.
+    """Yield the results of the work on each item, until the deadline or the first failure.
 
-    A thread that a server holds up is left to itself: the caller would wait for it beyond the
-    deadline, and the process at its end, with the standard library's pools.
+    Threads that wait for a server are abandoned. The standard library's pools would wait for them
+    beyond the deadline, and once more when the process ends.
     """
     tasks: SimpleQueue[tuple[Future[_R], _T]] = SimpleQueue()
     futures: list[Future[_R]] = []
@@ -311,7 +328,7 @@ def _take_all(container: Container, installation: _Installation) -> None:
 
 
 def _find_top(container: Container, blobs: Sequence[Blob]) -> str:
-    """The folder, with its slash, that holds most of the files: the container itself or a child."""
+    """Return the folder, with its slash, that has most of the files: the container or a child."""
     tops = ["", *(f"{child}/" for child in container.children(""))]
     held = {top: sum(container.has(top + blob.path) for blob in blobs) for top in tops}
     best = max(tops, key=lambda top: held[top])
@@ -326,7 +343,7 @@ def _find_top(container: Container, blobs: Sequence[Blob]) -> str:
 
 @contextlib.contextmanager
 def _unpacked(content: bytes, folder: Path) -> Iterator[Container]:
-    """An archive's bytes as a container, by way of a file that nothing else will open."""
+    """Open the content of an archive, through a temporary file."""
     archive = folder / ".archive.unfinished"
     with written_whole(archive) as file:
         file.write(content)
@@ -343,3 +360,47 @@ def _is_intact(folder: Path, blob: Blob) -> bool:
             return git_blob_sha1(container.read(blob.path)) == blob.sha1
         except DataError:
             return False
+
+
+def git_blob_sha1(content: bytes) -> str:
+    """Return git's hash of a file: SHA-1 of its kind, its size, a zero byte and the content."""
+    digest = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
+    digest.update(content)
+    return digest.hexdigest()
+
+
+def sgd_blobs() -> tuple[Blob, ...]:
+    """Return the files of SGD's repository at the pinned commit."""
+    text = resources.files("agent_gym_env.corpus").joinpath(_LIST).read_text("utf-8")
+    return parse_blobs(text, file=_LIST)
+
+
+def parse_blobs(text: str, *, file: str) -> tuple[Blob, ...]:
+    """Read lines of ``sha1<TAB>path``; lines that begin with ``#`` are comments.
+
+    Args:
+        text: content of the list.
+        file: name of the list, for messages.
+
+    Raises:
+        DataError: a line has another form, points out of the repository, or repeats a path.
+    """
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    blobs = tuple(_parse_line(line, file) for line in lines)
+    if len({blob.path for blob in blobs}) != len(blobs):
+        raise DataError("a path is in the list twice", file=file)
+    return blobs
+
+
+def _parse_line(line: str, file: str) -> Blob:
+    match = _LINE.fullmatch(line)
+    if match is None or not _stays_inside(match[2]):
+        raise DataError(
+            f"expected 40 hexadecimal digits, a tab and a relative path, found {line!r}", file=file
+        )
+    return Blob(path=match[2], sha1=match[1])
+
+
+def _stays_inside(path: str) -> bool:
+    parts = path.split("/")
+    return not any(part in ("", ".", "..") or "\\" in part or ":" in part for part in parts)

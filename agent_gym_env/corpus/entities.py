@@ -1,7 +1,7 @@
-"""Every row that a split's tools have ever answered with, indexed by what may be asked of them.
+"""The table of all rows that a split's tools have returned, indexed by the arguments of calls.
 
-SGD's services are not part of the dataset; what they know is only seen in recorded results. The
-rows of one tool are merged, and stand in the order in which that tool lists them.
+SGD's services are not part of the dataset; their data is only known from recorded results. The
+rows of a tool are merged, in the order in which that tool lists them.
 
 A row is found by the *set* of its ``slot = value`` pairs: each set of slots by which a tool can be
 asked has its own entries, so that a query with several constraints is one look-up, not an
@@ -30,10 +30,10 @@ from agent_gym_env.errors import StorageError
 from agent_gym_env.values.equality import canonical
 
 MAX_ROWS = 10
-"""SGD's services never answer with more."""
+"""Largest number of rows in an answer; SGD's services never return more."""
 
 MAX_INDEXED_OPTIONAL = 4
-"""Each combination of so many optional arguments is indexed; by further ones rows are filtered."""
+"""Number of optional arguments all of whose combinations are indexed; others filter the rows."""
 
 _LISTS_FOR_ORDER = 64
 _HEADER = struct.Struct(
@@ -51,11 +51,11 @@ _Flags = NDArray[np.bool_]
 
 
 class _ToolEntry(msgspec.Struct, frozen=True, array_like=True):
-    """What the directory says of a tool.
+    """Entry of the directory for a tool.
 
     Attributes:
-        most_rows: the longest recorded answer.
-        indexed: sets of slots by which its rows can be looked up.
+        most_rows: number of rows in the longest recorded answer.
+        indexed: sets of slots by which the rows can be looked up.
     """
 
     most_rows: int
@@ -104,9 +104,9 @@ class EntityTable:
         """Find rows of a tool; among more than may be shown, those recorded most often.
 
         Args:
-            tool: full name.
+            tool: full name of the tool.
             filters: canonical values by slot, all of which a row must have.
-            limit: most rows to give; never more than the tool's longest recorded answer.
+            limit: largest number of rows; never more than the tool's longest recorded answer.
             distinct: show an entity once, where every recorded answer of the tool does.
 
         Returns:
@@ -150,7 +150,7 @@ class EntityTable:
                 yield number
 
     def _find(self, key: int) -> tuple[int, int, int]:
-        """Say where a key's entries begin, where the distinct ones end, and where all end."""
+        """Return where a key's entries begin, where the distinct ones end, and where all end."""
         bucket = key >> (_DIGEST_BITS - self._bits)
         end = self._buckets[bucket + 1]
         place = bisect_left(self._keys, key, self._buckets[bucket], end)
@@ -163,13 +163,13 @@ class EntityTable:
 
 
 class EntityTableBuilder:
-    """Gathers rows while dialogues stream by; keeps one copy of each."""
+    """Collects rows while dialogues are compiled; keeps one copy of each."""
 
     def __init__(self) -> None:
         self._recorded: dict[str, _RecordedRows] = {}
 
     def add(self, tool: str, rows: list[dict[str, str]]) -> None:
-        """Take in one recorded answer of a tool."""
+        """Add a recorded answer of a tool."""
         recorded = self._recorded.get(tool)
         if recorded is None:
             recorded = self._recorded[tool] = _RecordedRows()
@@ -179,7 +179,7 @@ class EntityTableBuilder:
         """Write the table.
 
         Args:
-            tools: by name; every tool that was added among them.
+            tools: tools by name, among them every tool that was added.
         """
         index, texts, directory = _Index(), list[bytes](), dict[str, tuple[int, object]]()
         for name, recorded in sorted(self._recorded.items()):
@@ -195,7 +195,7 @@ class EntityTableBuilder:
 
 
 def join_slots(transaction: ToolSpec, query: ToolSpec) -> tuple[str, ...]:
-    """Name the slots by which a transaction says which row of a query's answer it is about."""
+    """Return the slots by which a transaction names a row of a query's answer."""
     return tuple(slot for slot in transaction.required if slot in query.result_slots)
 
 
@@ -231,17 +231,17 @@ class _RecordedRows:
         """Rows by how often they were recorded, then by when they were first.
 
         SGD was collected from several states of its services' databases: rows that were seen often
-        belong to the same state, and stand together in recorded answers.
+        belong to the same state, and are together in recorded answers.
         """
         return sorted(self._times_seen, key=self._times_seen.__getitem__, reverse=True)
 
     def listed(self, rows: list[dict[str, str]]) -> list[int]:
-        """Give the rows' places in the order in which the tool lists them: by a slot, for most."""
+        """Return the rows' places in the order in which the tool lists them, mostly by a slot."""
         slot = self._ordering_slot()
         return sorted(range(len(rows)), key=lambda place: rows[place].get(slot, ""))
 
     def identifying_slot(self) -> str | None:
-        """Name the slot that orders the lists, if none of them has a value of it twice."""
+        """Return the slot that orders the lists, if none of them has one of its values twice."""
         slot = self._ordering_slot()
         return slot if self._lists and self._distinct[slot] == self._lists else None
 
@@ -257,10 +257,10 @@ def _inverse(listed: list[int], offset: int) -> _RowNumbers:
 
 
 def _slot_sets(spec: ToolSpec, tools: Mapping[str, ToolSpec]) -> list[tuple[str, ...]]:
-    """List the sets of slots by which a tool's rows are asked for, each sorted.
+    """Return the sets of slots by which a tool's rows are looked up, each sorted.
 
-    They are its required arguments with any of its optional ones; what the transactions of its
-    service name of it; and none at all, for every row.
+    They are its required arguments with any of its optional ones, the slots by which transactions
+    of its service name a row, and the empty set, for every row.
     """
     required = [slot for slot in spec.required if slot in spec.result_slots]
     optional = [slot for slot in spec.defaults if slot in spec.result_slots]

@@ -1,4 +1,4 @@
-"""Bytes behind a URL, fetched within limits and only from the hosts that are meant."""
+"""Fetches files by URL, within limits, from known hosts only."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ GITHUB_HOSTS = frozenset(
         "raw.githubusercontent.com",
     }
 )
-"""Where a redirect may lead."""
+"""Hosts to which a redirect may lead."""
 
 _CHUNK_BYTES = 64 * 2**10
 _TRANSIENT_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 
 
 class FetchLimits(msgspec.Struct, frozen=True):
-    """How long and how much.
+    """Limits of time and size.
 
     Attributes:
-        attempts: requests for one file, the first one included.
-        backoff_s: the longest pause after the first failure; it doubles with each further one.
-        max_pause_s: no pause is longer, whatever the server asks for.
-        idle_s: how long a connection may give nothing.
-        deadline_s: for everything together.
-        max_bytes: of one file.
+        attempts: number of requests for one file, the first one included.
+        backoff_s: longest pause after the first failure; it doubles with each further one.
+        max_pause_s: longest pause, even if the server asks for a longer one.
+        idle_s: longest time in which a connection may send nothing.
+        deadline_s: longest time for all files together.
+        max_bytes: largest size of a file, in bytes.
     """
 
     attempts: int = 4
@@ -54,7 +54,7 @@ class FetchLimits(msgspec.Struct, frozen=True):
 
 
 class _TransientError(Exception):
-    """A failure that may pass."""
+    """A failure after which another attempt may succeed."""
 
     def __init__(self, problem: str, pause_s: float = 0.0) -> None:
         super().__init__(problem)
@@ -64,16 +64,16 @@ class _TransientError(Exception):
 class Fetcher:
     """Fetches files below a base URL; safe for several threads.
 
-    Its deadline runs from its making. A thread that a hostile server keeps busy with one byte after
-    another may outlive it until the connection has ended, so do not wait for such a thread.
+    The deadline counts from its construction. A server that sends single bytes may keep a thread
+    busy beyond it, so do not wait for such a thread.
     """
 
     def __init__(self, base_url: str, limits: FetchLimits) -> None:
         """Check the URL.
 
         Args:
-            base_url: https, or http on this machine; without user, password, query and fragment.
-            limits: for this fetcher.
+            base_url: https URL, or http on this machine; without user, password, query, fragment.
+            limits: limits of time and size.
 
         Raises:
             DataError: the URL is not of that kind.
@@ -86,10 +86,10 @@ class Fetcher:
         self._opener = _opener(base)
 
     def fetch(self, url: str) -> bytes:
-        """The content of a file.
+        """Return the content of a file.
 
         Raises:
-            DataError: it cannot be had; the message says after how many attempts and why.
+            DataError: it cannot be fetched; the message says after how many attempts and why.
         """
         attempt = 1
         while True:
@@ -99,24 +99,24 @@ class Fetcher:
                 if attempt == self._limits.attempts:
                     raise DataError(
                         f"could not fetch, {attempt} attempts: {error}. Run again later (what has "
-                        "arrived is kept), or install an archive at hand with --from",
+                        "arrived is kept), or install a local archive with --from",
                         file=url,
                     ) from error
                 self._pause(attempt, error.pause_s)
             attempt += 1
 
     def remaining_s(self) -> float:
-        """Seconds to the deadline, never negative."""
+        """Return the seconds to the deadline, never negative."""
         return max(0.0, self._ends - time.monotonic())
 
     def stop(self) -> None:
-        """Have all threads give up at their next chunk or pause."""
+        """Make all threads give up at their next chunk or pause."""
         self._stopped.set()
 
     def deadline_error(self) -> DataError:
-        """The error for a deadline that has passed."""
+        """Return the error for a deadline that has passed."""
         return DataError(
-            f"not all there within {self._limits.deadline_s:g} s. Run again: what has arrived is "
+            f"not finished within {self._limits.deadline_s:g} s. Run again: what has arrived is "
             "kept",
             file=self._base_url,
         )
@@ -137,7 +137,7 @@ class Fetcher:
         except (OSError, http.client.HTTPException) as error:
             raise _broken(error, url) from error
         except ValueError as error:
-            raise DataError(f"redirected to what is no URL: {error}", file=url) from error
+            raise DataError(f"redirected to an invalid URL: {error}", file=url) from error
 
     def _body(self, response: http.client.HTTPResponse, url: str) -> bytes:
         if response.status != http.client.OK:
@@ -172,7 +172,7 @@ class Fetcher:
         return bytes(body)
 
     def _pause(self, attempt: int, asked_s: float) -> None:
-        """Full jitter: many clients that failed together do not come back together."""
+        """Wait with full jitter: clients that failed together do not come back together."""
         longest_s = self._limits.backoff_s * 2 ** (attempt - 1)
         pause_s = min(asked_s + random.uniform(0, longest_s), self._limits.max_pause_s)
         if pause_s >= self.remaining_s():
@@ -185,7 +185,7 @@ class Fetcher:
 
 
 class _GuardedRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows a redirect to a known host over https, or to where the base URL is."""
+    """Follows a redirect to a known host over https, or to the host of the base URL."""
 
     max_redirections = 5
 
@@ -201,7 +201,7 @@ class _GuardedRedirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        """Refuse a target that is not meant."""
+        """Refuse any other target."""
         if not self._is_meant(newurl):
             fp.close()
             raise DataError(
@@ -223,7 +223,7 @@ class _GuardedRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _opener(base: SplitResult) -> urllib.request.OpenerDirector:
-    """An opener that knows http and https only: no file, no ftp, no data."""
+    """Return an opener for http and https only, without file, ftp and data URLs."""
     proxies: dict[str, str] | None = {} if _is_loopback(base.hostname) else None
     # One context for all connections: to read the certificates takes longer than to fetch a file.
     context = ssl.create_default_context() if base.scheme == "https" else None
@@ -270,7 +270,7 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def _shown(url: str) -> str:
-    """A URL without what may be secret in it."""
+    """Return a URL without its possibly secret parts."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}{parts.path}"
 

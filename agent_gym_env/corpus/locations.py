@@ -1,4 +1,4 @@
-"""Where the corpora with a name lie: the embedded sample and the installed SGD."""
+"""Folders of the corpora with a name: the embedded sample and the installed SGD."""
 
 from __future__ import annotations
 

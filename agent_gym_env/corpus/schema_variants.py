@@ -1,7 +1,7 @@
-"""SGD-X: dialogues renamed into a schema variant, in which each name of the schema is worded anew.
+"""Rewrites dialogues into a schema variant of SGD-X, which has other names for the same schema.
 
-A variant lists the same services, slots and intents in the same order under other names, so places
-in the lists are the map. Only names change: words, character spans and values stay as they are.
+A variant lists the same services, slots and intents in the same order under other names, so their
+places in the lists give the map. Only names change: words, spans and values stay as they are.
 
 Source: Lee et al., "SGD-X: A Benchmark for Robust Generalization in Schema-Guided Dialogue
 Systems", 2022, and ``sgd_x/generate_sgdx_dialogues.py`` of the dataset's repository.
@@ -62,7 +62,7 @@ class SchemaVariant:
         Args:
             original: the services of the schema that the dialogues use.
             variant: the same services under other names.
-            file: where the variant's schema lies, for errors.
+            file: path of the variant's schema, for messages.
         """
         _check_same(len(original), len(variant), "number of services", file, "")
         self.services = list(variant)
@@ -79,7 +79,7 @@ class SchemaVariant:
         )
 
     def rewrite(self, dialogue: Dialogue) -> Dialogue:
-        """The dialogue as it reads under the variant's schema.
+        """Return the dialogue under the variant's schema.
 
         Raises:
             DataError: it uses a service that the original schema does not have.
@@ -180,12 +180,12 @@ def _names(old: Service, new: Service, file: str | None, at: str) -> _Names:
 
 
 def _slot_shape(slot: Slot) -> object:
-    """What a variant keeps of a slot."""
+    """Return the parts of a slot that a variant keeps."""
     return slot.is_categorical, slot.possible_values
 
 
 def _intent_shape(intent: Intent, service: Service) -> object:
-    """What a variant keeps of an intent, with a slot's place instead of its name."""
+    """Return the parts of an intent that a variant keeps, with places of slots for names."""
     place = {slot.name: index for index, slot in enumerate(service.slots)}
     return (
         intent.is_transactional,
@@ -208,9 +208,13 @@ def _check_same(old: object, new: object, what: str, file: str | None, at: str) 
 def _one_to_one(
     old_names: list[str], new_names: list[str], what: str, file: str | None, at: str
 ) -> dict[str, str]:
-    """The map from old to new, if no name comes twice: two slots must not fall into one key."""
+    """Return the map from old to new names.
+
+    Raises:
+        DataError: a name occurs twice, so that two slots would share a key.
+    """
     for names in (old_names, new_names):
         repeated = [name for name, count in Counter(names).items() if count > 1]
         if repeated:
-            raise DataError(f"{what} name {repeated[0]!r} comes twice", file=file, pointer=at)
+            raise DataError(f"{what} name {repeated[0]!r} occurs twice", file=file, pointer=at)
     return dict(zip(old_names, new_names, strict=True))

@@ -45,17 +45,17 @@ Act = Literal[
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Strict: a field that the format does not know is an error, never dropped in silence."""
+    """Base of all structs here. A field that the format does not have is an error."""
 
 
 class DialogueAction(_Record, frozen=True):
     """A dialogue act with its slot and values.
 
     Attributes:
-        act: the kind.
-        slot: the slot; ``""`` for an act without one, ``"intent"`` or ``"count"`` for some.
-        values: as said in the utterance.
-        canonical_values: as the service wants them (``"today"`` is ``"2019-03-01"``).
+        act: kind of act.
+        slot: name of the slot; ``""`` for none; ``"intent"`` or ``"count"`` for some acts.
+        values: values as the utterance says them.
+        canonical_values: values as the service takes them (``"2019-03-01"`` for ``"today"``).
     """
 
     act: Act
@@ -65,7 +65,7 @@ class DialogueAction(_Record, frozen=True):
 
 
 class SlotSpan(_Record, frozen=True):
-    """Where an utterance says the value of a slot, in characters."""
+    """The characters of an utterance that say the value of a slot."""
 
     slot: str
     start: int
@@ -80,12 +80,12 @@ class ServiceCall(_Record, frozen=True):
 
 
 class DialogueState(_Record, frozen=True):
-    """What the user wants so far of one service.
+    """The user's wishes about one service so far.
 
     Attributes:
-        active_intent: ``"NONE"`` when there is none.
+        active_intent: name of the intent, or ``"NONE"``.
         requested_slots: attributes that the user asks for in this turn.
-        slot_values: for each slot the spoken variants of its one current value.
+        slot_values: for each slot, the spoken variants of its current value.
     """
 
     active_intent: str
@@ -116,14 +116,14 @@ class SystemFrame(_Record, frozen=True):
 
 
 class UserTurn(_Record, frozen=True, tag="USER", tag_field="speaker"):
-    """What the user says."""
+    """A turn of the user."""
 
     utterance: str
     frames: list[UserFrame]
 
 
 class SystemTurn(_Record, frozen=True, tag="SYSTEM", tag_field="speaker"):
-    """What the system does and says."""
+    """A turn of the system."""
 
     utterance: str
     frames: list[SystemFrame]
@@ -159,7 +159,7 @@ class Intent(_Record, frozen=True):
     """Something a service can do; a tool of the agent.
 
     Attributes:
-        is_transactional: whether calling it changes the world (a booking, a payment).
+        is_transactional: whether a call changes something, such as a booking or a payment.
         optional_slots: default value by slot name; ``"dontcare"`` for no preference.
     """
 

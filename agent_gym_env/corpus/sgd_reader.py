@@ -148,7 +148,7 @@ class SGDReader:
         schema_variant: ``v1`` to ``v5`` to rewrite the dialogues into that schema of SGD-X.
 
     Raises:
-        ValueError: there is no such variant.
+        ValueError: the variant is unknown.
     """
 
     def __init__(self, source: Source, schema_variant: str | None = None) -> None:

@@ -1,7 +1,7 @@
 """The compiled form of a split: one memory-mapped file, opened in constant time.
 
-Layout: magic, sections, header (MessagePack), then a fixed-size tail that says where the header
-stands and what its checksum is. A store is never changed in place: readers have it mapped.
+Layout: magic, sections, header (MessagePack), then a tail of fixed size with the place and checksum
+of the header. A store is never changed in place, because readers have it mapped.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ class Section(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a store holds.
+    """Description of a store.
 
     Attributes:
         format: version of this layout.
-        stamp: state of the source when it was compiled.
-        fingerprint: SHA-256 over the source's bytes, in hexadecimal.
-        split: the split's name.
+        stamp: fingerprint of the corpus that the reader gave before it was compiled.
+        fingerprint: SHA-256 over the content of the split, in hexadecimal.
+        split: name of the split.
         schema_variant: ``v1`` to ``v5``, or ``None`` for the original schema.
-        dialogues: how many.
-        turns: how many of the agent, over all dialogues.
-        services: names, in the order of the schema; bit positions of the service masks.
-        seen_services: those that the corpus's train split has; ``None`` where it has no train.
-        sections: by name.
+        dialogues: number of dialogues.
+        turns: number of the agent's turns in all dialogues.
+        services: names of the services, in the order of the bits in service masks.
+        seen_services: names of the services of train; ``None`` for a corpus without train.
+        sections: sections by name.
     """
 
     format: int
@@ -68,7 +68,7 @@ class StoreWriter:
         self._crc = 0
 
     def write(self, data: bytes) -> int:
-        """Append to the open section; gives the section's size so far, in bytes."""
+        """Append to the open section; return the size of the section so far, in bytes."""
         self._file.write(data)
         self._crc = zlib.crc32(data, self._crc)
         self._offset += len(data)
@@ -119,15 +119,15 @@ class Store:
         return header
 
     def section(self, name: str) -> memoryview:
-        """Give a section's bytes, without a copy."""
+        """Return the bytes of a section, without a copy."""
         section = self.header.sections[name]
         return memoryview(self._map)[section.offset : section.offset + section.size]
 
     def checked(self, name: str) -> memoryview:
-        """Give a section's bytes when they are those that were written.
+        """Return the bytes of a section, after a comparison with its checksum.
 
         Raises:
-            StorageError: a byte has changed since.
+            StorageError: a byte has changed since it was written.
         """
         data = self.section(name)
         if zlib.crc32(data) != self.header.sections[name].crc:
@@ -144,8 +144,8 @@ class Store:
             self.checked(name)
 
     def damage(self, problem: str) -> StorageError:
-        """Make the error for a store that cannot be read."""
+        """Return the error for a store that cannot be read."""
         return StorageError(
-            f"the compiled split {self.path} is damaged: {problem}. Delete it; it is compiled anew "
-            "from its source when it is next opened"
+            f"the compiled split {self.path} is damaged: {problem}. Delete it; it is compiled "
+            "again when the split is next opened"
         )

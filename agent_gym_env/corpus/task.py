@@ -1,7 +1,7 @@
-"""The compiled unit of a corpus: one dialogue, cut into the turns that an agent has to take.
+"""The compiled form of a dialogue: the turns that an agent has to take.
 
-Everything the environment needs at play time is worked out at compile time; the structs are written
-as arrays, so that opening a task costs a few microseconds.
+The compiler works out everything that the environment needs. The structs are written as arrays, so
+that reading a dialogue takes a few microseconds.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import msgspec
 
 
 class _Compiled(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Written as an array: the order of the fields is part of the store's format."""
+    """Base of structs that are written as arrays: the order of fields is part of the format."""
 
 
 class SpokenValue(_Compiled, frozen=True):
     """A slot value that the recorded reply says.
 
     Attributes:
-        slot: the slot.
-        text: the value as the utterance has it.
+        slot: name of the slot.
+        text: value as the utterance says it.
         forms: other forms of the same value in the dialogue's annotation, the canonical one
             included.
     """
@@ -34,7 +34,7 @@ class RecordedCall(_Compiled, frozen=True):
     """The call that the corpus made in a turn.
 
     Attributes:
-        name: the tool, ``Service-Intent``.
+        name: name of the tool, ``Service-Intent``.
         arguments: canonical values by argument name.
         status: ``failure`` where the system's acts say so; SGD's results do not carry the outcome.
         results: the rows, as a JSON array.
@@ -49,13 +49,13 @@ class RecordedCall(_Compiled, frozen=True):
 
 
 class Turn(_Compiled, frozen=True):
-    """One turn of the agent: what it answers to, and what the corpus did.
+    """One turn of the agent, with the recorded reply.
 
     Attributes:
-        user: the user's words that open the turn.
-        text: the recorded reply.
-        service: the service that the recorded turn is about.
-        call: the call made before the reply.
+        user: words of the user that open the turn.
+        text: recorded reply.
+        service: name of the service that the recorded turn is about.
+        call: recorded call before the reply, if any.
         values: slot values that the annotation marks in the reply, in order.
     """
 
@@ -70,10 +70,10 @@ class Task(_Compiled, frozen=True):
     """One dialogue.
 
     Attributes:
-        dialogue_id: unique within its split only.
-        services: in the order of the corpus.
-        turns: at least one.
-        date: the dialogue's "today", ISO.
+        dialogue_id: id, unique within its split only.
+        services: names of the services, in the order of the corpus.
+        turns: turns of the agent, at least one.
+        date: day of the conversation, ISO.
     """
 
     dialogue_id: str

@@ -1,4 +1,4 @@
-"""Tools as an agent is offered them, made from the intents of a schema."""
+"""Describes the intents of a schema as tools of an agent."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from agent_gym_env.values.equality import DONTCARE
 
 
 class ToolSpec(msgspec.Struct, frozen=True):
-    """An intent of a service.
+    """A tool: an intent of a service.
 
     Attributes:
-        name: ``Service-Intent``: SGD has intents of one name in two services of one dialogue.
-        service: the service's name.
-        intent: the intent's name, understood alone where it is unambiguous.
-        description: what it does.
-        transactional: whether calling it changes the world.
+        name: ``Service-Intent``, because two services of a dialogue may have an intent of one name.
+        service: name of the service.
+        intent: name of the intent, which is enough to call the tool where it is unambiguous.
+        description: description of the intent.
+        transactional: whether a call changes something, such as a booking.
         arguments: slot by argument name, the required ones first.
-        required: names of the arguments that a call must give.
-        defaults: value by name of each optional argument; ``"dontcare"`` for no preference.
-        result_slots: the slots of a result row.
+        required: names of the required arguments.
+        defaults: default by name of each optional argument; ``"dontcare"`` for no preference.
+        result_slots: slots of a result row.
     """
 
     name: str
@@ -49,12 +49,12 @@ def refused_names(names: Iterable[str]) -> list[str]:
 
 
 def tool_name(service: str, intent: str) -> str:
-    """Name the tool of an intent."""
+    """Return the name of the tool for an intent."""
     return f"{service}-{intent}"
 
 
 def tool_specs(services: Iterable[Service]) -> dict[str, ToolSpec]:
-    """Make the tools of services, by name, in the order of the schema."""
+    """Return the tools of services by name, in the order of the schema."""
     specs = (_tool_spec(service, intent) for service in services for intent in service.intents)
     return {spec.name: spec for spec in specs}
 

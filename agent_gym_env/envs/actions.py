@@ -1,7 +1,7 @@
-"""From whatever an agent sends to the one form that the environment acts on.
+"""Converts the actions of agents, in any of many forms, to one form for the environment.
 
-What an agent gets wrong is repaired, or marked for a refusal inside the world. Only what is no
-action at all (a number, a mapping without any known key) raises: that is a programmer's mistake.
+Mistakes of an agent are repaired, or answered with an error as the result of the call. Only an
+unsupported action type, or a mapping without any known key, raises: a programmer's mistake.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from agent_gym_env.lm.parse import without_reasoning
 from agent_gym_env.types import Action, ToolCall
 
 MAX_TOOL_CALLS = 16
-"""Calls in one action; those beyond are refused."""
+"""Largest number of calls in one action; further ones are refused."""
 
 _MOST_REFUSED = 8192
-"""More calls than 64 KiB of JSON can hold are not even refused one by one."""
+"""Largest number of refused calls that are listed: as many as 64 KiB of JSON can hold."""
 
 MAX_NAME_LENGTH = 256
-"""Characters of a tool's name."""
+"""Largest length of a tool's name, in characters."""
 
 MALFORMED = "malformed_tool_call"
-"""The name that a call goes by when its own cannot be read."""
+"""The name of a call whose own name cannot be read."""
 
 UNREAD = "unread_content"
-"""The code of an action of which something was left out that is neither words nor a call."""
+"""The code of an action with a part that is neither words nor a call, which was left out."""
 
 UNFINISHED = "unfinished_reasoning"
 """The code of an action that breaks off in the model's reasoning."""
@@ -48,7 +48,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ValueErr
 
 
 class _PlainCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A call that holds nothing but its name and its arguments."""
+    """A call with a name and arguments, and nothing else."""
 
     name: str
     arguments: dict[str, Any] = {}
@@ -72,8 +72,8 @@ class RefusedCall(NamedTuple):
     """A call that cannot be executed.
 
     Attributes:
-        name: as far as it could be read.
-        error: ``"code: what was found, what is expected"``.
+        name: name of the tool, as far as it could be read.
+        error: message of the form ``"code: what was found, what is expected"``.
     """
 
     name: str
@@ -91,7 +91,7 @@ A plain tuple: one is made at every step.
 
 
 def parse_action(action: Any) -> ParsedAction:
-    """Understand an action.
+    """Parse an action.
 
     Args:
         action: a member of the action space (``text`` and ``tool_calls``, a JSON list); a mapping
@@ -121,14 +121,14 @@ def parse_action(action: Any) -> ParsedAction:
 
 
 def _parse_leaves(text: str, tool_calls: str) -> ParsedAction:
-    """Understand a member of the action space, given by its two texts."""
+    """Parse a member of the action space, given by its two texts."""
     return _assemble(text, _calls_from_json(tool_calls) if tool_calls else ())
 
 
 def _plain_calls(text: str) -> Sequence[ToolCall] | None:
-    """Read calls that are nothing but what they should be; ``None`` where a closer look is needed.
+    """Read well-formed calls quickly; return ``None`` for calls that need a closer look.
 
-    Most calls are, and to look closely takes several times as long.
+    Most calls are well-formed, and the closer look takes several times as long.
     """
     if len(text) > MAX_TEXT_LENGTH or text.count("{") + text.count("[") > MAX_DEPTH:
         return None
@@ -185,7 +185,7 @@ def _assemble(text: str, calls: Iterable[_ReadCall], left_out: str | None = None
         beyond = [RefusedCall(call.name, problem) for call in made[MAX_TOOL_CALLS:]]
         made[MAX_TOOL_CALLS:] = beyond[:_MOST_REFUSED]
     if made and text.isspace():
-        text = ""  # what some servers send beside a call is no reply
+        text = ""  # some servers send white space beside a call; it is not a reply
     # A str subclass such as numpy's must not travel on into episodes.
     return str(text), made, error or left_out
 
@@ -208,7 +208,7 @@ def _calls_from_json(text: str) -> Iterable[_ReadCall]:
 
 
 def _calls_from_tag(text: str) -> Iterable[_ReadCall]:
-    """Read what a model wrote in one tag: a call, or a list of them."""
+    """Read the content of one tag: a call, or a list of calls."""
     value = _value_from_json(text)
     if isinstance(value, RefusedCall):
         return ((value, False),)
@@ -237,7 +237,7 @@ def _malformed(problem: str, name: str = MALFORMED) -> RefusedCall:
 
 
 def _call_from_python(value: Any) -> _ReadCall:
-    """Take a call through JSON, so that it is held to the same rules and shares nothing."""
+    """Convert a call through JSON, so that the same rules apply and no object is shared."""
     try:
         text = _encode(value).decode()
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
@@ -247,7 +247,7 @@ def _call_from_python(value: Any) -> _ReadCall:
 
 
 def _parse_call(value: Any) -> _ReadCall:
-    """Read a call from the plain values of its JSON; say whether a part of it was left out."""
+    """Read a call from decoded JSON; the second value is whether a part of it was left out."""
     if not isinstance(value, dict):
         return _malformed(f"{_EXPECTED_CALL}, not {_json_type(value)}"), False
     form = read_call(value)

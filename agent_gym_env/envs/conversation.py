@@ -1,6 +1,6 @@
 """The turn rule: text ends the agent's turn, a tool call without text keeps it open.
 
-What the user says next is not decided here, so that a recorded user and one who reacts share this.
+The user's next words are passed in, so that a recorded and a simulated user can share this code.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Conversation:
-    """What has been said and done in one dialogue, and in its open turn.
+    """The messages and calls of one dialogue.
 
     Attributes:
-        backend: the services behind the tools.
-        log: the messages so far.
-        calls: of the open turn, with full tool names, refused ones included.
-        made: the calls of the last action that made any, likewise.
+        backend: tool backend that answers the calls.
+        log: messages so far.
+        calls: calls of the open turn, with full tool names, refused ones included.
+        made: calls of the last action that had any, in the same form.
     """
 
     __slots__ = ("_max_calls", "backend", "calls", "log", "made")
@@ -39,14 +39,14 @@ class Conversation:
         self.made: tuple[ToolCall, ...] = ()
 
     def is_open(self) -> bool:
-        """Tell whether the agent may go on calling tools in this turn."""
+        """Return whether the agent may make more calls in this turn."""
         return len(self.calls) <= self._max_calls
 
     def execute(self, calls: Sequence[ToolCall | RefusedCall]) -> tuple[str, str | None]:
         """Answer calls.
 
         Returns:
-            Their results as a JSON array, and the stable code of the first that was refused.
+            The results as a JSON array, and the code of the first refusal or ``None``.
         """
         results: list[str] = []
         made: list[ToolCall] = []
@@ -77,7 +77,7 @@ class Conversation:
 
 
 def _named(call: ToolCall | RefusedCall, name: str) -> ToolCall:
-    """Give a call under its tool's full name."""
+    """Return a call with its tool's full name."""
     if isinstance(call, ToolCall):
         return call if call.name == name else ToolCall(name, call.arguments)
     return ToolCall(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium as gym
 import msgspec
@@ -17,15 +17,15 @@ from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import (
     Replay,
+    ReplaySettings,
     ToolsOffered,
-    World,
     read_snapshot,
     recorded_action,
 )
 from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward_for
-from agent_gym_env.suggestions import unknown_name
+from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.types import Action
 
 
@@ -36,8 +36,8 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
     The agent is the assistant of a recorded dialogue: it reads what the user says, calls the tools
     of the dialogue's services, and answers. The dialogues are those of Schema-Guided Dialogue
     (Rastogi et al., 2020) or of any corpus in its file format. The user is a recording: the next
-    recorded words come whatever the agent said, which is honest for imitation, offline
-    reinforcement learning and scoring turn by turn, and is no simulation of a user who reacts.
+    recorded words come whatever the agent said, which suits imitation, offline
+    reinforcement learning and scoring turn by turn. It does not simulate a user who reacts.
 
     ## Action space
     `Dict` of two texts of up to 64 KiB: ``text``, words for the user, and ``tool_calls``, a JSON
@@ -101,6 +101,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         tools_offered: ToolsOffered = "dialogue",
         max_tool_calls_per_turn: int = 4,
         render_mode: str | None = None,
+        **unknown: NoReturn,
     ) -> None:
         """Open a corpus.
 
@@ -117,17 +118,19 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
                 every service of the split.
             max_tool_calls_per_turn: a turn with more closes.
             render_mode: ``None``, ``"ansi"`` or ``"html"``.
+            **unknown: refused, with the name of the nearest argument.
 
         Raises:
-            ValueError: an argument is not among its values.
-            DataError: the corpus is not there or not in order.
+            ValueError: an argument is unknown or not among its values.
+            DataError: the corpus does not exist or is not in order.
         """
+        refuse_unknown("SGD-v0", unknown, keywords(SGDEnv))
         modes = self.metadata["render_modes"]
         if render_mode is not None and render_mode not in modes:
             raise ValueError(unknown_name("render_mode", render_mode, modes))
         opened = open_corpus(corpus, schema_variant=schema_variant)
         self.split = opened.split(split)
-        self.world = World(
+        self.settings = ReplaySettings(
             self.split,
             make_reward_for(reward, self.split, opened),
             tools_offered=tools_offered,
@@ -154,7 +157,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             DataError: the split has no such dialogue.
         """
         super().reset(seed=seed)
-        self._replay = Replay(self.world, self.split.task(self._choose(options)))
+        self._replay = Replay(self.settings, self.split.task(self._choose(options)))
         return self._replay.begin()
 
     def _choose(self, options: dict[str, Any] | None) -> int:
@@ -171,7 +174,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
 
         Raises:
             ResetNeeded: no dialogue is in play.
-            TypeError: the action is none at all.
+            TypeError: the action has an unsupported type.
             ValueError: it is a mapping without any known key.
         """
         replay = self._replay
@@ -189,7 +192,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         return render(replay.task.dialogue_id, replay.messages)
 
     def recorded_action(self) -> Action:
-        """Give what the corpus does in the open turn.
+        """Return what the corpus does in the open turn.
 
         For teachers and tests only: a policy that is to be evaluated must not see it.
 
@@ -202,7 +205,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         return recorded_action(replay.recorded_turn())
 
     def get_state(self) -> dict[str, Any]:
-        """Take the state of the dialogue and of the generator, as JSON-able values."""
+        """Return the state of the dialogue and of the generator, as JSON-able values."""
         random = json.dumps(self.np_random.bit_generator.state)
         state: dict[str, Any] = msgspec.to_builtins(self.replay.snapshot(random))
         return state
@@ -214,15 +217,15 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             The observation that the state was taken at, and an info in which nothing has closed.
 
         Raises:
-            ValueError: the value is no such state, or of another version, corpus or split.
+            ValueError: the value is not such a state, or of another version, corpus or split.
         """
         if not isinstance(state, Mapping):
-            raise ValueError(f"this is no state of SGD-v0: {type(state).__name__}")
+            raise ValueError(f"not an SGD-v0 state: {type(state).__name__}")
         try:
             snapshot = read_snapshot(state)
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
-            raise ValueError(f"this is no state of SGD-v0: {error}") from error
-        replay = Replay.restored(self.world, snapshot)
+            raise ValueError(f"not an SGD-v0 state: {error}") from error
+        replay = Replay.restored(self.settings, snapshot)
         if snapshot.random:
             self._restore_generator(snapshot.random)
         self._replay = replay
@@ -232,7 +235,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         try:
             self.np_random.bit_generator.state = json.loads(state)
         except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-            raise ValueError(f"this is no state of SGD-v0: its generator: {error}") from error
+            raise ValueError(f"not an SGD-v0 state: its generator: {error}") from error
 
     @property
     def replay(self) -> Replay:

@@ -6,7 +6,7 @@ from gymnasium.envs.registration import register, registry
 
 
 def register_environments() -> None:
-    """Register ``SGD-v0``; once is enough, again does nothing."""
+    """Register ``SGD-v0``, unless it is registered."""
     if "SGD-v0" not in registry:
         register(
             id="SGD-v0",

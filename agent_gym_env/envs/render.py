@@ -1,4 +1,4 @@
-"""A conversation as a person reads it: in a terminal, or as a piece of HTML."""
+"""Renders a conversation for a terminal or as a section of HTML."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _RESULT_LENGTH = 400
 
 
 class Line(NamedTuple):
-    """Something said or done.
+    """One line of a rendered conversation.
 
     Attributes:
         speaker: ``user``, ``agent``, ``call`` or ``result``.
-        text: within one paragraph.
+        text: content of the line.
     """
 
     speaker: str
@@ -45,7 +45,7 @@ def _shortened(text: str) -> str:
 
 
 def render_ansi(dialogue_id: str, messages: str) -> str:
-    """Render for a terminal; whatever would steer it is made visible instead."""
+    """Render for a terminal; control characters are made visible."""
     rows = [f"dialogue {printable(dialogue_id)}"]
     rows += [f"{line.speaker:>6} │ {printable(line.text)}" for line in lines(messages)]
     return "\n".join(rows)
@@ -65,7 +65,7 @@ def _steers(character: str) -> bool:
 
 
 def render_html(dialogue_id: str, messages: str) -> str:
-    """Render as an HTML section; text is escaped, and cannot reorder what stands around it."""
+    """Render as an HTML section; text is escaped and cannot reorder the page around it."""
     rows = "".join(
         f'<p class="{line.speaker}"><b>{line.speaker}</b> {html.escape(printable(line.text))}</p>'
         for line in lines(messages)

@@ -1,8 +1,8 @@
-"""Recorded dialogues played turn by turn: the dynamics of ``SGD-v0``, without Gymnasium.
+"""Plays recorded dialogues turn by turn: the dynamics of ``SGD-v0``, without Gymnasium.
 
-The replay is teacher-forced: the next recorded user turn comes whatever the agent said. That is
-honest for imitation, offline reinforcement learning and scoring turn by turn; it is no simulation
-of a user who reacts.
+The replay is teacher-forced: the next recorded user turn comes whatever the agent said. That suits
+imitation, offline reinforcement learning and scoring turn by turn. It does not simulate a user who
+reacts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agent_gym_env.chat import MessageLog, call_message, call_object
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.task import Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
-from agent_gym_env.envs.actions import ParsedAction
+from agent_gym_env.envs.actions import UNREAD, ParsedAction
 from agent_gym_env.envs.conversation import Conversation
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
 from agent_gym_env.suggestions import unknown_name
@@ -31,8 +31,13 @@ _Messages = Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
 _decode_messages = msgspec.json.Decoder(_Messages).decode
 
 
-class Offer:
-    """The tools on offer in a dialogue: as the agent reads them, and as calls are checked."""
+class OfferedTools:
+    """The tools of a dialogue.
+
+    Attributes:
+        json: tools as the agent reads them, a JSON array in OpenAI's function format.
+        catalogue: tools as calls are checked.
+    """
 
     def __init__(self, tools: dict[str, ToolSpec], services: tuple[str, ...]) -> None:
         wanted = set(services)
@@ -41,16 +46,16 @@ class Offer:
         self.catalogue = ToolCatalogue(offered)
 
 
-class World:
-    """What all dialogues of one environment share. It does not change while they are played.
+class ReplaySettings:
+    """Everything that the dialogues of one environment share, unchanged while they are played.
 
     Args:
-        split: where the dialogues come from.
-        reward: scores closed turns.
+        split: split of the dialogues.
+        reward: reward that scores closed turns.
         tools_offered: ``"dialogue"`` for the tools of the dialogue's services, ``"all"`` for those
             of every service of the split.
-        max_tool_calls_per_turn: a turn with more closes.
-        backend: makes the services behind the tools on offer; by default the recorded ones.
+        max_tool_calls_per_turn: largest number of calls in a turn; a turn with more closes.
+        backend: returns the backend for a catalogue of tools; by default the recorded answers.
     """
 
     def __init__(
@@ -73,42 +78,42 @@ class World:
         self.reward = reward
         self.max_tool_calls_per_turn = max_tool_calls_per_turn
         self._offers_all = tools_offered == "all"
-        self._offers: dict[tuple[str, ...], Offer] = {}
+        self._offered: dict[tuple[str, ...], OfferedTools] = {}
         self._backend = backend or self._replay_backend
 
     def _replay_backend(self, catalogue: ToolCatalogue) -> ToolBackend:
         return ReplayBackend(catalogue, self.split.entities)
 
-    def offer(self, task: Task) -> Offer:
-        """Give the tools on offer in a dialogue."""
+    def offered_tools(self, task: Task) -> OfferedTools:
+        """Return the tools that are offered in a dialogue."""
         services = self.split.services if self._offers_all else task.services
-        offer = self._offers.get(services)
-        if offer is None:
-            offer = self._offers[services] = Offer(self.split.tools, services)
-        return offer
+        offered = self._offered.get(services)
+        if offered is None:
+            offered = self._offered[services] = OfferedTools(self.split.tools, services)
+        return offered
 
-    def converse(self, task: Task, offer: Offer) -> Conversation:
+    def begin_conversation(self, task: Task, offered: OfferedTools) -> Conversation:
         """Begin a conversation about a dialogue."""
-        backend = self._backend(offer.catalogue)
+        backend = self._backend(offered.catalogue)
         backend.reset(task)
         return Conversation(backend, self.max_tool_calls_per_turn, task.turns[0].user)
 
 
 class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that makes a replay what it is, as JSON-able values.
+    """State of a dialogue in play, as JSON-able values.
 
     Attributes:
-        version: of this shape.
+        version: version of this format.
         corpus: fingerprint of the split.
-        split: the split's name.
-        dialogue_id: the dialogue.
-        turn: how many turns of the agent have closed.
-        log: the messages so far.
-        calls: of the open turn.
-        executed: how many calls the dialogue has seen.
+        split: name of the split.
+        dialogue_id: id of the dialogue.
+        turn: number of the agent's turns that have closed.
+        log: messages so far, a JSON array without its closing bracket.
+        calls: calls of the open turn.
+        executed: number of calls in the dialogue so far.
         user: the observation's ``user``.
         tool_result: the observation's ``tool_result``.
-        random: the state of the generator that draws dialogues, JSON; ``""`` for none.
+        random: state of the generator that draws dialogues, JSON; ``""`` for none.
     """
 
     version: int
@@ -131,8 +136,8 @@ def read_snapshot(state: Mapping[str, Any]) -> Snapshot:
     """Read a state from JSON-able values.
 
     Raises:
-        msgspec.DecodeError: it has another shape, or its log is no list of messages.
-        UnicodeEncodeError: a text of it is no Unicode.
+        msgspec.DecodeError: it has other fields, or its log is not a list of messages.
+        UnicodeEncodeError: one of its texts has lone surrogates.
     """
     snapshot = msgspec.convert(dict(state), Snapshot)
     _encode(snapshot)
@@ -145,22 +150,22 @@ class Replay:
 
     Attributes:
         task: the dialogue.
-        turn: how many turns of the agent have closed.
-        over: whether the dialogue has come to its end.
-        score: of the turn that the last action closed; ``None`` where it left the turn open.
+        turn: number of the agent's turns that have closed.
+        over: whether the dialogue has ended.
+        score: score of the turn that the last action closed; ``None`` if it left the turn open.
     """
 
     __slots__ = (
-        "_conversation", "_last_action", "_offer", "_reward", "_tool_result", "_turns",
-        "_user", "_world", "over", "score", "task", "turn",
+        "_conversation", "_last_action", "_offered", "_reward", "_settings", "_tool_result",
+        "_turns", "_user", "over", "score", "task", "turn",
     )  # fmt: skip
 
-    def __init__(self, world: World, task: Task) -> None:
-        self._world = world
-        self._reward = world.reward
-        self._offer = world.offer(task)
+    def __init__(self, settings: ReplaySettings, task: Task) -> None:
+        self._settings = settings
+        self._reward = settings.reward
+        self._offered = settings.offered_tools(task)
         self._turns = task.turns
-        self._conversation = world.converse(task, self._offer)
+        self._conversation = settings.begin_conversation(task, self._offered)
         self._user = task.turns[0].user
         self._tool_result = ""
         self._last_action: ParsedAction = ("", (), None)
@@ -170,15 +175,17 @@ class Replay:
         self.score: Score | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Copy a replay as its state: the services behind it read a memory map."""
-        return Replay.restored, (self._world, self.snapshot())
+        """Copy a replay through its state, since its tool backend reads a memory map."""
+        return Replay.restored, (self._settings, self.snapshot())
 
     def begin(self) -> tuple[dict[str, str], dict[str, Any]]:
-        """Give the observation and info of the dialogue as it stands, with nothing closed."""
+        """Return the present observation, and an info in which no turn has closed."""
         return self._observation(), self._open_info(None)
 
     def step(self, action: ParsedAction) -> tuple[dict[str, str], float, bool, dict[str, Any]]:
-        """Take an action. One straight story, since every microsecond of it counts.
+        """Take an action.
+
+        A long function without calls of small ones, because it runs at every step.
 
         Returns:
             Observation, reward, whether the dialogue is over, and info.
@@ -189,7 +196,8 @@ class Replay:
         results = ""
         if calls:
             results, refused = conversation.execute(calls)
-            error = error or refused
+            # A refused call matters more than a part of an action that could not be read.
+            error = refused if refused and error in (None, UNREAD) else error
             if not text and conversation.is_open():
                 self._user, self._tool_result, self.score = "", results, None
                 return self._observation(), 0.0, False, self._open_info(error)
@@ -203,7 +211,7 @@ class Replay:
                 target,
                 task.date,
                 conversation.log.text,
-                self._offer.json,
+                self._offered.json,
                 turn,
             )
         )
@@ -219,7 +227,7 @@ class Replay:
             "user": self._user,
             "tool_result": results,
             "messages": conversation.log.messages,
-            "tools": self._offer.json,
+            "tools": self._offered.json,
         }
         info = {
             "dialogue_id": task.dialogue_id,
@@ -238,11 +246,11 @@ class Replay:
             "user": self._user,
             "tool_result": self._tool_result,
             "messages": self.messages,
-            "tools": self._offer.json,
+            "tools": self._offered.json,
         }
 
     def _open_info(self, error: str | None) -> dict[str, Any]:
-        """Make the info of a step that closes no turn."""
+        """Return the info of a step that leaves the turn open."""
         return {
             "dialogue_id": self.task.dialogue_id,
             "turn": self.turn,
@@ -266,16 +274,16 @@ class Replay:
         return Action(text, self._conversation.made if calls else ())
 
     def recorded_turn(self) -> Turn:
-        """Give what the corpus did in the open turn."""
+        """Return what the corpus did in the open turn."""
         return self._turns[self.turn]
 
     def snapshot(self, random: str = "") -> Snapshot:
-        """Take the state, to come back to it later."""
+        """Return the state, to come back to it later."""
         conversation = self._conversation
         return Snapshot(
             version=SNAPSHOT_VERSION,
-            corpus=self._world.split.fingerprint,
-            split=self._world.split.name,
+            corpus=self._settings.split.fingerprint,
+            split=self._settings.split.name,
             dialogue_id=self.task.dialogue_id,
             turn=self.turn,
             log=conversation.log.text,
@@ -287,21 +295,21 @@ class Replay:
         )
 
     @classmethod
-    def restored(cls, world: World, snapshot: Snapshot) -> Replay:
+    def restored(cls, settings: ReplaySettings, snapshot: Snapshot) -> Replay:
         """Rebuild a replay from its state.
 
         Raises:
             ValueError: the state is of another version, corpus or split.
             DataError: the split does not have its dialogue.
         """
-        split = world.split
+        split = settings.split
         expected = (SNAPSHOT_VERSION, split.fingerprint, split.name)
         found = (snapshot.version, snapshot.corpus, snapshot.split)
         if found != expected:
             raise ValueError(
                 f"the state is of (version, corpus, split) {found}, this environment of {expected}"
             )
-        replay = cls(world, split.task(split.index(snapshot.dialogue_id)))
+        replay = cls(settings, split.task(split.index(snapshot.dialogue_id)))
         replay._restore(snapshot)
         return replay
 
@@ -323,14 +331,14 @@ class Replay:
 
 
 def recorded_action(turn: Turn) -> Action:
-    """Give what the corpus did in a turn as an action: its call, then its reply."""
+    """Return what the corpus did in a turn as an action: its call and its reply."""
     call = turn.call
     calls = () if call is None else (ToolCall(call.name, dict(call.arguments)),)
     return Action(turn.text, calls)
 
 
 def target_messages(turn: Turn) -> list[dict[str, Any]]:
-    """Give what the corpus did as assistant messages in OpenAI's format.
+    """Return what the corpus did as assistant messages in OpenAI's format.
 
     A list, since Gymnasium's vector environments cannot merge infos of which some are ``None`` and
     some a mapping.

@@ -11,10 +11,10 @@ from gymnasium.spaces.utils import flatdim, flatten, flatten_space, unflatten
 from gymnasium.vector.utils import create_shared_memory
 
 MAX_TEXT_LENGTH = 64 * 1024
-"""Characters of an action's text, and of its tool calls; what is longer is cut or refused."""
+"""Largest length of an action's text, and of its tool calls; longer ones are cut or refused."""
 
 MAX_OBSERVATION_LENGTH = 2**28
-"""Characters of an observation's text: room for every action of an episode, escaped as JSON."""
+"""Largest length of an observation's text: all actions of an episode fit, escaped as JSON."""
 
 _SAMPLE_LENGTH = 64
 _SAMPLE_CHARSET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,?!'-:"
@@ -23,13 +23,13 @@ _SAMPLE_CHARSET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 class FreeText(spaces.Text):
     """Any Unicode string up to a length, the empty one included.
 
-    Gymnasium's own `Text` holds a table of its characters, which for all of Unicode takes seconds
-    to build and megabytes to pickle. Lone surrogates are no Unicode text: no UTF-8 file can hold
+    Gymnasium's own `Text` has a table of its characters, which for all of Unicode takes seconds
+    to build and megabytes to pickle. Lone surrogates are not members, since UTF-8 cannot encode
     them.
 
     Args:
-        max_length: in characters, inclusive.
-        seed: for sampling; samples are short ASCII texts.
+        max_length: largest length in characters, inclusive.
+        seed: seed for sampling; samples are short ASCII texts.
 
     Example:
         >>> FreeText(8).contains("Grüße")
@@ -40,7 +40,7 @@ class FreeText(spaces.Text):
         super().__init__(max_length, min_length=0, charset=_SAMPLE_CHARSET, seed=seed)
 
     def contains(self, x: Any) -> bool:
-        """Tell whether a value is a member."""
+        """Return whether a value is a member."""
         return isinstance(x, str) and len(x) <= self.max_length and is_unicode(x)
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
@@ -66,7 +66,7 @@ class FreeText(spaces.Text):
 
 
 def is_unicode(text: str) -> bool:
-    """Tell whether a string can be written as UTF-8, which lone surrogates cannot."""
+    """Return whether a string can be written as UTF-8; lone surrogates cannot."""
     if text.isascii():
         return True
     try:
@@ -77,7 +77,7 @@ def is_unicode(text: str) -> bool:
 
 
 def _refuse_flattening(space: FreeText, *_: Any) -> NoReturn:
-    """Refuse what takes gigabytes: Gymnasium makes a number of each character there may be."""
+    """Refuse to flatten text: Gymnasium would make a number of each possible character."""
     raise CustomSpaceError(
         f"{space} has no fixed size and cannot be flattened: use EncodeObservation or "
         "ByteObservation of agent_gym_env.wrappers to see the conversation as numbers"
@@ -90,7 +90,7 @@ for _flattening in (flatdim, flatten, flatten_space, unflatten):
 
 @create_shared_memory.register(FreeText)
 def _refuse_shared_memory(space: FreeText, n: int = 1, ctx: Any = None) -> NoReturn:
-    """Refuse what would go wrong in silence: Gymnasium's shared memory blanks texts.
+    """Refuse shared memory, in which Gymnasium blanks texts without an error.
 
     Source: `AsyncVectorEnv` reads a Text buffer once, when it is constructed (Gymnasium 1.0 to
         1.4).
@@ -103,7 +103,7 @@ def _refuse_shared_memory(space: FreeText, n: int = 1, ctx: Any = None) -> NoRet
 
 
 def observation_space() -> spaces.Dict:
-    """Build the observation space: what the user says, tool results, conversation, tools."""
+    """Build the observation space: user's words, tool results, conversation and tools."""
     leaves = ("user", "tool_result", "messages", "tools")
     return spaces.Dict({leaf: FreeText(MAX_OBSERVATION_LENGTH) for leaf in leaves})
 

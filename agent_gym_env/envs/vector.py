@@ -1,4 +1,4 @@
-"""Many dialogues at once in one process: batching without a stack of wrappers for each."""
+"""The vector environment: many dialogues in one process, without wrappers around each."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
     others hold objects.
 
     Args:
-        num_envs: how many dialogues.
-        autoreset_mode: ``"SameStep"``: a dialogue that ends begins anew in the same step; its last
-            observation and info are in ``final_obs`` and ``final_info``. ``"NextStep"``: it begins
-            anew in the step after, which ignores the action. ``"Disabled"``: it stays at its end
+        num_envs: number of dialogues.
+        autoreset_mode: ``"SameStep"``: a dialogue that ends is reset in the same step; its last
+            observation and info are in ``final_obs`` and ``final_info``. ``"NextStep"``: it is
+            reset in the step after, which ignores the action. ``"Disabled"``: it stays at its end
             until ``reset(options={"reset_mask": …})``, a boolean array of shape ``(num_envs,)``.
         max_episode_steps: truncates a dialogue after so many steps; ``None`` for no limit.
-        **arguments: of `SGDEnv`.
+        **arguments: arguments of `SGDEnv`.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
 
         Args:
             seed: an integer seeds dialogue ``i`` with ``seed + i``; a sequence gives one seed each.
-            options: as in `SGDEnv.reset`, and ``reset_mask``: which dialogues begin anew.
+            options: as in `SGDEnv.reset`, and ``reset_mask``: the dialogues to reset.
 
         Raises:
             ValueError: seeds or mask are not one for each dialogue.
-            TypeError: the mask is no boolean array.
+            TypeError: the mask is not a boolean array.
         """
         seeds = self._seeds(seed)
         options = dict(options or {})
@@ -126,7 +126,7 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
         Raises:
             ValueError: there is not one action for each dialogue, or one that has ended was not
                 reset where the mode is ``"Disabled"``.
-            TypeError: an action is none at all.
+            TypeError: an action has an unsupported type.
         """
         # Everything that can raise comes first: a batch is taken whole or not at all.
         parsed = [parse_action(action) for action in self._single_actions(actions)]
@@ -211,18 +211,36 @@ def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
 
 def _merged(infos: Sequence[Info | None]) -> Info:
     """Merge infos that have the same keys in the same order; ``None`` for one that is absent."""
-    example = next((info for info in infos if info is not None), None)
-    if example is None:
-        return {}
-    mask = np.ones(len(infos), np.bool_)
-    if None in infos:
-        mask = np.array([info is not None for info in infos])
-    absent = dict.fromkeys(example)
-    rows = [info or absent for info in infos]
-    columns = zip(*[row.values() for row in rows], strict=True)
+    present = [info for info in infos if info is not None]
+    if len(present) == len(infos):
+        return _merged_all(present)
+    places = [place for place, info in enumerate(infos) if info is not None]
+    return _merged_some(present, places, len(infos)) if places else {}
+
+
+def _merged_all(infos: Sequence[Info]) -> Info:
     merged: Info = {}
-    for (key, value), column in zip(example.items(), columns, strict=True):
-        merged[key] = _merged(column) if isinstance(value, dict) else _array(column, value)
+    size = len(infos)
+    columns = zip(*map(dict.values, infos), strict=True)
+    for (key, value), column in zip(infos[0].items(), columns, strict=True):
+        merged[key] = _merged_all(column) if type(value) is dict else _array(column, value)
+        merged[f"_{key}"] = np.ones(size, np.bool_)
+    return merged
+
+
+def _merged_some(infos: Sequence[Info], places: list[int], size: int) -> Info:
+    """Merge the infos of some places, such as the few dialogues that ended in a step."""
+    merged: Info = {}
+    mask = np.zeros(size, np.bool_)
+    mask[places] = True
+    for key, value in infos[0].items():
+        column = [info[key] for info in infos]
+        if type(value) is dict:
+            merged[key] = _merged_some(column, places, size)
+        else:
+            merged[key] = array = np.empty(size, object)
+            for place, each in zip(places, column, strict=True):
+                array[place] = each
         merged[f"_{key}"] = mask.copy()
     return merged
 

@@ -11,8 +11,7 @@ from msgspec import structs
 from agent_gym_env.corpus.task import Task, Turn
 from agent_gym_env.rewards.base import ClosedTurn
 from agent_gym_env.rewards.corruptions import Reply
-from agent_gym_env.rollout.episode import Episode, StepRecord, TurnRecord
-from agent_gym_env.rollout.transcript import transcript
+from agent_gym_env.rollout.episode import Episode, StepRecord, TurnRecord, transcript
 from agent_gym_env.types import Action, ToolCall
 
 MAX_TEXT_CHARS = 64 * 1024

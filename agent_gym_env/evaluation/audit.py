@@ -17,9 +17,9 @@ from agent_gym_env.evaluation.evaluate import RESAMPLES
 from agent_gym_env.evaluation.rescore import closed_turns
 from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
 from agent_gym_env.evaluation.unscored import ScoreCheck
+from agent_gym_env.rewards.balanced import BalancedReward
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, score_all
 from agent_gym_env.rewards.corruptions import corruptions
-from agent_gym_env.rewards.weighted import BalancedReward
 from agent_gym_env.rollout.episode import Episode
 
 _TURNS_AT_ONCE = 256

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from agent_gym_env.corpus.task import RecordedCall
-from agent_gym_env.rewards.overlap import jaccard
+from agent_gym_env.rewards.ground_truth import jaccard
 from agent_gym_env.rollout.episode import POLICY_FAILED, Episode, TurnRecord, defaults_by_tool
 from agent_gym_env.types import ToolCall
 from agent_gym_env.values.equality import agreement, stated_arguments

@@ -25,8 +25,7 @@ from agent_gym_env.evaluation.plots import Interval, Row, histogram_plot, interv
 from agent_gym_env.evaluation.showcase import showcase
 from agent_gym_env.evaluation.statistics import Estimate
 from agent_gym_env.lm.credentials import Scrubber, without_credentials
-from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.spending import Spending, spent_on
+from agent_gym_env.rollout.episode import Episode, Spending, spent_on
 from agent_gym_env.storage.files import written_whole
 
 Evaluated = tuple[Evaluation, Iterable[Episode]]

@@ -8,8 +8,7 @@ from msgspec import structs
 
 from agent_gym_env.evaluation.metrics import made_calls, reply
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, score_all
-from agent_gym_env.rollout.episode import Episode, TurnRecord
-from agent_gym_env.rollout.transcript import transcript
+from agent_gym_env.rollout.episode import Episode, TurnRecord, transcript
 
 
 def rescore(episode: Episode, reward: Reward) -> Episode:

@@ -18,8 +18,7 @@ from agent_gym_env.export.rows import (
     distinct,
 )
 from agent_gym_env.lm.prompt import RULES
-from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.transcript import add_step, transcript
+from agent_gym_env.rollout.episode import Episode, add_step, transcript
 from agent_gym_env.types import ToolCall
 
 

@@ -10,7 +10,7 @@ from agent_gym_env.chat import read_messages
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.errors import DataError
 from agent_gym_env.export.rows import Tally, digest
-from agent_gym_env.rollout.branches import BranchPoint
+from agent_gym_env.rollout.branching import BranchPoint
 from agent_gym_env.rollout.episode import Episode
 
 TELLING_TURNS = 3

@@ -11,8 +11,7 @@ from gymnasium import spaces
 
 from agent_gym_env.export.rows import Tally
 from agent_gym_env.extras import require
-from agent_gym_env.rollout.episode import Episode, StepRecord
-from agent_gym_env.rollout.transcript import observations
+from agent_gym_env.rollout.episode import Episode, StepRecord, observations
 from agent_gym_env.storage.files import folder_written_whole
 
 require("minari", extra="data")

@@ -10,7 +10,7 @@ import numpy as np
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.task import Turn
 from agent_gym_env.envs.actions import parse_action
-from agent_gym_env.envs.replay import Replay, Snapshot, World, recorded_action
+from agent_gym_env.envs.replay import Replay, ReplaySettings, Snapshot, recorded_action
 from agent_gym_env.extras import require
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.policies.dspy_module import (
@@ -20,7 +20,7 @@ from agent_gym_env.policies.dspy_module import (
     tool_call_text,
 )
 from agent_gym_env.rewards.base import Reward, Score
-from agent_gym_env.rewards.overlap import GroundTruthReward
+from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.types import Action
 
 require("dspy", extra="dspy")
@@ -39,9 +39,9 @@ class Stage:
     def __init__(self, split: Split, reward: Reward) -> None:
         self.split = split
         self.reward = reward
-        self._world = World(split, reward)
+        self._world = ReplaySettings(split, reward)
         # The way to a turn is as recorded, and nobody is to be asked what it is worth.
-        self._rehearsal = World(split, GroundTruthReward())
+        self._rehearsal = ReplaySettings(split, GroundTruthReward())
         self._beginnings: dict[str, Snapshot] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Stage:

@@ -41,7 +41,7 @@ def sb3_policy(
     from agent_gym_env.retrieval.candidates import CandidateGenerator
     from agent_gym_env.retrieval.learning import recall
 
-    learned: dict[str, Any] = {**read_header(path).candidates}
+    learned: Any = read_header(path).candidates
     memory = recall(corpus.split("train"), **learned)
     source = CandidateGenerator(memory)
     return SB3Policy.load(path, source, encoder=encoder, deterministic=deterministic)

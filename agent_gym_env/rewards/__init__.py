@@ -1,1 +1,1 @@
-"""Rewards: how good a closed turn is."""
+"""Rewards, which score closed turns."""

@@ -13,18 +13,18 @@ from agent_gym_env.types import ToolCall
 
 
 class ClosedTurn(msgspec.Struct, frozen=True, gc=False):
-    """What an agent did in one turn, beside what the corpus did.
+    """The agent's part and the corpus's part of one turn.
 
     Attributes:
-        text: the reply; ``""`` where the turn closed in silence.
-        calls: every call of the turn in order, with full tool names; refused ones included.
-        target: what the corpus did.
-        date: the dialogue's "today", ISO.
-        log: the conversation up to the reply, which is not in it: a JSON array in OpenAI's chat
-            format without its closing bracket. Most rewards do not read it, and long texts are dear
-            to copy.
-        tools: the tools that were on offer, JSON in OpenAI's function format.
-        index: which turn of the agent this is, from 0.
+        text: reply of the agent; ``""`` for silence.
+        calls: calls of the agent in order, with full tool names, refused ones included.
+        target: recorded turn of the corpus.
+        date: day of the conversation, ISO.
+        log: conversation before the reply, a JSON array in OpenAI's chat format without its closing
+            bracket. It is not closed because most rewards do not read it, and copies of long texts
+            are slow.
+        tools: tools of the dialogue, JSON in OpenAI's function format.
+        index: number of the agent's turn, from 0.
     """
 
     text: str
@@ -47,11 +47,11 @@ class Score(msgspec.Struct, frozen=True, gc=False):
     """A reward for one turn.
 
     Attributes:
-        value: in [0, 1]; ``None`` where the reward could not be told, which is no fault of the
-            agent.
-        components: the reward's parts, each in [0, 1]; ``None`` for one that does not apply. Made
-            for this score alone: it is handed on in ``info``.
-        reason: why there is no value, or what a judge said.
+        value: reward in [0, 1]; ``None`` if it could not be determined, for example because a
+            judge failed.
+        components: parts of the reward, each in [0, 1]; ``None`` for a part that does not apply.
+            A new dictionary for each score, because it becomes part of ``info``.
+        reason: reason for a missing value, or explanation of a judge.
     """
 
     value: float | None
@@ -64,7 +64,7 @@ class Reward(Protocol):
 
     @property
     def name(self) -> str:
-        """What episodes and reports call the reward."""
+        """Name of the reward in episodes and reports."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ class Reward(Protocol):
 
 @runtime_checkable
 class BatchReward(Protocol):
-    """A reward that is faster when asked about several turns at once."""
+    """A reward that scores several turns faster together than one by one."""
 
     def score_many(self, turns: Sequence[ClosedTurn]) -> list[Score]:
         """Score turns, in their order."""

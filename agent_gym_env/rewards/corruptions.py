@@ -1,4 +1,4 @@
-"""Replies that deserve little: the ways to game a reward, for auditing one."""
+"""Bad replies that try to exploit a reward, for auditing it."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ _DECODE_ROWS = msgspec.json.Decoder(list[dict[str, str]]).decode
 
 
 class Reply(NamedTuple):
-    """What a corrupted agent does in one turn."""
+    """The reply and calls of a bad agent in one turn."""
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
 
 
 Corruption = Callable[[Task, int, np.random.Generator], Reply]
-"""From a dialogue, the index of a turn and a source of chance to a reply."""
+"""Returns a bad reply for a dialogue, the index of a turn and a random generator."""
 
 
 def corruptions(
     tasks: Sequence[Task], tools: Mapping[str, ToolSpec], weigh: Callable[[bytes], float]
 ) -> dict[str, Corruption]:
-    """Make every corruption, by name.
+    """Return all corruptions by name.
 
-    Those that end in "with its call" make the recorded call beside the text; of the others only the
-    ones that are named for calls make any.
+    Those with "with its call" in their name also make the recorded call. Of the others, only those
+    with tools in their name make calls.
 
     Args:
-        tasks: dialogues that the corruptions may know: wrong values and frequent words are theirs.
-        tools: tools by name, of the same split.
-        weigh: the weight of a word in the reward under audit, 1 for each if it weighs none.
+        tasks: dialogues from which wrong values and frequent words are taken.
+        tools: tools of the same split, by name.
+        weigh: returns the weight of a word in the audited reward, 1 if it has no weights.
     """
     replies = [turn.text for task in tasks for turn in task.turns]
     wrong_values = _wrong_values(tasks)
@@ -87,7 +87,7 @@ def best_constant_bag(texts: Sequence[str], weigh: Callable[[bytes], float]) -> 
 
     Args:
         texts: recorded replies.
-        weigh: weight of a word.
+        weigh: returns the weight of a word.
     """
     bags = [set(words(text)) for text in texts]
     candidates = _most_frequent(bags, _BAG_CANDIDATES)
@@ -116,7 +116,7 @@ def _most_frequent(bags: Iterable[Iterable[bytes]], count: int | None = None) ->
 
 
 def _long_text(texts: Iterable[str]) -> str:
-    """Write every word there is, the frequent ones first, over and over."""
+    """Repeat all words, the frequent ones first, up to a length."""
     vocabulary = b" ".join(_most_frequent(map(words, texts))).decode() or "word"
     return (f"{vocabulary} " * (_LONG_CHARS // len(vocabulary) + 1))[:_LONG_CHARS]
 
@@ -179,14 +179,14 @@ def _values_and_stop_words(task: Task, index: int, rng: np.random.Generator) -> 
 
 
 def _values_of_results(task: Task, index: int, rng: np.random.Generator) -> Reply:
-    """Say every value of the latest results."""
+    """Reply with every value of the latest results."""
     results = [turn.call.results for turn in task.turns[: index + 1] if turn.call is not None]
     rows = _DECODE_ROWS(results[-1]) if results else []
     return Reply(" ".join(value for row in rows for value in row.values()))
 
 
 def _wrong_values(tasks: Iterable[Task]) -> Corruption:
-    """Say the target with another value of the same slot wherever it says one."""
+    """Reply with the target, each of its values replaced by another one of the same slot."""
     known: dict[tuple[str, str], dict[str, None]] = {}
     for task in tasks:
         for turn in task.turns:

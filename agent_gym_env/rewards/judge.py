@@ -1,4 +1,4 @@
-"""The reward that a language model gives, as a judge with a rubric."""
+"""The rewards ``llm_judge`` and ``hybrid``: a language model grades a turn by a rubric."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
+from msgspec import structs
+
 from agent_gym_env.errors import STOPS_THE_RUN, JudgeError, LMError
 from agent_gym_env.lm.base import LanguageModel, Request, forget_answer
 from agent_gym_env.lm.parse import without_reasoning
-from agent_gym_env.rewards.base import ClosedTurn, Score
+from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, score_all
 from agent_gym_env.rewards.judge_prompt import REMINDER, Case, make_case
 from agent_gym_env.rewards.rubric import (
     HIGHEST_LEVEL,
@@ -26,19 +28,19 @@ _Outcome = Verdict | JudgeError | LMError
 
 
 class JudgeReward:
-    """A language model's verdict on the quality of the reply and the correctness of the tool calls.
+    """The verdict of a language model on the reply and the tool calls of a turn.
 
-    Each criterion is graded from 0 to 4 and counts as its share of 4; the reward is the mean of
-    those that apply. ``disagreement`` says how far the votes lie apart; it is no part of the
-    reward. What cannot be read is asked for once more, and then is no vote; without a majority of
-    valid votes there is no reward.
+    Each criterion is graded from 0 to 4, and the grade is divided by 4. The reward is the mean of
+    the criteria that apply. The part ``disagreement`` is the distance between the votes; it does
+    not count in the reward. An unreadable verdict is asked for once more, and then does not count.
+    Without a majority of valid votes the reward is missing.
 
     Args:
-        model: the judge.
-        votes: verdicts on each turn, of which the mean counts.
+        model: language model of the judge.
+        votes: number of verdicts on each turn, of which the mean counts.
         reference: whether the judge sees what the corpus did.
-        temperature: of the judge; by default 0 for one vote, so that it repeats, and 1 for several,
-            so that they can differ.
+        temperature: temperature of the judge; by default 0 for one vote, which makes it repeatable,
+            and 1 for several, so that they can differ.
     """
 
     name = "llm_judge"
@@ -120,6 +122,38 @@ class JudgeReward:
         )
 
 
+class HybridReward:
+    """One reward for the first turn of a dialogue, another one for the later turns.
+
+    A dialogue's first turn has a single right answer more often than the later ones.
+
+    Args:
+        first: reward of the first turn.
+        later: reward of the others.
+    """
+
+    name = "hybrid"
+
+    def __init__(self, first: Reward, later: Reward) -> None:
+        self._first = first
+        self.later = later
+        self.parts: tuple[str, ...] = tuple(dict.fromkeys((*first.parts, *later.parts)))
+
+    def score(self, turn: ClosedTurn) -> Score:
+        """Score a turn; the other reward's parts are ``None``."""
+        return self.score_many([turn])[0]
+
+    def score_many(self, turns: Sequence[ClosedTurn]) -> list[Score]:
+        """Score several turns at once."""
+        first = iter(score_all(self._first, [turn for turn in turns if turn.index == 0]))
+        later = iter(score_all(self.later, [turn for turn in turns if turn.index > 0]))
+        return [self._complete(next(first if turn.index == 0 else later)) for turn in turns]
+
+    def _complete(self, score: Score) -> Score:
+        components = {**dict.fromkeys(self.parts), **score.components}
+        return structs.replace(score, components=components)
+
+
 def _read(text: str, case: Case) -> Verdict | JudgeError:
     try:
         verdict, _ = without_reasoning(text)
@@ -143,7 +177,7 @@ def _score(outcomes: Sequence[_Outcome]) -> Score:
 
 
 def _explain(verdicts: Sequence[Verdict], failures: int) -> str:
-    """Say what each vote was, and why, in the words of the first."""
+    """Describe the votes, with the reason of the first one."""
     levels = ", ".join(
         f"{name} {'|'.join(str(verdict.levels[name]) for verdict in verdicts)} of {HIGHEST_LEVEL}"
         for name in verdicts[0].levels

@@ -1,4 +1,4 @@
-"""The case that a judge is given: one turn as quoted data between fixed words of ours."""
+"""Writes the prompt of a judge: one turn as quoted data between fixed instructions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _TIGHTER = ((4, 64), (16, 16), (64, 4))
 _CASE_DIGITS = 16
 _UNSAFE = re.compile(r"[<>&]|[^\x20-\x7e]")
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Categories of characters that do not show, but do something."""
+"""Categories of invisible characters with an effect."""
 
 _decode_messages = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
@@ -80,12 +80,12 @@ REMINDER = (
 
 
 class Case(NamedTuple):
-    """A turn as it is put before a judge.
+    """A turn as a judge sees it.
 
     Attributes:
-        number: identifies the case; nobody who wrote a part of the case can have known it.
-        criteria: those that apply to the turn.
-        messages: what is sent.
+        number: number of the case, which no author of a part of the case can have known.
+        criteria: criteria that apply to the turn.
+        messages: messages for the language model.
     """
 
     number: str
@@ -94,13 +94,13 @@ class Case(NamedTuple):
 
 
 def make_case(turn: ClosedTurn, *, with_reference: bool) -> Case:
-    """Put a turn before a judge.
+    """Make the case for a turn.
 
-    The number is a hash of the whole case: a text cannot hold the hash of itself, and the same turn
-    is the same request, which a cache knows.
+    The number is a hash of the whole case: a text cannot contain its own hash, and equal turns are
+    equal requests, which can be cached.
 
     Args:
-        turn: to be graded.
+        turn: turn to be graded.
         with_reference: whether the judge sees what the corpus did.
     """
     document = quoted(_fitted_document(_document(turn, with_reference=with_reference)))
@@ -136,7 +136,7 @@ def _document(turn: ClosedTurn, *, with_reference: bool) -> dict[str, Any]:
 
 
 def _split_at_request(turn: ClosedTurn) -> tuple[list[Message], list[Message]]:
-    """Divide the conversation behind the user's words that opened the turn."""
+    """Divide the conversation after the user's words that opened the turn."""
     messages = _decode_messages(f"{turn.log}]")
     for index in range(len(messages) - 1, -1, -1):
         if messages[index]["role"] == "user":
@@ -162,7 +162,7 @@ def _reference(turn: ClosedTurn) -> dict[str, Any]:
 
 
 def quoted(value: Any) -> str:
-    """Write data as JSON that cannot be mistaken for anything around it.
+    """Write data as JSON that cannot be mistaken for a part of the prompt around it.
 
     Angle brackets, control and format characters (those that turn the direction of text or do not
     show) are escaped.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent_gym_env.registry import REWARDS
-from agent_gym_env.rewards.weighted import BalancedReward
+from agent_gym_env.rewards.balanced import BalancedReward
 from agent_gym_env.storage.cache_folder import home
 from agent_gym_env.types import AtLeast1, FromZero
 
@@ -78,7 +78,7 @@ def hybrid(
     temperature: FromZero | None = None,
 ) -> Reward:
     """Make the reward `HybridReward`: another reward for the first turn, a judge for the rest."""
-    from agent_gym_env.rewards.hybrid import HybridReward
+    from agent_gym_env.rewards.judge import HybridReward
 
     # A wrong name is reported before a key is asked for.
     other = make_reward_for(first, split, corpus)

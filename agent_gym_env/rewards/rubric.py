@@ -1,4 +1,4 @@
-"""What a judge is asked about a turn, and the one form in which its verdict is taken."""
+"""The rubric of a judge, and the only accepted form of its verdict."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Criterion(NamedTuple):
     """One question of the rubric.
 
     Attributes:
-        name: of the component.
-        question: what is graded.
-        levels: what each level from 0 means.
+        name: name of the component.
+        question: question that the level answers.
+        levels: meaning of each level from 0.
     """
 
     name: str
@@ -65,11 +65,11 @@ TOOL_CORRECTNESS = Criterion(
 
 
 class Verdict(NamedTuple):
-    """What a judge said.
+    """A verdict of a judge.
 
     Attributes:
-        levels: by criterion, from 0 to `HIGHEST_LEVEL`.
-        reason: why, in its words.
+        levels: level by criterion, from 0 to `HIGHEST_LEVEL`.
+        reason: reason in the judge's words.
     """
 
     levels: dict[str, int]
@@ -108,7 +108,7 @@ def read_verdict(text: str, case: str, criteria: Sequence[Criterion]) -> Verdict
         raise JudgeError("the reason is not a text")
     levels = {criterion.name: found[criterion.name] for criterion in criteria}
     for name, level in levels.items():
-        # bool is an int for Python; 4.0 is no integer, though it equals one.
+        # A bool is an int in Python; 4.0 is not an integer, though it equals one.
         if type(level) is not int or not 0 <= level <= HIGHEST_LEVEL:
             raise JudgeError(f"{name} is not an integer from 0 to {HIGHEST_LEVEL}")
     return Verdict(levels, found[_REASON].encode("utf-8", "replace").decode())
@@ -138,7 +138,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise JudgeError("the verdict has a number that is none")
+    raise JudgeError("the verdict contains NaN or infinity")
 
 
 def describe(criteria: Sequence[Criterion]) -> str:

@@ -1,1 +1,1 @@
-"""Playing policies in environments, and the record of it."""
+"""Playing policies, recording episodes, and collecting them into journals."""

@@ -1,4 +1,4 @@
-"""Collecting episodes into a journal: resumable, each once."""
+"""Playing a collection into a journal; the same call resumes it."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.rollout.collection import Collection
-from agent_gym_env.rollout.journal import SHARD_BYTES, Journal, open_journal
-from agent_gym_env.rollout.manifest import Kind
+from agent_gym_env.rollout.episode import Spending
+from agent_gym_env.rollout.jobs import Collection
+from agent_gym_env.rollout.journal.format import Kind
+from agent_gym_env.rollout.journal.writing import SHARD_BYTES, Journal, open_journal
 from agent_gym_env.rollout.runners import OpenPlayer, Runner
-from agent_gym_env.rollout.spending import Spending
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a collection has come.
+    """Progress of a collection.
 
     Attributes:
-        folder: of the journal.
-        kind: of the records.
-        jobs: how many were asked for.
-        done: how many are there.
-        failed: how many have failed.
-        failed_branches: how many branches of jobs that are done have failed.
-        records: how many are there.
-        spending: of all jobs, on this run and those before it.
-        healed_bytes: of lines that kills had left unfinished.
-        played: jobs of this run, failed ones too.
+        folder: folder of the journal.
+        kind: kind of the records.
+        jobs: number of jobs of the collection.
+        done: number of jobs that are done.
+        failed: number of jobs that failed.
+        failed_branches: number of failed branches of the jobs that are done.
+        records: number of records in the journal.
+        spending: spending on all jobs, in this run and earlier ones.
+        healed_bytes: size of unfinished lines that were cut off after kills.
+        played: number of jobs played in this run, failed ones included.
         elapsed_s: wall-clock seconds of this run.
     """
 
@@ -47,17 +47,17 @@ class Progress(msgspec.Struct, frozen=True):
 
     @property
     def per_s(self) -> float:
-        """Jobs in a second of this run."""
+        """Jobs per second in this run."""
         return self.played / self.elapsed_s if self.elapsed_s else 0.0
 
     @property
     def remaining_s(self) -> float | None:
-        """Seconds until all is there, at this rate; ``None`` while none is played."""
+        """Estimated seconds until all jobs are done; ``None`` before the first job."""
         left = self.jobs - self.done - self.failed
         return left / self.per_s if self.played else None
 
 
-def collect(
+def run_collection(
     collection: Collection,
     folder: Path,
     open_player: OpenPlayer,
@@ -67,25 +67,25 @@ def collect(
     shard_bytes: int = SHARD_BYTES,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Progress:
-    """Play what is not yet in a folder's journal.
+    """Play the jobs that the journal does not contain yet.
 
-    Whatever ends the process, what was played is there, and the same call plays the rest.
+    Whatever ends the process, finished jobs are in the journal, and the same call plays the rest.
 
     Args:
-        collection: what is to be there.
-        folder: of the journal.
-        open_player: makes who plays; see `Runner.run`.
-        runner: who plays.
-        retry_failed: whether jobs that have failed are played again.
-        shard_bytes: a file that has so many does not grow any more.
-        on_progress: is told after each job.
+        collection: configuration of the collection.
+        folder: folder of the journal.
+        open_player: creates a worker; see `Runner.run`.
+        runner: runner of the jobs.
+        retry_failed: true to play failed jobs again.
+        shard_bytes: size in bytes at which a new shard is begun.
+        on_progress: called after each job.
 
     Raises:
         LockError: another process collects into this folder.
         ResumeMismatchError: the folder was begun with another configuration.
-        StorageError: the disk does not take it, or a file there is damaged.
-        BudgetExceeded: the run has spent what it may spend; what was played is there.
-        CircuitOpenError: the provider refuses the key or is down; what was played is there.
+        StorageError: the disk is full or read-only, or a file of the journal is damaged.
+        BudgetExceeded: the run has spent its budget; finished jobs are in the journal.
+        CircuitOpenError: the provider refuses the key or is down; finished jobs are in the journal.
     """
     begin = time.perf_counter()
     played = 0
@@ -97,9 +97,9 @@ def collect(
         retry_failed=retry_failed,
         shard_bytes=shard_bytes,
     ) as journal:
-        with closing(runner.run(open_player, journal.pending())) as outcomes:
-            for outcome in outcomes:
-                journal.append(outcome.entry, outcome.records)
+        with closing(runner.run(open_player, journal.pending())) as results:
+            for result in results:
+                journal.append(result.entry, result.records)
                 played += 1
                 if on_progress is not None:
                     on_progress(_progress(journal, played, begin))

@@ -1,36 +1,37 @@
-"""The record of one played dialogue: enough to read, re-score, export and render it alone."""
+"""The record of a played dialogue, and the conversation, observations and costs in it."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from agent_gym_env.chat import functions_reader
+from agent_gym_env.chat import MessageLog, functions_reader
 from agent_gym_env.corpus.task import Turn
-from agent_gym_env.types import Action
+from agent_gym_env.errors import DataError
+from agent_gym_env.types import Action, Observation, ToolCall
 from agent_gym_env.values.equality import value_text
 
 EPISODE_FORMAT = 1
 
 Number = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
-"""A reward or a part of one. The environment's lie in [0, 1]; those of other rewards may not,
-but their sums must not overflow."""
+"""A reward or a component of one. Rewards of the environment lie in [0, 1]; those of other rewards
+may not, but their sums must not overflow."""
 POLICY_FAILED = "policy_failed"
-"""The ``action_error`` of a step in which silence was played for a policy that had failed."""
+"""The ``action_error`` of a step that was played in silence because the policy had failed."""
 
 
 class StepRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One call of ``env.step``.
 
     Attributes:
-        action: what the policy did, as the environment understood it.
-        tool_result: the observation's ``tool_result`` that followed; ``""`` without calls.
-        action_error: the stable code, when the action was repaired or partly refused;
-            ``policy_failed`` where silence was played for a policy that had failed.
+        action: the policy's action, as the environment understood it.
+        tool_result: ``tool_result`` of the next observation; ``""`` without calls.
+        action_error: stable code if the action was repaired or partly refused;
+            ``policy_failed`` if silence was played because the policy had failed.
     """
 
     action: Action
@@ -42,12 +43,12 @@ class TurnRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One turn of the agent.
 
     Attributes:
-        user: the user's words that opened it.
-        steps: at least one.
-        target: what the corpus did.
-        reward: in [0, 1]; ``None`` where it could not be told.
-        components: the reward's parts; ``None`` for one that does not apply.
-        reason: why there is no reward, or what a judge said.
+        user: the user's words that opened the turn.
+        steps: at least one step.
+        target: the corpus's recording of the turn.
+        reward: reward in [0, 1]; ``None`` if it is unknown.
+        components: components of the reward; ``None`` for one that does not apply.
+        reason: reason for a missing reward, or a judge's explanation.
     """
 
     user: str
@@ -57,29 +58,40 @@ class TurnRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     components: dict[str, Number | None] = {}
     reason: str | None = None
 
+    @property
+    def reply(self) -> str:
+        """The agent's words that closed the turn; ``""`` if it was silent."""
+        return self.steps[-1].action.text
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """All calls of the turn, in order."""
+        return tuple(call for step in self.steps for call in step.action.tool_calls)
+
 
 class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
     """One dialogue played by one policy.
 
     Attributes:
-        dialogue_id: unique within its split only.
-        split: the split.
-        corpus: fingerprint of the compiled split that was played.
+        dialogue_id: id of the dialogue, unique within its split only.
+        split: split of the dialogue.
+        corpus: fingerprint of the compiled split.
         schema_variant: ``v1`` to ``v5``, or ``None`` for the original schema.
-        services: of the dialogue.
-        seen_services: those of them that train has; ``None`` where the corpus has no train.
+        services: services of the dialogue.
+        seen_services: those of them that the train split has; ``None`` if the corpus has no train
+            split.
         date: the dialogue's "today", ISO.
-        policy: the policy's name.
-        reward: the reward's name.
-        seed: of the episode.
-        tools: what was on offer, JSON in OpenAI's function format.
+        policy: name of the policy.
+        reward: name of the reward.
+        seed: seed of the episode.
+        tools: tools on offer, JSON in OpenAI's function format.
         turns: closed turns, in order.
-        terminated: whether the dialogue came to its end.
-        truncated: whether a time limit cut it.
-        error: ``Class: message`` of the exception that the policy raised; a failed episode is a
-            record. ``terminated`` tells whether the rest was played in silence.
+        terminated: true if the dialogue was played to the end.
+        truncated: true if a time limit ended the episode.
+        error: exception of the policy as ``Class: message``; a failed episode is a record, too. If
+            ``terminated`` is true, the rest of the dialogue was played in silence.
         duration_s: wall-clock seconds.
-        format: version of this record's shape.
+        format: version of the record's format.
     """
 
     dialogue_id: str
@@ -101,10 +113,10 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
     format: int = EPISODE_FORMAT
 
     def __post_init__(self) -> None:
-        """Refuse a date or tools that nothing could read; a decoder calls this, too.
+        """Check the date and the tools; decoders call this, too.
 
         Raises:
-            ValueError: ``date`` or ``tools`` is not of its format.
+            ValueError: ``date`` or ``tools`` is malformed.
         """
         check_date_and_tools(self.date, self.tools)
 
@@ -116,14 +128,14 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def check_date_and_tools(day: str, tools: str) -> None:
-    """Check two texts of a record that have a format of their own.
+    """Check the two texts of a record that have a format of their own.
 
     Args:
-        day: an ISO date.
-        tools: JSON in OpenAI's function format.
+        day: date, ISO.
+        tools: tools as JSON in OpenAI's function format.
 
     Raises:
-        ValueError: one of them is not of its format.
+        ValueError: one of them is malformed.
     """
     try:
         is_date = date.fromisoformat(day).isoformat() == day
@@ -142,7 +154,7 @@ def defaults_by_tool(tools: str) -> Mapping[str, Mapping[str, str]]:
         tools: an episode's ``tools``, JSON in OpenAI's function format.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: ``tools`` is malformed.
     """
     try:
         functions = _read_functions(tools)
@@ -174,3 +186,138 @@ class _Function(msgspec.Struct):
 
 
 _read_functions = functions_reader(_Function)
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class TurnMessages(NamedTuple):
+    """The conversation around one turn of the agent.
+
+    Attributes:
+        opening: log at the opening of the turn; the user's words are its last message.
+        log: text of the log before the agent's reply, a JSON array without its closing bracket.
+        reply: the agent's reply.
+    """
+
+    opening: MessageLog
+    log: str
+    reply: str
+
+    @property
+    def closed(self) -> str:
+        """The conversation with the reply at its end, as JSON."""
+        log = MessageLog(self.log)
+        log.add_reply(self.reply)
+        return log.messages
+
+
+def transcript(episode: Episode) -> Iterator[TurnMessages]:
+    """Yield the conversation around each turn, byte for byte as the environment wrote it.
+
+    The last one is the whole conversation.
+
+    Raises:
+        DataError: a step's tool results do not match its calls.
+    """
+    log = MessageLog()
+    for number, turn in enumerate(episode.turns):
+        log.add_user(turn.user)
+        opening = log.copy()
+        try:
+            for step in turn.steps:
+                add_step(log, step)
+        except DataError as error:
+            raise DataError(error.problem, dialogue_id=episode.dialogue_id, turn=number) from error
+        yield TurnMessages(opening, log.text, turn.reply)
+        log.add_reply(turn.reply)
+
+
+def observations(episode: Episode) -> Iterator[Observation]:
+    """Yield the observation before each step, and the one after the last step.
+
+    If the episode did not terminate, its last observation lacks the user's next words.
+
+    Raises:
+        DataError: a step's tool results do not match its calls.
+    """
+    log, tool_result = MessageLog(), ""
+    for turn in episode.turns:
+        log.add_user(turn.user)
+        user = turn.user
+        for step in turn.steps:
+            yield _observation(episode, user, tool_result, log)
+            add_step(log, step)
+            user, tool_result = "", step.tool_result
+        log.add_reply(turn.reply)
+    yield _observation(episode, "", tool_result, log)
+
+
+def _observation(episode: Episode, user: str, tool_result: str, log: MessageLog) -> Observation:
+    return {
+        "user": user,
+        "tool_result": tool_result,
+        "messages": log.messages,
+        "tools": episode.tools,
+    }
+
+
+def add_step(log: MessageLog, step: StepRecord) -> None:
+    """Append the calls of a step and their results; nothing for a step without calls.
+
+    Raises:
+        DataError: the tool results do not match the calls.
+    """
+    calls = step.action.tool_calls
+    if not calls:
+        return
+    try:
+        results = [bytes(result).decode() for result in _decode_array(step.tool_result)]
+        if not results:
+            raise ValueError(f"{len(calls)} calls, but no results")
+        log.add_calls(calls, results)
+    except (ValueError, msgspec.DecodeError) as problem:
+        raise DataError(f"the tool results do not answer the calls: {problem}") from problem
+
+
+class Spending(msgspec.Struct, frozen=True):
+    """Completions of language models, their tokens and their cost.
+
+    Attributes:
+        completions: number of actions that a model wrote.
+        prompt_tokens: sum over the completions whose usage is known.
+        completion_tokens: sum over the completions whose usage is known.
+        cost_usd: sum over the completions whose price is known.
+        unpriced: number of completions whose price is unknown.
+    """
+
+    completions: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    unpriced: int = 0
+
+    def __add__(self, other: Spending) -> Spending:
+        return Spending(
+            self.completions + other.completions,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cost_usd + other.cost_usd,
+            self.unpriced + other.unpriced,
+        )
+
+
+def spent_on(steps: Iterable[StepRecord]) -> Spending | None:
+    """Add up the spending on recorded steps; ``None`` if no model wrote any of them."""
+    total = Spending()
+    for step in steps:
+        completion = step.action.completion
+        if completion is None:
+            continue
+        usage, cost_usd = completion.usage, completion.cost_usd
+        total += Spending(
+            1,
+            0 if usage is None else usage.prompt_tokens,
+            0 if usage is None else usage.completion_tokens,
+            cost_usd or 0.0,
+            int(cost_usd is None),
+        )
+    return total if total.completions else None

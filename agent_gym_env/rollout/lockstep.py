@@ -1,4 +1,4 @@
-"""Many dialogues at once, in step: one question to the policy for all of them."""
+"""Playing many dialogues in lockstep: the policy is asked about all of them at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ import gymnasium as gym
 from agent_gym_env.errors import STOPS_THE_RUN
 from agent_gym_env.policies.base import BatchPolicy, Policy
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.play import Game, checked, episode_game, episode_seed
+from agent_gym_env.rollout.play import (
+    EpisodeGenerator,
+    episode_seed,
+    start_episode,
+    validate_action,
+)
 from agent_gym_env.types import Action
 
 _K = TypeVar("_K")
@@ -20,28 +25,28 @@ Env = gym.Env[Any, Any]
 
 
 @dataclass(frozen=True)
-class Opening(Generic[_T]):
-    """A game that is to be played.
+class Planned(Generic[_T]):
+    """An episode or a branch that is still to be played.
 
     Attributes:
-        begin: begins it in an environment.
-        seed: of the policy.
+        start: function that starts it in an environment.
+        seed: seed of the policy.
     """
 
-    begin: Callable[[Env], Game[_T]]
+    start: Callable[[Env], EpisodeGenerator[_T]]
     seed: int | None
 
 
-def episode_opening(policy: str, dialogue_id: str, seed: int) -> Opening[Episode]:
-    """Make the opening of an episode; see `agent_gym_env.rollout.play.play`."""
-    return Opening(lambda env: episode_game(env, policy, dialogue_id=dialogue_id, seed=seed), seed)
+def planned_episode(policy: str, dialogue_id: str, seed: int) -> Planned[Episode]:
+    """Plan an episode; see `agent_gym_env.rollout.play.play`."""
+    return Planned(lambda env: start_episode(env, policy, dialogue_id=dialogue_id, seed=seed), seed)
 
 
 def as_batch(policy: Policy) -> BatchPolicy:
-    """Give a policy that can be asked about several conversations at once.
+    """Check that a policy can be asked about several conversations at once, and return it.
 
     Raises:
-        ValueError: this one cannot.
+        ValueError: the policy has no ``act_batch``.
     """
     if not isinstance(policy, BatchPolicy):
         raise ValueError(
@@ -51,58 +56,58 @@ def as_batch(policy: Policy) -> BatchPolicy:
 
 
 def play_together(
-    openings: Iterable[tuple[_K, Opening[_T]]], policy: BatchPolicy, envs: Sequence[Env]
+    planned: Iterable[tuple[_K, Planned[_T]]], policy: BatchPolicy, envs: Sequence[Env]
 ) -> Iterator[tuple[_K, _T]]:
-    """Play games, as many at once as there are environments; give each record when it is there.
+    """Play episodes or branches, one per environment at a time; yield each record when it is done.
 
-    The policy is asked once for all games that wait for an action. If it fails it is asked for
-    each alone, so that one failure ends one game.
+    The policy is asked once for all that wait for an action. If it raises an exception it is asked
+    about each alone, so that a failure ends only one of them.
 
     Args:
-        openings: the games, each with what it is known by; read as there is room for them.
-        policy: has been reset.
-        envs: equal to each other.
+        planned: episodes or branches, each with its key; read when an environment is free.
+        policy: policy that was reset.
+        envs: equal environments.
 
     Raises:
-        BudgetExceeded: the run has spent what it may spend.
+        BudgetExceeded: the run has spent its budget.
         CircuitOpenError: the provider refuses the key or is down.
     """
-    waiting = iter(openings)
+    waiting = iter(planned)
     free = list(envs)
-    seats: list[_Seat[_K, _T]] = []
+    playing: list[_Playing[_K, _T]] = []
     while True:
-        while free and (opening := next(waiting, None)) is not None:
-            seats.append(_Seat(*opening, free.pop()))
-        if not seats:
+        while free and (following := next(waiting, None)) is not None:
+            playing.append(_Playing(*following, free.pop()))
+        if not playing:
             return
-        for seat, action in zip(seats, _actions(policy, seats), strict=True):
-            seat.take(action)
-        for seat in seats:
-            if seat.is_over:
-                free.append(seat.env)
-                yield seat.key, seat.record
-        seats = [seat for seat in seats if not seat.is_over]
+        for each, action in zip(playing, _actions(policy, playing), strict=True):
+            each.take(action)
+        for each in playing:
+            if each.is_over:
+                free.append(each.env)
+                yield each.key, each.record
+        playing = [each for each in playing if not each.is_over]
 
 
 def play_all_together(
     envs: Sequence[Env], policy: Policy, dialogue_ids: Iterable[str], *, seed: int = 0
 ) -> Iterator[Episode]:
-    """Play dialogues, as many at once as there are environments; see `play.play_all`.
+    """Play dialogues, one per environment at a time; see `agent_gym_env.rollout.play.play_all`.
 
     Raises:
-        ValueError: the policy cannot be asked about several conversations at once.
+        ValueError: the policy has no ``act_batch``.
     """
     batch_policy = as_batch(policy)
     policy.reset(seed=seed)
-    openings = (
-        (number, episode_opening(policy.name, dialogue_id, episode_seed(seed, dialogue_id)))
+    planned = (
+        (number, planned_episode(policy.name, dialogue_id, episode_seed(seed, dialogue_id)))
         for number, dialogue_id in enumerate(dialogue_ids)
     )
-    yield from in_order(play_together(openings, batch_policy, envs))
+    yield from in_order(play_together(planned, batch_policy, envs))
 
 
 def in_order(numbered: Iterable[tuple[int, _T]]) -> Iterator[_T]:
-    """Pass on what is numbered from 0 in the order of its numbers."""
+    """Yield items that are numbered from 0, in the order of their numbers."""
     early: dict[int, _T] = {}
     expected = 0
     for number, item in numbered:
@@ -112,40 +117,46 @@ def in_order(numbered: Iterable[tuple[int, _T]]) -> Iterator[_T]:
             expected += 1
 
 
-class _Seat(Generic[_K, _T]):
-    """A game in an environment."""
+class _Playing(Generic[_K, _T]):
+    """An episode or a branch that is being played in an environment."""
 
-    def __init__(self, key: _K, opening: Opening[_T], env: Env) -> None:
+    def __init__(self, key: _K, planned: Planned[_T], env: Env) -> None:
         self.key = key
-        self.seed = opening.seed
+        self.seed = planned.seed
         self.env = env
         self.is_over = False
         self.record: _T
-        self._game = opening.begin(env)
-        self.observation = next(self._game)
+        self._generator = planned.start(env)
+        self.observation = next(self._generator)
 
     def take(self, action: Action | Exception) -> None:
         try:
-            self.observation = self._game.send(action)
-        except StopIteration as over:
-            self.record = over.value
+            self.observation = self._generator.send(action)
+        except StopIteration as end:
+            self.record = end.value
             self.is_over = True
 
 
-def _actions(policy: BatchPolicy, seats: Sequence[_Seat[Any, Any]]) -> Sequence[Action | Exception]:
+def _actions(
+    policy: BatchPolicy, playing: Sequence[_Playing[Any, Any]]
+) -> Sequence[Action | Exception]:
     try:
-        return _ask(policy, seats)
+        return _ask(policy, playing)
     except STOPS_THE_RUN:
         raise
     except Exception as problem:  # noqa: BLE001  (a failed episode is a record, not a crash)
-        if len(seats) == 1:
+        if len(playing) == 1:
             return [problem]
-        return [action for seat in seats for action in _actions(policy, [seat])]
+        return [action for each in playing for action in _actions(policy, [each])]
 
 
-def _ask(policy: BatchPolicy, seats: Sequence[_Seat[Any, Any]]) -> Sequence[Action | Exception]:
-    observations = [seat.observation for seat in seats]
-    actions = policy.act_batch(observations, seeds=[seat.seed for seat in seats])
-    if len(actions) != len(seats):
-        raise ValueError(f"act_batch gave {len(actions)} actions for {len(seats)} observations")
-    return [checked(action) for action in actions]
+def _ask(
+    policy: BatchPolicy, playing: Sequence[_Playing[Any, Any]]
+) -> Sequence[Action | Exception]:
+    observations = [each.observation for each in playing]
+    actions = policy.act_batch(observations, seeds=[each.seed for each in playing])
+    if len(actions) != len(playing):
+        raise ValueError(
+            f"act_batch returned {len(actions)} actions for {len(playing)} observations"
+        )
+    return [validate_action(action) for action in actions]

@@ -1,4 +1,4 @@
-"""Playing one policy through one dialogue, and the record of it."""
+"""Playing one policy through one dialogue, and recording the episode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from agent_gym_env.envs.actions import parse_action
-from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.envs.dialogue import SGDEnv, unwrap_sgd
 from agent_gym_env.envs.replay import Replay
 from agent_gym_env.envs.spaces import is_unicode
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, ContextExceeded
@@ -22,12 +22,11 @@ from agent_gym_env.types import Action, Completion, Observation
 
 _T = TypeVar("_T")
 
-
 _SILENCE = Action()
 
-Game = Generator[Observation, "Action | Exception", _T]
-"""A dialogue in play: it yields observations, is sent what the policy does or the exception that
-ended it, and returns the record."""
+EpisodeGenerator = Generator[Observation, "Action | Exception", _T]
+"""A dialogue being played. It yields observations, receives the policy's action or the exception
+that the policy raised, and returns the record."""
 
 
 def play(
@@ -40,28 +39,29 @@ def play(
     """Play one dialogue.
 
     Args:
-        env: ``SGD-v0``, bare or in wrappers that leave its observations and actions alone.
-        policy: an exception that it raises is recorded. Where the policy itself has failed, and
-            not the world around it, the rest of the dialogue is played in silence and scored, so
-            that no score improves by failing; else the episode ends (see `is_policy_failure`).
-        dialogue_id: the dialogue; ``None`` to draw one.
-        seed: of the draw and of the policy.
+        env: ``SGD-v0``, possibly in wrappers that do not change observations and actions.
+        policy: policy that plays. An exception that it raises is recorded. If the policy itself
+            failed, the rest of the dialogue is played in silence and scored, so that failing never
+            improves a score. If something else failed, the episode ends (see `is_policy_failure`).
+        dialogue_id: id of the dialogue; ``None`` to draw one.
+        seed: seed of the draw and of the policy.
 
     Raises:
-        BudgetExceeded: the run has spent what it may spend; the dialogue counts as not played.
+        BudgetExceeded: the run has spent its budget; the dialogue counts as not played.
         CircuitOpenError: the provider refuses the key or is down.
     """
-    return drive(episode_game(env, policy.name, dialogue_id=dialogue_id, seed=seed), policy, seed)
+    generator = start_episode(env, policy.name, dialogue_id=dialogue_id, seed=seed)
+    return play_to_end(generator, policy, seed)
 
 
-def episode_game(
+def start_episode(
     env: gym.Env[Any, Any], policy: str, *, dialogue_id: str | None = None, seed: int | None = None
-) -> Game[Episode]:
-    """Begin a dialogue; see `play`.
+) -> EpisodeGenerator[Episode]:
+    """Start an episode; see `play`.
 
     Args:
         env: as in `play`.
-        policy: the name of who will play.
+        policy: name of the policy that will play.
         dialogue_id: as in `play`.
         seed: as in `play`.
     """
@@ -75,7 +75,7 @@ def episode_game(
     while not (terminated or truncated):
         action = _SILENCE if error is not None else (yield observation)
         if isinstance(action, Exception):
-            error = said(action)
+            error = error_text(action)
             if not is_policy_failure(action):
                 break
             action = _SILENCE
@@ -93,20 +93,20 @@ def episode_game(
     )
 
 
-def drive(game: Game[_T], policy: Policy, seed: int | None) -> _T:
-    """Let a policy play a game to its end.
+def play_to_end(generator: EpisodeGenerator[_T], policy: Policy, seed: int | None) -> _T:
+    """Play an episode or a branch that was started, and return its record.
 
     Raises:
         BudgetExceeded: as in `play`.
         CircuitOpenError: as in `play`.
     """
-    observation = next(game)
+    observation = next(generator)
     action = _first_action(policy, observation, seed)
     while True:
         try:
-            observation = game.send(action)
-        except StopIteration as over:
-            record: _T = over.value
+            observation = generator.send(action)
+        except StopIteration as end:
+            record: _T = end.value
             return record
         action = ask(policy, observation)
 
@@ -122,22 +122,22 @@ def _first_action(policy: Policy, observation: Observation, seed: int | None) ->
 
 
 def ask(policy: Policy, observation: Observation) -> Action | Exception:
-    """Ask a policy what to do; gives the exception if it raises one.
+    """Ask a policy for an action; return its exception if it raises one.
 
     Raises:
         BudgetExceeded: as in `play`.
         CircuitOpenError: as in `play`.
     """
     try:
-        return checked(policy.act(observation))
+        return validate_action(policy.act(observation))
     except STOPS_THE_RUN:
         raise
     except Exception as problem:  # noqa: BLE001  (a failed episode is a record, not a crash)
         return problem
 
 
-def checked(action: Action) -> Action | Exception:
-    """Give the action, or what is wrong with it: what is no action at all is no action."""
+def validate_action(action: Action) -> Action | Exception:
+    """Validate an action; return it, or the exception that explains why it is invalid."""
     try:
         parse_action(action)
     except (TypeError, ValueError) as problem:
@@ -148,18 +148,18 @@ def checked(action: Action) -> Action | Exception:
 def is_policy_failure(problem: Exception) -> bool:
     """Return whether an exception is the policy's own failure, which counts as silence.
 
-    A conversation that exceeds the model's context is one, and so is an exception of the policy's
-    code. The failure of a provider, a file or the memory says nothing about the policy, and a
-    ``TypeError``, as for a value that is not an action, is a mistake in the program: what they keep
-    from being played is not scored.
+    A conversation that exceeds the model's context is the policy's failure, and so is an exception
+    in its code. A failure of a provider, a file or the memory is not. Neither is a ``TypeError``,
+    such as the one for a value that is not an action: it is a mistake in the program. After these,
+    the turns that are left are not scored.
     """
     if isinstance(problem, AgentGymError):
         return isinstance(problem, ContextExceeded)
     return not isinstance(problem, OSError | MemoryError | TypeError)
 
 
-def said(problem: Exception) -> str:
-    """Write an exception as records do: ``Class: message``."""
+def error_text(problem: Exception) -> str:
+    """Format an exception for a record: ``Class: message``."""
     return _writable(f"{type(problem).__name__}: {problem}")
 
 
@@ -172,36 +172,24 @@ def play_all(
 ) -> Iterator[Episode]:
     """Play dialogues one after another.
 
-    Each episode has a seed of its own, made from ``seed`` and the dialogue: a policy that draws
-    does not repeat itself, and two policies on one dialogue have the same seed.
+    The seed of an episode is derived from ``seed`` and the dialogue's id. So two policies play a
+    dialogue with the same seed, and a policy plays two dialogues with different seeds.
     """
     for dialogue_id in dialogue_ids:
         yield play(env, policy, dialogue_id=dialogue_id, seed=episode_seed(seed, dialogue_id))
 
 
 def episode_seed(seed: int, dialogue_id: str) -> int:
-    """Derive the seed of one dialogue's episode, in [0, 2**32)."""
+    """Derive the seed of a dialogue's episode, in [0, 2**32)."""
     entropy = [seed, zlib.crc32(dialogue_id.encode())]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
-def bare(env: gym.Env[Any, Any]) -> SGDEnv:
-    """Give the environment inside its wrappers.
-
-    Raises:
-        TypeError: it is another one than ``SGD-v0``.
-    """
-    inner = env.unwrapped
-    if not isinstance(inner, SGDEnv):
-        raise TypeError(f"episodes are recorded of SGD-v0, not of {type(inner).__name__}")
-    return inner
-
-
 class _Record:
-    """Gathers an episode turn by turn."""
+    """Collects the turns of an episode."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
-        self._env = bare(env)
+        self._env = unwrap_sgd(env)
         self._turns: list[TurnRecord] = []
         self._steps: list[StepRecord] = []
 
@@ -239,7 +227,7 @@ class _Record:
 
 
 def origin(env: SGDEnv) -> dict[str, Any]:
-    """Give what every record tells of the dialogue under way and of where it comes from."""
+    """Return the fields that every record has: the dialogue being played, and its corpus."""
     task, split = env.replay.task, env.split
     seen = split.seen_services
     return {
@@ -250,14 +238,14 @@ def origin(env: SGDEnv) -> dict[str, Any]:
         "services": task.services,
         "seen_services": None if seen is None else tuple(s for s in task.services if s in seen),
         "date": task.date,
-        "reward": env.world.reward.name,
+        "reward": env.settings.reward.name,
     }
 
 
 def step_record(
     replay: Replay, action: Action, observation: Observation, info: dict[str, Any]
 ) -> StepRecord:
-    """Record a step that was just taken, as the environment understood it."""
+    """Record the latest step, as the environment understood it."""
     completion = _writable_completion(getattr(action, "completion", None))
     understood = msgspec.structs.replace(replay.last_action, completion=completion)
     return StepRecord(understood, observation["tool_result"], info["action_error"])
@@ -270,5 +258,5 @@ def _writable_completion(completion: Completion | None) -> Completion | None:
 
 
 def _writable(text: str) -> str:
-    """Replace lone surrogates, which a model can write and no file can hold."""
+    """Replace lone surrogates, which a model can write but UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()

@@ -12,27 +12,26 @@ from typing import Any
 from agent_gym_env.errors import AgentGymError
 from agent_gym_env.extras import require
 from agent_gym_env.process_wide import SharedChange, environment_variable
-from agent_gym_env.rollout.assignments import Assignments
-from agent_gym_env.rollout.outcome import Outcome
-from agent_gym_env.rollout.runners import OpenPlayer, Outcomes
+from agent_gym_env.rollout.jobs import JobResult
+from agent_gym_env.rollout.runners import Assignments, JobResults, OpenPlayer
 
-AHEAD = 2
-"""Jobs that an actor has at hand, so that it need not wait for the next."""
+JOBS_AHEAD = 2
+"""Number of jobs that an actor holds, so that it need not wait for the next one."""
 
 ANSWERS_WITHIN_S = 10.0
-"""Seconds in which a cluster's address must accept a connection; Ray itself waits for minutes."""
+"""Seconds within which a cluster's address must accept a connection; Ray waits for minutes."""
 
 
 class RayRunner:
-    """Jobs in Ray actors. What a killed one had begun, another one plays.
+    """Plays jobs in Ray actors. If one is killed, another plays its jobs.
 
-    What each machine of a cluster needs is in ``docs/guides/rollouts.md``.
+    The requirements on the machines of a cluster are in ``docs/guides/rollouts.md``.
 
     Args:
-        workers: how many actors.
-        options: options of ``ray.init``, if Ray is not running in this process. ``address`` names a
-            cluster to join (``"auto"`` or ``"host:port"``); without it the environment variable
-            ``RAY_ADDRESS`` does, and without either Ray is started on this machine.
+        workers: number of actors.
+        options: options of ``ray.init``, used if Ray is not running in this process. ``address``
+            names a cluster to join (``"auto"`` or ``"host:port"``). The default is the environment
+            variable ``RAY_ADDRESS``; without either, Ray is started on this machine.
     """
 
     crosses_processes = True
@@ -41,11 +40,11 @@ class RayRunner:
         self._workers = workers
         self._options = options
 
-    def run(self, open_player: OpenPlayer, jobs: Iterable[int]) -> Outcomes:
+    def run(self, open_player: OpenPlayer, jobs: Iterable[int]) -> JobResults:
         """Play jobs; see `Runner.run`.
 
         Raises:
-            AgentGymError: there is no cluster at the address, or actors die before they can begin.
+            AgentGymError: the address has no cluster, or actors die before they can begin.
             MissingDependency: Ray is not installed.
         """
         ray = require("ray", extra="ray")
@@ -54,9 +53,11 @@ class RayRunner:
             try:
                 assignments = Assignments(jobs)
                 actors += [_Actor(ray, open_player, assignments) for _ in range(self._workers)]
-                while heard := {actor.next_ref(): actor for actor in actors if actor.is_busy()}:
-                    for ref in ray.wait(list(heard))[0]:
-                        yield from heard[ref].hear()
+                while waited_for := {
+                    actor.next_ref(): actor for actor in actors if actor.is_busy()
+                }:
+                    for ref in ray.wait(list(waited_for))[0]:
+                        yield from waited_for[ref].receive()
             finally:
                 for actor in actors:
                     actor.end()
@@ -109,64 +110,64 @@ class _Actor:
         self._begin()
 
     def _begin(self) -> None:
-        # No restarts of Ray's own: who has begun what is known here.
+        # Ray must not restart actors: only this process knows which jobs they had begun.
         self._remote = self._ray.remote(max_restarts=0)(_Player).remote(self._open_player)
         self._is_ready = False
         self._refs = deque([self._remote.open.remote()])
 
     def is_busy(self) -> bool:
-        """Whether something is to be heard from it."""
+        """Return whether the actor will send something."""
         return bool(self._refs)
 
     def next_ref(self) -> Any:
-        """Give the reference to what it says next."""
+        """Return the reference to its next message."""
         return self._refs[0]
 
-    def hear(self) -> Iterator[Outcome]:
-        """Take what the actor says, or that it has died."""
+    def receive(self) -> Iterator[JobResult]:
+        """Receive what the actor sent, or replace it if it has died."""
         errors = self._ray.exceptions
         try:
-            said: Outcome | None = self._ray.get(self._refs[0])
+            message: JobResult | None = self._ray.get(self._refs[0])
         except errors.RayTaskError as error:
             raise error.cause from error
         except (errors.RayActorError, errors.ObjectLostError) as error:
             yield from self._replace(type(error).__name__)
             return
-        self._assignments.worker_spoke()
+        self._assignments.worker_works()
         self._refs.popleft()
-        if said is None:
+        if message is None:
             self._is_ready = True
         else:
             self._jobs.popleft()
-            yield said
+            yield message
         self._fill()
 
     def _fill(self) -> None:
-        while len(self._jobs) < AHEAD and (job := self._assignments.next()) is not None:
+        while len(self._jobs) < JOBS_AHEAD and (job := self._assignments.next()) is not None:
             self._jobs.append(job)
             self._refs.append(self._remote.play.remote(job))
 
-    def _replace(self, reason: str) -> Iterator[Outcome]:
+    def _replace(self, reason: str) -> Iterator[JobResult]:
         self.end()
         jobs, self._jobs = self._jobs, deque()
         yield from self._assignments.worker_died(jobs, reason, was_ready=self._is_ready)
         self._begin()
 
     def end(self) -> None:
-        """End the actor, whatever it is at."""
+        """Kill the actor."""
         self._ray.kill(self._remote)
 
 
 class _Player:
-    """What an actor holds."""
+    """The worker inside an actor."""
 
     def __init__(self, open_player: OpenPlayer) -> None:
         self._open_player = open_player
 
     def open(self) -> None:
-        """Make the player."""
+        """Create the player."""
         self._player = self._open_player()
 
-    def play(self, job: int) -> Outcome:
+    def play(self, job: int) -> JobResult:
         """Play a job."""
         return self._player.play(job)

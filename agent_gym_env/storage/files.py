@@ -1,4 +1,4 @@
-"""Files: reading within limits, atomic writing, and a lock between processes."""
+"""Reads files within limits, writes them atomically, and locks between processes."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def written_whole(path: Path, *, synced: bool = True) -> Iterator[BinaryIO]:
 
     Args:
         path: path of the file.
-        synced: whether to wait for the disk, so that a loss of power leaves a whole file or none.
+        synced: whether to wait for the disk, so that a loss of power leaves no partial file.
 
     Raises:
         StorageError: the disk does not take it, or a device, a FIFO or a folder has this name.
@@ -266,7 +266,7 @@ def remove_unfinished(folder: Path, name: str | None = None) -> None:
 
     Args:
         folder: it and all folders below it.
-        name: of the file that was being written; any if not given.
+        name: name of the file that was being written; any file if not given.
     """
     pattern = "*" if name is None else f"{glob.escape(name)}.*"
     for leftover in folder.rglob(f".{pattern}{_UNFINISHED}"):
@@ -278,12 +278,12 @@ def remove_unfinished(folder: Path, name: str | None = None) -> None:
 def locked(path: Path, *, wait_s: float) -> Iterator[bool]:
     """Hold a lock file, or go on without one where the platform or file system has no locks.
 
-    The lock saves double work; what it guards must be correct without it. The system gives it back
-    when the process ends, however it ends.
+    The lock saves double work; the code that it guards must be correct without it. The system
+    releases it when the process ends, in whatever way.
 
     Args:
         path: the lock file; it stays there, empty.
-        wait_s: how long to wait for another process.
+        wait_s: longest wait for another process, in seconds.
 
     Yields:
         Whether the lock is held.
@@ -312,7 +312,7 @@ def _lock(descriptor: int, path: Path, give_up_at: float) -> bool:
 
 
 def _try_to_lock(descriptor: int) -> bool | None:
-    """Whether the lock is held now; ``None`` if another process holds it."""
+    """Try once; return whether the lock is held, or ``None`` if another process holds it."""
     if sys.platform == "win32":
         return False
     try:

@@ -5,6 +5,7 @@ A check returns nothing when every promise holds. At the first promise that is b
 Stable-Baselines3 raise: a test that calls a check fails like any other test.
 """
 
+from agent_gym_env.lm.scripted import ScriptedLM
 from agent_gym_env.testing.conformance import ConformanceError
 from agent_gym_env.testing.corpora import check_corpus
 from agent_gym_env.testing.environments import check_env
@@ -14,6 +15,7 @@ from agent_gym_env.testing.tool_backends import check_tool_backend
 
 __all__ = [
     "ConformanceError",
+    "ScriptedLM",
     "check_corpus",
     "check_env",
     "check_policy",

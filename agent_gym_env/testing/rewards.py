@@ -11,7 +11,7 @@ from agent_gym_env.assembly import Env, choose_dialogues, make_env
 from agent_gym_env.corpus.task import Task, Turn
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.dialogue import SGDEnv, unwrap_sgd
-from agent_gym_env.envs.replay import Replay, World, recorded_action
+from agent_gym_env.envs.replay import Replay, ReplaySettings, recorded_action
 from agent_gym_env.rewards.base import BatchReward, ClosedTurn, Reward, Score
 from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.testing.conformance import ODD_TEXT, Check, compare, excerpt
@@ -127,7 +127,7 @@ def _closed_turns(env: SGDEnv, tasks: Sequence[Task]) -> Iterator[_Played]:
     """Play dialogues with each agent, and yield the turns as a reward sees them."""
     for agent, act in _AGENTS.items():
         recorder = _Recorder()
-        world = World(env.split, recorder)
+        world = ReplaySettings(env.split, recorder)
         for task in tasks:
             replay = Replay(world, task)
             for turn in task.turns:

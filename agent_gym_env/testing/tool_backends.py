@@ -32,7 +32,7 @@ def check_tool_backend(
     In every turn it is asked the recorded call, calls that are well formed, and malformed ones.
 
     Args:
-        backend: makes a backend from a catalogue of tools, as ``World(…, backend=…)`` takes it; or
+        backend: makes a backend from a catalogue of tools, as in ``ReplaySettings(backend=…)``; or
             one backend, which has to know every tool.
         env: ``SGD-v0``, whose dialogues and tools are used; by default the ``dev`` split of the
             embedded corpus.
@@ -58,7 +58,7 @@ def check_tool_backend(
     ]
     answers: dict[str, list[_Answer]] = {}
     for task in [*tasks, *reversed(tasks)]:
-        catalogue = bare.world.offer(task).catalogue
+        catalogue = bare.settings.offered_tools(task).catalogue
         if task.services not in made:
             made[task.services] = make(catalogue)
         services = made[task.services]

@@ -1,1 +1,1 @@
-"""The services behind an agent's tool calls."""
+"""Tool backends, which answer the agent's tool calls."""

@@ -1,4 +1,4 @@
-"""The contract between an environment and the services behind its tools."""
+"""The interface between an environment and the backend of its tools."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class ToolBackend(Protocol):
         """Move on to the agent's next turn."""
 
     def full_name(self, name: str) -> str:
-        """Give the full name of the tool that a name means, or the name where it means none."""
+        """Return the full name of the tool that a name refers to, or the name itself."""
 
     def execute(self, call: ToolCall) -> ToolResult:
         """Answer a call of the current turn.
 
         Never raises for what an agent asks: a call that is not valid is answered by a result whose
         ``error`` reads ``"code: what was found, what is expected"``. The result's name is the full
-        name of the tool, or the agent's where there is no such tool.
+        name of the tool, or the agent's name for it if the tool is unknown.
         """

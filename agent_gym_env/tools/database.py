@@ -1,4 +1,4 @@
-"""What a service answers to a call that the corpus has not recorded: from all that it ever said."""
+"""Answers calls that the corpus has not recorded, from all recorded results of a split."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Database:
     """Answers well-formed calls from the rows that a split has recorded.
 
     Args:
-        tools: by name; of each service that has one here, all.
-        entities: the rows.
+        tools: tools by name; of each service among them, all.
+        entities: table of the rows.
     """
 
     def __init__(self, tools: Mapping[str, ToolSpec], entities: EntityTable) -> None:
@@ -37,9 +37,9 @@ class Database:
         """Answer a query with the rows that fit, a transaction with the one it brings about.
 
         Args:
-            spec: the tool.
-            arguments: such as its schema allows.
-            today: the day of the dialogue, ISO.
+            spec: tool that is called.
+            arguments: arguments that its schema allows.
+            today: day of the conversation, ISO.
         """
         given = _with_defaults(spec, arguments)
         keys = {slot: canonical(value, today) for slot, value in given.items()}
@@ -51,7 +51,7 @@ class Database:
         return ToolResult(spec.name, "success" if rows else "failure", results)
 
     def _found(self, spec: ToolSpec, keys: Mapping[str, str]) -> list[bytes]:
-        """Look up the rows that fit, or where there are none, those of half an hour around."""
+        """Look up the rows that fit; if there are none, those with a time half an hour around."""
         filters = _of_rows(spec, keys)
         rows = self._entities.rows(spec.name, filters)
         if rows:
@@ -64,7 +64,7 @@ class Database:
         return next(filter(None, nearby), [])
 
     def _booked(self, spec: ToolSpec, given: Mapping[str, Any], keys: Mapping[str, str]) -> bytes:
-        """Give the row that the same transaction gave, or its arguments and what else is known."""
+        """Return the recorded row of the same transaction, or its arguments with related values."""
         recorded = self._entities.rows(spec.name, _of_rows(spec, keys), limit=1)
         if recorded:
             return recorded[0]
@@ -73,13 +73,13 @@ class Database:
             row.update(
                 (slot, text)
                 for slot, text in known.items()
-                # Where both say the same, the service's spelling stands.
+                # Of two spellings of one value, the service's is taken.
                 if slot not in row or canonical(text, TODAY) == keys.get(slot)
             )
         return _ENCODE_ROW({slot: row[slot] for slot in spec.result_slots if slot in row})
 
     def _matching_rows(self, spec: ToolSpec, keys: Mapping[str, str]) -> Iterator[dict[str, str]]:
-        """Find the entity of a transaction in what each query of its service has answered."""
+        """Find the entity of a transaction in the recorded rows of its service's queries."""
         for query, slots in self._queries(spec):
             same = {slot: keys[slot] for slot in slots}
             rows = self._entities.rows(query.name, same, distinct=False)
@@ -87,7 +87,7 @@ class Database:
                 yield max(map(_DECODE_ROW, rows), key=lambda row: _agreement(row, keys))
 
     def _queries(self, spec: ToolSpec) -> list[tuple[ToolSpec, tuple[str, ...]]]:
-        """List the queries that know a transaction's entity; those that share most slots first."""
+        """Return the queries that return a transaction's entity, with most shared slots first."""
         joins = [
             (query, slots)
             for query in self._tools.values()
@@ -98,7 +98,7 @@ class Database:
 
 
 def _with_defaults(spec: ToolSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill optional arguments that were left out, in the order of the schema."""
+    """Add the defaults of missing optional arguments, in the order of the schema."""
     return {
         slot: arguments[slot] if slot in arguments else spec.defaults[slot]
         for slot in spec.arguments

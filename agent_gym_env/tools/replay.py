@@ -1,4 +1,4 @@
-"""The services of a recorded dialogue: its recordings, and beyond them the split's database."""
+"""Answers calls from the recording of a dialogue, and other calls from the split's database."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from agent_gym_env.values.equality import agreement
 
 
 class ReplayBackend:
-    """Answers the call that the corpus made in this turn as it was answered, any other from rows.
+    """Answers the recorded call of a turn with its recorded result, any other from the database.
 
     Recordings are kept by turn, since one call can be answered differently within a dialogue. A
     recorded call is answered even where it lacks an argument that its tool requires: in SGD, 18 do.
 
     Args:
-        catalogue: the tools on offer.
-        entities: what the split's tools have ever answered.
+        catalogue: tools of the dialogue.
+        entities: table of all rows that the split's tools have returned.
     """
 
     __slots__ = ("_catalogue", "_date", "_entities", "_recorded", "_turn", "_turns")
@@ -41,13 +41,13 @@ class ReplayBackend:
         self._recorded = task.turns[0].call
 
     def next_turn(self) -> None:
-        """Move on to the agent's next turn; behind the last there is nothing recorded."""
+        """Move on to the agent's next turn; after the last one nothing is recorded."""
         self._turn += 1
         over = self._turn >= len(self._turns)
         self._recorded = None if over else self._turns[self._turn].call
 
     def full_name(self, name: str) -> str:
-        """Give the full name of the tool that a name means, or the name where it means none."""
+        """Return the full name of the tool that a name refers to, or the name itself."""
         spec = self._catalogue.resolve(name)
         return name if isinstance(spec, str) else spec.name
 

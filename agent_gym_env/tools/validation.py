@@ -1,4 +1,4 @@
-"""Whether a call names a tool on offer, and gives it arguments that its schema allows."""
+"""Checks that a call names a known tool and has arguments that its schema allows."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MAX_NAME_CHARS = 100
 class ToolCatalogue:
     """The tools that an agent may call, by full name ``Service-Intent`` or, where clear, by intent.
 
-    A problem is told as ``"code: what was found, what is expected"``, short whatever was sent. The
+    The message of a problem is ``"code: what was found, what is expected"``, always short. The
     codes are ``unknown_tool``, ``ambiguous_tool``, ``missing_argument``, ``unknown_argument`` and
     ``invalid_value``.
 
     Args:
-        tools: those on offer, by full name.
+        tools: tools of the dialogue, by full name.
     """
 
     def __init__(self, tools: Mapping[str, ToolSpec]) -> None:
@@ -36,7 +36,7 @@ class ToolCatalogue:
         self._choices = {name: _choices(spec) for name, spec in tools.items()}
 
     def resolve(self, name: str) -> ToolSpec | str:
-        """Find the tool that a name means, or say what is wrong with the name."""
+        """Return the tool that a name refers to, or a message about the name."""
         spec = self.tools.get(name)
         if spec is not None:
             return spec
@@ -51,7 +51,7 @@ class ToolCatalogue:
         return f"unknown_tool: there is no tool {_excerpt(name)}; {self._suggestion(name)}"
 
     def problem(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> str | None:
-        """Say what is wrong with the arguments of a call; ``None`` if nothing is."""
+        """Return a message about wrong arguments of a call; ``None`` if they are right."""
         if not self._required[spec.name] <= arguments.keys():
             return _missing_argument(spec, arguments)
         choices = self._choices[spec.name]
@@ -59,7 +59,7 @@ class ToolCatalogue:
             if name not in choices:
                 return _unknown_argument(spec, name)
             allowed = choices[name]
-            # What the schema writes needs no second look.
+            # Values in the schema's own spelling are accepted at once.
             if type(value) is str and (value in allowed if allowed else value != DONTCARE):
                 continue
             problem = _value_problem(spec, name, value)
@@ -78,7 +78,7 @@ class ToolCatalogue:
 
 
 def _choices(spec: ToolSpec) -> dict[str, frozenset[str]]:
-    """List the values that each argument may have, as the schema writes them; none for any."""
+    """Return the allowed values of each argument in the schema's spelling; empty for any."""
     return {
         name: frozenset((*slot.possible_values, *_optional_values(spec, name)))
         if slot.is_categorical
@@ -121,7 +121,7 @@ def _json_type(value: object) -> str:
 
 
 def _excerpt(text: str) -> str:
-    """Quote what an agent wrote: short, on one line, in characters that every terminal takes."""
+    """Quote an agent's text: short, on one line, in ASCII."""
     quoted = ascii(text[:_MAX_EXCERPT_CHARS])
     return quoted if len(text) <= _MAX_EXCERPT_CHARS else f"{quoted}..."
 

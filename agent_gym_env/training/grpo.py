@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from agent_gym_env.envs.dialogue import unwrap_sgd
-from agent_gym_env.envs.replay import World
+from agent_gym_env.envs.replay import ReplaySettings
 from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Difference, paired_difference
 from agent_gym_env.extras import require
@@ -141,7 +141,7 @@ class _Player:
         self._config = config
         self._chat = ChatTokens(tokenizer, [tokenizer.eos_token_id])
         self._limits = Limits(config.turns, config.max_new_tokens, config.max_length)
-        self._worlds: dict[str, World] = {}
+        self._worlds: dict[str, ReplaySettings] = {}
 
     def situations(self, rows: Iterable[Mapping[str, Any]]) -> list[Situation]:
         """Read the states of rows, without those that leave no room for an answer.
@@ -209,15 +209,15 @@ class _Player:
         model.train(was_training)
         return plays
 
-    def _world(self, split: str) -> World:
+    def _world(self, split: str) -> ReplaySettings:
         if split not in self._worlds:
             self._worlds[split] = _world(self._config, split)
         return self._worlds[split]
 
 
-def _world(config: GRPOConfig, split: str) -> World:
+def _world(config: GRPOConfig, split: str) -> ReplaySettings:
     env = gym.make("agent_gym_env:SGD-v0", split=split, reward=config.reward, **config.env)
-    return unwrap_sgd(env).world
+    return unwrap_sgd(env).settings
 
 
 def _held_out(config: GRPOConfig, player: _Player) -> list[Situation]:

@@ -11,7 +11,7 @@ import msgspec
 
 from agent_gym_env.chat import Message, tool_names
 from agent_gym_env.envs.actions import parse_action
-from agent_gym_env.envs.replay import Replay, Snapshot, World
+from agent_gym_env.envs.replay import Replay, ReplaySettings, Snapshot
 from agent_gym_env.errors import DataError
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
@@ -49,7 +49,7 @@ def situation(row: Mapping[str, Any]) -> Situation:
     return Situation(state, first if first["role"] == "system" else None)
 
 
-def refuse_other_tools(begin: Situation, tools: Sequence[Any], world: World) -> None:
+def refuse_other_tools(begin: Situation, tools: Sequence[Any], world: ReplaySettings) -> None:
     """See that a world offers in a situation what the row that it was read from offers.
 
     Raises:
@@ -61,7 +61,7 @@ def refuse_other_tools(begin: Situation, tools: Sequence[Any], world: World) -> 
         raise DataError(problem, dialogue_id=begin.state.dialogue_id)
 
 
-def _restored(state: Snapshot, world: World) -> Replay:
+def _restored(state: Snapshot, world: ReplaySettings) -> Replay:
     try:
         return Replay.restored(world, state)
     except ValueError as error:
@@ -109,7 +109,7 @@ class Played(msgspec.Struct, frozen=True):
 
 def play_together(
     situations: Sequence[Situation],
-    worlds: Mapping[str, World],
+    worlds: Mapping[str, ReplaySettings],
     generator: Generator,
     chat: ChatTokens,
     limits: Limits,
@@ -147,7 +147,9 @@ def play_together(
 class _Play:
     """A play under way."""
 
-    def __init__(self, begin: Situation, world: World, chat: ChatTokens, limits: Limits) -> None:
+    def __init__(
+        self, begin: Situation, world: ReplaySettings, chat: ChatTokens, limits: Limits
+    ) -> None:
         self._replay = _restored(begin.state, world)
         self._system = [] if begin.system is None else [begin.system]
         self._chat = chat

@@ -1,4 +1,4 @@
-"""When two slot values mean the same: one notion for tool replay, rewards and metrics."""
+"""Compares slot values by their meaning, for tool replay, rewards and metrics."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def value_text(value: object) -> str:
 
 
 class Agreement(NamedTuple):
-    """How far the arguments of a call agree with the expected ones.
+    """Counts of the arguments of a call that agree with the expected ones.
 
     Attributes:
         equal: number of arguments that both have with the same value.

@@ -1,4 +1,4 @@
-"""Dates, times of day and numbers as people write and say them: how to read and to find them."""
+"""Reads and finds dates, times of day and numbers in the forms in which people write them."""
 
 from __future__ import annotations
 

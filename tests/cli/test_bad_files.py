@@ -13,7 +13,7 @@ import pytest
 from agent_gym_env.assembly import rollout
 from agent_gym_env.cli.exit_codes import DATA, STORAGE, USAGE
 from agent_gym_env.cli.main import main
-from agent_gym_env.rollout.episode_file import write_episodes
+from agent_gym_env.rollout.journal.reading import write_episodes
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="names what only POSIX has")
 

@@ -12,7 +12,7 @@ pytest.importorskip("aiohttp", reason="aiohttp comes with the extra 'local'")
 
 from agent_gym_env.assembly import collect
 from agent_gym_env.cli.main import main
-from agent_gym_env.rollout.episode_file import read_episodes, read_played
+from agent_gym_env.rollout.journal.reading import read_episodes, read_played
 from tests.lm.server import LMServer
 from tests.reliability.commands import llm
 
@@ -108,7 +108,7 @@ def test_failed_episodes_are_kept_in_their_place_and_played_again_when_asked(
 def test_a_folder_of_an_evaluation_names_its_files(tmp_path: Path, capsys: Capture) -> None:
     assert evaluate(tmp_path) == 0
     assert main(["compare", str(tmp_path), str(tmp_path)]) == 4
-    assert "Give one of its files: oracle.jsonl" in capsys.readouterr().err
+    assert "Name one of its files: oracle.jsonl" in capsys.readouterr().err
     journal = str(tmp_path / "journal" / "oracle")
     assert main(["compare", journal, str(tmp_path / "oracle.jsonl")]) == 0
 

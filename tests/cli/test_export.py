@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from agent_gym_env.cli.main import main
-from agent_gym_env.rollout.episode_file import read_episodes
+from agent_gym_env.rollout.journal.reading import read_episodes
 from tests.rollout.branch_factory import branch, point
 
 Capture = pytest.CaptureFixture[str]

@@ -66,7 +66,7 @@ def test_a_check_says_what_is_there(command: list[str], tmp_path: Path, capsys: 
     assert "3 of 3 episodes; every line is as it was written" in capsys.readouterr().out
     shard.write_bytes(content.replace(b"Sencha", b"Senchu", 1))
     assert main([*command, "--check"]) == 5
-    assert f"{shard}:1: this line is not as it was written" in capsys.readouterr().err
+    assert f"{shard}:1: this line is damaged" in capsys.readouterr().err
 
 
 def test_another_configuration_is_refused(command: list[str], capsys: Capture) -> None:
@@ -109,7 +109,7 @@ def test_a_run_that_was_stopped_has_its_code(
     ("options", "said"),
     [
         ([], "--policy is required"),
-        (["--policy", "oracle", "--policy", "silent"], "of one policy, not of 2"),
+        (["--policy", "oracle", "--policy", "silent"], "expected one policy, found 2"),
         (["--policy", "oracle", "--runner", "lockstep"], "plays one dialogue at a time"),
     ],
 )

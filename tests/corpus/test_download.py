@@ -20,13 +20,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent_gym_env.corpus.blobs import Blob, git_blob_sha1, sgd_blobs
 from agent_gym_env.corpus.download import (
+    Blob,
     DownloadReport,
     OnFile,
     download,
     download_archive,
+    git_blob_sha1,
     install_from,
+    sgd_blobs,
     verify_download,
 )
 from agent_gym_env.corpus.fetch import FetchLimits
@@ -235,7 +237,7 @@ def test_a_server_that_drips_holds_nobody_beyond_the_deadline(
 ) -> None:
     server.always(SHARD, answer)  # type: ignore[arg-type]
     started = time.monotonic()
-    with pytest.raises(DataError, match="not all there within 1 s"):
+    with pytest.raises(DataError, match="not finished within 1 s"):
         fetch(server, folder, FetchLimits(deadline_s=1.0))
     assert time.monotonic() - started < SOON_S
     assert not (folder / SHARD).exists()
@@ -380,7 +382,7 @@ def test_an_archive_that_drips_is_left_at_the_deadline(
 ) -> None:
     archive_server.always("zip", dripping_headers(0.05, for_s=120.0))
     started = time.monotonic()
-    with pytest.raises(DataError, match="not all there within 1 s"):
+    with pytest.raises(DataError, match="not finished within 1 s"):
         fetch_archive(archive_server, folder, FetchLimits(deadline_s=1.0))
     assert time.monotonic() - started < SOON_S
 
@@ -450,7 +452,7 @@ def test_sixteen_clients_on_a_file_system_without_locks_have_everything(
 CLIENT = """
 import resource, sys
 from pathlib import Path
-from agent_gym_env.corpus.blobs import parse_blobs
+from agent_gym_env.corpus.download import parse_blobs
 from agent_gym_env.corpus.download import download
 from agent_gym_env.corpus.fetch import FetchLimits
 from agent_gym_env.errors import StorageError

@@ -226,7 +226,7 @@ def test_a_pause_that_makes_no_sense_is_not_kept(server: FaultServer, retry_afte
 def test_a_pause_beyond_the_deadline_is_not_begun(server: FaultServer) -> None:
     server.plan(NAME, status(503, Retry_After="30"))
     started = time.monotonic()
-    with pytest.raises(DataError, match="not all there within 5 s"):
+    with pytest.raises(DataError, match="not finished within 5 s"):
         fetch(server, limits=FetchLimits(deadline_s=5.0))
     assert time.monotonic() - started < SOON_S
 
@@ -234,7 +234,7 @@ def test_a_pause_beyond_the_deadline_is_not_begun(server: FaultServer) -> None:
 def test_a_server_that_drips_is_left_at_the_deadline(server: FaultServer) -> None:
     server.always(NAME, dripping(0.02))
     started = time.monotonic()
-    with pytest.raises(DataError, match=r"not all there within 0\.5 s"):
+    with pytest.raises(DataError, match=r"not finished within 0\.5 s"):
         fetch(server, limits=FetchLimits(deadline_s=0.5))
     assert time.monotonic() - started < SOON_S
 

@@ -266,7 +266,7 @@ def test_a_variant_that_changes_more_than_names_is_refused(change: Any, pointer:
 
 def test_two_services_must_not_fall_into_one() -> None:
     two = [SCHEMA[0], {**SCHEMA[0], "service_name": "Kites_2"}]
-    with pytest.raises(DataError, match="'Kites_11' comes twice"):
+    with pytest.raises(DataError, match="'Kites_11' occurs twice"):
         SchemaVariant(services(two), services([*variant_schema(), *variant_schema()]))
 
 

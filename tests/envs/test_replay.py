@@ -10,8 +10,8 @@ import pytest
 from agent_gym_env.corpus.corpus import Split, open_corpus
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.envs.actions import parse_action
-from agent_gym_env.envs.replay import Replay, World, recorded_action, target_messages
-from agent_gym_env.rewards.overlap import GroundTruthReward
+from agent_gym_env.envs.replay import Replay, ReplaySettings, recorded_action, target_messages
+from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import Action, ToolCall, ToolResult
 from tests.corpora import FIND_TEA, ORDER_CAKE, ORDER_TEA, TRAIN
@@ -25,17 +25,19 @@ def split(tiny_corpus: Path) -> Split:
 
 
 @pytest.fixture
-def world(split: Split) -> World:
-    return World(split, GroundTruthReward())
+def world(split: Split) -> ReplaySettings:
+    return ReplaySettings(split, GroundTruthReward())
 
 
-def test_dialogues_of_the_same_services_share_their_offer(world: World, split: Split) -> None:
-    assert world.offer(split.task(TEA)) is world.offer(split.task(BLACK))
-    assert world.offer(split.task(TEA)) is not world.offer(split.task(MIXED))
+def test_dialogues_of_the_same_services_share_their_offer(
+    world: ReplaySettings, split: Split
+) -> None:
+    assert world.offered_tools(split.task(TEA)) is world.offered_tools(split.task(BLACK))
+    assert world.offered_tools(split.task(TEA)) is not world.offered_tools(split.task(MIXED))
 
 
-def test_an_offer_is_what_is_read_and_what_is_checked(world: World, split: Split) -> None:
-    offer = world.offer(split.task(MIXED))
+def test_an_offer_is_what_is_read_and_what_is_checked(world: ReplaySettings, split: Split) -> None:
+    offer = world.offered_tools(split.task(MIXED))
     names = [tool["function"]["name"] for tool in json.loads(offer.json)]
     assert names == list(offer.catalogue.tools) == [FIND_TEA, ORDER_TEA, ORDER_CAKE]
 
@@ -63,7 +65,7 @@ class Closed:
 
 
 def test_a_world_can_have_other_services(split: Split) -> None:
-    replay = Replay(World(split, GroundTruthReward(), backend=Closed), split.task(TEA))
+    replay = Replay(ReplaySettings(split, GroundTruthReward(), backend=Closed), split.task(TEA))
     replay.step(parse_action("Hi."))
     observation, *_ = replay.step(parse_action({"tool_call": {"name": "Anything"}}))
     assert json.loads(observation["tool_result"]) == [
@@ -71,7 +73,7 @@ def test_a_world_can_have_other_services(split: Split) -> None:
     ]
 
 
-def test_the_last_action_is_known_as_it_was_understood(world: World, split: Split) -> None:
+def test_the_last_action_is_known_as_it_was_understood(world: ReplaySettings, split: Split) -> None:
     replay = Replay(world, split.task(TEA))
     replay.step(parse_action({"text": "", "tool_call": {"name": "FindTea"}}))
     assert replay.last_action == Action("", (ToolCall(FIND_TEA, {}),))
@@ -79,7 +81,7 @@ def test_the_last_action_is_known_as_it_was_understood(world: World, split: Spli
     assert replay.last_action == Action("x" * 65_536)
 
 
-def test_the_recorded_turn_is_the_open_one(world: World, split: Split) -> None:
+def test_the_recorded_turn_is_the_open_one(world: ReplaySettings, split: Split) -> None:
     task = split.task(TEA)
     replay = Replay(world, task)
     for turn in task.turns:
@@ -89,7 +91,7 @@ def test_the_recorded_turn_is_the_open_one(world: World, split: Split) -> None:
 
 
 def test_a_score_belongs_to_the_turn_that_the_last_action_closed(
-    world: World, split: Split
+    world: ReplaySettings, split: Split
 ) -> None:
     replay = Replay(world, split.task(TEA))
     replay.step(parse_action(recorded_action(replay.recorded_turn())))

@@ -20,8 +20,7 @@ from agent_gym_env.evaluation.report import (
     render_report,
     write_report,
 )
-from agent_gym_env.rollout.episode import Episode, StepRecord
-from agent_gym_env.rollout.spending import Spending
+from agent_gym_env.rollout.episode import Episode, Spending, StepRecord
 from agent_gym_env.types import Action, Completion, Usage
 from tests.evaluation.episode_factory import call, due, episode, episodes, turn
 

@@ -82,9 +82,9 @@ def test_an_offline_score_equals_the_online_one(reward: str) -> None:
     env = SGDEnv(split="dev", reward=reward)
     other = SGDEnv(split="dev", reward="ground_truth" if reward == "balanced" else "balanced")
     for played in play(env, ClumsyPolicy(env)):
-        changed = rescore(played, other.world.reward)
-        assert changed.reward == other.world.reward.name
-        assert rescore(changed, env.world.reward) == played
+        changed = rescore(played, other.settings.reward)
+        assert changed.reward == other.settings.reward.name
+        assert rescore(changed, env.settings.reward) == played
 
 
 def test_a_judges_reason_is_recorded_and_an_old_one_forgotten() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from agent_gym_env.errors import StorageError
-from agent_gym_env.export.preferences import common_states
+from agent_gym_env.export.preference_pairs import common_states
 from agent_gym_env.rollout.episode import Episode
 from tests.evaluation.episode_factory import call, episode, turn
 

@@ -8,7 +8,7 @@ import pytest
 
 from agent_gym_env.errors import AgentGymError, StorageError
 from agent_gym_env.export.from_episodes import conversations, labels, prompts
-from agent_gym_env.export.preferences import common_states, labels_of_pairs, preferences
+from agent_gym_env.export.preference_pairs import common_states, labels_of_pairs, preferences
 from agent_gym_env.export.rows import Tally, write_rows
 from agent_gym_env.rollout.episode import Episode
 from tests.evaluation.episode_factory import call, episode, turn

@@ -1,5 +1,5 @@
 from agent_gym_env.export.from_episodes import rows_of_episode
-from agent_gym_env.export.preferences import PairRule, preference_rows, rows_of_pair
+from agent_gym_env.export.preference_pairs import PairRule, preference_rows, rows_of_pair
 from agent_gym_env.export.rows import LabelledRow, Tally
 from tests.evaluation.episode_factory import call, episode, turn
 from tests.rollout.branch_factory import branch, point

@@ -17,8 +17,7 @@ from agent_gym_env.assembly import rollout
 from agent_gym_env.errors import StorageError
 from agent_gym_env.export.minari_dataset import LEAVES, write_minari
 from agent_gym_env.export.rows import Tally
-from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.transcript import observations
+from agent_gym_env.rollout.episode import Episode, observations
 from tests.evaluation.episode_factory import FIND, call, episode, turn
 
 READ = """

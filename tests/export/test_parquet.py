@@ -19,7 +19,7 @@ from agent_gym_env.errors import AgentGymError, DataError, StorageError
 from agent_gym_env.export.parquet import SCHEMA, read_parquet, write_parquet
 from agent_gym_env.export.rows import Tally
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode, StepRecord, TurnRecord
-from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
+from agent_gym_env.rollout.journal.reading import read_episodes, write_episodes
 from agent_gym_env.types import Action, Completion, ToolCall, Usage
 from tests.evaluation.episode_factory import call, due, episode, turn
 

@@ -4,7 +4,7 @@ import pytest
 
 from agent_gym_env.chat import read_tools
 from agent_gym_env.errors import DataError
-from agent_gym_env.export.preferences import turn_messages
+from agent_gym_env.export.preference_pairs import turn_messages
 from agent_gym_env.export.rows import conversation
 from tests.evaluation.episode_factory import FIND, call, turn
 

@@ -26,7 +26,7 @@ from transformers import PreTrainedTokenizerFast
 from agent_gym_env.assembly import rollout
 from agent_gym_env.errors import MissingDependency
 from agent_gym_env.export.from_episodes import conversations, prompts
-from agent_gym_env.export.preferences import common_states, labels_of_pairs, preferences
+from agent_gym_env.export.preference_pairs import common_states, labels_of_pairs, preferences
 from agent_gym_env.export.rows import Tally, write_rows
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.rollout.episode import Episode

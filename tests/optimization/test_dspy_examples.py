@@ -15,7 +15,7 @@ from agent_gym_env.optimization.dspy_examples import (
 )
 from agent_gym_env.policies.dspy_module import SGDAgentModule, program_inputs
 from agent_gym_env.policies.dspy_program import DSPyPolicy
-from agent_gym_env.rewards.overlap import GroundTruthReward
+from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.rewards.presets import make_reward_for
 from tests.optimization.pupil import Pupil
 

@@ -14,8 +14,8 @@ from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.scripted import Reply, ScriptedLM
 from agent_gym_env.optimization.meter import BrokenOff, CallCounts, Meter, MeteredLM, MeteredReward
 from agent_gym_env.rewards.base import ClosedTurn
+from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.rewards.judge import JudgeReward
-from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.types import Usage
 
 HELLO = Request([{"role": "user", "content": "Hello"}])

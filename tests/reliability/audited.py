@@ -23,7 +23,7 @@ import numpy as np
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.errors import AgentGymError
-from agent_gym_env.rollout.episode_file import read_episodes
+from agent_gym_env.rollout.journal.reading import read_episodes
 from tests.corpora import write_tiny_corpus
 
 _WATCHED = (

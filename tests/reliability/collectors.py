@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.errors import StorageError
-from agent_gym_env.rollout.collect import collect
-from agent_gym_env.rollout.collection import Collection
+from agent_gym_env.rollout.collect import run_collection
+from agent_gym_env.rollout.jobs import Collection
 from agent_gym_env.rollout.runners import Runner, SerialRunner, ThreadRunner
 from tests.rollout.collecting import open_player
 
@@ -23,7 +23,7 @@ SHARD_BYTES = 60_000
 
 def collect_here(collection: Collection, folder: Path, runner: str = "serial") -> None:
     """Collect into shards so small that many are begun."""
-    collect(
+    run_collection(
         collection,
         folder,
         partial(open_player, collection),
@@ -42,7 +42,7 @@ def collect_and_tell(
         done.value = progress.done
 
     begins.set()
-    collect(
+    run_collection(
         collection,
         folder,
         partial(open_player, collection),
@@ -59,7 +59,7 @@ def collect_on_a_small_disk(
     os.environ["AGENT_GYM_HOME"] = home
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY))
     try:
-        collect(collection, folder, partial(open_player, collection), SerialRunner())
+        run_collection(collection, folder, partial(open_player, collection), SerialRunner())
     except StorageError as error:
         return str(error)
     finally:

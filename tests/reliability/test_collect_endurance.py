@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_gym_env.rollout.collect import Progress, collect
+from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
 from tests.reliability.playing import sized
 from tests.reliability.process import Holdings, holdings, needs_proc
@@ -28,7 +28,7 @@ def test_memory_files_and_threads_stay_as_they_are(
         if progress.played in (jobs // 3, jobs - 20):
             held.append(holdings())
 
-    collect(what, tmp_path, partial(open_player, what), runner, on_progress=look)
+    run_collection(what, tmp_path, partial(open_player, what), runner, on_progress=look)
     warm, end = held
     print(f"{(end.memory - warm.memory) / 1e6:+.2f} MB over {jobs - jobs // 3} episodes")
     assert end.memory - warm.memory < 5e6

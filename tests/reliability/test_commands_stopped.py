@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.journal_check import check_journal
+from agent_gym_env.rollout.journal.reading import read_episodes
+from agent_gym_env.rollout.journal.recovery import check_journal
 from tests.lm.clients import needs
 from tests.lm.server import LMServer
 from tests.reliability.commands import killed_before, llm, run, stopped_at_request

@@ -18,11 +18,10 @@ from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.evaluation.report import write_report
 from agent_gym_env.evaluation.rescore import rescore
 from agent_gym_env.export.from_episodes import conversations, corrections, labels, prompts
-from agent_gym_env.export.preferences import common_states, preferences
+from agent_gym_env.export.preference_pairs import common_states, preferences
 from agent_gym_env.export.rows import Tally, write_rows
-from agent_gym_env.rollout.branches import read_branches
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
+from agent_gym_env.rollout.journal.reading import read_branches, read_episodes, write_episodes
 from tests.reliability.damage import damaged_bytes, damaged_lines
 from tests.reliability.playing import sized
 

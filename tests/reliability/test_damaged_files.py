@@ -16,9 +16,9 @@ from agent_gym_env.corpus.corpus import Split, open_corpus
 from agent_gym_env.corpus.sgd_reader import SGDReader, open_source
 from agent_gym_env.corpus.store import Store
 from agent_gym_env.envs.actions import parse_action
-from agent_gym_env.envs.replay import Replay, World, recorded_action
+from agent_gym_env.envs.replay import Replay, ReplaySettings, recorded_action
 from agent_gym_env.errors import DataError
-from agent_gym_env.rewards.overlap import GroundTruthReward
+from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.types import Action
 from tests.corpora import write_tiny_corpus
 from tests.reliability.damage import damaged
@@ -37,7 +37,7 @@ def compiled(corpus: Path, split: str, store: Path) -> Split:
 
 def play_all(split: Split) -> int:
     """Play every dialogue as it was recorded; gives the number of turns."""
-    world = World(split, GroundTruthReward())
+    world = ReplaySettings(split, GroundTruthReward())
     turns = 0
     for index in split.select():
         replay = Replay(world, split.task(index))

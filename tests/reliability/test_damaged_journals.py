@@ -17,12 +17,10 @@ import pytest
 
 from agent_gym_env.assembly import collect
 from agent_gym_env.errors import AgentGymError, StorageError
-from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.framing import Entry
-from agent_gym_env.rollout.journal import open_journal
-from agent_gym_env.rollout.journal_check import check_journal
-from agent_gym_env.rollout.manifest import MANIFEST, read_manifest
-from agent_gym_env.rollout.record_kind import record_kind
+from agent_gym_env.rollout.journal.format import MANIFEST, Entry, read_manifest
+from agent_gym_env.rollout.journal.reading import read_episodes, record_kind
+from agent_gym_env.rollout.journal.recovery import check_journal
+from agent_gym_env.rollout.journal.writing import open_journal
 from tests.reliability.damage import changed, damaged_bytes
 from tests.reliability.playing import sized
 

@@ -147,8 +147,8 @@ def test_each_tool_call_text_has_one_stable_code_and_a_refusal_changes_nothing()
         codes.update(found)
         assert set(found) <= CODES | {"answered"}
         refusals = [code for code in found if code != "answered"]
-        # A call that was read may still have had a part that was not.
-        assert info["action_error"] in (*(refusals[:1] or [None]), "unread_content")
+        # A call that was answered may still have had a part that was not read.
+        assert info["action_error"] in (refusals[:1] or [None, "unread_content"])
         if info["turn"] == 0:
             assert reward == 0
             refused_all = len(refusals) == len(found)

@@ -13,13 +13,11 @@ from typing import NamedTuple
 import pytest
 
 from agent_gym_env.errors import StorageError
-from agent_gym_env.rollout.collection import Collection
-from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.framing import Entry
-from agent_gym_env.rollout.journal import open_journal
-from agent_gym_env.rollout.journal_check import check_journal
-from agent_gym_env.rollout.manifest import Manifest
-from agent_gym_env.rollout.outcome import Outcome
+from agent_gym_env.rollout.jobs import Collection, JobResult
+from agent_gym_env.rollout.journal.format import Entry, Manifest
+from agent_gym_env.rollout.journal.reading import read_episodes
+from agent_gym_env.rollout.journal.recovery import check_journal
+from agent_gym_env.rollout.journal.writing import open_journal
 from agent_gym_env.rollout.runners import SerialRunner
 from tests.reliability.playing import sized
 from tests.rollout.collecting import collection, open_player, records
@@ -32,7 +30,7 @@ class Played(NamedTuple):
     """A collection, and what its jobs come to."""
 
     what: Collection
-    outcomes: list[Outcome]
+    outcomes: list[JobResult]
 
     def go_on(self, folder: Path) -> Manifest:
         """Append what is missing, as a collector does that need not play."""

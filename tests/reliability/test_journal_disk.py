@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent_gym_env.rollout.collection import Collection
-from agent_gym_env.rollout.journal_check import check_journal
+from agent_gym_env.rollout.jobs import Collection
+from agent_gym_env.rollout.journal.recovery import check_journal
 from tests.reliability.collectors import collect_here, collect_on_a_small_disk
 from tests.reliability.playing import sized
 from tests.rollout.collecting import collection, records

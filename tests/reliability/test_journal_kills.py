@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_gym_env.rollout.journal_check import check_journal
-from agent_gym_env.rollout.manifest import read_manifest
+from agent_gym_env.rollout.journal.format import read_manifest
+from agent_gym_env.rollout.journal.recovery import check_journal
 from tests.reliability.collectors import collect_and_tell, collect_here
 from tests.reliability.playing import sized
 from tests.rollout.collecting import collection, records

@@ -14,7 +14,7 @@ from agent_gym_env.assembly import rollout
 from agent_gym_env.cli.main import main
 from agent_gym_env.policies.llm import LLMPolicy
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.episode_file import read_episodes
+from agent_gym_env.rollout.journal.reading import read_episodes
 from agent_gym_env.types import ToolCall
 from tests.lm.clients import FAST, PRICE, asks, make_client, needs
 from tests.lm.server import FAULTS, Faults, LMServer, Raw

@@ -7,9 +7,8 @@ import random
 from functools import partial
 from pathlib import Path
 
-from agent_gym_env.rollout.collect import Progress, collect
-from agent_gym_env.rollout.process_runner import ProcessRunner
-from agent_gym_env.rollout.runners import SerialRunner
+from agent_gym_env.rollout.collect import Progress, run_collection
+from agent_gym_env.rollout.runners import ProcessRunner, SerialRunner
 from tests.reliability.playing import sized
 from tests.rollout.collecting import collection, open_player, records
 
@@ -29,8 +28,8 @@ def test_what_a_killed_worker_had_begun_another_one_plays(
             random_.choice(multiprocessing.active_children()).kill()
             killed += 1
 
-    collect(what, tmp_path / "processes", open_it, ProcessRunner(2), on_progress=kill)
-    collect(what, tmp_path / "serial", open_it, SerialRunner())
+    run_collection(what, tmp_path / "processes", open_it, ProcessRunner(2), on_progress=kill)
+    run_collection(what, tmp_path / "serial", open_it, SerialRunner())
     print(f"{killed} workers killed")
     assert killed == kills
     assert records(tmp_path / "processes") == records(tmp_path / "serial")

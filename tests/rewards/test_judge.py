@@ -25,8 +25,8 @@ from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.scripted import Reply, ScriptedLM
 from agent_gym_env.rewards.base import ClosedTurn, Score
-from agent_gym_env.rewards.hybrid import HybridReward
-from agent_gym_env.rewards.judge import JudgeReward
+from agent_gym_env.rewards.ground_truth import GroundTruthReward
+from agent_gym_env.rewards.judge import HybridReward, JudgeReward
 from agent_gym_env.rewards.judge_prompt import (
     MAX_CASE_CHARS,
     MAX_TEXT_CHARS,
@@ -36,7 +36,6 @@ from agent_gym_env.rewards.judge_prompt import (
     make_case,
     quoted,
 )
-from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.testing import check_reward
 from agent_gym_env.types import ToolCall
 from tests.lm.server import LMServer

@@ -14,10 +14,10 @@ import pytest
 
 from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
 from agent_gym_env.corpus.task import Task
+from agent_gym_env.rewards.balanced import BalancedReward
 from agent_gym_env.rewards.base import ClosedTurn, Reward
 from agent_gym_env.rewards.corruptions import Corruption, Reply, corruptions
 from agent_gym_env.rewards.presets import make_reward_for
-from agent_gym_env.rewards.weighted import BalancedReward
 from agent_gym_env.types import ToolCall
 
 MAX_TEXT_CHARS = 65536

@@ -18,10 +18,10 @@ from agent_gym_env.corpus.sgd import (
     UserTurn,
 )
 from agent_gym_env.lm.client import RemoteLM
+from agent_gym_env.rewards.balanced import BalancedReward
+from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.rewards.judge import JudgeReward
-from agent_gym_env.rewards.overlap import GroundTruthReward
 from agent_gym_env.rewards.presets import make_reward_for
-from agent_gym_env.rewards.weighted import BalancedReward
 from agent_gym_env.testing import check_reward
 from tests.corpus.cafes import CAFES
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_gym_env.corpus.task import SpokenValue
-from agent_gym_env.rewards.spoken import spoken_share
+from agent_gym_env.rewards.balanced import spoken_share
 from agent_gym_env.values.words import words
 
 TODAY = "2019-03-01"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agent_gym_env.rollout.branches import Branch, BranchPoint
+from agent_gym_env.rollout.branching import Branch, BranchPoint
 from agent_gym_env.types import ToolCall
 from tests.evaluation.episode_factory import turn
 

@@ -18,9 +18,8 @@ from agent_gym_env.errors import BudgetExceeded, LMError, PermanentLMError
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.policies.llm import LLMPolicy
-from agent_gym_env.rollout.collection import Collection
-from agent_gym_env.rollout.framing import is_whole
-from agent_gym_env.rollout.job_player import Env, JobPlayer
+from agent_gym_env.rollout.jobs import Collection, Env, JobPlayer
+from agent_gym_env.rollout.journal.format import is_whole
 from agent_gym_env.types import Usage
 
 CALL = '<tool_call>{"name": "Teas_1-FindTea", "arguments": {"kind": "green"}}</tool_call>'

@@ -10,15 +10,12 @@ import pytest
 
 from agent_gym_env.assembly import collect, rollout
 from agent_gym_env.errors import ResumeMismatchError
-from agent_gym_env.rollout.branches import read_branches
-from agent_gym_env.rollout.collect import Progress
-from agent_gym_env.rollout.collect import collect as run_collection
-from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.journal_check import check_journal
-from agent_gym_env.rollout.process_runner import ProcessRunner
+from agent_gym_env.rollout.collect import Progress, run_collection
+from agent_gym_env.rollout.episode import Spending
+from agent_gym_env.rollout.journal.reading import read_branches, read_episodes
+from agent_gym_env.rollout.journal.recovery import check_journal
 from agent_gym_env.rollout.ray_runner import RayRunner
-from agent_gym_env.rollout.runners import Runner, SerialRunner
-from agent_gym_env.rollout.spending import Spending
+from agent_gym_env.rollout.runners import ProcessRunner, Runner, SerialRunner
 from tests.rollout.collecting import collection, open_player
 
 

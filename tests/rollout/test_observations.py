@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent_gym_env.assembly import make_env, make_policy
+from agent_gym_env.rollout.episode import observations
 from agent_gym_env.rollout.play import play
-from agent_gym_env.rollout.transcript import observations
 from tests.evaluation.episode_factory import episode, turn
 
 

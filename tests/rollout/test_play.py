@@ -232,7 +232,7 @@ def test_each_dialogue_has_a_seed_of_its_own() -> None:
 
 
 def test_only_this_environment_s_episodes_are_recorded() -> None:
-    with pytest.raises(TypeError, match="not of CartPoleEnv"):
+    with pytest.raises(TypeError, match="not CartPoleEnv"):
         play(gym.make("CartPole-v1"), ConstantPolicy("Yes."))
 
 

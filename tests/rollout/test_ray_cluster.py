@@ -13,9 +13,8 @@ import pytest
 from agent_gym_env import assembly
 from agent_gym_env.cli.main import main
 from agent_gym_env.errors import AgentGymError, DataError
-from agent_gym_env.rollout.collect import Progress, collect
-from agent_gym_env.rollout.collection import Collection
-from agent_gym_env.rollout.job_player import JobPlayer
+from agent_gym_env.rollout.collect import Progress, run_collection
+from agent_gym_env.rollout.jobs import Collection, JobPlayer
 from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import SerialRunner
 from tests.rollout.collecting import collection, open_player, records
@@ -65,9 +64,9 @@ def test_a_runner_with_an_address_plays_on_the_clusters_nodes(
     cluster: Any, address: str, tiny_corpus: Path, tmp_path: Path
 ) -> None:
     what = collection(tiny_corpus, jobs=8, best_of=2)
-    collect(what, tmp_path / "serial", partial(open_player, what), SerialRunner())
+    run_collection(what, tmp_path / "serial", partial(open_player, what), SerialRunner())
     noting = partial(noting_player, what, tmp_path / "nodes")
-    collect(what, tmp_path / "ray", noting, RayRunner(2, address=address))
+    run_collection(what, tmp_path / "ray", noting, RayRunner(2, address=address))
     assert records(tmp_path / "ray") == records(tmp_path / "serial")
     (worker,) = cluster.worker_nodes
     assert [path.name for path in (tmp_path / "nodes").iterdir()] == [worker.node_id]
@@ -78,7 +77,7 @@ def test_what_a_lost_node_had_begun_another_one_plays(
     cluster: Any, address: str, tiny_corpus: Path, tmp_path: Path
 ) -> None:
     what = collection(tiny_corpus, jobs=40, model={"delay_s": 0.005})
-    collect(what, tmp_path / "serial", partial(open_player, what), SerialRunner())
+    run_collection(what, tmp_path / "serial", partial(open_player, what), SerialRunner())
     (first,) = cluster.worker_nodes
     lost = False
 
@@ -89,7 +88,7 @@ def test_what_a_lost_node_had_begun_another_one_plays(
             cluster.add_node(**NODE, num_cpus=2)
             cluster.remove_node(first, allow_graceful=False)
 
-    collect(
+    run_collection(
         what,
         tmp_path / "ray",
         partial(open_player, what),
@@ -125,7 +124,7 @@ def test_an_address_where_nothing_listens_is_an_error_at_once(
         for address in (nobody, f"ray://{nobody}", "nonsense", "127.0.0.1:99999"):
             runner = RayRunner(1, address=address)
             with pytest.raises(AgentGymError, match="cannot join a Ray cluster"):
-                collect(what, tmp_path / "none", partial(open_player, what), runner)
+                run_collection(what, tmp_path / "none", partial(open_player, what), runner)
 
 
 def test_an_address_is_of_ray_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

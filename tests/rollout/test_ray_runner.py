@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agent_gym_env.errors import BudgetExceeded
-from agent_gym_env.rollout.collect import Progress, collect
+from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import SerialRunner
 from tests.reliability.playing import sized
@@ -36,8 +36,8 @@ def local_ray(agent_gym_home: Path) -> Iterator[Any]:
 def test_actors_collect_the_same(tiny_corpus: Path, tmp_path: Path) -> None:
     what = collection(tiny_corpus, jobs=8, best_of=2)
     open_it = partial(open_player, what)
-    collect(what, tmp_path / "serial", open_it, SerialRunner())
-    collect(what, tmp_path / "ray", open_it, RayRunner(2))
+    run_collection(what, tmp_path / "serial", open_it, SerialRunner())
+    run_collection(what, tmp_path / "ray", open_it, RayRunner(2))
     assert records(tmp_path / "ray") == records(tmp_path / "serial")
 
 
@@ -54,8 +54,8 @@ def test_what_a_killed_actor_had_begun_another_one_plays(tiny_corpus: Path, tmp_
             os.kill(random_.choice(actors), signal.SIGKILL)
             killed += 1
 
-    collect(what, tmp_path / "ray", open_it, RayRunner(2), on_progress=kill)
-    collect(what, tmp_path / "serial", open_it, SerialRunner())
+    run_collection(what, tmp_path / "ray", open_it, RayRunner(2), on_progress=kill)
+    run_collection(what, tmp_path / "serial", open_it, SerialRunner())
     print(f"{killed} actors killed")
     assert killed == kills
     assert records(tmp_path / "ray") == records(tmp_path / "serial")
@@ -89,5 +89,5 @@ def _title(process: int) -> str:
 def test_an_error_that_stops_the_run_stops_it(tiny_corpus: Path, tmp_path: Path) -> None:
     what = collection(tiny_corpus, jobs=30, model={"stops_after": 40})
     with pytest.raises(BudgetExceeded, match="all is spent"):
-        collect(what, tmp_path, partial(open_player, what), RayRunner(1))
+        run_collection(what, tmp_path, partial(open_player, what), RayRunner(1))
     assert 0 < len(records(tmp_path)) < 30

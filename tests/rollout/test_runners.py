@@ -10,10 +10,15 @@ import msgspec
 import pytest
 
 from agent_gym_env.errors import BudgetExceeded
-from agent_gym_env.rollout.collect import collect
-from agent_gym_env.rollout.collection import Collection
-from agent_gym_env.rollout.process_runner import ProcessRunner
-from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
+from agent_gym_env.rollout.collect import run_collection
+from agent_gym_env.rollout.jobs import Collection
+from agent_gym_env.rollout.runners import (
+    LockstepRunner,
+    ProcessRunner,
+    Runner,
+    SerialRunner,
+    ThreadRunner,
+)
 from tests.rollout.collecting import collection, open_player, records
 
 RUNNERS: dict[str, Runner] = {
@@ -32,7 +37,7 @@ COLLECTIONS: dict[str, dict[str, Any]] = {
 
 
 def collected(folder: Path, what: Collection, runner: Runner) -> dict[tuple[int, int], object]:
-    collect(what, folder, partial(open_player, what), runner)
+    run_collection(what, folder, partial(open_player, what), runner)
     return dict(records(folder))
 
 
@@ -76,7 +81,7 @@ def test_a_failed_episode_is_a_record_beside_and_ends_no_other(
     tiny_corpus: Path, tmp_path: Path, name: str
 ) -> None:
     what = collection(tiny_corpus, jobs=6, model={"fails_on": "Do you sell black tea?"})
-    result = collect(what, tmp_path, partial(open_player, what), RUNNERS[name])
+    result = run_collection(what, tmp_path, partial(open_player, what), RUNNERS[name])
     assert (result.done, result.failed, result.played) == (4, 2, 6)
     failed = (tmp_path / "failed.jsonl").read_text().splitlines()
     assert [msgspec.json.decode(line)["error_class"] for line in failed] == ["PermanentLMError"] * 2
@@ -90,14 +95,14 @@ def test_a_failed_episode_is_a_record_beside_and_ends_no_other(
 def test_an_error_that_stops_the_run_leaves_what_was_played(
     tiny_corpus: Path, tmp_path: Path, name: str
 ) -> None:
-    stopping = collection(tiny_corpus, jobs=30, model={"stops_after": 40})
+    stopping = collection(tiny_corpus, jobs=30, model={"stops_after": 20})
     with pytest.raises(BudgetExceeded):
-        collect(stopping, tmp_path, partial(open_player, stopping), RUNNERS[name])
+        run_collection(stopping, tmp_path, partial(open_player, stopping), RUNNERS[name])
     before = records(tmp_path)
     assert 0 < len(before) < 30
     # The same collection, as it would be with more to spend.
     rich = partial(open_player, collection(tiny_corpus, jobs=30))
-    assert collect(stopping, tmp_path, rich, RUNNERS[name]).done == 30
+    assert run_collection(stopping, tmp_path, rich, RUNNERS[name]).done == 30
     assert before.items() <= records(tmp_path).items()
 
 
@@ -107,4 +112,4 @@ def test_a_player_that_cannot_be_made_is_an_error_of_the_run(
 ) -> None:
     what = collection(tiny_corpus, "nobody")
     with pytest.raises(ValueError, match="policy must be one of"):
-        collect(what, tmp_path, partial(open_player, what), RUNNERS[name])
+        run_collection(what, tmp_path, partial(open_player, what), RUNNERS[name])

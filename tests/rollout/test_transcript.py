@@ -2,7 +2,7 @@ import pytest
 from msgspec import structs
 
 from agent_gym_env.errors import DataError
-from agent_gym_env.rollout.transcript import transcript
+from agent_gym_env.rollout.episode import transcript
 from tests.evaluation.episode_factory import call, episode, turn
 
 

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from agent_gym_env.rewards.base import ClosedTurn, Score
-from agent_gym_env.rewards.overlap import GroundTruthReward
+from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.testing import ConformanceError, check_reward
 
 

@@ -10,11 +10,11 @@ import msgspec
 
 from agent_gym_env.assembly import choose_dialogues, make_env, make_policy, rollout
 from agent_gym_env.export.from_episodes import conversation_row, prompt_rows
-from agent_gym_env.export.preferences import PairRule, preference_rows
+from agent_gym_env.export.preference_pairs import PairRule, preference_rows
 from agent_gym_env.export.rows import PreferenceRow, Tally
-from agent_gym_env.rollout.branching import branch_game, branch_point, walk
+from agent_gym_env.rollout.branching import branch_point, play_path, start_branch
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.play import drive
+from agent_gym_env.rollout.play import play_to_end
 
 TURNS = 2
 """Of each dialogue."""
@@ -51,10 +51,10 @@ def _pairs(split: str, episodes: int, worse: tuple[str, ...]) -> Iterator[Prefer
     policies = [make_policy(name, env) for name in ("oracle", *worse)]
     tally = Tally()
     for dialogue_id in choose_dialogues(env, episodes, seed=0):
-        way = walk(env.unwrapped, policies[0], dialogue_id=dialogue_id, seed=0)
+        way = play_path(env.unwrapped, policies[0], dialogue_id=dialogue_id, seed=0)
         for state in (each for each in way.states if each.turn < TURNS):
             branches = [
-                drive(branch_game(env.unwrapped, state, policy.name, 0), policy, 0)
+                play_to_end(start_branch(env.unwrapped, state, policy.name, 0), policy, 0)
                 for policy in policies
             ]
             point = branch_point(env.unwrapped, state, 0, branches)

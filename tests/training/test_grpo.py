@@ -11,7 +11,7 @@ pytest.importorskip("trl", reason="needs the extra 'train'")
 
 from agent_gym_env.assembly import make_env
 from agent_gym_env.cli.main import main
-from agent_gym_env.envs.replay import World
+from agent_gym_env.envs.replay import ReplaySettings
 from agent_gym_env.errors import DataError
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.training import grpo
@@ -77,7 +77,7 @@ def test_rewards_that_could_not_be_told_are_masked_and_their_share_is_told(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env: Any = make_env(split="train")
-    world = World(env.unwrapped.split, FailsNowAndThen())
+    world = ReplaySettings(env.unwrapped.split, FailsNowAndThen())
     monkeypatch.setattr(grpo, "_world", lambda *_: world)
     train_grpo(config(folder, turns=2, max_steps=3), out=tmp_path)
     for line in metrics(tmp_path):

@@ -13,7 +13,7 @@ pytest.importorskip("transformers", reason="needs the extra 'train'")
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agent_gym_env.assembly import make_env
-from agent_gym_env.envs.replay import World
+from agent_gym_env.envs.replay import ReplaySettings
 from agent_gym_env.errors import ContextExceeded, DataError
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.lm.torch_generation import Draft, Generator
@@ -71,9 +71,9 @@ def tokenizer(folder: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def worlds() -> dict[str, World]:
+def worlds() -> dict[str, ReplaySettings]:
     env: Any = make_env(split="train", reward="balanced")
-    return {"train": env.unwrapped.world}
+    return {"train": env.unwrapped.settings}
 
 
 def whole(tokenizer: Any, row: Any) -> tuple[list[int], list[int]]:
@@ -96,7 +96,7 @@ def said(tokens: Sequence[int], mask: Sequence[int]) -> Iterator[list[int]]:
 
 def play(
     tokenizer: Any,
-    worlds: dict[str, World],
+    worlds: dict[str, ReplaySettings],
     generator: Any,
     begin: Situation,
     limits: Limits,
@@ -120,7 +120,7 @@ def begins(split: str = "train") -> list[Situation]:
 
 
 def test_the_teachers_play_is_token_for_token_what_fine_tuning_sees(
-    tokenizer: Any, worlds: dict[str, World]
+    tokenizer: Any, worlds: dict[str, ReplaySettings]
 ) -> None:
     calls = 0
     for row, begin in zip(conversations("train", 12), begins(), strict=True):
@@ -138,7 +138,7 @@ def test_the_teachers_play_is_token_for_token_what_fine_tuning_sees(
 
 
 def test_what_the_model_wrote_is_what_the_mask_shows(
-    tokenizer: Any, worlds: dict[str, World]
+    tokenizer: Any, worlds: dict[str, ReplaySettings]
 ) -> None:
     row, begin = conversations("train", 12)[0], begins()[0]
     messages = list(said(*whole(tokenizer, row)))
@@ -151,7 +151,7 @@ def test_what_the_model_wrote_is_what_the_mask_shows(
     assert "<|im_start|>user" in rest
 
 
-def test_one_turn_ends_when_it_closes(tokenizer: Any, worlds: dict[str, World]) -> None:
+def test_one_turn_ends_when_it_closes(tokenizer: Any, worlds: dict[str, ReplaySettings]) -> None:
     reply = tokenizer.encode("Which city?<|im_end|>")
     played = play(tokenizer, worlds, Scripted(reply), begins()[0], ONE_TURN)
     assert played.completion_ids == reply
@@ -159,7 +159,9 @@ def test_one_turn_ends_when_it_closes(tokenizer: Any, worlds: dict[str, World]) 
     assert len(played.rewards) == 1
 
 
-def test_words_beside_a_call_are_not_said(tokenizer: Any, worlds: dict[str, World]) -> None:
+def test_words_beside_a_call_are_not_said(
+    tokenizer: Any, worlds: dict[str, ReplaySettings]
+) -> None:
     call = '<tool_call>\n{"name": "Nobody_1-Knows", "arguments": {}}\n</tool_call>'
     generator = Scripted(
         tokenizer.encode(f"One moment.{call}<|im_end|>"), tokenizer.encode("Sorry.<|im_end|>")
@@ -171,7 +173,7 @@ def test_words_beside_a_call_are_not_said(tokenizer: Any, worlds: dict[str, Worl
 
 
 def test_a_message_that_was_cut_off_is_ended_for_the_model(
-    tokenizer: Any, worlds: dict[str, World]
+    tokenizer: Any, worlds: dict[str, ReplaySettings]
 ) -> None:
     generator = Scripted(tokenizer.encode("Which ci"), tokenizer.encode("ty?<|im_end|>"))
     played = play(tokenizer, worlds, generator, begins()[0], TWO_TURNS)
@@ -181,7 +183,7 @@ def test_a_message_that_was_cut_off_is_ended_for_the_model(
     assert played.env_mask[ended] == 0
 
 
-def test_what_has_no_room_is_silence(tokenizer: Any, worlds: dict[str, World]) -> None:
+def test_what_has_no_room_is_silence(tokenizer: Any, worlds: dict[str, ReplaySettings]) -> None:
     begin = begins()[0]
     call = tokenizer.encode('<tool_call>\n{"name": "A", "arguments": {}}\n</tool_call><|im_end|>')
     played = play(tokenizer, worlds, Scripted(call), begin, Limits(2, 400, 401))
@@ -189,7 +191,9 @@ def test_what_has_no_room_is_silence(tokenizer: Any, worlds: dict[str, World]) -
     assert played.rewards == [0.0, 0.0]
 
 
-def test_silence_lasts_to_the_dialogues_end(tokenizer: Any, worlds: dict[str, World]) -> None:
+def test_silence_lasts_to_the_dialogues_end(
+    tokenizer: Any, worlds: dict[str, ReplaySettings]
+) -> None:
     begin = begins()[0]
     split = worlds["train"].split
     turns = len(split.task(split.index(begin.state.dialogue_id)).turns)
@@ -200,7 +204,7 @@ def test_silence_lasts_to_the_dialogues_end(tokenizer: Any, worlds: dict[str, Wo
 
 
 def test_a_context_that_is_full_earns_what_an_evaluation_gives_for_it(
-    tokenizer: Any, worlds: dict[str, World]
+    tokenizer: Any, worlds: dict[str, ReplaySettings]
 ) -> None:
     class FullAfterOneReply:
         name = "full"
@@ -226,9 +230,9 @@ def test_a_context_that_is_full_earns_what_an_evaluation_gives_for_it(
 
 
 def test_turns_that_were_not_scored_are_not_learned_from(
-    tokenizer: Any, worlds: dict[str, World]
+    tokenizer: Any, worlds: dict[str, ReplaySettings]
 ) -> None:
-    world = World(worlds["train"].split, ScoresEverySecondTurn())
+    world = ReplaySettings(worlds["train"].split, ScoresEverySecondTurn())
     first, second = (tokenizer.encode(f"{text}<|im_end|>") for text in ("One?", "Two, then?"))
     begin = begins()[0]
     played = play(tokenizer, {"train": world}, Scripted(first, second), begin, TWO_TURNS)
@@ -238,8 +242,10 @@ def test_turns_that_were_not_scored_are_not_learned_from(
     assert played.env_mask[-len(second) :] == [1] * len(second)
 
 
-def test_a_play_without_any_reward_has_none(tokenizer: Any, worlds: dict[str, World]) -> None:
-    world = World(worlds["train"].split, ScoresEverySecondTurn())
+def test_a_play_without_any_reward_has_none(
+    tokenizer: Any, worlds: dict[str, ReplaySettings]
+) -> None:
+    world = ReplaySettings(worlds["train"].split, ScoresEverySecondTurn())
     reply = tokenizer.encode("One?<|im_end|>")
     played = play(tokenizer, {"train": world}, Scripted(reply), begins()[0], ONE_TURN)
     assert played.reward is None
@@ -248,7 +254,7 @@ def test_a_play_without_any_reward_has_none(tokenizer: Any, worlds: dict[str, Wo
 
 
 def test_a_play_is_decided_by_its_seed_alone(
-    folder: Path, tokenizer: Any, worlds: dict[str, World]
+    folder: Path, tokenizer: Any, worlds: dict[str, ReplaySettings]
 ) -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(folder)
     chat = ChatTokens(tokenizer)
@@ -270,7 +276,9 @@ def test_a_play_is_decided_by_its_seed_alone(
     assert plays("0", 8) != plays("1", 8)
 
 
-def test_a_state_of_another_corpus_is_refused(tokenizer: Any, worlds: dict[str, World]) -> None:
+def test_a_state_of_another_corpus_is_refused(
+    tokenizer: Any, worlds: dict[str, ReplaySettings]
+) -> None:
     begin = begins("dev")[0]
     with pytest.raises(DataError, match="the environment's arguments are to be those of the rows"):
         play(tokenizer, {"dev": worlds["train"]}, Scripted(), begin, TWO_TURNS)

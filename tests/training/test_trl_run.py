@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agent_gym_env.assembly import make_env
-from agent_gym_env.envs.replay import World
+from agent_gym_env.envs.replay import ReplaySettings
 from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
 from agent_gym_env.lm.chat_templates import read_template
 from agent_gym_env.rewards.base import ClosedTurn, Score
@@ -122,7 +122,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     env: Any = make_env(split="train")
-    world = World(env.unwrapped.split, PaysByLength())
+    world = ReplaySettings(env.unwrapped.split, PaysByLength())
     monkeypatch.setattr(grpo_module, "_world", lambda *_: world)
     config = configure(folder)
     undisturbed = train(config, out=tmp_path / "a")

@@ -2,9 +2,9 @@ import pytest
 from msgspec import structs
 
 from agent_gym_env.errors import DataError
-from agent_gym_env.export.preferences import PairRule, preference_rows
+from agent_gym_env.export.preference_pairs import PairRule, preference_rows
 from agent_gym_env.export.rows import PreferenceRow, Tally
-from agent_gym_env.rollout.branches import Branch, BranchPoint
+from agent_gym_env.rollout.branching import Branch, BranchPoint
 from tests.evaluation.episode_factory import call
 from tests.rollout.branch_factory import branch, point
 

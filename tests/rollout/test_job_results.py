@@ -7,11 +7,9 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.corpus.task import Turn
-from agent_gym_env.rollout.branches import Branch, BranchPoint
-from agent_gym_env.rollout.collection import Job
-from agent_gym_env.rollout.episode import Episode, StepRecord, TurnRecord
-from agent_gym_env.rollout.outcome import best_outcome, branches_outcome
-from agent_gym_env.rollout.spending import Spending
+from agent_gym_env.rollout.branching import Branch, BranchPoint
+from agent_gym_env.rollout.episode import Episode, Spending, StepRecord, TurnRecord
+from agent_gym_env.rollout.jobs import Job, best_episode, branch_points
 from agent_gym_env.types import Action, Completion, Usage
 
 STEP = StepRecord(Action("Hi.", completion=Completion("Hi.", usage=Usage(3, 4), cost_usd=0.25)))
@@ -37,7 +35,7 @@ def kept(outcome: Any) -> dict[str, Any]:
 
 
 def test_the_best_mean_reward_is_kept_turns_without_one_left_out() -> None:
-    outcome = best_outcome(
+    outcome = best_episode(
         7, [episode("a", 0.5, 0.5), episode("b", None, 0.75), episode("c", 0.75), episode("d")]
     )
     assert kept(outcome)["policy"] == "b"
@@ -47,20 +45,20 @@ def test_the_best_mean_reward_is_kept_turns_without_one_left_out() -> None:
 
 
 def test_an_episode_that_failed_is_not_the_best() -> None:
-    outcome = best_outcome(7, [episode("a", 1.0, error="OSError: no"), episode("b", 0.1)])
+    outcome = best_episode(7, [episode("a", 1.0, error="OSError: no"), episode("b", 0.1)])
     assert kept(outcome)["policy"] == "b"
     assert outcome.entry.error_class is None
     assert outcome.entry.candidates == (None, 0.1)
 
 
 def test_where_all_have_failed_so_has_the_job() -> None:
-    outcome = best_outcome(7, [episode("a", error="OSError: no"), episode("b", error="E: x")])
+    outcome = best_episode(7, [episode("a", error="OSError: no"), episode("b", error="E: x")])
     assert (outcome.entry.error_class, kept(outcome)["error"]) == ("OSError", "OSError: no")
 
 
 def test_branches_are_kept_if_one_has_ended_and_the_way_is_paid_for() -> None:
     points = [point(Branch("a", (STEP,)), Branch("b", (), error="OSError: no"))]
-    outcome = branches_outcome(JOB, points, [UNPRICED])
+    outcome = branch_points(JOB, points, [UNPRICED])
     assert msgspec.json.decode(outcome.records[0], type=BranchPoint) == points[0]
     assert outcome.entry.spending == Spending(2, 3, 4, 0.25, unpriced=1)
     assert (outcome.entry.failed_branches, outcome.entry.error_class) == (1, None)
@@ -68,7 +66,7 @@ def test_branches_are_kept_if_one_has_ended_and_the_way_is_paid_for() -> None:
 
 def test_where_all_branches_have_failed_so_has_the_job() -> None:
     failed = Branch("a", (), error="OSError: no")
-    outcome = branches_outcome(JOB, [point(failed), point(failed)], [])
+    outcome = branch_points(JOB, [point(failed), point(failed)], [])
     assert outcome.entry.error_class == "OSError"
     assert kept(outcome) == {
         "dialogue_id": "1_00000", "policy": "a", "seed": 5, "error": "OSError: no",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent_gym_env.rollout.collection import Collection
+from agent_gym_env.rollout.jobs import Collection
 from agent_gym_env.rollout.play import episode_seed
 
 IDS = ["1_00000", "1_00001"]
@@ -62,10 +62,10 @@ def test_no_seed_of_a_dialogue_comes_twice() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"policies": ()}, "of one policy, not of 0"),
-        ({"policies": ({"name": "oracle"}, {"name": "silent"})}, "of one policy, not of 2"),
+        ({"policies": ()}, "expected one policy, found 0"),
+        ({"policies": ({"name": "oracle"}, {"name": "silent"})}, "expected one policy, found 2"),
         ({"best_of": 0}, "best_of must be at least 1"),
-        ({"branches": 2, "best_of": 2}, "branches are all kept"),
+        ({"branches": 2, "best_of": 2}, "all branches are kept"),
         ({"keep_all": True}, "best_of, which must be above 1"),
     ],
 )

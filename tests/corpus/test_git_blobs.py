@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent_gym_env.corpus.blobs import Blob, git_blob_sha1, parse_blobs, sgd_blobs
+from agent_gym_env.corpus.download import Blob, git_blob_sha1, parse_blobs, sgd_blobs
 from agent_gym_env.errors import DataError
 
 SHA1 = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"

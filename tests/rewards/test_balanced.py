@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.rewards.balanced import BalancedReward, WordWeights
 from agent_gym_env.rewards.base import ClosedTurn, Score
-from agent_gym_env.rewards.weighted import BalancedReward, WordWeights
 from agent_gym_env.types import ToolCall
 
 TODAY = "2019-03-01"

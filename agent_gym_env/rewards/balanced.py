@@ -1,20 +1,30 @@
-"""The balanced reward: weighed words, slot values, and tool calls where one is due or made."""
+"""The reward ``balanced``: weighted words, slot values, and tool calls where they matter."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from math import fsum, log
 
-from agent_gym_env.corpus.task import RecordedCall
+from agent_gym_env.corpus.task import RecordedCall, SpokenValue
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.rewards.base import ClosedTurn, Score
-from agent_gym_env.rewards.calls import tool_accuracy
-from agent_gym_env.rewards.spoken import spoken_share
+from agent_gym_env.rewards.ground_truth import tool_accuracy
 from agent_gym_env.types import ToolCall
-from agent_gym_env.values.equality import agreement
+from agent_gym_env.values.equality import agreement, canonical
+from agent_gym_env.values.patterns import find_values
 from agent_gym_env.values.words import words
+
+_MAX_CHARS = 8192
+"""Values are searched in this many characters; the longest recorded reply of SGD has 453."""
+
+_NO_VALUE = ("", "true", "false")
+"""Forms that do not name a value: "true" alone does not tell which slot is true."""
+
+_MIN_SPACED_DIGITS = 7
+"""A phone number may be written in groups, but "7:30" does not say 730."""
 
 
 class BalancedReward:
@@ -25,8 +35,8 @@ class BalancedReward:
     corpus did exactly 1.
 
     Args:
-        documents: how many utterances the words were counted in.
-        frequency: in how many of them each word stands.
+        documents: number of utterances in which words were counted.
+        frequency: number of utterances that contain a word, by word.
         tools: tools by name, for the defaults of their optional arguments.
     """
 
@@ -63,7 +73,7 @@ class BalancedReward:
         return similarity, spoken_share(target.values, text, said, turn.date)
 
     def _similarity(self, said: list[bytes], expected: list[bytes]) -> float:
-        """Compare two bags of words: the weight of their common words over that of all words."""
+        """Return the weight of the common words of two bags over the weight of all their words."""
         if said == expected:
             return 1.0
         weigh = self.weights.__getitem__
@@ -84,11 +94,11 @@ class BalancedReward:
 
 
 class WordWeights(dict[bytes, float]):
-    """``ln((1 + n) / (1 + df)) + 1`` by word; a word that stands nowhere weighs most."""
+    """Weight of each word, ``ln((1 + n) / (1 + df)) + 1``; an unknown word weighs most."""
 
     def __init__(self, documents: int, frequency: Mapping[str, int]) -> None:
         if max(frequency.values(), default=0) > documents:
-            raise ValueError(f"a word stands in more than the {documents} utterances there are")
+            raise ValueError(f"a word is counted in more than the {documents} utterances")
         super().__init__(
             (word.encode(), _weight(documents, count)) for word, count in frequency.items()
         )
@@ -103,7 +113,7 @@ def _weight(documents: int, count: int) -> float:
 
 
 def _common(said: list[bytes], expected: list[bytes]) -> Collection[bytes]:
-    """Give the words that two bags share, each as often as the bag that has it less often."""
+    """Return the words that two bags share, each as often as in the bag with fewer of it."""
     said_once, expected_once = set(said), set(expected)
     if len(said_once) == len(said) or len(expected_once) == len(expected):
         return said_once & expected_once
@@ -114,3 +124,73 @@ def _common(said: list[bytes], expected: list[bytes]) -> Collection[bytes]:
             left[word] -= 1
             common.append(word)
     return common
+
+
+def spoken_share(
+    values: Sequence[SpokenValue], text: str, said: Sequence[bytes], today: str
+) -> float:
+    """Return the share of some slot values that a reply says, in [0, 1].
+
+    Args:
+        values: slot values, at least one.
+        text: the reply.
+        said: words of the reply.
+        today: day of the conversation, ISO.
+    """
+    if not said:
+        return 0.0
+    if len(text) > _MAX_CHARS:
+        text = text[:_MAX_CHARS]
+        said = words(text)
+    reply = _Reply(text, said, today)
+    return sum(map(reply.says, values)) / len(values)
+
+
+class _Reply:
+    """A reply in which slot values are searched."""
+
+    def __init__(self, text: str, said: Sequence[bytes], today: str) -> None:
+        self._text = text
+        self._said = said
+        self._today = today
+        self._spaced = b" %b " % b" ".join(said)
+        self._glued = b"".join(said)
+        self._ends: set[int] | None = None
+        self._mentions: set[str] | None = None
+
+    def says(self, value: SpokenValue) -> bool:
+        """Return whether the reply has a value's words, a form of it, or its date or number."""
+        if b" %b " % b" ".join(words(value.text)) in self._spaced:
+            return True
+        return any(self._says_form(form) for form in (value.text, *value.forms))
+
+    def _says_form(self, form: str) -> bool:
+        key = canonical(form, self._today)
+        if key in _NO_VALUE:
+            return False
+        return self._spells(key) or self._mentions_key(key)
+
+    def _spells(self, key: str) -> bool:
+        """Return whether some whole words in a row spell the key, whatever is between them."""
+        spelled = key.encode("utf-8", "surrogatepass")
+        if spelled not in self._glued or (key.isdigit() and len(key) < _MIN_SPACED_DIGITS):
+            return False
+        if self._ends is None:
+            self._ends = set(accumulate(map(len, self._said), initial=0))
+        ends = self._ends
+        return any(at in ends and at + len(spelled) in ends for at in self._places(spelled))
+
+    def _places(self, spelled: bytes) -> Iterator[int]:
+        at = self._glued.find(spelled)
+        while at >= 0:
+            yield at
+            at = self._glued.find(spelled, at + 1)
+
+    def _mentions_key(self, key: str) -> bool:
+        # The keys of dates, times and numbers end with a digit.
+        if not key[-1:].isdigit():
+            return False
+        if self._mentions is None:
+            found = find_values(self._text, self._today)
+            self._mentions = {mention.canonical for mention in found}
+        return key in self._mentions

@@ -24,10 +24,9 @@ from agent_gym_env.export.rows import (
     distinct,
 )
 from agent_gym_env.lm.prompt import RULES
-from agent_gym_env.rollout.branches import Branch, BranchPoint
-from agent_gym_env.rollout.episode import Episode, StepRecord
-from agent_gym_env.rollout.episode_file import read_episodes
-from agent_gym_env.rollout.transcript import add_step, transcript
+from agent_gym_env.rollout.branching import Branch, BranchPoint
+from agent_gym_env.rollout.episode import Episode, StepRecord, add_step, transcript
+from agent_gym_env.rollout.journal.reading import read_episodes
 
 _PARTITIONS = 64
 """Number of temporary files that episodes are sorted into; one at a time is held in memory."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent_gym_env.corpus.task import RecordedCall, Turn
 from agent_gym_env.rewards.base import ClosedTurn
-from agent_gym_env.rewards.overlap import GroundTruthReward, jaccard
+from agent_gym_env.rewards.ground_truth import GroundTruthReward, jaccard
 from agent_gym_env.types import ToolCall
 
 DUE = RecordedCall("Trains_1-FindTrains", {"to": "Oslo", "adults": "2"}, "success", "[]")

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from agent_gym_env.errors import DataError
-from agent_gym_env.rollout.record_kind import record_kind
+from agent_gym_env.rollout.journal.reading import record_kind
 from tests.evaluation.episode_factory import episode, turn
 from tests.rollout.branch_factory import branch, point
 

@@ -1,10 +1,9 @@
-"""The append-only journal of a collection: what was appended survives whatever ends the process.
+"""Writing a journal: an appended job survives whatever ends the process.
 
-A folder with ``manifest.json``, shards ``episodes-00000.jsonl`` … (or ``branches-…``) of framed
-lines (`agent_gym_env.rollout.framing`), and ``failed.jsonl`` beside them. One process writes. Each
-job is appended by one write, and is on the disk within a second: killing the process loses no job
-that was appended, a loss of power at most the last second. What a kill left of a job is cut off
-when the journal is opened again.
+One process writes. Each job is appended by one write and is on the disk within a second. Killing
+the process loses no job that was appended; a loss of power loses at most the last second. When the
+journal is opened again, a job that a kill left unfinished is cut off. The files are described in
+`agent_gym_env.rollout.journal.format`.
 """
 
 from __future__ import annotations
@@ -19,22 +18,23 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.errors import StorageError
-from agent_gym_env.rollout.framing import Entry, frame
-from agent_gym_env.rollout.manifest import (
+from agent_gym_env.rollout.episode import Spending
+from agent_gym_env.rollout.journal.format import (
     FAILED,
     MANIFEST,
+    Entry,
     Kind,
     Manifest,
     Shard,
     check_same_run,
     fingerprint,
+    frame,
     read_begun,
     shard_name,
     shard_paths,
     write_manifest,
 )
-from agent_gym_env.rollout.recovery import DONE, FAILED_JOB, PENDING, Recovered
-from agent_gym_env.rollout.spending import Spending
+from agent_gym_env.rollout.journal.recovery import DONE, FAILED_JOB, PENDING, Recovered
 from agent_gym_env.storage.files import locked, remove_unfinished, sync_folder
 
 SHARD_BYTES = 64 << 20
@@ -53,20 +53,20 @@ def open_journal(
     retry_failed: bool = False,
     shard_bytes: int = SHARD_BYTES,
 ) -> Iterator[Journal]:
-    """Begin a journal, or go on with one.
+    """Begin a journal, or resume one.
 
     Args:
-        folder: made where it is not there.
-        kind: of the records.
-        config: everything that decides the records, in JSON values.
-        jobs: how many there are.
-        retry_failed: whether jobs that have failed are pending again.
-        shard_bytes: a file that has so many does not grow any more.
+        folder: folder of the journal; created if it does not exist.
+        kind: kind of the records.
+        config: everything that determines the records, as JSON values.
+        jobs: number of jobs.
+        retry_failed: true to make failed jobs pending again.
+        shard_bytes: size in bytes at which a new shard is begun.
 
     Raises:
         LockError: another process collects into this folder.
-        ResumeMismatchError: it was begun with another configuration.
-        StorageError: a line is not as it was written, or the disk does not take what is needed.
+        ResumeMismatchError: the journal was begun with another configuration.
+        StorageError: a line is damaged, or the disk is full or read-only.
     """
     with locked(folder / _LOCK, wait_s=_WAIT_FOR_LOCK_S):
         manifest = _same_run(folder, kind, config)
@@ -94,10 +94,10 @@ def _same_run(folder: Path, kind: Kind, config: Mapping[str, Any]) -> Manifest |
 
 
 class Journal:
-    """An open journal, as `open_journal` gives it.
+    """An open journal, as `open_journal` returns it.
 
     Attributes:
-        folder: where it lies.
+        folder: folder of the journal.
     """
 
     def __init__(
@@ -118,12 +118,12 @@ class Journal:
         self._failures = _Appendable(folder / FAILED)
         self._synced_at = time.monotonic()
         self._is_broken = False
-        # Before anything is appended: what is said to be complete must be so to a reader.
+        # Before anything is appended, so that a reader never finds a journal complete that is not.
         self._note()
 
     @property
     def manifest(self) -> Manifest:
-        """What is there now."""
+        """The manifest as of now."""
         done, failed = self._status.count(DONE), self._status.count(FAILED_JOB)
         return msgspec.structs.replace(
             self._written,
@@ -138,7 +138,7 @@ class Journal:
         )
 
     def pending(self) -> Iterator[int]:
-        """Yield the jobs that are not done, in order; each once, however many are appended."""
+        """Yield the numbers of pending jobs in order, each once, while jobs are appended."""
         job = self._status.find(PENDING)
         while job >= 0:
             yield job
@@ -148,11 +148,11 @@ class Journal:
         """Append a job.
 
         Args:
-            entry: of the job; its parts are numbered here.
-            records: JSON objects; at least one.
+            entry: entry of the job; its parts are numbered here.
+            records: at least one JSON object.
 
         Raises:
-            StorageError: the disk does not take it; what was appended before is safe.
+            StorageError: the disk is full or read-only; what was appended before is safe.
         """
         lines = b"".join(_lines(entry, records))
         with self._writing():
@@ -168,7 +168,7 @@ class Journal:
                 self._sync()
 
     def close(self) -> None:
-        """Put all on the disk; after a failure to write, leave it as it is."""
+        """Write everything to the disk; after a failed write, leave the files as they are."""
         with contextlib.ExitStack() as files:
             for file in self._files():
                 files.callback(file.close)
@@ -213,7 +213,7 @@ class Journal:
 
 
 class _Appendable:
-    """A file that only grows, made by its first line."""
+    """A file that only grows; its first line creates it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -230,7 +230,7 @@ class _Appendable:
         self._is_synced = False
         rest = memoryview(lines)
         while rest:
-            # One write but on a disk that is nearly full: the next one says so.
+            # A single write, unless the disk is nearly full; then the next write raises.
             rest = rest[os.write(self._descriptor, rest) :]
 
     def sync(self) -> None:
@@ -256,6 +256,6 @@ def _storage_named(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"cannot write to {folder}: {error.strerror or error}. Make room there: the same "
-            "command goes on from what is written"
+            f"cannot write to {folder}: {error.strerror or error}. Make room there; the same "
+            "command resumes from what was written"
         ) from error

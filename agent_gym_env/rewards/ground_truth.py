@@ -1,19 +1,23 @@
-"""The plain reward: half for the words of the reply, half for the tool call."""
+"""The reward ``ground_truth``: half for the words of the reply, half for the tool calls."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from agent_gym_env.corpus.task import RecordedCall
 from agent_gym_env.rewards.base import ClosedTurn, Score
-from agent_gym_env.rewards.calls import tool_accuracy
 from agent_gym_env.types import ToolCall
 from agent_gym_env.values.equality import value_text
 from agent_gym_env.values.words import words
+
+Agreement = Callable[[RecordedCall, ToolCall], float]
+"""Returns the share of the arguments of two calls of a tool that are equal, in [0, 1]."""
 
 
 class GroundTruthReward:
     """``(response_similarity + tool_accuracy) / 2``.
 
-    It pays half for a turn in which no call is due, whatever is said; see `BalancedReward`.
+    A turn in which no call is due earns a half, whatever is said; see `BalancedReward`.
     """
 
     name = "ground_truth"
@@ -24,7 +28,7 @@ class GroundTruthReward:
         target = turn.target
         similarity = jaccard(turn.text, target.text)
         if target.call is None and not turn.calls:
-            accuracy = 1.0  # most turns: not worth a function call
+            accuracy = 1.0  # most turns; this saves a function call
         else:
             accuracy = tool_accuracy(target.call, turn.calls, _agreement)
         return Score(
@@ -34,13 +38,37 @@ class GroundTruthReward:
 
 
 def jaccard(text: str, other: str) -> float:
-    """Compare two texts by their sets of words; 1 where neither has any."""
+    """Return the Jaccard index of two texts' sets of words, in [0, 1]; 1 if neither has words."""
     if text == other:
         return 1.0
     said, expected = set(words(text)), set(words(other))
     common = len(said & expected)
     either = len(said) + len(expected) - common
     return common / either if either else 1.0
+
+
+def tool_accuracy(
+    expected: RecordedCall | None, made: Sequence[ToolCall], agreement: Agreement
+) -> float:
+    """Return the score of a turn's tool calls, in [0, 1].
+
+    The corpus makes one call a turn at most, so the best one-to-one matching is the best of the
+    calls made. Its score is divided by their number.
+
+    Args:
+        expected: call that the corpus made; ``None`` if no call is due.
+        made: calls of the agent.
+        agreement: compares two calls of the same tool.
+    """
+    if expected is None or not made:
+        return 1.0 if expected is None and not made else 0.0
+    if len(made) == 1:
+        return _call_accuracy(expected, made[0], agreement)
+    return max([_call_accuracy(expected, call, agreement) for call in made]) / len(made)
+
+
+def _call_accuracy(expected: RecordedCall, call: ToolCall, agreement: Agreement) -> float:
+    return 0.5 + 0.5 * agreement(expected, call) if call.name == expected.name else 0.0
 
 
 def _agreement(expected: RecordedCall, call: ToolCall) -> float:

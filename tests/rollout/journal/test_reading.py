@@ -12,8 +12,7 @@ import pytest
 from agent_gym_env.corpus.task import RecordedCall, Turn
 from agent_gym_env.errors import DataError, StorageError
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode, StepRecord, TurnRecord
-from agent_gym_env.rollout.episode_file import read_episodes, write_episodes
-from agent_gym_env.rollout.record_kind import record_kind
+from agent_gym_env.rollout.journal.reading import read_episodes, record_kind, write_episodes
 from agent_gym_env.types import Action, Completion, ToolCall, Usage
 
 
@@ -83,7 +82,7 @@ def test_a_line_that_is_no_episode_is_told_with_its_number(tmp_path: Path, line:
     path.write_bytes(msgspec.json.encode(EPISODES[0]) + b"\n" + line + b"\n")
     reading = read_episodes(path)
     assert next(reading) == EPISODES[0]
-    with pytest.raises(DataError, match="this line is no episode") as caught:
+    with pytest.raises(DataError, match="invalid episode") as caught:
         next(reading)
     assert caught.value.file == f"{path}:2"
 
@@ -99,7 +98,7 @@ def test_a_byte_order_mark_blank_lines_and_line_ends_of_windows_are_read(tmp_pat
 def test_a_torn_last_line_is_told(tmp_path: Path) -> None:
     path = tmp_path / "episodes.jsonl"
     path.write_bytes(msgspec.json.encode(EPISODES[0])[:-1])
-    with pytest.raises(DataError, match="no episode"):
+    with pytest.raises(DataError, match="invalid episode"):
         list(read_episodes(path))
 
 

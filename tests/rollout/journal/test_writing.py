@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 
 from agent_gym_env.errors import DataError, LockError, ResumeMismatchError, StorageError
-from agent_gym_env.rollout.framing import Entry
-from agent_gym_env.rollout.journal import Journal, open_journal
-from agent_gym_env.rollout.journal_check import check_journal
-from agent_gym_env.rollout.manifest import Manifest, free_folder, read_manifest
-from agent_gym_env.rollout.record_lines import record_lines
-from agent_gym_env.rollout.spending import Spending
+from agent_gym_env.rollout.episode import Spending
+from agent_gym_env.rollout.journal.format import Entry, Manifest, free_folder, read_manifest
+from agent_gym_env.rollout.journal.reading import record_lines
+from agent_gym_env.rollout.journal.recovery import check_journal
+from agent_gym_env.rollout.journal.writing import Journal, open_journal
 from agent_gym_env.storage.files import locked
 from tests.timing import SOON_S
 
@@ -270,7 +269,7 @@ def test_a_job_that_is_there_twice_is_told_with_its_line(tmp_path: Path) -> None
     path = tmp_path / SHARD
     with path.open("ab") as file:
         file.write(path.read_bytes().splitlines(keepends=True)[2])
-    with pytest.raises(StorageError, match=r"branches-00000\.jsonl:7: job 2 is there twice"):
+    with pytest.raises(StorageError, match=r"branches-00000\.jsonl:7: job 2 occurs twice"):
         check_journal(tmp_path)
 
 

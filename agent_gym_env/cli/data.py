@@ -1,19 +1,16 @@
-"""``agent-gym data download | build | info | verify``."""
+"""``agent-gym data`` and ``synthesize``: commands that make, compile and check corpora."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from agent_gym_env.cli.arguments import add_corpus, add_json, add_variant
 from agent_gym_env.cli.console import print_json, print_table, progress
-from agent_gym_env.cli.parser import Subparsers
+from agent_gym_env.cli.settings import CorpusSplits, Download, Synthesize
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
 from agent_gym_env.corpus.download import download, download_archive, install_from, verify_download
-from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.errors import ChecksumError
 
 
@@ -43,45 +40,16 @@ class SplitInfo(msgspec.Struct, frozen=True):
     fingerprint: str
 
 
-def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
-    """Add the commands of this module."""
-    data = commands.add_parser("data", help="get, compile and check corpora")
-    actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
-
-    fetch = actions.add_parser("download", help="fetch SGD from its public repository")
-    fetch.add_argument(
-        "--from",
-        dest="source",
-        type=Path,
-        metavar="FILE",
-        help="take it from an archive or folder at hand, complete or not",
-    )
-    fetch.add_argument("--archive", action="store_true", help="fetch it as one archive")
-    add_json(fetch)
-    fetch.set_defaults(run=_download)
-
-    for name, run, explanation in (
-        ("build", _build, "compile splits into the cache"),
-        ("info", _info, "say what a corpus holds"),
-        ("verify", _verify, "check files and compiled splits byte by byte"),
-    ):
-        action = actions.add_parser(name, help=explanation)
-        add_corpus(action)
-        add_variant(action)
-        action.add_argument("--split", choices=SPLITS, action="append", help="default: all")
-        add_json(action)
-        action.set_defaults(run=run)
-
-
-def _download(options: argparse.Namespace) -> None:
+def download_sgd(settings: Download) -> None:
+    """Fetch SGD or read it from this machine, and compile it."""
     with progress("SGD") as advance:
 
         def on_file(_: str, done: int, total: int) -> None:
             advance(done, total)
 
-        if options.source is not None:
-            report = install_from(options.source, on_file=on_file)
-        elif options.archive:
+        if settings.source is not None:
+            report = install_from(settings.source, on_file=on_file)
+        elif settings.archive:
             report = download_archive(on_file=on_file)
         else:
             report = download(on_file=on_file)
@@ -89,7 +57,7 @@ def _download(options: argparse.Namespace) -> None:
     for name in corpus.splits():
         if not corpus.store_path(name).exists():
             _built(corpus, name)
-    if options.json:
+    if settings.json:
         print_json(report)
         return
     print(f"{report.folder}: {len(report.installed)} files new, {len(report.present)} were there")
@@ -97,12 +65,14 @@ def _download(options: argparse.Namespace) -> None:
         print(f"missing, of the whole data set: {len(report.missing)} files")
 
 
-def _build(options: argparse.Namespace) -> None:
-    _for_each_split(options, _built)
+def build(settings: CorpusSplits) -> None:
+    """Compile splits and print what they hold."""
+    _for_each_split(settings, _built)
 
 
-def _info(options: argparse.Namespace) -> None:
-    _for_each_split(options, lambda corpus, name: _split_info(corpus, name))
+def info(settings: CorpusSplits) -> None:
+    """Print what splits hold."""
+    _for_each_split(settings, lambda corpus, name: _split_info(corpus, name))
 
 
 def _built(corpus: Corpus, name: str) -> SplitInfo:
@@ -128,12 +98,10 @@ def _split_info(corpus: Corpus, name: str) -> SplitInfo:
     )
 
 
-def _for_each_split(
-    options: argparse.Namespace, inform: Callable[[Corpus, str], SplitInfo]
-) -> None:
-    corpus = open_corpus(options.corpus, schema_variant=options.schema_variant)
-    found = [inform(corpus, name) for name in options.split or corpus.splits()]
-    if options.json:
+def _for_each_split(settings: CorpusSplits, inform: Callable[[Corpus, str], SplitInfo]) -> None:
+    corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
+    found = [inform(corpus, name) for name in settings.split or corpus.splits()]
+    if settings.json:
         print_json(found)
         return
     header = ("split", "dialogues", "turns", "services", "unseen", "tools", "MB", "fingerprint")
@@ -150,8 +118,13 @@ def _row(info: SplitInfo) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _verify(options: argparse.Namespace) -> None:
-    if options.corpus == "sgd":
+def verify(settings: CorpusSplits) -> None:
+    """Check files and compiled splits byte by byte.
+
+    Raises:
+        ChecksumError: a file differs.
+    """
+    if settings.corpus == "sgd":
         report = verify_download()
         if report.damaged:
             raise ChecksumError(
@@ -159,11 +132,32 @@ def _verify(options: argparse.Namespace) -> None:
                 "to replace them, run: agent-gym data download",
                 file=report.folder,
             )
-    corpus = open_corpus(options.corpus, schema_variant=options.schema_variant)
-    checked = list(options.split or corpus.splits())
+    corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
+    checked = list(settings.split or corpus.splits())
     for name in checked:
         corpus.verify(name)
-    if options.json:
+    if settings.json:
         print_json({"intact": checked})
     else:
         print(f"intact: {', '.join(checked)}")
+
+
+def synthesize(settings: Synthesize) -> None:
+    """Write the generated corpus and print how to use it."""
+    from agent_gym_env.synthesis.corpus_synthesis import synthesize_corpus
+
+    summary = synthesize_corpus(
+        settings.schema,
+        settings.entities,
+        settings.out,
+        settings.dialogues,
+        settings.seed,
+        split=settings.split,
+    )
+    if settings.json:
+        print_json(summary)
+    else:
+        print(
+            f"{summary.folder}: {summary.dialogues} dialogues about {summary.services} services. "
+            f"Use it with: --corpus {settings.out} --split {settings.split}"
+        )

@@ -1,130 +1,62 @@
-"""``agent-gym evaluate``, ``compare``, ``rescore`` and ``report``: what recorded episodes say."""
+"""``agent-gym evaluate``: play policies, into journals under ``--out`` or in memory, and sum up."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-from agent_gym_env.assembly import make_reward
-from agent_gym_env.cli.arguments import (
-    add_corpus,
-    add_json,
-    add_model,
-    add_variant,
-    add_world,
-    policy_config,
-    positive,
-    reward_config,
-    whole_number,
-    world_arguments,
-)
-from agent_gym_env.cli.console import print_json, print_table
-from agent_gym_env.cli.evaluate_play import Stop, play_policies
-from agent_gym_env.cli.exit_codes import FAILED, STOPPED, VERDICTS_ARE_KEPT, stopped
-from agent_gym_env.cli.parser import Subparsers
-from agent_gym_env.corpus.corpus import open_corpus
-from agent_gym_env.errors import DataError, JudgeError, LMError
+from msgspec import structs
+
+from agent_gym_env.assembly import make_reward, open_player, plan_collection, rollout
+from agent_gym_env.cli.console import print_json, print_table, progress, tracked
+from agent_gym_env.cli.exit_codes import ExitCode, stopped
+from agent_gym_env.cli.recorded import print_evaluations
+from agent_gym_env.cli.settings import Evaluate
+from agent_gym_env.errors import STOPS_THE_RUN, JudgeError, LMError, StorageError
 from agent_gym_env.evaluation.compare import compare
-from agent_gym_env.evaluation.evaluate import Evaluation, summarize
+from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.evaluation.report import write_report
 from agent_gym_env.evaluation.rescore import rescore
-from agent_gym_env.evaluation.table import (
-    COMPARISON_HEADER,
-    HEADER,
-    comparison_rows,
-    domain_rows,
-    rows,
-)
-from agent_gym_env.evaluation.unscored import check_scores, require_scores
+from agent_gym_env.evaluation.table import COMPARISON_HEADER, comparison_rows, domain_rows
+from agent_gym_env.evaluation.unscored import check_scores
 from agent_gym_env.rewards.base import Reward
-from agent_gym_env.rewards.presets import make_reward_for
+from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.rollout.journal.format import read_manifest
-from agent_gym_env.rollout.journal.reading import read_episodes, write_episodes
+from agent_gym_env.rollout.jobs import Collection
+from agent_gym_env.rollout.journal.format import check_same_run, read_begun
+from agent_gym_env.rollout.journal.reading import read_played, write_episodes
+from agent_gym_env.rollout.runners import LockstepRunner
+
+_JOURNALS = "journal"
+"""Folder under ``--out`` with a journal for each policy, from which a run resumes."""
 
 
-def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
-    """Add the commands of this module."""
-    evaluate = commands.add_parser("evaluate", help="play policies and say what they earn")
-    add_world(evaluate, split="dev")
-    evaluate.add_argument(
-        "--policy",
-        type=policy_config,
-        action="append",
-        required=True,
-        help="a name, or a JSON object with options; may be repeated",
-    )
-    evaluate.add_argument(
-        "--reward",
-        type=reward_config,
-        action="append",
-        help="a preset (default: balanced), or a JSON object with options; may be repeated: the "
-        "first is played, the others score the same episodes",
-    )
-    evaluate.add_argument("--episodes", type=positive, metavar="N", help="default: all dialogues")
-    evaluate.add_argument("--seed", type=whole_number, default=0)
-    evaluate.add_argument("--batch", type=positive, default=1, metavar="N",
-                          help="play so many dialogues in step, where a policy can")  # fmt: skip
-    evaluate.add_argument("--out", type=Path, metavar="DIR",
-                          help="keep the episodes, and a report a reward, there; the same command "
-                          "goes on after an interruption")  # fmt: skip
-    evaluate.add_argument("--retry-failed", action="store_true",
-                          help="with --out: play those that failed again")  # fmt: skip
-    evaluate.add_argument("--domains", action="store_true", help="say it for each domain, too")
-    add_json(evaluate)
-    evaluate.set_defaults(run=_evaluate)
-
-    comparison = commands.add_parser("compare", help="compare two policies, dialogue by dialogue")
-    comparison.add_argument(
-        "first", type=Path, help="episodes of one policy, as `evaluate --out` keeps them"
-    )
-    comparison.add_argument("second", type=Path, help="episodes of another")
-    add_json(comparison)
-    comparison.set_defaults(run=_compare)
-
-    rescoring = commands.add_parser("rescore", help="score recorded episodes by another reward")
-    rescoring.add_argument("episodes", type=Path, help="a file of episodes")
-    rescoring.add_argument("--reward", type=reward_config, required=True)
-    rescoring.add_argument("--out", type=Path, required=True, help="the file to write")
-    add_corpus(rescoring)
-    add_model(rescoring)
-    add_variant(rescoring)
-    add_json(rescoring)
-    rescoring.set_defaults(run=_rescore, goes_on=VERDICTS_ARE_KEPT)
-
-    report = commands.add_parser("report", help="write an HTML page about recorded episodes")
-    report.add_argument("episodes", type=Path, nargs="+", help="a file of episodes for each policy")
-    report.add_argument(
-        "--out", type=Path, default=Path("out/report.html"), help="default: %(default)s"
-    )
-    report.set_defaults(run=_report)
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    stop = Stop()
+def evaluate(settings: Evaluate) -> int:
+    """Play policies and print, write or compare their rewards; return the exit code."""
+    stop = _Stop()
     with stop.noted():
-        code = _evaluate_until(stop, options)
+        code = _evaluate_until(stop, settings)
     if stop.reason is None:
         return code
     if isinstance(stop.reason, LMError):
         print(f"agent-gym: stopped: {stop.reason}", file=sys.stderr)
-    if options.out is None:
+    if settings.out is None:
         print("agent-gym: stopped; nothing is kept without --out", file=sys.stderr)
-        return STOPPED
-    return stopped("the same command")
+        return ExitCode.STOPPED
+    return stopped("the same command again")
 
 
-def _evaluate_until(stop: Stop, options: argparse.Namespace) -> int:
+def _evaluate_until(stop: _Stop, settings: Evaluate) -> int:
     """Play, sum up what was played, even if the run was stopped, and return the exit code."""
-    rewards = options.reward or [{"name": "balanced"}]
-    played = play_policies(options, rewards[0], stop)
+    first, *more = settings.reward
+    played = _play_policies(settings, first, stop)
     if not any(played):
-        return FAILED
-    others = (make_reward(config, **world_arguments(options)) for config in rewards[1:])
+        return ExitCode.FAILED
+    others = (make_reward(config, **settings.world()) for config in more)
     by_reward = [played, *(_rescored(played, reward, stop) for reward in others)]
     found: dict[str, list[Any]] = {"evaluations": [], "comparisons": []}
     for group in by_reward:
@@ -136,24 +68,24 @@ def _evaluate_until(stop: Stop, options: argparse.Namespace) -> int:
         comparisons = [compare(group[0], episodes) for episodes in paired]
         found["evaluations"] += evaluations
         found["comparisons"] += comparisons
-        if not options.json:
-            _print_evaluations(evaluations)
-            if options.domains:
+        if not settings.json:
+            print_evaluations(evaluations)
+            if settings.domains:
                 header = ["domain", *(evaluation.policy for evaluation in evaluations)]
                 print_table(header, domain_rows(evaluations))
             if comparisons:
                 print_table(COMPARISON_HEADER, comparison_rows(comparisons), keys=2)
-        if options.out is not None:
+        if settings.out is not None:
             name = f"report-{evaluations[0].setting.reward}.html"
-            configurations = options.policy
-            write_report(options.out / name, evaluated, comparisons, configurations=configurations)
-    if options.json:
+            configurations = settings.policy
+            write_report(settings.out / name, evaluated, comparisons, configurations=configurations)
+    if settings.json:
         print_json(found)
     return _exit_code(by_reward)
 
 
 def _rescored(
-    played: Sequence[Sequence[Episode]], reward: Reward, stop: Stop
+    played: Sequence[Sequence[Episode]], reward: Reward, stop: _Stop
 ) -> list[list[Episode]]:
     """Score episodes by another reward until the run is stopped."""
     groups: list[list[Episode]] = []
@@ -167,18 +99,18 @@ def _rescored(
 
 def _exit_code(by_reward: Sequence[Sequence[list[Episode]]]) -> int:
     """Print what went wrong on the standard error output, and return the exit code."""
-    code = 0
+    code = ExitCode.DONE
     for episodes in by_reward[0]:
         failed = [episode for episode in episodes if episode.error is not None]
         if failed:
-            code = FAILED
+            code = ExitCode.FAILED
             print(
                 f"agent-gym: {failed[0].policy}: {len(failed)} of {len(episodes)} episodes failed; "
                 f"the first, dialogue {failed[0].dialogue_id}: {failed[0].error}",
                 file=sys.stderr,
             )
     unscored = [_is_unscored(episodes) for episodes in chain.from_iterable(by_reward)]
-    return FAILED if any(unscored) else code
+    return ExitCode.FAILED if any(unscored) else code
 
 
 def _is_unscored(episodes: list[Episode]) -> bool:
@@ -191,78 +123,150 @@ def _is_unscored(episodes: list[Episode]) -> bool:
     return False
 
 
-def _print_evaluations(evaluations: list[Evaluation]) -> None:
-    setting, counts = evaluations[0].setting, evaluations[0].counts
-    title = f"reward {setting.reward!r}, split {setting.split!r}, {counts.episodes} dialogues"
-    print_table(HEADER, rows(evaluations), title)
-    for evaluation in evaluations:
-        counts = evaluation.counts
-        if counts.unscored_turns or counts.failed_episodes:
-            print(
-                f"{evaluation.policy}: {counts.unscored_turns} turns without a reward are left "
-                f"out; failed episodes: {counts.failed_episodes or 'none'}"
-            )
+class _Stop:
+    """The reason why a run was stopped; what was played is summed up all the same.
+
+    Attributes:
+        reason: the error, or the Ctrl-C or SIGTERM; ``None`` while nothing has stopped the run.
+    """
+
+    def __init__(self) -> None:
+        self.reason: BaseException | None = None
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Run a part of the work; note a Ctrl-C, SIGTERM or error that stops the run."""
+        try:
+            yield
+        except (KeyboardInterrupt, *STOPS_THE_RUN) as error:
+            self.reason = error
 
 
-def _compare(options: argparse.Namespace) -> None:
-    sides = (require_scores(_episodes(path)) for path in (options.first, options.second))
-    comparison = compare(*sides)
-    if not comparison.reward.count:
-        raise JudgeError(
-            f"no turn has a reward in both {options.first} and {options.second}, so there is "
-            "nothing to compare"
-        )
-    if options.json:
-        print_json(comparison)
-    else:
-        print_table(COMPARISON_HEADER, comparison_rows([comparison]), keys=2)
-
-
-def _episodes(path: Path) -> Iterator[Episode]:
-    """Read episodes.
+def _play_policies(
+    settings: Evaluate, reward: Mapping[str, Any], stop: _Stop
+) -> list[list[Episode]]:
+    """Play each policy until the run is stopped.
 
     Raises:
-        DataError: there are none, or one cannot be read.
+        ResumeMismatchError: a journal was begun with another configuration.
+        StorageError: the disk does not take what is needed, or a file is damaged.
     """
-    episode = None
-    for episode in read_episodes(path):
-        yield episode
-    if episode is None:
-        raise DataError("there are no episodes", file=str(path))
+    policies = list(zip(_names(settings.policy), settings.policy, strict=True))
+    kept: dict[str, Collection] = {}
+    if settings.out is not None:
+        # Check all before the first is played, which may take hours.
+        kept = {name: _plan(settings, name, policy, reward) for name, policy in policies}
+    played = []
+    for name, policy in policies:
+        if settings.out is None:
+            played.append(_play_in_memory(settings, name, policy, reward, stop))
+        else:
+            played.append(_play_into_journal(settings, name, kept[name], stop))
+        if stop.reason:
+            break
+    return played
 
 
-def _rescore(options: argparse.Namespace) -> None:
-    first = next(_episodes(options.episodes))
-    corpus = open_corpus(options.corpus, schema_variant=options.schema_variant)
-    split = corpus.split(first.split)
-    if split.fingerprint != first.corpus:
-        raise ValueError(
-            f"{options.episodes} was played on another corpus, or on another state of it, than "
-            f"split {split.name!r} of {corpus.name}"
+def _names(policies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a unique name for each policy: the second of one name gets its number, too."""
+    names = [policy["name"] for policy in policies]
+    for number, name in enumerate(names):
+        yield f"{name}-{number + 1}" if name in names[:number] else name
+
+
+def _play_in_memory(
+    settings: Evaluate,
+    name: str,
+    policy: Mapping[str, Any],
+    reward: Mapping[str, Any],
+    stop: _Stop,
+) -> list[Episode]:
+    play = partial(
+        rollout,
+        policy,
+        episodes=settings.episodes,
+        seed=settings.seed,
+        batch=settings.batch,
+        reward=reward,
+        **settings.world(),
+    )
+    episodes: list[Episode] = []
+    with stop.noted():
+        # `extend` keeps what came before an exception.
+        episodes.extend(
+            structs.replace(episode, policy=_renamed(episode, policy, name))
+            for episode in tracked(name, play)
         )
-    reward = make_reward_for(options.reward, split, corpus)
-    rescored = (rescore(episode, reward) for episode in _episodes(options.episodes))
-    evaluation = summarize(write_episodes(options.out, require_scores(rescored)))
-    if options.json:
-        print_json(evaluation)
-    else:
-        _print_evaluations([evaluation])
+    return episodes
 
 
-def _report(options: argparse.Namespace) -> None:
-    evaluated = []
-    for path in options.episodes:
-        episodes = list(_episodes(path))
-        evaluated.append((summarize(episodes), episodes))
-    rewards = {evaluation.setting.reward for evaluation, _ in evaluated}
-    if len(rewards) > 1:
-        raise ValueError(f"one report is about one reward, but these files have {sorted(rewards)}")
-    configurations = [_configuration(path) for path in options.episodes]
-    print(write_report(options.out, evaluated, configurations=configurations))
+def _plan(
+    settings: Evaluate, name: str, policy: Mapping[str, Any], reward: Mapping[str, Any]
+) -> Collection:
+    """Return the configuration of a policy's journal; `agent-gym rollout` has the same ones."""
+    collection = plan_collection(
+        policy,
+        episodes=settings.episodes,
+        play_again=False,
+        seed=settings.seed,
+        reward=reward,
+        max_episode_steps=None,
+        **settings.world(),
+    )
+    begun = read_begun(settings.out / _JOURNALS / name)
+    if begun is not None:
+        check_same_run(begun, collection.as_json(), settings.out / _JOURNALS / name)
+    elif (file := settings.out / f"{name}.jsonl").exists():
+        raise StorageError(
+            f"{file} exists without a journal in {settings.out / _JOURNALS / name}, so the run "
+            "cannot be resumed. Choose another --out, or move the file away"
+        )
+    return collection
 
 
-def _configuration(path: Path) -> dict[str, Any] | None:
-    """Read the policy's configuration where a journal keeps it."""
-    manifest = read_manifest(path) if path.is_dir() else None
-    policies = manifest.config.get("policies", []) if manifest else []
-    return dict(policies[0]) if len(policies) == 1 else None
+def _play_into_journal(
+    settings: Evaluate, name: str, collection: Collection, stop: _Stop
+) -> list[Episode]:
+    """Play the jobs that a policy's journal lacks, and write its episodes in order."""
+    folder = settings.out / _JOURNALS / name
+    last: Progress | None = None
+    with stop.noted(), progress(name) as advance:
+
+        def show(now: Progress) -> None:
+            nonlocal last
+            last = now
+            advance(now.done + now.failed, now.jobs)
+
+        last = run_collection(
+            collection,
+            folder,
+            partial(open_player, collection),
+            LockstepRunner(settings.batch, or_serial=True),
+            retry_failed=settings.retry_failed,
+            on_progress=show,
+        )
+    if last is not None:
+        _print_what_was_there(name, last)
+    if read_begun(folder) is None:
+        return []
+    (policy,) = collection.policies
+    episodes = [
+        structs.replace(episode, policy=_renamed(episode, policy, name))
+        for episode in read_played(folder)
+    ]
+    return list(write_episodes(settings.out / f"{name}.jsonl", episodes))
+
+
+def _renamed(episode: Episode, policy: Mapping[str, Any], name: str) -> str:
+    """Return the name of a policy in its records: its own, but for the second of one name."""
+    return episode.policy if name == policy["name"] else name
+
+
+def _print_what_was_there(name: str, last: Progress) -> None:
+    before = last.done + last.failed - last.played
+    torn = f"; {last.healed_bytes} bytes of a torn line were cut off" if last.healed_bytes else ""
+    if before > 0 or torn:
+        print(
+            f"agent-gym: {name}: {before} of {last.jobs} episodes were there already{torn}",
+            file=sys.stderr,
+        )

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from agent_gym_env.cli.arguments import add_corpus, add_json, positive
 from agent_gym_env.cli.console import print_json, progress
-from agent_gym_env.cli.parser import Subparsers
+from agent_gym_env.cli.settings import Export
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
-from agent_gym_env.corpus.sgd import SPLITS
 from agent_gym_env.errors import DataError
 from agent_gym_env.export.from_episodes import (
     conversations,
@@ -38,170 +34,105 @@ from agent_gym_env.storage.files import read_file
 
 _Record = TypeVar("_Record", Episode, BranchPoint)
 
-_PAIR_OPTIONS = PairRule.__struct_fields__
-_ROWS, _PAIRS = ("sft", "dpo", "kto", "grpo"), ("dpo", "kto")
-_RULE = PairRule()
+_PAIRS, _ROWS = ("dpo", "kto"), ("sft", "dpo", "kto", "grpo")
+_FORMATS = {
+    "min_reward": ("sft", "grpo", "parquet", "minari"),
+    "corrected_below": ("sft",),
+    "min_margin": _PAIRS,
+    "max_pairs": _PAIRS,
+    "ranking": _PAIRS,
+    "threshold": ("kto",),
+    "rules": _ROWS,
+    "max_bytes": _ROWS,
+    "leaves": ("minari",),
+}
+"""Options that not every format takes, and the formats that take each."""
 
 
-def _number(text: str) -> float:
-    """Read a number that can be compared with others.
+def export(settings: Export) -> None:
+    """Write the records, and print how many were left out for which reason.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        ValueError: an option has no effect on this format, or the output is a folder.
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"expected a number, not {text!r}")
-    return number
-
-
-class _Option(NamedTuple):
-    """An option that not every format takes.
-
-    Attributes:
-        name: of the option and of its value.
-        formats: that take it.
-        explanation: for the help.
-        arguments: of `argparse`.
-    """
-
-    name: str
-    formats: tuple[str, ...]
-    explanation: str
-    arguments: dict[str, Any]
-
-    @property
-    def flag(self) -> str:
-        return f"--{self.name.replace('_', '-')}"
-
-
-_OPTIONS = (
-    _Option("min_reward", ("sft", "grpo", "parquet", "minari"),
-            "least mean reward of an episode", {"type": _number, "metavar": "R"}),
-    _Option("corrected_below", ("sft",),
-            "learn, of turns that earned less, what the corpus would have done instead",
-            {"type": _number, "metavar": "R"}),
-    _Option("min_margin", _PAIRS, f"least difference of rewards; default: {_RULE.min_margin}",
-            {"type": _number, "metavar": "R"}),
-    _Option("max_pairs", _PAIRS, f"pairs of one state; default: {_RULE.max_pairs}",
-            {"type": positive, "metavar": "N"}),
-    _Option("ranking", _PAIRS, "policies, the best first, that decide instead of rewards",
-            {"nargs": "+", "metavar": "POLICY"}),
-    _Option("threshold", ("kto",), "least reward of a good turn; by default pairs make labels",
-            {"type": _number, "metavar": "R"}),
-    _Option("rules", _ROWS, "a system message of your own; {today} in it is the date",
-            {"type": Path, "metavar": "FILE"}),
-    _Option("max_bytes", _ROWS, "leave out rows whose line is longer",
-            {"type": positive, "metavar": "N"}),
-    _Option("leaves", ("minari",), "of the observation; messages and tools take most of the room",
-            {"nargs": "+", "metavar": "LEAF"}),
-)  # fmt: skip
-
-
-def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
-    """Add the command of this module."""
-    parser = commands.add_parser("export", help="write recorded episodes as training data")
-    parser.add_argument(
-        "episodes", type=Path, nargs="+",
-        help="a file of episodes or of branch points, or a folder that `rollout` has collected",
-    )  # fmt: skip
-    parser.add_argument("--format", choices=tuple(_EXPORTS), required=True)
-    parser.add_argument("--out", type=Path, required=True,
-                        help="the file to write; the folder for minari")  # fmt: skip
-    parser.add_argument("--held-out", nargs="+", choices=SPLITS, default=(), metavar="SPLIT",
-                        help="refuse episodes of dialogues that these splits have")  # fmt: skip
-    parser.add_argument("--drop-held-out", action="store_true",
-                        help="leave them out and write the others")  # fmt: skip
-    add_corpus(parser)
-    parser.set_defaults(corpus=None)  # to tell a sample that was meant from one that was not
-    for option in _OPTIONS:
-        explanation = f"{', '.join(option.formats)}: {option.explanation}"
-        parser.add_argument(option.flag, help=explanation, **option.arguments)
-    add_json(parser)
-    parser.set_defaults(run=_export)
-
-
-def _export(options: argparse.Namespace) -> None:
-    _refuse_options_without_effect(options)
-    if options.format != "minari" and options.out.is_dir():
-        raise ValueError(f"--out {options.out} is a folder: name the file to write")
+    _refuse_options_without_effect(settings)
+    if settings.format != "minari" and settings.out.is_dir():
+        raise ValueError(f"--out {settings.out} is a folder: name the file to write")
     tally = Tally()
-    _EXPORTS[options.format](options, tally)
-    if options.json:
+    _EXPORTS[settings.format](settings, tally)
+    if settings.json:
         print_json(tally)
         return
-    print(f"{options.out}: {tally.written} rows of {tally.read} records")
+    print(f"{settings.out}: {tally.written} rows of {tally.read} records")
     for reason, number in tally.left_out.items():
         print(f"left out, {reason}: {number}")
 
 
-def _refuse_options_without_effect(options: argparse.Namespace) -> None:
-    for option in _OPTIONS:
-        if getattr(options, option.name) is None:
+def _refuse_options_without_effect(settings: Export) -> None:
+    for name, formats in _FORMATS.items():
+        if getattr(settings, name) is None:
             continue
-        if options.format not in option.formats:
-            formats = " or ".join(option.formats)
-            raise ValueError(f"{option.flag} is for --format {formats}, not for {options.format}")
-        if option.name in _PAIR_OPTIONS and options.threshold is not None:
-            raise ValueError(f"with --threshold no pairs are made: leave {option.flag} away")
-    if options.drop_held_out and not options.held_out:
+        flag = f"--{name.replace('_', '-')}"
+        if settings.format not in formats:
+            known = " or ".join(formats)
+            raise ValueError(f"{flag} is for --format {known}, not for {settings.format}")
+        if name in PairRule.__struct_fields__ and settings.threshold is not None:
+            raise ValueError(f"--threshold makes labels without pairs: leave {flag} away")
+    if settings.drop_held_out and not settings.held_out:
         raise ValueError("--drop-held-out needs the splits: --held-out dev test")
 
 
-def _export_sft(options: argparse.Namespace, tally: Tally) -> None:
-    episodes = _episodes(options, tally)
-    below = options.corrected_below
+def _export_sft(settings: Export, tally: Tally) -> None:
+    episodes = _episodes(settings, tally)
+    below = settings.corrected_below
     if below is None:
-        rows = conversations(episodes, tally, min_reward=options.min_reward, **_rules(options))
-    elif options.min_reward is None:
-        rows = corrections(episodes, tally, below=below, **_rules(options))
+        rows = conversations(episodes, tally, min_reward=settings.min_reward, **_rules(settings))
+    elif settings.min_reward is None:
+        rows = corrections(episodes, tally, below=below, **_rules(settings))
     else:
         raise ValueError("--corrected-below looks at turns: leave --min-reward away")
-    _write_rows(options, rows, tally)
+    _write_rows(settings, rows, tally)
 
 
-def _export_dpo(options: argparse.Namespace, tally: Tally) -> None:
-    _write_rows(options, _pairs(options, tally), tally)
+def _export_dpo(settings: Export, tally: Tally) -> None:
+    _write_rows(settings, _pairs(settings, tally), tally)
 
 
-def _export_kto(options: argparse.Namespace, tally: Tally) -> None:
-    if options.threshold is None:
-        rows = labels_of_pairs(_pairs(options, tally), tally)
+def _export_kto(settings: Export, tally: Tally) -> None:
+    if settings.threshold is None:
+        rows = labels_of_pairs(_pairs(settings, tally), tally)
     else:
-        episodes = _episodes(options, tally)
-        rows = labels(episodes, tally, threshold=options.threshold, **_rules(options))
-    _write_rows(options, rows, tally)
+        episodes = _episodes(settings, tally)
+        rows = labels(episodes, tally, threshold=settings.threshold, **_rules(settings))
+    _write_rows(settings, rows, tally)
 
 
-def _export_grpo(options: argparse.Namespace, tally: Tally) -> None:
-    episodes = _episodes(options, tally)
-    rows = prompts(episodes, tally, min_reward=options.min_reward, **_rules(options))
-    _write_rows(options, rows, tally)
+def _export_grpo(settings: Export, tally: Tally) -> None:
+    episodes = _episodes(settings, tally)
+    rows = prompts(episodes, tally, min_reward=settings.min_reward, **_rules(settings))
+    _write_rows(settings, rows, tally)
 
 
-def _export_parquet(options: argparse.Namespace, tally: Tally) -> None:
+def _export_parquet(settings: Export, tally: Tally) -> None:
     from agent_gym_env.export.parquet import write_parquet
 
-    write_parquet(options.out, _archived(options, tally), tally)
+    write_parquet(settings.out, _archived(settings, tally), tally)
 
 
-def _export_minari(options: argparse.Namespace, tally: Tally) -> None:
+def _export_minari(settings: Export, tally: Tally) -> None:
     from agent_gym_env.export.minari_dataset import LEAVES, write_minari
 
     # They are read twice, and counted the second time.
     tallies = iter((Tally(), tally))
     write_minari(
-        options.out,
-        lambda: _archived(options, next(tallies)),
+        settings.out,
+        lambda: _archived(settings, next(tallies)),
         tally,
-        leaves=options.leaves or LEAVES,
+        leaves=settings.leaves or LEAVES,
     )
 
 
-_EXPORTS: dict[str, Callable[[argparse.Namespace, Tally], None]] = {
+_EXPORTS: dict[str, Callable[[Export, Tally], None]] = {
     "sft": _export_sft,
     "dpo": _export_dpo,
     "kto": _export_kto,
@@ -211,36 +142,36 @@ _EXPORTS: dict[str, Callable[[argparse.Namespace, Tally], None]] = {
 }
 
 
-def _write_rows(options: argparse.Namespace, rows: Iterable[msgspec.Struct], tally: Tally) -> None:
-    write_rows(options.out, rows, tally, max_bytes=options.max_bytes)
+def _write_rows(settings: Export, rows: Iterable[msgspec.Struct], tally: Tally) -> None:
+    write_rows(settings.out, rows, tally, max_bytes=settings.max_bytes)
 
 
-def _pairs(options: argparse.Namespace, tally: Tally) -> Iterator[PreferenceRow]:
-    given = {name: getattr(options, name) for name in _PAIR_OPTIONS}
+def _pairs(settings: Export, tally: Tally) -> Iterator[PreferenceRow]:
+    given = {name: getattr(settings, name) for name in PairRule.__struct_fields__}
     rule = PairRule(**{name: value for name, value in given.items() if value is not None})
-    if record_kind(options.episodes) == "branches":
-        points = _read(read_branches, options, tally)
+    if record_kind(settings.episodes) == "branches":
+        points = _read(read_branches, settings, tally)
     else:
-        points = common_states(_episodes(options, tally))
-    return preferences(points, tally, rule=rule, **_rules(options))
+        points = common_states(_episodes(settings, tally), tally)
+    return preferences(points, tally, rule=rule, **_rules(settings))
 
 
-def _archived(options: argparse.Namespace, tally: Tally) -> Iterator[Episode]:
+def _archived(settings: Export, tally: Tally) -> Iterator[Episode]:
     """Read episodes, also such as have not come to their end, unless they must earn something."""
-    episodes = _episodes(options, tally)
-    if options.min_reward is None:
+    episodes = _episodes(settings, tally)
+    if settings.min_reward is None:
         return episodes
-    return whole_episodes(episodes, tally, min_reward=options.min_reward)
+    return whole_episodes(episodes, tally, min_reward=settings.min_reward)
 
 
-def _episodes(options: argparse.Namespace, tally: Tally) -> Iterator[Episode]:
-    if record_kind(options.episodes) == "branches":
+def _episodes(settings: Export, tally: Tally) -> Iterator[Episode]:
+    if record_kind(settings.episodes) == "branches":
         raise DataError(
             "expected episodes, found branch points, which are for --format dpo, and kto without "
             "a threshold",
-            file=str(options.episodes[0]),
+            file=str(settings.episodes[0]),
         )
-    return _read(_episodes_of, options, tally)
+    return _read(_episodes_of, settings, tally)
 
 
 def _episodes_of(path: Path) -> Iterator[Episode]:
@@ -252,15 +183,15 @@ def _episodes_of(path: Path) -> Iterator[Episode]:
 
 
 def _read(
-    read: Callable[[Path], Iterator[_Record]], options: argparse.Namespace, tally: Tally
+    read: Callable[[Path], Iterator[_Record]], settings: Export, tally: Tally
 ) -> Iterator[_Record]:
-    records = counted((record for path in options.episodes for record in read(path)), tally)
-    if options.held_out:
-        corpus = open_corpus(options.corpus or "sample")
-        held_out = HeldOut(corpus.split(name) for name in options.held_out)
-        if options.corpus is None:
+    records = counted((record for path in settings.episodes for record in read(path)), tally)
+    if settings.held_out:
+        corpus = open_corpus(settings.corpus or "sample")
+        held_out = HeldOut(corpus.split(name) for name in settings.held_out)
+        if settings.corpus is None:
             records = _only_of(corpus, records)
-        records = without_leaks(records, held_out, tally, drop=options.drop_held_out)
+        records = without_leaks(records, held_out, tally, drop=settings.drop_held_out)
     return _shown(records)
 
 
@@ -284,9 +215,9 @@ def _shown(records: Iterable[_Record]) -> Iterator[_Record]:
             advance(done, None)
 
 
-def _rules(options: argparse.Namespace) -> dict[str, str]:
+def _rules(settings: Export) -> dict[str, str]:
     """Give the system message as an argument, where one is named."""
-    path: Path | None = options.rules
+    path: Path | None = settings.rules
     if path is None:
         return {}
     try:

@@ -1,7 +1,6 @@
-"""Entry point of ``agent-gym``.
+"""Entry point of ``agent-gym``: the list of commands, and what ends them.
 
-Exit codes: 0 done; 1 the job failed; 2 the command line is wrong; 3 stopped, and can be resumed;
-4 a corpus or file is not in order; 5 the disk does not give or take what is needed.
+Only the module of the chosen command is imported, so that help and completion are quick.
 """
 
 from __future__ import annotations
@@ -10,110 +9,226 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from typing import Any, NamedTuple
 
-import agent_gym_env
-from agent_gym_env.cli.exit_codes import DATA, FAILED, STOPPED, STORAGE, USAGE, stopped
-from agent_gym_env.cli.library_warnings import without_library_warnings
-from agent_gym_env.cli.output import tolerant_output
-from agent_gym_env.cli.parser import Parser
+from agent_gym_env.cli.exit_codes import ExitCode, exit_code_of, stopped
+from agent_gym_env.cli.output import tolerant_output, without_library_warnings
 from agent_gym_env.envs.render import printable
-from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, StorageError
+from agent_gym_env.errors import AgentGymError
 
-_MODULES = {
-    "play": ("play", "demo"),
-    "evaluate": ("evaluate", "compare", "rescore", "report"),
-    "rollout": ("rollout",),
-    "trust": ("verify", "audit"),
-    "agreement": ("agreement",),
-    "optimize": ("optimize",),
-    "export": ("export",),
-    "train": ("train",),
-    "serve_policy": ("serve-policy",),
-    "data": ("data",),
-    "synthesize": ("synthesize",),
+
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        help: line in the list of commands.
+        settings: module of this folder and class of its settings; the class's docstring is the
+            description.
+        run: module of this folder and function that takes the settings and returns the exit code,
+            or ``None`` for 0.
+        resume: how to resume it after Ctrl-C; ``None`` if the function says so itself or it must
+            begin again.
+    """
+
+    help: str
+    settings: str
+    run: str
+    resume: str | None = None
+
+
+_VERDICTS_ARE_KEPT = "the same command again: the verdicts so far are kept"
+
+COMMANDS: dict[str, Command | dict[str, Command]] = {
+    "play": Command("play one dialogue and show it", "settings:Play", "play:play_one"),
+    "demo": Command(
+        "evaluate the offline policies on the sample corpus", "settings:Demo", "play:demo"
+    ),
+    "evaluate": Command(
+        "play policies and report their rewards", "settings:Evaluate", "evaluate:evaluate"
+    ),
+    "compare": Command(
+        "compare two policies, dialogue by dialogue", "settings:Compare", "recorded:compare_files"
+    ),
+    "rescore": Command(
+        "score recorded episodes by another reward",
+        "settings:Rescore",
+        "recorded:rescore_file",
+        _VERDICTS_ARE_KEPT,
+    ),
+    "report": Command(
+        "write an HTML page about recorded episodes", "settings:Report", "recorded:report"
+    ),
+    "rollout": Command("collect episodes", "settings:Rollout", "rollout:rollout"),
+    "verify": Command(
+        "play the oracle over a corpus and list each turn below 1.0",
+        "settings:Verify",
+        "reward_checks:verify_corpus",
+        _VERDICTS_ARE_KEPT,
+    ),
+    "audit": Command(
+        "report the score of every known exploit of a reward",
+        "settings:Audit",
+        "reward_checks:audit_rewards",
+        _VERDICTS_ARE_KEPT,
+    ),
+    "agreement": Command(
+        "measure whether a judge ranks replies as a trusted reward does",
+        "settings:Agreement",
+        "reward_checks:measure_agreement",
+        _VERDICTS_ARE_KEPT,
+    ),
+    "optimize": Command(
+        "optimise an agent's prompt with DSPy", "settings:Optimize", "optimize:optimize"
+    ),
+    "export": Command(
+        "write recorded episodes as training data", "settings:Export", "export:export"
+    ),
+    "train": {
+        "ppo": Command(
+            "PPO over candidate actions, with stable-baselines3", "train_ppo:PPO", "train_ppo:ppo"
+        ),
+        "sft": Command("imitate recorded conversations, with TRL", "train_lm:SFT", "train_lm:sft"),
+        "dpo": Command(
+            "prefer the better message of each pair, with TRL", "train_lm:DPO", "train_lm:dpo"
+        ),
+        "grpo": Command(
+            "play the environment and learn from its reward, with TRL",
+            "train_lm:GRPO",
+            "train_lm:grpo",
+        ),
+    },
+    "serve-policy": Command(
+        "serve a trained model behind an endpoint that speaks OpenAI's protocol",
+        "settings:ServePolicy",
+        "serve_policy:serve_policy",
+    ),
+    "data": {
+        "download": Command(
+            "download SGD from its public repository", "settings:Download", "data:download_sgd"
+        ),
+        "build": Command("compile splits into the cache", "settings:Build", "data:build"),
+        "info": Command("print what a corpus holds", "settings:Info", "data:info"),
+        "verify": Command(
+            "check files and compiled splits byte by byte", "settings:VerifyData", "data:verify"
+        ),
+    },
+    "synthesize": Command(
+        "generate dialogues for a schema that you wrote", "settings:Synthesize", "data:synthesize"
+    ),
+    "completion": Command(
+        "print the completions of a shell", "settings:Completion", "completion:print_completion"
+    ),
 }
-"""Modules of this folder, and the commands that each of them adds."""
+"""Commands by name; a mapping holds the commands below a name, such as ``data build``."""
 
-_HELP = {
-    "play": "play one dialogue and show it",
-    "demo": "evaluate the offline policies on the sample corpus",
-    "evaluate": "play policies and report their rewards",
-    "compare": "compare two policies, dialogue by dialogue",
-    "rescore": "score recorded episodes by another reward",
-    "report": "write an HTML page about recorded episodes",
-    "rollout": "collect episodes",
-    "verify": "play the oracle over a corpus and list each turn below 1.0",
-    "audit": "report the scores of known ways to exploit a reward",
-    "agreement": "compare a judge's ranking of replies with that of the ground truth",
-    "optimize": "optimise an agent's prompt with DSPy",
-    "export": "write recorded episodes as training data",
-    "train": "train a policy",
-    "serve-policy": "serve a trained model behind an endpoint that speaks OpenAI's protocol",
-    "data": "download, compile and check corpora",
-    "synthesize": "generate dialogues for a schema that you wrote",
-}
+_GROUPS = {"train": "train a policy", "data": "download, compile and check corpora"}
 
 
-def make_parser(command: str | None = None) -> argparse.ArgumentParser:
+def make_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     """Return the parser of all commands.
 
     Args:
-        command: only this one gets its options, and only its module is imported; ``None`` for all.
+        words: a command line: only the command that it names gets its options, which spares the
+            imports of the others; ``None`` for all commands.
     """
+    from agent_gym_env.cli.settings_parser import Parser
+
     parser = Parser(
         prog="agent-gym", description="Play, evaluate and train agents that talk and call tools."
     )
-    parser.add_argument("--version", action="version", version=agent_gym_env.__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module, names in _MODULES.items():
-        if command is None or command in names:
-            import_module(f"agent_gym_env.cli.{module}").add_commands(commands)
-        else:
-            for name in names:
-                commands.add_parser(name, help=_HELP[name])
+    parser.add_argument("--version", action=_Version)
+    _add_commands(parser, COMMANDS, words)
     return parser
+
+
+class _Version(argparse.Action):
+    """Print the version and exit."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import agent_gym_env
+
+        parser.exit(0, f"{agent_gym_env.__version__}\n")
+
+
+def _add_commands(
+    parser: argparse.ArgumentParser,
+    commands: Mapping[str, Command | dict[str, Command]],
+    words: Sequence[str] | None,
+) -> None:
+    chosen = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in commands.items():
+        is_named = words is None or name in words[:1]
+        deeper = None if words is None else words[1:]
+        if isinstance(command, dict):
+            group = chosen.add_parser(name, help=_GROUPS[name], description=_GROUPS[name])
+            _add_commands(group, command, deeper if is_named else [])
+        elif is_named:
+            _add_options(chosen.add_parser(name, help=command.help), command)
+        else:
+            chosen.add_parser(name, help=command.help)
+
+
+def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
+    from agent_gym_env.cli.settings_parser import add_options
+
+    settings = _named(command.settings)
+    parser.description = str(settings.__doc__).partition("Attributes:")[0].strip()
+    arguments = add_options(parser, settings)
+    parser.usage = " ".join([parser.prog, "[OPTIONS]", *arguments]).replace("%", "%%")
+    parser.set_defaults(command=command)
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"agent_gym_env.cli.{module}"), name)
+
+
+def parse(words: Sequence[str]) -> tuple[Command, Any]:
+    """Return the command that a command line names, and its settings.
+
+    Raises:
+        SystemExit: the line is wrong (code 2), or asks for help.
+        ValueError: the file of ``--config`` is wrong, or a setting is missing.
+    """
+    from agent_gym_env.cli.settings_parser import read_settings
+
+    options = make_parser(words).parse_args(words)
+    return options.command, read_settings(_named(options.command.settings), options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
-    words = sys.argv[1:] if arguments is None else arguments
+    words = [*(sys.argv[1:] if arguments is None else arguments)]
     with tolerant_output(), without_library_warnings():
-        options = make_parser(words[0] if words else "").parse_args(words)
-        if "policy" in options or "reward" in options or "language_model" in options:
-            from agent_gym_env.cli.arguments import name_models
-
-            name_models(options)
-        return _run(options)
+        return int(_run(words))
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(words: Sequence[str]) -> int:
+    how_to_resume: str | None = "the same command again: it had not begun"
     try:
         with _sigterm_as_ctrl_c():
-            code = int(options.run(options) or 0)
+            command, settings = parse(words)
+            run = _named(command.run)
+            settings = _named("settings:with_language_model")(settings)
+            how_to_resume = command.resume
+            code = run(settings) or ExitCode.DONE
             if sys.stdout is not None:
                 sys.stdout.flush()
-            return code
-    except DataError as error:
-        return _failed(error, DATA)
-    except StorageError as error:
-        return _failed(error, STORAGE)
-    except STOPS_THE_RUN as error:
-        return _failed(error, STOPPED)
-    except AgentGymError as error:
-        return _failed(error, FAILED)
-    except (ValueError, TypeError, *_gymnasium_errors()) as error:
-        return _failed(error, USAGE)
+            return int(code)
     except KeyboardInterrupt:
-        if "goes_on" in options:
-            return stopped(options.goes_on)
+        if how_to_resume is not None:
+            return stopped(how_to_resume)
         print("agent-gym: stopped", file=sys.stderr)
-        return FAILED
-    except OSError as error:
-        # No file descriptors or no memory left, for example: not an error of ours.
-        return _failed(error, STORAGE)
+        return ExitCode.FAILED
+    except (AgentGymError, ValueError, TypeError, OSError, *_gymnasium_errors()) as error:
+        print(f"agent-gym: {printable(str(error))}", file=sys.stderr)
+        return exit_code_of(error)
 
 
 def _gymnasium_errors() -> tuple[type[Exception], ...]:
@@ -123,7 +238,7 @@ def _gymnasium_errors() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C, so that a command sums up and says how to continue."""
+    """Treat SIGTERM as Ctrl-C, so that a command prints its results and how to resume it."""
     if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
         yield
         return
@@ -132,8 +247,3 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
-
-
-def _failed(error: Exception, code: int) -> int:
-    print(f"agent-gym: {printable(str(error))}", file=sys.stderr)
-    return code

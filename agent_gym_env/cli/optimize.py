@@ -1,98 +1,50 @@
-"""``agent-gym optimize``."""
+"""``agent-gym optimize``: optimise an agent's prompt with DSPy."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import get_args
 
-from agent_gym_env.cli.arguments import (
-    add_corpus,
-    add_json,
-    add_model,
-    add_variant,
-    json_object,
-    model_config,
-    reward_config,
-    whole_number,
-)
 from agent_gym_env.cli.console import Advance, print_json, print_table, progress
-from agent_gym_env.cli.exit_codes import stopped
-from agent_gym_env.cli.parser import Subparsers
-from agent_gym_env.corpus.sgd import SPLITS
+from agent_gym_env.cli.exit_codes import ExitCode, stopped
+from agent_gym_env.cli.settings import Optimize
 from agent_gym_env.evaluation.table import interval, number, probability, signed
 from agent_gym_env.optimization.events import Event, PhaseBegan, TurnScored
 from agent_gym_env.optimization.result import OptimizationResult
 from agent_gym_env.optimization.runner import CACHE_FOLDER, OptimizationRunner
-from agent_gym_env.optimization.settings import Effort, Strategy
 
 
-def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
-    """Add the command of this module."""
-    parser = commands.add_parser("optimize", help="optimise an agent's prompt with DSPy")
-    add_corpus(parser)
-    add_variant(parser)
-    parser.add_argument("--strategy", choices=get_args(Strategy), default="mipro")
-    parser.add_argument("--effort", choices=get_args(Effort), default="light")
-    parser.add_argument("--options", type=json_object, default={}, metavar="JSON",
-                        help="of DSPy's optimiser, by its own names")  # fmt: skip
-    add_model(parser)
-    parser.add_argument("--prompt-model", type=model_config, metavar="MODEL",
-                        help="writes instructions; default: the same")  # fmt: skip
-    parser.add_argument("--reward", type=reward_config, default={"name": "balanced"})
-    parser.add_argument(
-        "--num-train", type=int, default=50, metavar="N", help="turns to learn from"
-    )
-    parser.add_argument("--num-validation", type=int, default=50, metavar="N",
-                        help="turns to choose between programs by")  # fmt: skip
-    parser.add_argument("--num-held-out", type=int, default=100, metavar="N",
-                        help="turns to measure on")  # fmt: skip
-    parser.add_argument("--split", choices=SPLITS, default="train", help="to learn from")
-    parser.add_argument("--held-out-split", choices=SPLITS, help="to measure on; default: dev")
-    parser.add_argument("--program", metavar="FILE", help="a saved program to begin with")
-    parser.add_argument("--out", type=Path, default=Path("checkpoints/agent.json"), metavar="FILE",
-                        help="the program; <name>_result.json goes beside it")  # fmt: skip
-    parser.add_argument("--seed", type=whole_number, default=0)
-    parser.add_argument("--threads", type=int, default=8, help="turns played at once")
-    parser.add_argument("--temperature", type=float, help="default: the provider's own")
-    parser.add_argument("--max-errors", type=int, default=10, help="failures that the run bears")
-    parser.add_argument("--events", action="store_true",
-                        help="print what happens as JSON, an event a line")  # fmt: skip
-    add_json(parser)
-    parser.set_defaults(run=_optimize)
-
-
-def _optimize(options: argparse.Namespace) -> int:
+def optimize(settings: Optimize) -> ExitCode:
+    """Optimise a program and print how far its reward exceeds that of the untouched one."""
     names = (
         "strategy", "effort", "options", "prompt_model", "reward", "num_train",
         "num_validation", "num_held_out", "split", "held_out_split", "schema_variant", "program",
         "seed", "threads", "temperature", "max_errors",
     )  # fmt: skip
-    arguments = {name: getattr(options, name) for name in names}
-    _tell_what_was_there(options.out.parent / CACHE_FOLDER)
-    with nullcontext() if options.events else progress("baseline") as advance:
+    arguments = {name: getattr(settings, name) for name in names}
+    _print_what_was_there(settings.out.parent / CACHE_FOLDER)
+    with nullcontext() if settings.events else progress("baseline") as advance:
         callback = _Progress(advance) if advance else _print_event
         runner = OptimizationRunner(
-            options.corpus,
-            model=options.language_model,
-            output_path=options.out,
+            settings.corpus,
+            model=settings.model,
+            output_path=settings.out,
             callback=callback,
             **arguments,
         )
         try:
             result = runner.run()
         except KeyboardInterrupt:
-            return stopped("the same command, with all answers so far,")
-    if options.json:
+            return stopped("the same command again: the answers so far are kept")
+    if settings.json:
         print_json(result)
-    elif not options.events:
+    elif not settings.events:
         _print_result(result)
-    return 0
+    return ExitCode.DONE
 
 
-def _tell_what_was_there(cache: Path) -> None:
+def _print_what_was_there(cache: Path) -> None:
     answers = sum(1 for _ in cache.glob("*/*.json"))
     if answers:
         print(

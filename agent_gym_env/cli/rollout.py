@@ -1,140 +1,74 @@
-"""``agent-gym rollout``: collect episodes."""
+"""``agent-gym rollout``: collect episodes, or check what a folder holds."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
 from agent_gym_env.assembly import collect
-from agent_gym_env.cli.arguments import (
-    add_json,
-    add_world,
-    policy_config,
-    positive,
-    reward_config,
-    whole_number,
-    world_arguments,
-)
 from agent_gym_env.cli.console import print_json
-from agent_gym_env.cli.exit_codes import stopped
-from agent_gym_env.cli.parser import Subparsers
+from agent_gym_env.cli.exit_codes import ExitCode, stopped
+from agent_gym_env.cli.settings import Rollout
 from agent_gym_env.rollout.collect import Progress
 from agent_gym_env.rollout.episode import Spending
 from agent_gym_env.rollout.journal.recovery import JournalCheck, check_journal
 from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import Runner
 
-_RUNNERS = (
-    "serial (the default): one after another, best for policies that take less than 5 ms a turn; "
-    "threads: policies that wait for a server; processes: policies that compute for 5 ms a turn or "
-    "more, since starting processes costs more than cheap policies do; lockstep: policies that "
-    "answer many dialogues at once, as a model on a GPU does; ray: several machines"
-)
 
+def rollout(settings: Rollout) -> ExitCode:
+    """Collect episodes, or check those that a folder holds.
 
-def add_commands(commands: Subparsers[argparse.ArgumentParser]) -> None:
-    """Add the command of this module."""
-    parser = commands.add_parser(
-        "rollout",
-        help="collect episodes",
-        description="Collect episodes into a folder. Whatever stops it, the same command goes on.",
-    )
-    add_world(parser, split="train")
-    parser.add_argument(
-        "--policy", type=policy_config, action="append",
-        help="a name, or a JSON object with options; several where they branch",
-    )  # fmt: skip
-    parser.add_argument(
-        "--reward", type=reward_config, default={"name": "balanced"},
-        help="a preset (default: balanced), or a JSON object with options",
-    )  # fmt: skip
-    parser.add_argument(
-        "--episodes", type=positive, metavar="N",
-        help="default: each dialogue once; if there are fewer they are played again",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=whole_number, default=0)
-    parser.add_argument("--max-episode-steps", type=positive, metavar="N")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument(
-        "--best-of", type=positive, default=1, metavar="N",
-        help="play each dialogue so often and keep the best episode",
-    )  # fmt: skip
-    parser.add_argument("--keep-all", action="store_true", help="of these keep all")
-    parser.add_argument(
-        "--branches", type=positive, default=0, metavar="N",
-        help="from each state of a dialogue let each policy play on so often",
-    )  # fmt: skip
-    parser.add_argument(
-        "--path", type=policy_config, default={"name": "oracle"},
-        help="the policy that walks from state to state; default: oracle",
-    )  # fmt: skip
-    parser.add_argument("--runner", default="serial", metavar="NAME", help=_RUNNERS)
-    parser.add_argument(
-        "--workers", type=positive, default=2, metavar="K",
-        help="threads, processes or actors, or dialogues in step; default: %(default)s",
-    )  # fmt: skip
-    parser.add_argument(
-        "--address", metavar="ADDRESS",
-        help="with --runner ray: the cluster to join, 'auto' or HOST:PORT; default: RAY_ADDRESS, "
-        "or Ray on this machine",
-    )  # fmt: skip
-    parser.add_argument("--retry-failed", action="store_true", help="play those that failed again")
-    parser.add_argument(
-        "--new-run", action="store_true",
-        help="where DIR holds a run of another configuration take DIR-2, DIR-3, …",
-    )  # fmt: skip
-    parser.add_argument("--check", action="store_true", help="play nothing: check what DIR holds")
-    add_json(parser)
-    parser.set_defaults(run=_rollout)
-
-
-def _rollout(options: argparse.Namespace) -> int:
-    if options.check:
-        return _check(options)
-    if options.policy is None:
+    Raises:
+        ValueError: no policy is named.
+    """
+    if settings.check:
+        return _check(settings)
+    if not settings.policy:
         raise ValueError("--policy is required")
     names = (
         "episodes", "seed", "best_of", "keep_all", "branches", "path", "workers", "retry_failed",
         "new_run", "reward", "max_episode_steps",
     )  # fmt: skip
-    arguments = {name: getattr(options, name) for name in names} | world_arguments(options)
-    arguments["runner"] = _runner(options)
+    arguments = {name: getattr(settings, name) for name in names} | settings.world()
+    arguments["runner"] = _runner(settings)
     with _bar() as on_progress:
         try:
-            result = collect(options.policy, options.out, on_progress=on_progress, **arguments)
+            result = collect(
+                list(settings.policy), settings.out, on_progress=on_progress, **arguments
+            )
         except KeyboardInterrupt:
-            return stopped("the same command")
-    if options.json:
+            return stopped("the same command again")
+    if settings.json:
         print_json(result)
     else:
         _print_result(result)
-    return 1 if result.failed or result.failed_branches else 0
+    has_failures = result.failed or result.failed_branches
+    return ExitCode.FAILED if has_failures else ExitCode.DONE
 
 
-def _runner(options: argparse.Namespace) -> str | Runner:
-    if options.address is None:
-        return str(options.runner)
-    if options.runner != "ray":
-        raise ValueError(f"--address needs --runner ray, not {options.runner!r}")
-    return RayRunner(options.workers, address=options.address)
+def _runner(settings: Rollout) -> str | Runner:
+    if settings.address is None:
+        return str(settings.runner)
+    if settings.runner != "ray":
+        raise ValueError(f"--address needs --runner ray, not {settings.runner!r}")
+    return RayRunner(settings.workers, address=settings.address)
 
 
-def _check(options: argparse.Namespace) -> int:
-    found = check_journal(options.out)
-    if options.json:
+def _check(settings: Rollout) -> ExitCode:
+    found = check_journal(settings.out)
+    if settings.json:
         print_json(found)
     else:
         torn = f"; {found.torn_bytes} bytes of a torn line at the end" if found.torn_bytes else ""
-        print(f"{found.folder}: {_counts(found)}; every line is as it was written{torn}")
-    return 0
+        print(f"{found.folder}: {_counts(found)}; every line is intact{torn}")
+    return ExitCode.DONE
 
 
 def _print_result(result: Progress) -> None:

@@ -1,37 +1,483 @@
-"""What flags say, put into the object that ``--config`` gives."""
+"""Settings of every command but ``train``: what its options and its ``--config`` file hold.
+
+`agent_gym_env.cli.settings_parser` makes the options from these structs: the name from the field,
+the explanation from the docstring.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping
-from typing import Any
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from agent_gym_env.cli.settings_parser import Named
+from agent_gym_env.types import AtLeast0, AtLeast1
+
+API_KEY_VARIABLE = "AGENT_GYM_API_KEY"
+
+Split = Literal["train", "dev", "test"]
+Variant = Literal["v1", "v2", "v3", "v4", "v5"]
+Model = str | dict[str, Any]
+"""Language model: its name, or an object with the options of `ModelOptions`."""
+File = Annotated[Path, msgspec.Meta(extra={"metavar": "FILE"})]
+Folder = Annotated[Path, msgspec.Meta(extra={"metavar": "DIR"})]
+Episodes = Annotated[Path, msgspec.Meta(extra={"positional": True, "metavar": "EPISODES"})]
+SeveralEpisodes = Annotated[
+    tuple[Path, ...], msgspec.Meta(min_length=1, extra={"positional": True, "metavar": "EPISODES"})
+]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
-def with_flags(config: Mapping[str, Any], flags: Iterable[tuple[str, str, Any]]) -> dict[str, Any]:
-    """Add the settings that flags give to those of ``--config``, at whatever depth they lie.
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings that every command has.
 
-    Args:
-        config: the object.
-        flags: of each its name, the dotted path of the setting that it stands for, and its value;
-            ``None`` where it was not given.
-
-    Raises:
-        ValueError: flag and object give the same setting.
+    Attributes:
+        json: print one JSON document, for programs, instead of text for people.
     """
-    settings = copy.deepcopy(dict(config))
-    for flag, path, value in flags:
-        if value is not None:
-            _add(settings, path, value, flag)
-    return settings
+
+    json: bool = False
 
 
-def _add(settings: dict[str, Any], path: str, value: Any, flag: str) -> None:
-    *parents, name = path.split(".")
-    place: Any = settings
-    for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
-            raise ValueError(f"--config: Expected `object` at `$.{parent}`, which {flag} adds to")
-    if name in place:
-        raise ValueError(f"{flag} and {path} in --config set the same thing: give one of them")
-    place[name] = value
+class CorpusSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Choice of the corpus.
+
+    Attributes:
+        corpus: 'sample', 'sgd' (after `agent-gym data download`), or the path of a folder or
+            archive in SGD's format.
+        schema_variant: variant of SGD-X by which all schemas are rewritten.
+    """
+
+    corpus: str = "sample"
+    schema_variant: Variant | None = None
+
+
+class ModelSettings(CorpusSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Choice of the corpus and of the language model.
+
+    Attributes:
+        model: language model of each policy and judge that names none: a name, or a JSON object
+            with options. By default $AGENT_GYM_MODEL, or gemini/gemini-3-pro-preview.
+    """
+
+    model: Model | None = None
+
+
+class WorldSettings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Choice of the dialogues, and of how they are played.
+
+    Attributes:
+        split: split of the corpus.
+        services: dialogues all of whose services are among these; all dialogues by default.
+        seen: dialogues all of whose services occur in the train split (seen), or none of them
+            (unseen).
+        tools_offered: tools that the agent can call, those of the dialogue's services or all.
+    """
+
+    split: Split = "train"
+    services: tuple[str, ...] | None = None
+    seen: Literal["all", "seen", "unseen"] = "all"
+    tools_offered: Literal["dialogue", "all"] = "dialogue"
+
+    def world(self) -> dict[str, Any]:
+        """Return the arguments of ``SGD-v0`` that these settings choose."""
+        names = ("corpus", "split", "services", "seen", "schema_variant", "tools_offered")
+        chosen = {name: getattr(self, name) for name in names}
+        return chosen | {"services": self.services and list(self.services)}
+
+
+class Play(WorldSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Play one dialogue and show it, with the reward of each turn.
+
+    Attributes:
+        policy: policy that plays: a name, or a JSON object with a name and options.
+        reward: reward of each turn: a name, or a JSON object with a name and options.
+        dialogue_id: id of the dialogue; by default one is drawn with the seed.
+        seed: seed of the draw and of the policy.
+    """
+
+    policy: Named = Named(name="oracle")
+    reward: Named = Named(name="balanced")
+    dialogue_id: str | None = None
+    seed: AtLeast0 = 0
+
+
+class Demo(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Evaluate the offline policies on the sample corpus and write a report.
+
+    Attributes:
+        out: folder for the report.
+        episodes: number of dialogues; all of the dev split by default.
+    """
+
+    out: Folder = Path("out/demo")
+    episodes: AtLeast1 | None = None
+
+
+class Evaluate(WorldSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Play policies, report their rewards and compare each with the first.
+
+    Attributes:
+        policy: policies: for each a name, or a JSON object with a name and options. Repeat the
+            option or name several.
+        reward: rewards: for each a name, or a JSON object with a name and options. The first scores
+            while the dialogues are played, the others score the same episodes afterwards.
+        episodes: number of dialogues; all by default.
+        seed: seed of the choice of dialogues and of the policies.
+        batch: number of dialogues that are played in lockstep, for policies that act in batches.
+        out: folder for the episodes and for one report per reward. The same command resumes an
+            evaluation that was interrupted.
+        retry_failed: with --out, play failed episodes again.
+        domains: print the rewards of each domain too.
+    """
+
+    policy: Annotated[tuple[Named, ...], msgspec.Meta(min_length=1)]
+    reward: Annotated[tuple[Named, ...], msgspec.Meta(min_length=1)] = (Named(name="balanced"),)
+    split: Split = "dev"
+    episodes: AtLeast1 | None = None
+    seed: AtLeast0 = 0
+    batch: AtLeast1 = 1
+    out: Folder | None = None
+    retry_failed: bool = False
+    domains: bool = False
+
+
+class Compare(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Compare two policies, dialogue by dialogue.
+
+    Attributes:
+        first: file or folder with the episodes of one policy.
+        second: file or folder with the episodes of another policy.
+    """
+
+    first: Episodes
+    second: Episodes
+
+
+class Rescore(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Score recorded episodes by another reward, without playing.
+
+    Attributes:
+        episodes: file or folder with episodes.
+        reward: reward: a name, or a JSON object with a name and options.
+        out: file for the episodes with their new rewards.
+    """
+
+    episodes: Episodes
+    reward: Named
+    out: File
+
+
+class Report(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Write an HTML page about recorded episodes.
+
+    Attributes:
+        episodes: a file or folder with episodes for each policy.
+        out: file for the page.
+    """
+
+    episodes: SeveralEpisodes
+    out: File = Path("out/report.html")
+
+
+class Rollout(WorldSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Collect episodes into a folder. The same command resumes a run that was interrupted.
+
+    Attributes:
+        out: folder for the episodes.
+        policy: policy that plays: a name, or a JSON object with a name and options. Several are
+            for --branches.
+        reward: reward of each turn: a name, or a JSON object with a name and options.
+        episodes: number of dialogues; each dialogue once by default. If there are fewer dialogues
+            they are played again with other seeds.
+        seed: seed of the choice of dialogues and of each episode.
+        max_episode_steps: number of steps after which an episode is truncated; no limit by default.
+        best_of: number of times that each dialogue is played; the best episode is kept.
+        keep_all: with --best-of, keep every episode, not only the best.
+        branches: number of continuations that are sampled from every state of a dialogue for each
+            policy; 0 collects whole episodes.
+        path: with --branches, policy that moves from state to state.
+        runner: how the dialogues are played. serial: one after another, best for policies that take
+            less than 5 ms a turn; threads: for policies that wait for a server; processes: for
+            policies that compute for 5 ms a turn or more, since starting processes costs more than
+            cheap policies do; lockstep: for policies that answer many dialogues at once, as a model
+            on a GPU does; ray: on several machines.
+        workers: number of threads, processes or actors, or of dialogues in lockstep.
+        address: with --runner ray, address of the cluster, 'auto' or HOST:PORT. By default
+            $RAY_ADDRESS, or a cluster that is started on this machine.
+        retry_failed: play failed episodes again.
+        new_run: if the folder DIR holds a run with another configuration, use DIR-2, DIR-3, ….
+        check: play nothing, and check the records that the folder holds.
+    """
+
+    out: Folder
+    policy: tuple[Named, ...] = ()
+    reward: Named = Named(name="balanced")
+    episodes: AtLeast1 | None = None
+    seed: AtLeast0 = 0
+    max_episode_steps: AtLeast1 | None = None
+    best_of: AtLeast1 = 1
+    keep_all: bool = False
+    branches: AtLeast0 = 0
+    path: Named = Named(name="oracle")
+    runner: str = "serial"
+    workers: AtLeast1 = 2
+    address: str | None = None
+    retry_failed: bool = False
+    new_run: bool = False
+    check: bool = False
+
+
+class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Write recorded episodes as training rows, tables or data sets.
+
+    Attributes:
+        episodes: files of episodes or of branch points, or folders that `agent-gym rollout` wrote.
+        format: format of the output.
+        out: file for the rows; folder for minari.
+        held_out: splits whose dialogues are refused.
+        drop_held_out: with --held-out, leave these dialogues out and write the others.
+        corpus: with --held-out, corpus of these splits: 'sample' (the default), 'sgd', or a path.
+        min_reward: sft, grpo, parquet, minari: lowest mean reward of an episode.
+        corrected_below: sft: write the corpus's own action for turns whose reward is lower.
+        min_margin: dpo, kto: smallest difference of rewards in a pair; 0.1 by default.
+        max_pairs: dpo, kto: largest number of pairs from one state; 4 by default.
+        ranking: dpo, kto: policies from best to worst, which decide in place of rewards.
+        threshold: kto: lowest reward of a good turn; by default pairs make the labels.
+        rules: sft, dpo, kto, grpo: file with the text of the system message; {today} in it is
+            replaced by the dialogue's date.
+        max_bytes: sft, dpo, kto, grpo: length above which a row is left out.
+        leaves: minari: parts of the observation to write; messages and tools take most room.
+    """
+
+    episodes: SeveralEpisodes
+    format: Literal["sft", "dpo", "kto", "grpo", "parquet", "minari"]
+    out: Path
+    held_out: tuple[Split, ...] = ()
+    drop_held_out: bool = False
+    corpus: str | None = None
+    min_reward: float | None = None
+    corrected_below: float | None = None
+    min_margin: float | None = None
+    max_pairs: AtLeast1 | None = None
+    ranking: tuple[str, ...] | None = None
+    threshold: float | None = None
+    rules: File | None = None
+    max_bytes: AtLeast1 | None = None
+    leaves: tuple[str, ...] | None = None
+
+
+class Verify(CorpusSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Play the oracle over a corpus and list each turn with a reward below 1.0.
+
+    Attributes:
+        split: splits; all by default.
+        reward: rewards: for each a name, or a JSON object with a name and options.
+    """
+
+    split: tuple[Split, ...] = ()
+    reward: tuple[Named, ...] = (Named(name="ground_truth"), Named(name="balanced"))
+
+
+class Audit(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Report the score of every known exploit of a reward.
+
+    Attributes:
+        reward: rewards: for each a name, or a JSON object with a name and options.
+        split: split of the corpus.
+        episodes: number of dialogues; all by default.
+        seed: seed of the choice of dialogues.
+    """
+
+    reward: tuple[Named, ...] = (Named(name="ground_truth"), Named(name="balanced"))
+    split: Split = "dev"
+    episodes: AtLeast1 | None = None
+    seed: AtLeast0 = 0
+
+
+class Agreement(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Measure whether a judge ranks replies as a trusted reward does.
+
+    Attributes:
+        judge: reward to examine: a name, or a JSON object with a name and options.
+        truth: reward that is trusted: a name, or a JSON object with a name and options.
+        split: split of the corpus.
+        episodes: number of dialogues, with some fifty replies each.
+        seed: seed of the choice of dialogues.
+    """
+
+    judge: Named = Named(name="llm_judge")
+    truth: Named = Named(name="balanced")
+    split: Split = "dev"
+    episodes: AtLeast1 = 5
+    seed: AtLeast0 = 0
+
+
+class Optimize(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Optimise an agent's prompt with DSPy.
+
+    Attributes:
+        strategy: DSPy's optimiser.
+        effort: length of the search.
+        options: further options of DSPy's optimiser, by its own names.
+        prompt_model: language model that writes instructions: a name, or a JSON object with
+            options. The same as --model by default.
+        reward: reward of each turn: a name, or a JSON object with a name and options.
+        num_train: number of turns to learn from.
+        num_validation: number of turns that decide between programs.
+        num_held_out: number of turns that measure the result.
+        split: split with the turns to learn from and to decide by.
+        held_out_split: split with the turns that measure the result; dev by default.
+        program: saved program to begin with.
+        out: file for the program; NAME_result.json is written beside it.
+        seed: seed of every random choice.
+        threads: number of turns that are played at the same time.
+        temperature: temperature of the program's model; the provider's default by default.
+        max_errors: number of failures after which the run ends.
+        events: print each event of the run as one line of JSON.
+    """
+
+    strategy: Literal["bootstrap", "bootstrap_random", "mipro", "gepa", "simba"] = "mipro"
+    effort: Literal["light", "medium", "heavy"] = "light"
+    options: dict[str, Any] = {}
+    prompt_model: Model | None = None
+    reward: Named = Named(name="balanced")
+    num_train: int = 50
+    num_validation: int = 50
+    num_held_out: int = 100
+    split: Split = "train"
+    held_out_split: Split | None = None
+    program: Annotated[str, msgspec.Meta(extra={"metavar": "FILE"})] | None = None
+    out: File = Path("checkpoints/agent.json")
+    seed: AtLeast0 = 0
+    threads: int = 8
+    temperature: float | None = None
+    max_errors: int = 10
+    events: bool = False
+
+
+class Download(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Download SGD from its public repository, check it and compile it.
+
+    Attributes:
+        source: archive or folder on this machine to read instead, complete or not.
+        archive: download one archive instead of single files.
+    """
+
+    source: File | None = msgspec.field(default=None, name="from")
+    archive: bool = False
+
+
+class CorpusSplits(CorpusSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Choice of a corpus and of its splits.
+
+    Attributes:
+        split: splits; all by default.
+    """
+
+    split: tuple[Split, ...] = ()
+
+
+class Build(CorpusSplits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Compile splits into the cache."""
+
+
+class Info(CorpusSplits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Print the dialogues, services, tools and size of each split."""
+
+
+class VerifyData(CorpusSplits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Check files and compiled splits byte by byte."""
+
+
+class Synthesize(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Generate dialogues for a schema that you wrote.
+
+    Attributes:
+        schema: file with the services, in the form of SGD's schema.json.
+        entities: file with the entities and values of these services; docs/guides/synthesis.md
+            describes it.
+        out: folder for the corpus.
+        split: split to write.
+        dialogues: number of dialogues.
+        seed: seed of every random choice.
+    """
+
+    schema: File
+    entities: File
+    out: Folder
+    split: Split = "train"
+    dialogues: AtLeast1 = 300
+    seed: AtLeast0 = 0
+
+
+class ServePolicy(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Serve a trained model behind an endpoint that speaks OpenAI's protocol.
+
+    Attributes:
+        checkpoint: folder in Hugging Face's layout, or a name on its hub.
+        host: address to listen on.
+        port: port to listen on; 0 for any free one.
+        api_key: key that clients must send; $AGENT_GYM_API_KEY by default. Required if other
+            machines can connect.
+        name: name of the model; that of the folder by default.
+        temperature: sampling temperature of requests that name none.
+        max_new_tokens: largest number of tokens of an answer.
+        batch_size: number of answers that are generated at the same time.
+        unguided: do not force tool calls to match the schemas of their tools.
+        chat_template: chat template that writes conversations for the model: a file, hermes or
+            compact. By default the model's own, or hermes if that does not support tools.
+        device: cuda or cpu; the GPU by default, if there is one.
+        dtype: bfloat16 or float32; by default bfloat16 on a GPU.
+    """
+
+    checkpoint: Annotated[str, msgspec.Meta(extra={"positional": True, "metavar": "CHECKPOINT"})]
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    api_key: str | None = msgspec.field(default_factory=lambda: os.environ.get(API_KEY_VARIABLE))
+    name: str | None = None
+    temperature: float = 0.0
+    max_new_tokens: AtLeast1 = 256
+    batch_size: AtLeast1 = 64
+    unguided: bool = False
+    chat_template: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+
+
+class Completion(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Print a script that completes commands, options and files in a shell.
+
+    For bash, write it to ~/.local/share/bash-completion/completions/agent-gym.
+
+    Attributes:
+        shell: shell to complete in.
+    """
+
+    shell: Annotated[
+        Literal["bash", "zsh", "tcsh"], msgspec.Meta(extra={"positional": True, "metavar": "SHELL"})
+    ]
+
+
+_Any = TypeVar("_Any", bound=Settings)
+
+
+def with_language_model(settings: _Any) -> _Any:
+    """Name the language model in each policy and reward of the settings that asks one."""
+    if not isinstance(settings, ModelSettings):
+        return settings
+    from agent_gym_env.assembly import name_model
+    from agent_gym_env.registry import POLICIES, REWARDS
+
+    changed: dict[str, Any] = {}
+    for name in settings.__struct_fields__:
+        kind = POLICIES if name in ("policy", "path") else REWARDS
+        value = getattr(settings, name)
+        if isinstance(value, Named):
+            changed[name] = Named(name_model(value, settings.model, kind=kind))
+        elif isinstance(value, tuple) and value and isinstance(value[0], Named):
+            changed[name] = tuple(
+                Named(name_model(each, settings.model, kind=kind)) for each in value
+            )
+    return msgspec.structs.replace(settings, **changed)  # type: ignore[return-value]

@@ -1,124 +1,115 @@
-"""``agent-gym train sft``, ``dpo`` and ``grpo``: training a language model."""
+"""``agent-gym train sft``, ``dpo`` and ``grpo``: train a language model."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 
-from agent_gym_env.cli.arguments import (
-    add_chat_template,
-    add_corpus,
-    add_json,
-    add_variant,
-    json_object,
-    positive,
-    reward_config,
-    whole_number,
-)
 from agent_gym_env.cli.console import phases, print_json
-from agent_gym_env.cli.exit_codes import stopped
-from agent_gym_env.cli.parser import Subparsers
-from agent_gym_env.cli.settings import with_flags
+from agent_gym_env.cli.exit_codes import ExitCode, stopped
+from agent_gym_env.cli.settings import Folder, Variant
 from agent_gym_env.lm.huggingface_models import check_model_path
-from agent_gym_env.suggestions import explained
 from agent_gym_env.training.config import TINY
-from agent_gym_env.training.trainers import TRAINERS, Trainer
+from agent_gym_env.training.trainers import TRAINERS
+
+_Rows = Annotated[
+    tuple[str, ...], msgspec.Meta(min_length=1, extra={"positional": True, "metavar": "ROWS"})
+]
 
 
-def add_methods(methods: Subparsers[argparse.ArgumentParser]) -> None:
-    """Add the methods of this module to ``agent-gym train``."""
-    for name, trainer in TRAINERS.items():
-        parser = methods.add_parser(name, help=trainer.help)
-        parser.add_argument(
-            "rows", nargs="+", metavar="ROWS", help="files that `agent-gym export` wrote"
-        )
-        parser.add_argument(
-            "--model",
-            required=True,
-            help="a folder, a name on Hugging Face's hub, or, for sft, 'tiny'",
-        )
-        parser.add_argument(
-            "--held-out",
-            nargs="+",
-            metavar="ROWS",
-            help="such files of other dialogues, to measure on",
-        )
-        parser.add_argument("--epochs", type=float, metavar="N")
-        parser.add_argument("--steps", type=positive, metavar="N", help="instead of epochs")
-        parser.add_argument("--learning-rate", type=float, metavar="RATE")
-        parser.add_argument("--lora", action="store_true", help="train adapters, and merge them")
-        parser.add_argument("--seed", type=whole_number, help="default: 0")
-        add_chat_template(parser)
-        parser.add_argument(
-            "--config",
-            type=json_object,
-            default={},
-            metavar="JSON",
-            help=f"the other settings of {trainer.config}",
-        )
-        parser.add_argument(
-            "--out",
-            type=Path,
-            default=Path("out", name),
-            metavar="DIR",
-            help="model, measurements, checkpoints; default: %(default)s",
-        )
-        parser.add_argument(
-            "--resume", action="store_true", help="go on from the last checkpoint in --out"
-        )
-        parser.add_argument("--tensorboard", action="store_true", help="write events to --out")
-        add_json(parser)
-        parser.set_defaults(run=_train)
-        if name == "grpo":
-            _add_play(parser)
+def _settings_of(trainer: str, explanations: str = "", **more: Any) -> Any:
+    """Return the struct of a command: the settings of its trainer, and where the run is kept."""
+    return msgspec.defstruct(
+        trainer.upper(),
+        [
+            ("rows", _Rows),
+            ("out", Folder, Path("out", trainer)),
+            ("resume", bool, False),
+            ("tensorboard", bool, False),
+            ("json", bool, False),
+            *((name, type_, None) for name, type_ in more.items()),
+        ],
+        bases=(TRAINERS[trainer].config_class(),),
+        namespace={"__doc__": _DESCRIPTION.format(TRAINERS[trainer].help, explanations)},
+        module=__name__,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
 
 
-def _add_play(parser: argparse.ArgumentParser) -> None:
-    """Add what a method that plays needs to know beside the rows."""
-    add_corpus(parser)
-    # None: `_config` has to know whether it was given.
-    parser.set_defaults(corpus=None)
-    add_variant(parser)
-    parser.add_argument("--reward", type=reward_config, help="default: balanced")
-    parser.add_argument("--turns", type=positive, metavar="N", help="from each row; default: 1")
-    parser.add_argument("--algorithm", choices=("grpo", "rloo"), help="default: grpo")
+_DESCRIPTION = """Train a language model: {}.
+
+    Attributes:
+        rows: files that `agent-gym export` wrote.
+        out: folder for the model, measurements and checkpoints.
+        resume: continue from the last checkpoint in the folder, or begin where there is none.
+        tensorboard: write TensorBoard events to the folder.
+        json: print the report as JSON.{}
+"""
+_OF_PLAY = """
+        corpus: corpus, in place of the one in --env: 'sample', 'sgd' or a path.
+        schema_variant: variant of SGD-X, in place of the one in --env."""
+
+SFT, DPO = _settings_of("sft"), _settings_of("dpo")
+GRPO = _settings_of("grpo", _OF_PLAY, corpus=str | None, schema_variant=Variant | None)
 
 
-def _train(options: argparse.Namespace) -> int:
-    trainer = TRAINERS[options.method]
-    config = _config(options, trainer)
-    if options.model != TINY:
-        check_model_path(options.model)  # before the libraries are imported, which takes long
-    if options.resume:
-        _tell_what_was_there(options.out)
+def sft(settings: Any) -> ExitCode:
+    """Train by imitation."""
+    return _train("sft", settings)
+
+
+def dpo(settings: Any) -> ExitCode:
+    """Train by preferences."""
+    return _train("dpo", settings)
+
+
+def grpo(settings: Any) -> ExitCode:
+    """Train by reinforcement learning."""
+    given = {name: getattr(settings, name) for name in ("corpus", "schema_variant")}
+    env = {**settings.env, **{name: value for name, value in given.items() if value}}
+    return _train("grpo", msgspec.structs.replace(settings, env=env))
+
+
+def _train(name: str, settings: Any) -> ExitCode:
+    trainer = TRAINERS[name]
+    config_class = trainer.config_class()
+    config = config_class(
+        **{each: getattr(settings, each) for each in config_class.__struct_fields__}
+    )
+    if settings.model != TINY:
+        check_model_path(settings.model)  # before the libraries are imported, which takes long
+    if settings.resume:
+        _print_what_was_there(settings.out)
     try:
         with phases() as shown:
             path = trainer.train_function()(
                 config,
-                out=options.out,
-                resume=options.resume,
-                tensorboard=options.tensorboard,
+                out=settings.out,
+                resume=settings.resume,
+                tensorboard=settings.tensorboard,
                 on_progress=shown.advance,
                 on_measured=shown.measured,
             )
     except KeyboardInterrupt:
-        if not (options.out / "run.json").exists():
+        if not (settings.out / "run.json").exists():
             raise
         return stopped("the same command with --resume")
-    report = msgspec.json.decode((options.out / "report.json").read_bytes())
-    if options.json:
+    report = msgspec.json.decode((settings.out / "report.json").read_bytes())
+    if settings.json:
         print_json({"model": str(path), **report})
-        return 0
-    for name, value in report.items():
-        print(f"{name.replace('_', ' ')}: {value}")
+        return ExitCode.DONE
+    for key, value in report.items():
+        print(f"{key.replace('_', ' ')}: {value}")
     print(f'model: {path}; play it: --policy \'{{"name": "transformers", "path": "{path}"}}\'')
-    return 0
+    return ExitCode.DONE
 
 
-def _tell_what_was_there(out: Path) -> None:
+def _print_what_was_there(out: Path) -> None:
     # Slow to import, and needed next anyway.
     from agent_gym_env.training.trl_callbacks import last_complete
 
@@ -129,31 +120,3 @@ def _tell_what_was_there(out: Path) -> None:
         else f"starting from the beginning: {out} has no checkpoint"
     )
     print(f"agent-gym: {what}", file=sys.stderr)
-
-
-def _config(options: argparse.Namespace, trainer: Trainer) -> msgspec.Struct:
-    flags = [
-        ("--model", "model", options.model),
-        ("ROWS", "rows", options.rows),
-        ("--held-out", "held_out", options.held_out),
-        ("--seed", "seed", options.seed),
-        ("--chat-template", "chat_template", options.chat_template),
-        ("--epochs", "epochs", options.epochs),
-        ("--steps", "max_steps", options.steps),
-        ("--learning-rate", "learning_rate", options.learning_rate),
-        ("--lora", "lora", {} if options.lora else None),
-    ]
-    if options.method == "grpo":
-        flags += [
-            ("--corpus", "env.corpus", options.corpus),
-            ("--schema-variant", "env.schema_variant", options.schema_variant),
-            ("--reward", "reward", options.reward),
-            ("--turns", "turns", options.turns),
-            ("--algorithm", "algorithm", options.algorithm),
-        ]
-    settings = with_flags(options.config, flags)
-    try:
-        return msgspec.convert(settings, trainer.config_class())
-    except msgspec.ValidationError as error:
-        problem, path = explained(error, trainer.config_class())
-        raise ValueError(f"the configuration of {options.method}{path}: {problem}") from error

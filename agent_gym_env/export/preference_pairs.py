@@ -247,18 +247,21 @@ def rows_of_pair(pair: PreferenceRow) -> Iterator[LabelledRow]:
         )
 
 
-def common_states(episodes: Iterable[Episode]) -> Iterator[BranchPoint]:
+def common_states(episodes: Iterable[Episode], tally: Tally | None = None) -> Iterator[BranchPoint]:
     """Find the turns that began with the same conversation, byte for byte, in several episodes.
 
     Args:
         episodes: of several policies or seeds, in any order. They pass through temporary files, so
             that their number does not matter.
+        tally: counts the episodes that cannot be paired, since no other has their dialogue.
 
     Raises:
         DataError: an episode does not hold together.
         StorageError: there is no room for temporary files.
     """
     for group in _by_dialogue(episodes):
+        if len(group) == 1 and tally is not None:
+            tally.leave_out("the only episode of its dialogue, where a pair needs two")
         yield from _branch_points(group)
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
+from agent_gym_env.errors import AgentGymError, ResumeMismatchError, StorageError
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.extras import require
 from agent_gym_env.lm.credentials import without_credentials
@@ -75,7 +75,8 @@ def train_ppo(
         out: a folder for ``policy.npz`` (and ``initial.npz``, ``cloned.npz``), ``config.json``,
             ``curve.jsonl``, ``checkpoint.npz`` and ``tensorboard/``; nothing is written without
             one.
-        resume: go on from the folder's checkpoint. The result is that of an uninterrupted run.
+        resume: continue from the folder's checkpoint, or begin where there is none. The result is
+            that of an uninterrupted run.
         tensorboard: write TensorBoard's event files.
         on_progress: called for ``candidates`` and ``cloning`` (of dialogues), and ``ppo`` (of
             steps).
@@ -88,7 +89,7 @@ def train_ppo(
 
     Raises:
         ValueError: there is no folder to resume from or to write to, or nothing to train on.
-        DataError: there is no checkpoint, or it cannot be read.
+        DataError: the checkpoint cannot be read.
         ResumeMismatchError: the checkpoint is one of another configuration.
         StorageError: the folder holds a run already, or cannot be written.
         AgentGymError: weights or rewards are such that nothing can be learned any more.
@@ -97,11 +98,9 @@ def train_ppo(
         raise ValueError("resume and tensorboard need a folder: out=…")
     if tensorboard:
         require("tensorboard", extra="sb3")  # before hours of work, not after
-    checkpoint = out / CHECKPOINT if out is not None and resume else None
-    if checkpoint is not None and not checkpoint.exists():
-        raise DataError("there is no checkpoint to resume from", file=str(checkpoint))
-    if out is not None and not resume:
-        if (out / CHECKPOINT).exists():
+    checkpoint = out / CHECKPOINT if out is not None and (out / CHECKPOINT).exists() else None
+    if out is not None and not (checkpoint and resume):
+        if checkpoint:
             raise StorageError(f"{out} holds a run already: resume it, or name another folder")
         with written_whole(out / "config.json") as file:  # before hours of work, not after
             file.write(msgspec.json.format(msgspec.json.encode(_as_written(config))))

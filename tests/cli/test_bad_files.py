@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent_gym_env.assembly import rollout
-from agent_gym_env.cli.exit_codes import DATA, STORAGE, USAGE
+from agent_gym_env.cli.exit_codes import ExitCode
 from agent_gym_env.cli.main import main
 from agent_gym_env.rollout.journal.reading import write_episodes
 
@@ -62,7 +62,7 @@ def test_what_holds_no_episodes_is_refused(
         path.write_bytes(bytes(1000))
     elif kind == "no steps":
         path.write_bytes(whole.read_bytes().replace(b'"steps":[', b'"steps":[],"was":[', 1))
-    assert main([*filled(command, whole, tmp_path / "out"), str(path)]) == DATA
+    assert main([*filled(command, whole, tmp_path / "out"), str(path)]) == ExitCode.DATA
     assert str(path) in capsys.readouterr().err
 
 
@@ -73,7 +73,7 @@ def test_a_policy_that_is_a_device_is_refused(
     pytest.importorskip({"sb3": "torch", "dspy": "dspy"}[policy], reason="needs its extra")
     option = {"sb3": "path", "dspy": "program"}[policy]
     config = f'{{"name": "{policy}", "{option}": "/dev/zero"}}'
-    assert main(["evaluate", "--policy", config]) == DATA
+    assert main(["evaluate", "--policy", config]) == ExitCode.DATA
     assert "is not a regular file (file /dev/zero)" in capsys.readouterr().err
 
 
@@ -82,7 +82,7 @@ def test_a_policy_that_nests_too_deeply_is_refused(
     depth: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = '{"name": "constant", "text": ' + "[" * depth + "]" * depth + "}"
-    with pytest.raises(SystemExit, match=str(USAGE)):
+    with pytest.raises(SystemExit, match=str(int(ExitCode.USAGE))):
         main(["evaluate", "--policy", config])
     assert "--policy" in capsys.readouterr().err
 
@@ -91,7 +91,7 @@ def test_a_policy_that_nests_too_deeply_is_refused(
 def test_a_device_is_not_replaced_by_a_file(
     place: str, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["report", "--out", place, str(whole)]) == STORAGE
+    assert main(["report", "--out", place, str(whole)]) == ExitCode.STORAGE
     assert f"cannot write {place}: it is there and is not a file" in capsys.readouterr().err
     assert not Path(place).is_file()
 
@@ -109,7 +109,7 @@ def run(*command: str, prepare: str = "", **options: object) -> subprocess.Compl
 def test_output_onto_a_full_disk_fails_and_says_so(more: list[str]) -> None:
     with open("/dev/full", "w") as full:
         done = run("data", "info", *more, stdout=full)
-    assert done.returncode == STORAGE
+    assert done.returncode == ExitCode.STORAGE
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -122,6 +122,6 @@ def test_too_few_file_descriptors_are_told(whole: Path, tmp_path: Path) -> None:
     )
     for command in (["evaluate", "--policy", "oracle"], ["report", str(whole)]):
         done = run(*command, prepare=prepare, stdout=subprocess.DEVNULL, cwd=tmp_path)
-        assert done.returncode in (DATA, STORAGE), done.stderr
+        assert done.returncode in (ExitCode.DATA, ExitCode.STORAGE), done.stderr
         assert "Too many open files" in done.stderr
         assert "Traceback" not in done.stderr

@@ -95,6 +95,17 @@ def test_rescore_scores_without_playing(
     assert len(out.read_text().splitlines()) == 10
 
 
+def test_rescore_does_not_overwrite_what_it_reads(
+    evaluated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = evaluated / "oracle.jsonl"
+    before = recorded.read_bytes()
+    command = ["rescore", str(recorded), "--reward", "ground_truth", "--out"]
+    assert main([*command, str(evaluated / "journal" / ".." / "oracle.jsonl")]) == 2
+    assert "is the file that is read: name another file" in capsys.readouterr().err
+    assert recorded.read_bytes() == before
+
+
 def test_report_writes_one_page_about_several_files(evaluated: Path, tmp_path: Path) -> None:
     files = [str(evaluated / "oracle.jsonl"), str(evaluated / "constant.jsonl")]
     assert main(["report", *files, "--out", str(tmp_path / "page.html")]) == 0
@@ -178,18 +189,21 @@ def test_the_demo_ends_with_a_command_that_can_be_typed(
     [
         (["evalute"], "(did you mean 'evaluate'?)"),
         (["data", "dowload"], "(did you mean 'download'?)"),
-        (["evaluate", "--polcy", "oracle"], "no option --polcy (did you mean 'policy'?)"),
-        (["evaluate", "--polcy=oracle"], "no option --polcy (did you mean 'policy'?)"),
+        (["evaluate", "--polcy", "oracle"], "unknown option --polcy (did you mean 'policy'?)"),
+        (["evaluate", "--polcy=oracle"], "unknown option --polcy (did you mean 'policy'?)"),
         (["rollout", "--policy", "oracle", "--runner", "proceses"], "(did you mean 'processes'?)"),
         (["play", "--split", "tarin"], "(did you mean 'train'?)"),
         (["export", "x", "--format", "stf"], "'minari')"),
     ],
 )
 def test_what_is_mistyped_is_answered_with_what_was_probably_meant(
-    capsys: pytest.CaptureFixture[str], command: list[str], said: str
+    capsys: pytest.CaptureFixture[str], command: list[str], said: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(command)
+    try:
+        code: object = main([*command, *(["--out", str(tmp_path)] * (command[0] == "rollout"))])
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
     assert said in capsys.readouterr().err
 
 

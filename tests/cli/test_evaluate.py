@@ -88,7 +88,7 @@ def test_episodes_without_a_journal_are_not_overwritten(tmp_path: Path, capsys: 
     kept = tmp_path / "oracle.jsonl"
     kept.write_text("of an earlier version\n")
     assert evaluate(tmp_path) == 5
-    assert "no journal of it" in capsys.readouterr().err
+    assert "exists without a journal in" in capsys.readouterr().err
     assert kept.read_text() == "of an earlier version\n"
 
 

@@ -185,6 +185,15 @@ def test_an_export_of_nothing_fails_and_says_what_was_left_out(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_pairs_of_the_episodes_of_one_policy_fail_with_the_reason(
+    played: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    command = ["export", str(played / "oracle.jsonl"), "--format", "dpo"]
+    assert main([*command, "--out", str(tmp_path / "dpo.jsonl")]) == 1
+    said = capsys.readouterr().err
+    assert "left out, the only episode of its dialogue, where a pair needs two: 3" in said
+
+
 def test_what_was_left_out_is_said(played: Path, tmp_path: Path, capsys: Capture) -> None:
     files = [str(played / "silent.jsonl"), str(played / "oracle.jsonl")]
     command = ["export", *files, "--format", "sft", "--min-reward", "1"]

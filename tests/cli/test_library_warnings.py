@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from agent_gym_env.cli.library_warnings import without_library_warnings
+from agent_gym_env.cli.output import without_library_warnings
 
 LISTED = "`is_gradient_checkpointing` is deprecated and will be removed in v6. Use …"
 KERNEL = "`causal_conv1d_fn` is falling back to its reference PyTorch implementation because …"

@@ -11,7 +11,7 @@ import pytest
 
 from agent_gym_env.assembly import collect
 from agent_gym_env.cli import rollout
-from agent_gym_env.cli.main import main, make_parser
+from agent_gym_env.cli.main import main, parse
 from agent_gym_env.errors import BudgetExceeded
 from agent_gym_env.storage.files import locked
 
@@ -63,7 +63,7 @@ def test_a_check_says_what_is_there(command: list[str], tmp_path: Path, capsys: 
     shard = tmp_path / "out" / "episodes-00000.jsonl"
     content = shard.read_bytes()
     assert main([*command, "--check"]) == 0
-    assert "3 of 3 episodes; every line is as it was written" in capsys.readouterr().out
+    assert "3 of 3 episodes; every line is intact" in capsys.readouterr().out
     shard.write_bytes(content.replace(b"Sencha", b"Senchu", 1))
     assert main([*command, "--check"]) == 5
     assert f"{shard}:1: this line is damaged" in capsys.readouterr().err
@@ -126,9 +126,9 @@ def test_check_of_what_is_no_journal_is_a_data_error(command: list[str]) -> None
 
 def test_nothing_is_sent_to_processes_unasked(capsys: pytest.CaptureFixture[str]) -> None:
     wanted = ["rollout", "--policy", "oracle", "--out", "anywhere"]
-    assert make_parser().parse_args(wanted).runner == "serial"
+    assert parse(wanted)[1].runner == "serial"
     assert signature(collect).parameters["runner"].default == "serial"
     with pytest.raises(SystemExit):
         main(["rollout", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "processes: policies that compute for 5 ms a turn or more" in said
+    assert "processes: for policies that compute for 5 ms a turn or more" in said

@@ -82,7 +82,7 @@ def test_a_stopped_evaluation_sums_up_what_was_played_and_goes_on(
     command += ["--out", str(tmp_path), "--json"]
     stopped = stopped_at_request(server, 45, how, command)
     assert stopped.returncode == 3, stopped.stderr
-    assert "agent-gym: stopped; the same command goes on" in stopped.stderr
+    assert "agent-gym: stopped; to resume, run the same command again" in stopped.stderr
     played = len(list(read_episodes(tmp_path / "llm.jsonl")))
     assert 1 <= played < 9
     summaries = json.loads(stopped.stdout)["evaluations"]
@@ -155,9 +155,7 @@ def test_a_stopped_scoring_asks_for_no_verdict_twice(
     }[command]
     stopped = stopped_at_request(server, 30, how, [command, *arguments])
     assert stopped.returncode == 3, stopped.stderr
-    assert (
-        "agent-gym: stopped; the same command, with all verdicts so far, goes on" in stopped.stderr
-    )
+    assert "run the same command again: the verdicts so far are kept" in stopped.stderr
     there, begun = len(list(home.glob("lm_cache/*/*.json"))), len(server.exchanges)
     assert there > 0
     assert run(command, *arguments).returncode == 0
@@ -252,7 +250,7 @@ def test_a_killed_training_says_what_is_left_and_goes_on(recorded: Path, tmp_pat
     tiny = {"vocabulary": 300, "width": 16, "layers": 1, "heads": 2, "context": 4096}
     config = json.dumps({"tiny": tiny, "save_every": 1, "batch_size": 1})
     command = ["train", "sft", str(rows), "--model", "tiny", "--config", config,
-               "--steps", "3", "--out", str(out)]  # fmt: skip
+               "--max-steps", "3", "--out", str(out)]  # fmt: skip
     home = {"HF_HOME": str(tmp_path / "hf")}
     killed_before("open", "checkpoint-2/trainer_state.json", *command, **home)
     refused = run(*command, **home)

@@ -114,7 +114,7 @@ def test_the_command_trains_and_reports(
     tmp_path: Path, model: str, rows: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(tmp_path / "rows.jsonl", rows)
-    command = ["train", "dpo", path, "--model", model, "--steps", "1", "--json"]
+    command = ["train", "dpo", path, "--model", model, "--max-steps", "1", "--json"]
     more = ["--config", '{"max_length": 512}', "--out", str(tmp_path / "run")]
     assert main([*command, *more]) == 0
     captured = capsys.readouterr()

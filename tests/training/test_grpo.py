@@ -152,7 +152,7 @@ def test_the_command_trains_and_reports(
 ) -> None:
     more = {"batch_size": 4, "gradient_accumulation": 1, "generations": 4, "max_new_tokens": 4}
     command = ["train", "grpo", str(folder / "rows.jsonl"), "--model", str(folder / "model")]
-    options = ["--steps", "1", "--algorithm", "rloo", "--turns", "1", "--json"]
+    options = ["--max-steps", "1", "--algorithm", "rloo", "--turns", "1", "--json"]
     given = ["--config", msgspec.json.encode(more).decode(), "--out", str(tmp_path)]
     assert main([*command, *options, *given]) == 0
     report = msgspec.json.decode(capsys.readouterr().out)

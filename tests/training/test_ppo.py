@@ -104,11 +104,18 @@ def test_an_unmasked_run_gives_an_unmasked_policy() -> None:
     assert not train_ppo(config).masked
 
 
-def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+def test_a_run_is_resumed_from_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="need a folder"):
         train_ppo(small(), resume=True)
-    with pytest.raises(DataError, match="there is no checkpoint to resume from"):
-        train_ppo(small(), out=tmp_path / "empty", resume=True)
+
+
+def test_a_run_without_a_checkpoint_begins_when_it_is_resumed(tmp_path: Path) -> None:
+    config = small(total_timesteps=0, evaluation={"dialogues": 1})
+    train_ppo(config, out=tmp_path / "resumed", resume=True)
+    train_ppo(config, out=tmp_path / "begun")
+    assert (tmp_path / "resumed/cloned.npz").read_bytes() == (
+        tmp_path / "begun/cloned.npz"
+    ).read_bytes()
 
 
 def test_the_folder_holds_policies_and_the_curve(tmp_path: Path) -> None:

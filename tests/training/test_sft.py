@@ -183,7 +183,7 @@ def test_the_command_trains_and_says_how_to_play(
     tmp_path: Path, rows: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = msgspec.json.encode({"tiny": SMALL["tiny"], "batch_size": 2}).decode()
-    command = ["train", "sft", rows["train"], "--model", "tiny", "--steps", "1"]
+    command = ["train", "sft", rows["train"], "--model", "tiny", "--max-steps", "1"]
     assert main([*command, "--config", config, "--out", str(tmp_path)]) == 0
     assert f'"path": "{tmp_path / "model"}"' in capsys.readouterr().out
 
@@ -246,11 +246,11 @@ def test_a_command_that_was_stopped_says_how_it_goes_on(
         return train_sft(*arguments, **{**options, "on_progress": stop})
 
     config = msgspec.json.encode({"tiny": SMALL["tiny"], "batch_size": 2}).decode()
-    command = ["train", "sft", rows["train"], "--model", "tiny", "--steps", "3"]
+    command = ["train", "sft", rows["train"], "--model", "tiny", "--max-steps", "3"]
     command += ["--config", config, "--out", str(tmp_path)]
     monkeypatch.setattr(sft, "train_sft", train_stopped)
     assert main(command) == 3
-    assert "stopped; the same command with --resume goes on" in capsys.readouterr().err
+    assert "stopped; to resume, run the same command with --resume" in capsys.readouterr().err
     monkeypatch.undo()
     assert main([*command, "--resume"]) == 0
 

@@ -1,0 +1,117 @@
+"""``agent-gym compare``, ``rescore`` and ``report``: commands that read recorded episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from agent_gym_env.cli.console import print_json, print_table
+from agent_gym_env.cli.settings import Compare, Report, Rescore
+from agent_gym_env.corpus.corpus import open_corpus
+from agent_gym_env.errors import DataError, JudgeError
+from agent_gym_env.evaluation.compare import compare
+from agent_gym_env.evaluation.evaluate import Evaluation, summarize
+from agent_gym_env.evaluation.report import write_report
+from agent_gym_env.evaluation.rescore import rescore
+from agent_gym_env.evaluation.table import COMPARISON_HEADER, HEADER, comparison_rows, rows
+from agent_gym_env.evaluation.unscored import require_scores
+from agent_gym_env.rewards.presets import make_reward_for
+from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.journal.format import read_manifest
+from agent_gym_env.rollout.journal.reading import read_episodes, write_episodes
+
+
+def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
+    """Print what policies of one setting scored, and what is left out of the means."""
+    setting, counts = evaluations[0].setting, evaluations[0].counts
+    title = f"reward {setting.reward!r}, split {setting.split!r}, {counts.episodes} dialogues"
+    print_table(HEADER, rows(evaluations), title)
+    for evaluation in evaluations:
+        counts = evaluation.counts
+        if counts.unscored_turns or counts.failed_episodes:
+            print(
+                f"{evaluation.policy}: {counts.unscored_turns} turns without a reward are left "
+                f"out; failed episodes: {counts.failed_episodes or 'none'}"
+            )
+
+
+def compare_files(settings: Compare) -> None:
+    """Print how the rewards of two policies differ on the same dialogues."""
+    sides = (require_scores(_episodes(path)) for path in (settings.first, settings.second))
+    comparison = compare(*sides)
+    if not comparison.reward.count:
+        raise JudgeError(
+            f"no turn has a reward in both {settings.first} and {settings.second}, so there is "
+            "nothing to compare"
+        )
+    if settings.json:
+        print_json(comparison)
+    else:
+        print_table(COMPARISON_HEADER, comparison_rows([comparison]), keys=2)
+
+
+def _episodes(path: Path) -> Iterator[Episode]:
+    """Read episodes.
+
+    Raises:
+        DataError: there are none, or one cannot be read.
+    """
+    episode = None
+    for episode in read_episodes(path):
+        yield episode
+    if episode is None:
+        raise DataError("there are no episodes", file=str(path))
+
+
+def rescore_file(settings: Rescore) -> None:
+    """Write episodes with the scores of another reward, and print the summary.
+
+    Raises:
+        ValueError: the output is the input, or the episodes are of another corpus.
+    """
+    if settings.out.exists() and settings.out.samefile(settings.episodes):
+        raise ValueError(f"--out {settings.out} is the file that is read: name another file")
+    first = next(_episodes(settings.episodes))
+    corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
+    split = corpus.split(first.split)
+    if split.fingerprint != first.corpus:
+        raise ValueError(
+            f"{settings.episodes} was played on another corpus, or on another state of it, than "
+            f"split {split.name!r} of {corpus.name}"
+        )
+    reward = make_reward_for(settings.reward, split, corpus)
+    rescored = (rescore(episode, reward) for episode in _episodes(settings.episodes))
+    evaluation = summarize(write_episodes(settings.out, require_scores(rescored)))
+    if settings.json:
+        print_json(evaluation)
+    else:
+        print_evaluations([evaluation])
+
+
+def report(settings: Report) -> None:
+    """Write the page and print its path.
+
+    Raises:
+        ValueError: the files were scored by different rewards.
+    """
+    evaluated = []
+    for path in settings.episodes:
+        episodes = list(_episodes(path))
+        evaluated.append((summarize(episodes), episodes))
+    rewards = {evaluation.setting.reward for evaluation, _ in evaluated}
+    if len(rewards) > 1:
+        raise ValueError(f"one report is about one reward, but these files have {sorted(rewards)}")
+    configurations = [_configuration(path) for path in settings.episodes]
+    page = write_report(settings.out, evaluated, configurations=configurations)
+    if settings.json:
+        print_json({"report": str(page)})
+    else:
+        print(page)
+
+
+def _configuration(path: Path) -> dict[str, Any] | None:
+    """Read the policy's configuration where a journal keeps it."""
+    manifest = read_manifest(path) if path.is_dir() else None
+    policies = manifest.config.get("policies", []) if manifest else []
+    return dict(policies[0]) if len(policies) == 1 else None

@@ -1,0 +1,122 @@
+"""``agent-gym verify``, ``audit`` and ``agreement``: commands that examine rewards and judges."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import count
+
+from agent_gym_env.assembly import choose_dialogues, make_env, make_reward, rollout
+from agent_gym_env.cli.console import print_json, print_table, progress, tracked
+from agent_gym_env.cli.exit_codes import ExitCode
+from agent_gym_env.cli.settings import Agreement, Audit, Verify
+from agent_gym_env.corpus.corpus import open_corpus
+from agent_gym_env.evaluation.agreement import agreement
+from agent_gym_env.evaluation.audit import audit
+from agent_gym_env.evaluation.table import (
+    AGREEMENT_HEADER,
+    VERIFICATION_HEADER,
+    agreement_rows,
+    audit_header,
+    audit_rows,
+    interval,
+    number,
+    verification_rows,
+)
+from agent_gym_env.evaluation.verify import Verification, verify
+from agent_gym_env.rewards.base import Reward
+from agent_gym_env.rewards.presets import make_reward_for
+
+
+def verify_corpus(settings: Verify) -> ExitCode:
+    """Play the oracle and print each turn that a reward scores below 1.0."""
+    corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
+    found = []
+    for split in settings.split or corpus.splits():
+        world = {"corpus": settings.corpus, "schema_variant": settings.schema_variant}
+        played = tracked(split, partial(rollout, "oracle", split=split, **world))
+        found.append(verify(played, _rewards(settings, split)))
+    if settings.json:
+        print_json(found)
+    else:
+        for verification in found:
+            _print_verification(verification)
+    has_short = any(verification.short for verification in found)
+    return ExitCode.FAILED if has_short else ExitCode.DONE
+
+
+def _print_verification(verification: Verification) -> None:
+    print(
+        f"{verification.split}: {verification.dialogues} dialogues, {verification.turns} turns, "
+        f"rewards {', '.join(verification.rewards)}: {len(verification.short)} turns below 1.0"
+    )
+    if verification.short:
+        print_table(VERIFICATION_HEADER, verification_rows(verification), keys=2)
+
+
+def audit_rewards(settings: Audit) -> None:
+    """Print the score of every known exploit, beside those of the oracle and of retrieval."""
+    world = {
+        "corpus": settings.corpus,
+        "schema_variant": settings.schema_variant,
+        "split": settings.split,
+    }
+    env = make_env(**world)
+    corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
+    honest = {}
+    if "train" in corpus.splits():
+        play = partial(rollout, episodes=settings.episodes, seed=settings.seed, **world)
+        honest["retrieval"] = list(tracked("retrieval", partial(play, "retrieval")))
+    with progress("audit") as advance:
+        rows_done = count(1)
+        audited = audit(
+            corpus.split(settings.split),
+            _rewards(settings, settings.split),
+            choose_dialogues(env, settings.episodes, settings.seed),
+            played=honest,
+            seed=settings.seed,
+            on_row=lambda _: advance(next(rows_done), None),
+        )
+    if settings.json:
+        print_json(audited)
+        return
+    title = f"split {audited.split!r}, {audited.dialogues} dialogues, {audited.turns} turns"
+    print_table(audit_header(audited), audit_rows(audited), title)
+
+
+def measure_agreement(settings: Agreement) -> None:
+    """Print how far a judge ranks replies as a trusted reward does."""
+    world = {"corpus": settings.corpus, "schema_variant": settings.schema_variant}
+    corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
+    split = corpus.split(settings.split)
+    env = make_env(split=settings.split, **world)
+    with progress("agreement") as advance:
+        done = 0
+
+        def count(answers: int) -> None:
+            nonlocal done
+            done += answers
+            advance(done, None)
+
+        found = agreement(
+            split,
+            make_reward_for(settings.judge, split, corpus),
+            make_reward_for(settings.truth, split, corpus),
+            choose_dialogues(env, settings.episodes, settings.seed),
+            seed=settings.seed,
+            on_answers=count,
+        )
+    if settings.json:
+        print_json(found)
+        return
+    correlation = found.rank_correlation
+    title = f"{found.judge} beside {found.truth}, split {found.split!r}, {found.turns} turns"
+    print_table(AGREEMENT_HEADER, agreement_rows(found), title)
+    print(
+        f"rank correlation over {correlation.count} replies: {number(correlation.mean)} "
+        f"({interval(correlation)}); {correlation.left_out} could not be judged"
+    )
+
+
+def _rewards(settings: Verify | Audit, split: str) -> list[Reward]:
+    world = {"corpus": settings.corpus, "schema_variant": settings.schema_variant, "split": split}
+    return [make_reward(config, **world) for config in settings.reward]

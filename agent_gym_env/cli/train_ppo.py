@@ -1,0 +1,103 @@
+"""``agent-gym train ppo``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import structs
+
+from agent_gym_env.assembly import name_model
+from agent_gym_env.cli.console import phases, print_json, print_table
+from agent_gym_env.cli.exit_codes import ExitCode, stopped
+from agent_gym_env.cli.settings import Folder, Model, Variant
+from agent_gym_env.cli.settings_parser import Named
+from agent_gym_env.evaluation.table import interval, number
+from agent_gym_env.registry import REWARDS
+from agent_gym_env.training.curve import CurvePoint, read_curve
+from agent_gym_env.training.ppo_config import PPOConfig
+
+
+class PPO(PPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Train a policy by PPO over candidate actions, with stable-baselines3.
+
+    Attributes:
+        out: folder for the policy, checkpoints and the learning curve.
+        resume: continue from the checkpoint in the folder, or begin where there is none.
+        tensorboard: write TensorBoard events to the folder.
+        corpus: corpus, in place of the one in --world: 'sample', 'sgd' or a path.
+        schema_variant: variant of SGD-X, in place of the one in --world.
+        reward: reward, in place of the one in --world: a name, or a JSON object with options.
+        model: language model of a judge that names none: a name, or a JSON object with options.
+        json: print the learning curve as JSON.
+        world: object with the environment, the reward and the source of the candidates.
+        shape: object with the size of the network and of what it reads.
+        cloning: object with the settings of the warm start.
+        evaluation: object with the split, the dialogues and the distance of measurements.
+    """
+
+    out: Folder = Path("out/ppo")
+    resume: bool = False
+    tensorboard: bool = False
+    corpus: str | None = None
+    schema_variant: Variant | None = None
+    reward: Named | None = None
+    model: Model | None = None
+    json: bool = False
+
+    def config(self) -> PPOConfig:
+        """Return the configuration of the training run."""
+        given = {name: getattr(self, name) for name in ("corpus", "schema_variant")}
+        env = {**self.world.env, **{name: value for name, value in given.items() if value}}
+        changed: dict[str, Any] = {"env": env}
+        if self.reward is not None:
+            changed["reward"] = name_model(self.reward, self.model, kind=REWARDS)
+        fields = {name: getattr(self, name) for name in PPOConfig.__struct_fields__}
+        return PPOConfig(**fields | {"world": structs.replace(self.world, **changed)})
+
+
+def ppo(settings: PPO) -> ExitCode:
+    """Train, and print the learning curve."""
+    # Only here: these libraries are slow to import, and come with an extra.
+    from agent_gym_env.training.ppo import CHECKPOINT, train_ppo
+    from agent_gym_env.training.ppo_report import write_ppo_report
+
+    config = settings.config()
+    try:
+        with phases() as shown:
+            train_ppo(
+                config,
+                out=settings.out,
+                resume=settings.resume,
+                tensorboard=settings.tensorboard,
+                on_progress=shown.advance,
+                on_measured=shown.measured,
+            )
+        report = write_ppo_report(settings.out, config)
+    except KeyboardInterrupt:
+        if not (settings.out / CHECKPOINT).exists():
+            raise
+        return stopped("the same command with --resume")
+    curve = read_curve(settings.out / "curve.jsonl")
+    if settings.json:
+        print_json(curve)
+    else:
+        _print_curve(curve, config.evaluation.split)
+        print(f"policy: {settings.out / f'{curve[-1].stage}.npz'}; report: {report}")
+    return ExitCode.DONE
+
+
+def _print_curve(curve: Sequence[CurvePoint], split: str) -> None:
+    rows = [
+        (
+            each.stage,
+            f"{each.steps:,}",
+            f"{each.cpu_s:.0f}",
+            number(each.reward.mean),
+            interval(each.reward),
+        )
+        for each in curve
+    ]
+    title = f"{curve[-1].reward.count:,} turns of {split}"
+    print_table(("policy", "steps", "CPU s", "reward per turn", "95 % interval"), rows, title)

@@ -68,8 +68,8 @@ if TYPE_CHECKING:
     from agent_gym_env.rollout.journal.reading import write_episodes as write_episodes
     from agent_gym_env.rollout.play import play as play
     from agent_gym_env.tools.backend import ToolBackend as ToolBackend
-    from agent_gym_env.training.candidate_world import CandidateWorld as CandidateWorld
-    from agent_gym_env.training.candidate_world import WorldConfig as WorldConfig
+    from agent_gym_env.training.candidate_envs import CandidateEnvs as CandidateEnvs
+    from agent_gym_env.training.candidate_envs import CandidateEnvsConfig as CandidateEnvsConfig
     from agent_gym_env.training.config import DPOConfig as DPOConfig
     from agent_gym_env.training.config import GRPOConfig as GRPOConfig
     from agent_gym_env.training.config import SFTConfig as SFTConfig
@@ -125,7 +125,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "rollout.journal.reading": "read_episodes write_episodes",
         "rollout.play": "play",
         "tools.backend": "ToolBackend",
-        "training.candidate_world": "CandidateWorld WorldConfig",
+        "training.candidate_envs": "CandidateEnvs CandidateEnvsConfig",
         "training.config": "DPOConfig GRPOConfig SFTConfig TinyConfig",
         "training.dpo": "train_dpo",
         "training.grpo": "train_grpo",

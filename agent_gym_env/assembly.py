@@ -105,36 +105,38 @@ def policy_options(name: str) -> set[str]:
 
 
 def make_candidates(
-    env: Env, *, lessons: AtLeast0 = 8000, indexed: AtLeast0 = 5000
+    env: Env, *, training_dialogues: AtLeast0 = 8000, indexed: AtLeast0 = 5000
 ) -> CandidateSource:
     """Make a source of candidate actions from the train split of an environment's corpus.
 
     Args:
         env: ``SGD-v0``, or wrappers around it.
-        lessons: number of dialogues that it learns from.
-        indexed: number of dialogues whose replies it proposes. A policy can learn to choose on the
-            dialogues that are in neither (`unused_dialogues`).
+        training_dialogues: number of dialogues that the retrieval model is trained on.
+        indexed: number of dialogues whose replies are indexed. A policy that learns to choose
+            among candidates must be trained on the rest (`unused_dialogues`).
     """
     from agent_gym_env.retrieval.candidates import CandidateGenerator
-    from agent_gym_env.retrieval.learning import recall
+    from agent_gym_env.retrieval.training import load_or_train
 
     train = unwrap_sgd(env).corpus.split("train")
-    return CandidateGenerator(recall(train, lessons=lessons, indexed=indexed))
+    model = load_or_train(train, training_dialogues=training_dialogues, indexed=indexed)
+    return CandidateGenerator(model)
 
 
-def unused_dialogues(env: Env, *, lessons: int = 8000, indexed: int = 5000) -> list[str]:
+def unused_dialogues(env: Env, *, training_dialogues: int = 8000, indexed: int = 5000) -> list[str]:
     """Return the ids of the train dialogues that `make_candidates` does not use.
 
     Args:
         env: as in `make_candidates`.
-        lessons: as in `make_candidates`.
+        training_dialogues: as in `make_candidates`.
         indexed: as in `make_candidates`.
     """
-    from agent_gym_env.retrieval.learning import held_out
+    from agent_gym_env.retrieval.training import held_out
 
     train = unwrap_sgd(env).corpus.split("train")
     ids = train.dialogue_ids()
-    return [ids[index] for index in held_out(train, lessons=lessons, indexed=indexed)]
+    unused = held_out(train, training_dialogues=training_dialogues, indexed=indexed)
+    return [ids[index] for index in unused]
 
 
 def make_reward(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> Reward:

@@ -4,12 +4,13 @@ An environment's ``messages`` are one JSON text that only grows.
 
 - `MessageLog` writes it. Recorded episodes are written again by the same class, so the text is
   equal byte for byte.
-- `new_messages` reads what was added since the last reading.
+- `ConversationReader` keeps the state of a conversation up to date, and decodes each message once.
 - The functions on `Message` objects read and change single messages, for prompts and training rows.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -175,30 +176,80 @@ read_result = msgspec.json.Decoder(ReadResult).decode
 """Decode the content of a ``tool`` message."""
 
 
-def without_bracket(messages: str) -> str:
-    """Return messages without the closing bracket, which is a prefix of every continuation."""
-    return messages.rstrip().removesuffix("]")
+_State = TypeVar("_State")
 
 
-def goes_on(known: str, messages: str) -> bool:
-    """Return whether a conversation begins with messages that are known.
+class ConversationReader(Generic[_State]):
+    """Keeps a state of each conversation up to date, and decodes each message once.
+
+    A conversation that continues one that was read before takes over its state, to which only the
+    new messages are added. This saves time and never changes a state: a state depends on the
+    conversation alone.
 
     Args:
-        known: messages without their closing bracket.
-        messages: the conversation, with or without its closing bracket.
+        begin: returns the state of a conversation without messages, for the tools of an
+            observation.
+        add: adds the next message to a state.
+        most: number of conversations that can alternate without being read again from the start.
     """
-    return messages.startswith(known) and messages[len(known) : len(known) + 1] in ("", ",", "]")
+
+    def __init__(
+        self,
+        begin: Callable[[str], _State],
+        add: Callable[[_State, ReadMessage], None],
+        *,
+        most: int = 1,
+    ) -> None:
+        self._begin = begin
+        self._add = add
+        self._most = most
+        self._states: OrderedDict[tuple[str, str], _State] = OrderedDict()
+
+    def read(self, messages: str, tools: str = "") -> _State:
+        """Return the state of a conversation. The caller must not change it.
+
+        Args:
+            messages: ``messages`` of an observation.
+            tools: ``tools`` of the observation, if states depend on them.
+
+        Raises:
+            msgspec.DecodeError: ``messages`` are not messages in JSON.
+        """
+        # Without its closing bracket a text is a prefix of the text of every continuation.
+        text = messages.rstrip().removesuffix("]")
+        state, known = self._take(text, tools)
+        for message in new_messages(messages, known):
+            self._add(state, message)
+        self._states[tools, text] = state
+        if len(self._states) > self._most:
+            self._states.popitem(last=False)
+        return state
+
+    def _take(self, text: str, tools: str) -> tuple[_State, str]:
+        """Remove the state of the beginning of a conversation, or create one.
+
+        Returns:
+            The state, and the text of the messages that are in it.
+        """
+        for known in reversed(self._states):
+            if known[0] == tools and _continues(known[1], text):
+                return self._states.pop(known), known[1]
+        return self._begin(tools), ""
+
+
+def _continues(known: str, text: str) -> bool:
+    return text.startswith(known) and text[len(known) : len(known) + 1] in ("", ",")
 
 
 def new_messages(messages: str, known: str = "") -> list[ReadMessage]:
     """Decode the messages of an observation that come after those that are known.
 
     Args:
-        messages: JSON.
-        known: the beginning that was read before, without its closing bracket; see `goes_on`.
+        messages: messages in JSON.
+        known: beginning of ``messages`` that was read before, without its closing bracket.
 
     Raises:
-        msgspec.DecodeError: they are not messages.
+        msgspec.DecodeError: ``messages`` are not messages in JSON.
     """
     return _decode_messages(f"[{messages[len(known) :].lstrip('[,')}" if known else messages)
 

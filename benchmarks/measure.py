@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,20 @@ def least_cpu_seconds(repeats: int, *works: Callable[[], object]) -> list[float]
     """The least processor seconds of each work; they take turns, so a slow spell hits all alike."""
     rounds = [[cpu_seconds(work) for work in works] for _ in range(repeats)]
     return [min(column) for column in zip(*rounds, strict=True)]
+
+
+def least_process_cpu_seconds(repeats: int, *commands: Sequence[str]) -> list[float]:
+    """Return the least processor time of each command as a process, user and system together."""
+    rounds = [[_process_cpu_seconds(command) for command in commands] for _ in range(repeats)]
+    return [min(column) for column in zip(*rounds, strict=True)]
+
+
+def _process_cpu_seconds(command: Sequence[str]) -> float:
+    before = os.times()
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    after = os.times()
+    user_s = after.children_user - before.children_user
+    return user_s + after.children_system - before.children_system
 
 
 def read(work: Callable[[], object]) -> Reading:

@@ -16,9 +16,9 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agent_gym_env.policies.sb3_model import Shape
-from agent_gym_env.training.candidate_world import CandidateWorld, WorldConfig
-from agent_gym_env.training.sb3_network import MaskableCandidateActorCritic
-from agent_gym_env.wrappers.select_info import SelectInfo
+from agent_gym_env.training.candidate_envs import CandidateEnvs, CandidateEnvsConfig
+from agent_gym_env.training.sb3_parts import MaskableCandidateActorCritic
+from agent_gym_env.wrappers import SelectInfo
 
 N_ENVS, BATCH_SIZE, N_EPOCHS = 16, 64, 10
 """As in `train_ppo`."""
@@ -97,12 +97,12 @@ def measure(corpus: str, *, tries: int | None, n_steps: int, rollouts: int) -> S
         rollouts: how many.
     """
     shape, clock = Shape(), _Clock()
-    world = CandidateWorld(WorldConfig(env={"corpus": corpus}), shape)
-    source = world.source()
+    factory = CandidateEnvs(CandidateEnvsConfig(env={"corpus": corpus}), shape)
+    source = factory.source()
 
     def make() -> gym.Env[Any, Any]:
-        wrapped = world.wrapped(source, tries=tries)
-        return _TimedEnv(SelectInfo(wrapped, ["reward_valid"]), clock)
+        env = factory.make_env(source, tries=tries)
+        return _TimedEnv(SelectInfo(env, ["reward_valid"]), clock)
 
     model = _TimedPPO(
         _TimedNetwork,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,12 @@ from agent_gym_env.corpus.corpus import Split, open_corpus
 from agent_gym_env.corpus.locations import sample_path
 from benchmarks.baselines import DO_NOTHING, NAIVE
 from benchmarks.growth import grow
-from benchmarks.measure import Reading, least_cpu_seconds, read_in_fresh_interpreter
+from benchmarks.measure import (
+    Reading,
+    least_cpu_seconds,
+    least_process_cpu_seconds,
+    read_in_fresh_interpreter,
+)
 from benchmarks.workload import Script, Scriptwriter, batches, play, play_batches
 
 SPLIT = "train"
@@ -96,6 +102,17 @@ def importing(bench: Bench) -> Iterator[Row]:
     """The import on top of Gymnasium's."""
     milliseconds = 1e3 * _least_cpu(bench.readings("import_package", repeats=2 * bench.repeats))
     yield Row("import agent_gym_env, above import gymnasium", milliseconds, "ms", 60, False, "")
+
+
+def starting(bench: Bench) -> Iterator[Row]:
+    """Measure the start of the command line, the start of Python included."""
+    lines = (["--help"], ["play", "--help"], ["evaluate", "--help"], ["train", "sft", "--help"])
+    commands = [[sys.executable, "-m", "agent_gym_env", *words] for words in lines]
+    empty = [sys.executable, "-c", "pass"]
+    empty_s, *found_s = least_process_cpu_seconds(bench.repeats, empty, *commands)
+    for words, cpu_s in zip(lines, found_s, strict=True):
+        what = f"agent-gym {' '.join(words)}, CPU of the process"
+        yield Row(what, 1e3 * cpu_s, "ms", 250, False, f"python -c pass: {1e3 * empty_s:.0f} ms")
 
 
 def compiling_and_opening(bench: Bench) -> Iterator[Row]:
@@ -246,6 +263,7 @@ def stepping_against_naive(bench: Bench) -> Iterator[Row]:
 
 ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "import": importing,
+    "start": starting,
     "corpus": compiling_and_opening,
     "steps": stepping,
     "vector": vectorising,

@@ -9,13 +9,14 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from agent_gym_env import CandidateWorld, Shape, WorldConfig
+from agent_gym_env import CandidateEnvs, CandidateEnvsConfig, Shape
 
 ENVS, STEPS, UPDATES, EPOCHS, BATCH, CLIP, ENTROPY = 8, 64, 8, 6, 128, 0.2, 0.005
 
-world = CandidateWorld(WorldConfig(), shape := Shape(k=8))  # the sample corpus, turn by turn
+factory = CandidateEnvs(CandidateEnvsConfig(), shape := Shape(k=8))  # the sample corpus
 envs = SyncVectorEnv(
-    [lambda: world.wrapped(world.source(), tries=4)] * ENVS, autoreset_mode=AutoresetMode.SAME_STEP
+    [lambda: factory.make_env(factory.source(), tries=4)] * ENVS,  # turn by turn
+    autoreset_mode=AutoresetMode.SAME_STEP,
 )
 torch.manual_seed(0)
 actor = shape.network()  # any network will do that gives 8 logits for a vector

@@ -15,7 +15,7 @@ from ray.tune.registry import register_env
 from agent_gym_env import make_candidates, unused_dialogues
 from agent_gym_env.wrappers import CandidateAction, DialogueSubset, EncodeObservation
 
-LEARNED = {"lessons": 80, "indexed": 80}  # what candidates come from; the rest is trained on
+LEARNED = {"training_dialogues": 80, "indexed": 80}  # PPO learns from the rest
 
 
 def make_env(config: dict[str, Any]) -> gym.Env[Any, Any]:

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 from agent_gym_env import make_candidates, unused_dialogues
 from agent_gym_env.wrappers import CandidateAction, DialogueSubset, EncodeObservation, TurnEpisodes
 
-LEARNED = {"lessons": 90, "indexed": 70}  # what candidates come from; the rest is trained on
+LEARNED = {"training_dialogues": 90, "indexed": 70}  # PPO learns from the rest
 
 
 def make_env(split: str) -> Any:

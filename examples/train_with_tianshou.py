@@ -16,15 +16,15 @@ from tianshou.trainer import OnPolicyTrainerParams
 from tianshou.utils.net.common import Net
 from tianshou.utils.net.discrete import DiscreteActor, DiscreteCritic
 
-from agent_gym_env import CandidateWorld, Shape, WorldConfig
+from agent_gym_env import CandidateEnvs, CandidateEnvsConfig, Shape
 from agent_gym_env.wrappers import SelectInfo
 
-world = CandidateWorld(WorldConfig(), Shape(k=8))  # the sample corpus
+factory = CandidateEnvs(CandidateEnvsConfig(), Shape(k=8))  # the sample corpus
 
 
 def make_env() -> Any:
     """Make an environment of numbers, whose episodes are turns, each played four times."""
-    return SelectInfo(world.wrapped(world.source(), tries=4), [])
+    return SelectInfo(factory.make_env(factory.source(), tries=4), [])
 
 
 torch.manual_seed(0)

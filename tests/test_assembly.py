@@ -52,7 +52,7 @@ def test_an_environment_is_made_through_gymnasium(corpus: str) -> None:
         ("silent", ConstantPolicy),
         ({"name": "constant", "text": "Yes."}, ConstantPolicy),
         ({"name": "uniform", "call_probability": 0.1}, UniformPolicy),
-        ({"name": "best-candidate", "lessons": 3, "indexed": 3}, BestCandidatePolicy),
+        ({"name": "best-candidate", "training_dialogues": 3, "indexed": 3}, BestCandidatePolicy),
     ],
 )
 def test_a_policy_is_made_of_its_name_and_options(corpus: str, config: Any, kind: type) -> None:
@@ -82,8 +82,11 @@ def test_an_unknown_policy_is_told_with_those_that_are_known(corpus: str, config
         ({"name": "uniform", "Max_Words": 3}, "(did you mean 'max_words'?)"),
         ({"name": "llm", "modle": "gpt"}, "has no option 'modle' (did you mean 'model'?)"),
         ({"name": "oracle", "x": 1}, "has no option 'x'; it has no options"),
-        ({"name": "best-candidate", "lesson": 1}, "(did you mean 'lessons'?)"),
-        ({"name": "retrieval", "lessson": 1}, "(did you mean 'lessons'?)"),
+        (
+            {"name": "best-candidate", "training_dialogue": 1},
+            "(did you mean 'training_dialogues'?)",
+        ),
+        ({"name": "retrieval", "training_dialoges": 1}, "(did you mean 'training_dialogues'?)"),
     ],
 )
 def test_what_is_not_known_of_a_policy_is_refused_with_the_nearest(
@@ -99,7 +102,10 @@ def test_what_is_not_known_of_a_policy_is_refused_with_the_nearest(
         ({"name": "constant", "text": 5}, "text: expected a string, found a whole number"),
         ({"name": "uniform", "seed": "x"}, "seed: expected a whole number or null, found a string"),
         ({"name": "uniform", "seed": -1}, "seed: expected a whole number >= 0, found -1"),
-        ({"name": "retrieval", "lessons": "x"}, "lessons: expected a whole number, found a string"),
+        (
+            {"name": "retrieval", "training_dialogues": "x"},
+            "training_dialogues: expected a whole number, found a string",
+        ),
         ({"name": "retrieval", "indexed": -1}, "indexed: expected a whole number >= 0, found -1"),
         ({"name": "best-candidate", "k": 0}, "k: expected a whole number >= 1, found 0"),
         ({"name": "llm", "rules": 5}, "rules: expected a string, found a whole number"),

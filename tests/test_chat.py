@@ -12,14 +12,14 @@ import pytest
 
 import agent_gym_env
 from agent_gym_env.chat import (
+    ConversationReader,
     MessageLog,
+    ReadMessage,
     answered_call,
     call_message,
     call_object,
     calls_of,
-    goes_on,
     make_tool,
-    new_messages,
     read_functions,
     read_result,
     required_tool,
@@ -27,7 +27,6 @@ from agent_gym_env.chat import (
     tool_names,
     with_arguments,
     with_call_ids,
-    without_bracket,
 )
 from agent_gym_env.types import ToolCall
 
@@ -85,23 +84,53 @@ def test_results_must_answer_the_calls_one_by_one() -> None:
         MessageLog().add_calls([ToolCall("S-Find")], ["{}", "{}"])
 
 
-def test_only_what_is_new_is_read() -> None:
-    log = spoken()
-    known = without_bracket(log.messages)
+def reader(most: int = 1) -> ConversationReader[list[ReadMessage]]:
+    return ConversationReader(lambda tools: [], list.append, most=most)
+
+
+def test_a_continued_conversation_adds_its_new_messages_to_the_same_state() -> None:
+    log, kept = spoken(), reader()
+    state = kept.read(log.messages)
+    before = list(state)
     log.add_reply("Bye")
-    assert goes_on(known, log.messages)
-    (message,) = new_messages(log.messages, known)
-    assert (message.role, message.content) == ("assistant", "Bye")
-    assert new_messages(without_bracket(log.messages) + "]", without_bracket(log.messages)) == []
+    assert kept.read(log.messages) is state
+    assert state[:-1] == before
+    assert (state[-1].role, state[-1].content) == ("assistant", "Bye")
 
 
-def test_messages_that_only_look_alike_do_not_go_on() -> None:
-    assert not goes_on('[{"role":"user","content":"a"}', '[{"role":"user","content":"b"}]')
-    assert not goes_on("[1", "[12]")
+def test_the_same_conversation_adds_nothing() -> None:
+    kept = reader()
+    state = kept.read(spoken().messages)
+    count = len(state)
+    assert kept.read(spoken().messages) is state
+    assert len(state) == count
+
+
+def test_another_conversation_has_another_state() -> None:
+    kept = reader(most=2)
+    one = kept.read('[{"role":"user","content":"a"}]')
+    other = kept.read('[{"role":"user","content":"ab"}]')
+    assert one is not other
+    assert kept.read('[{"role":"user","content":"a"}]') is one
+
+
+def test_a_conversation_with_other_tools_has_another_state() -> None:
+    kept = reader(most=2)
+    messages = spoken().messages
+    assert kept.read(messages, "[1]") is not kept.read(messages, "[2]")
+
+
+def test_of_more_conversations_than_are_kept_the_oldest_is_read_again() -> None:
+    kept = reader(most=1)
+    first = kept.read('[{"role":"user","content":"a"}]')
+    kept.read('[{"role":"user","content":"b"}]')
+    again = kept.read('[{"role":"user","content":"a"}]')
+    assert again == first
+    assert again is not first
 
 
 def test_a_call_is_read_with_its_arguments() -> None:
-    message = new_messages(spoken().messages)[1]
+    message = reader().read(spoken().messages)[1]
     assert [call.function.name for call in message.tool_calls] == ["S-Find", "S-Book"]
     assert message.tool_calls[0].function.decoded_arguments() == {"city": "Köln"}
 
@@ -117,7 +146,7 @@ def test_tools_and_results_are_read() -> None:
 @pytest.mark.parametrize("messages", ["", "{}", "[1]", '[{"content":"no role"}]'])
 def test_what_is_not_messages_is_refused(messages: str) -> None:
     with pytest.raises(msgspec.DecodeError):
-        new_messages(messages)
+        reader().read(messages)
 
 
 def test_the_calls_of_a_message_are_read_with_ids_names_and_arguments() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from agent_gym_env.assembly import policy_options
+from agent_gym_env.cli.exit_codes import ExitCode
 from agent_gym_env.cli.main import make_parser, parse
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import MissingDependency
@@ -177,7 +178,13 @@ def every_command() -> list[tuple[str, list[str]]]:
     every_command(),
     ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
 )
-def test_a_command_of_a_page_is_understood(page: str, arguments: list[str]) -> None:
+def test_a_command_of_a_page_is_understood(
+    page: str, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in PAGES:
+        if path.stem == page:
+            write_files(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
     try:
         _, settings = parse(arguments)
     except (SystemExit, ValueError) as error:
@@ -189,6 +196,15 @@ def test_a_command_of_a_page_is_understood(page: str, arguments: list[str]) -> N
 def policies_of(settings: object) -> list[dict[str, str]]:
     given = getattr(settings, "policy", None) or []
     return [given] if isinstance(given, dict) else list(given)
+
+
+def test_the_table_of_exit_codes_is_that_of_the_command_line() -> None:
+    source = (ROOT / "agent_gym_env/cli/exit_codes.py").read_text("utf-8")
+    codes = re.findall(r'^    [A-Z]+ = (\d)\n    """(.*)"""$', source, re.MULTILINE)
+    assert len(codes) == len(ExitCode)
+    page = (ROOT / "docs/reference/command_line.md").read_text("utf-8")
+    for number, meaning in codes:
+        assert f"| {number} | {meaning} |" in page
 
 
 @every_page

@@ -21,13 +21,14 @@ SUBPACKAGES = ("agent_gym_env.export", "agent_gym_env.testing", "agent_gym_env.w
 PACKAGES = ("agent_gym_env", *SUBPACKAGES)
 
 PUBLIC = """
-Action AgentGymError BatchPolicy BudgetExceeded CandidateWorld ChecksumError ClosedTurn
+Action AgentGymError BatchPolicy BudgetExceeded CandidateEnvs CandidateEnvsConfig
+ChecksumError ClosedTurn
 Completion ConstantPolicy DPOConfig DSPyPolicy DataError DeadlineError Episode GRPOConfig
 JudgeError LLMPolicy LMError LanguageModel LockError MissingDependency Observation
 OptimizationRunner OraclePolicy PPOConfig PermanentLMError Policy Request Response
 ResumeMismatchError RetrievalPolicy Reward SB3Policy SFTConfig SGDEnv SGDVectorEnv Score Shape
 StorageError TinyConfig ToolBackend ToolCall ToolResult TransformersPolicy TransientLMError
-UniformPolicy WorldConfig collect compare make_candidates make_env make_policy make_reward
+UniformPolicy collect compare make_candidates make_env make_policy make_reward
 open_corpus open_model play play_episodes read_episodes register_policy register_reward
 register_runner require_or_exit rescore summarize train_dpo train_grpo train_ppo train_sft
 unused_dialogues write_episodes write_report

@@ -6,14 +6,12 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from agent_gym_env.assembly import make_env, make_policy, rollout
 from agent_gym_env.cli.console import print_json, print_table, tracked
 from agent_gym_env.cli.settings import Demo, Play
 from agent_gym_env.envs.render import printable, render_ansi
-from agent_gym_env.evaluation.evaluate import summarize
-from agent_gym_env.evaluation.report import write_report
-from agent_gym_env.evaluation.table import HEADER, rows
 from agent_gym_env.rollout.episode import Episode, transcript
 from agent_gym_env.rollout.play import play
 
@@ -53,10 +51,19 @@ def _number(value: float | None) -> str:
 
 def demo(settings: Demo) -> None:
     """Evaluate the offline policies on the sample corpus and write a report."""
+    # Only here: they take longer to import than `play` needs.
+    from agent_gym_env.evaluation.evaluate import summarize
+    from agent_gym_env.evaluation.report import write_report
+    from agent_gym_env.evaluation.table import HEADER, rows
+
     begin = time.perf_counter()
     evaluated = []
     for name in _DEMO_POLICIES:
-        world = {"split": "dev", "reward": "balanced", "episodes": settings.episodes}
+        world: dict[str, Any] = {
+            "split": "dev",
+            "reward": "balanced",
+            "episodes": settings.episodes,
+        }
         episodes = list(tracked(name, partial(rollout, name, **world)))
         evaluated.append((summarize(episodes), episodes))
     settings.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Candidate actions in numbers: what a choice among them needs to know of each."""
+"""Candidate actions as rows of numbers."""
 
 from __future__ import annotations
 
@@ -9,59 +9,59 @@ from typing import NamedTuple, Protocol
 import msgspec
 import numpy as np
 
-from agent_gym_env.encoders.cached import CachedEncoder
 from agent_gym_env.encoders.conversation import ConversationState, Vector, in_words, unit_length
+from agent_gym_env.encoders.text import CachedEncoder
 from agent_gym_env.types import Action, Observation, ToolCall
 
 FACTS = (
     "exists", "is_call", "is_first_of_kind", "score", "rank", "length", "asks", "user_words",
     "result_words", "repeats",
 )  # fmt: skip
-"""Facts of a candidate, each as a number in [-1, 1]."""
+"""Facts about a candidate, each a number in [-1, 1]."""
 
 _LONG = 24
-"""Words of a reply, or four times the arguments of a call, from which on length counts as 1."""
+"""Words of a reply, or four times the arguments of a call, at which ``length`` is 1."""
 
 _MOST_REMEMBERED = 1 << 16
-"""Replies whose words are kept."""
+"""Largest number of replies whose words are kept."""
 
 _WORD = re.compile(r"\w+")
 _encode_json = msgspec.json.Encoder().encode
 
 
 class Candidate(Protocol):
-    """An action that might be taken, and how well it fits."""
+    """An action that could be taken, with its score."""
 
     @property
     def action(self) -> Action:
-        """A call without text, or a text without a call."""
+        """Action: a call without text, or a text without a call."""
 
     @property
     def score(self) -> float:
-        """In [0, 1]; comparable among candidates of one kind."""
+        """Number in [0, 1], comparable among candidates of one kind."""
 
 
 class CandidateSource(Protocol):
     """Proposes actions for a conversation."""
 
     def candidates(self, observation: Observation, most: int) -> Sequence[Candidate]:
-        """Propose at most ``most`` actions, the best first.
+        """Return at most ``most`` actions, the best first.
 
-        They depend on the observation alone: the recorded answer, which is no part of it, is among
-        them only where the source would have proposed it anyway.
+        They depend on the observation alone. The recorded answer is not part of it, so it is among
+        them only if the source would have proposed it anyway.
         """
 
 
 class _Described(NamedTuple):
-    """What of an action does not depend on the conversation.
+    """The parts of an action's description that do not depend on the conversation.
 
     Attributes:
-        is_call: whether it calls.
-        key: the same for two actions that do the same.
-        text: what is encoded.
-        words: of the reply, or the values of the call.
-        length: in [0, 1].
-        asks: whether the reply has a question.
+        is_call: whether the action is a call.
+        key: equal for equal actions.
+        text: text to be encoded.
+        words: words of the reply, or of the values of the call.
+        length: number in [0, 1].
+        asks: whether the reply contains a question.
     """
 
     is_call: bool
@@ -73,13 +73,13 @@ class _Described(NamedTuple):
 
 
 class CandidateEncoder:
-    """Turns candidates into rows of numbers: facts, then the encoded words of the action.
+    """Encodes candidates as rows of numbers: facts, then the encoded words of the action.
 
-    Every number lies in [-1, 1]; a row without a candidate is zero.
+    All numbers lie in [-1, 1]. Rows without a candidate are zero.
 
     Args:
-        encoder: of texts.
-        k: how many rows.
+        encoder: encoder of texts.
+        k: number of rows.
     """
 
     def __init__(self, encoder: CachedEncoder, k: int) -> None:
@@ -92,8 +92,8 @@ class CandidateEncoder:
         """Encode candidates.
 
         Args:
-            state: of the conversation that they would go on.
-            candidates: at most ``k``, the best of each kind first.
+            state: state of the conversation.
+            candidates: at most ``k`` candidates, the best of each kind first.
 
         Returns:
             float32, shape ``(k, width)``.

@@ -1,4 +1,4 @@
-"""A conversation in numbers: what the next decision needs to know of it."""
+"""A conversation as a vector of numbers."""
 
 from __future__ import annotations
 
@@ -11,33 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent_gym_env.chat import (
+    ConversationReader,
     ReadFunction,
     ReadMessage,
-    goes_on,
-    new_messages,
     read_functions,
     read_result,
-    without_bracket,
 )
-from agent_gym_env.encoders.base import Encoder
-from agent_gym_env.encoders.cached import CachedEncoder
-from agent_gym_env.encoders.hashing import HashingEncoder
+from agent_gym_env.encoders.text import CachedEncoder, Encoder, HashingEncoder
 from agent_gym_env.types import Observation
 
 Vector = NDArray[np.float32]
 
 DEFAULT_DIM = 64
-"""Length of an encoded text; a vector has `TEXTS` of them."""
+"""Length of an encoded text by default."""
 
 TEXTS = ("user", "reply", "asked", "filled", "offered", "result", "tools")
-"""The texts of a conversation that are encoded; `ConversationState` says what each one is."""
+"""Texts of a conversation that are encoded, see `ConversationState`; ``tools`` are its tools."""
 
 FLAGS = (
     "after_a_call", "success", "failure", "error", "no_row", "one_row", "rows",
     "calls_in_turn", "calls", "turns", "user_asks", "agent_asked", "asked", "filled", "offered",
     "tools",
 )  # fmt: skip
-"""Facts of a conversation, each as a number in [0, 1]."""
+"""Facts about a conversation, each a number in [0, 1]."""
 
 _MOST_QUESTIONS = 4
 _QUESTION = re.compile(r"[^.?!]*\?")
@@ -45,27 +41,23 @@ _IDENTIFIER_GAP = re.compile(r"[_\-]+|(?<=[a-z])(?=[A-Z])")
 
 
 class ConversationState:
-    """What has been said, asked, filled and offered, kept up to date message by message.
+    """Words, questions, arguments and results of a conversation, updated by each message.
 
     Attributes:
-        user: the user's last words.
-        reply: the agent's words before them.
-        asked: the agent's last questions.
-        filled: value by name of every argument of a call so far, the latest one of each name.
-        offered: value by name of what the agent has said of the last result's rows.
-        rows: of the last result.
-        status: of the last result; ``""`` where no call was made yet.
-        made: each call so far, as its tool's name and its arguments in JSON.
-        calls: how many were made.
-        calls_in_turn: how many in the open turn.
-        turns: how many of the agent's have closed.
+        user: last words of the user.
+        reply: last words of the agent.
+        asked: last questions of the agent.
+        filled: latest value of each argument of all calls, by name.
+        offered: values of the last result's rows that the agent has said, by name.
+        rows: rows of the last result.
+        status: status of the last result; ``""`` before the first call.
+        made: all calls, each as the name of its tool and its arguments in JSON.
+        calls: number of calls.
+        calls_in_turn: number of calls in the open turn.
+        turns: number of closed turns of the agent.
     """
 
     def __init__(self) -> None:
-        self._begin()
-
-    def _begin(self) -> None:
-        self._read = ""
         self.user = self.reply = self.status = ""
         self.asked: list[str] = []
         self.made: set[str] = set()
@@ -74,30 +66,19 @@ class ConversationState:
         self.rows: Sequence[dict[str, str]] = ()
         self.calls = self.calls_in_turn = self.turns = 0
 
-    def read(self, messages: str) -> None:
-        """Take in a conversation; of one that goes on from the last, only what is new.
-
-        Args:
-            messages: of an observation.
-        """
-        if not goes_on(self._read, messages):
-            self._begin()
-        for message in new_messages(messages, self._read):
-            self._take(message)
-        self._read = without_bracket(messages)
-
-    def _take(self, message: ReadMessage) -> None:
+    def add(self, message: ReadMessage) -> None:
+        """Update the state with the next message."""
         if message.role == "user":
             self.user = message.content or ""
             self.calls_in_turn = 0
         elif message.role == "tool":
-            self._take_result(message.content or "{}")
+            self._add_result(message.content or "{}")
         elif message.tool_calls:
-            self._take_calls(message.calls)
+            self._add_calls(message.calls)
         else:
-            self._take_reply(message.content or "")
+            self._add_reply(message.content or "")
 
-    def _take_calls(self, calls: Sequence[ReadFunction]) -> None:
+    def _add_calls(self, calls: Sequence[ReadFunction]) -> None:
         self.calls += len(calls)
         self.calls_in_turn += len(calls)
         for call in calls:
@@ -105,13 +86,13 @@ class ConversationState:
             arguments = call.decoded_arguments()
             self.filled.update((name, str(value)) for name, value in arguments.items())
 
-    def _take_result(self, content: str) -> None:
+    def _add_result(self, content: str) -> None:
         result = read_result(content)
         self.status = result.status
         self.rows = result.results or ()
         self.offered = {}
 
-    def _take_reply(self, text: str) -> None:
+    def _add_reply(self, text: str) -> None:
         self.turns += 1
         self.reply = text
         if "?" in text:
@@ -124,11 +105,15 @@ class ConversationState:
 
 
 class ConversationEncoder:
-    """Turns an observation into one vector: encoded texts, then facts.
+    """Encodes an observation as one vector: encoded texts, then facts.
 
     Each text of `TEXTS` takes ``encoder.dim`` numbers, scaled to length 1, and each fact of `FLAGS`
-    one; every number lies in [-1, 1]. It is a function of the observation alone; that it remembers
-    the conversation so far only makes it faster.
+    takes one. All numbers lie in [-1, 1]. The vector depends on the observation alone.
+
+    Attributes:
+        encoder: encoder of texts.
+        state: state of the conversation that was encoded last.
+        dim: length of the vector.
 
     Example:
         >>> observation = {"user": "Tea?", "tool_result": "", "tools": "[]",
@@ -137,13 +122,14 @@ class ConversationEncoder:
         (464,)
 
     Args:
-        encoder: of texts; by default a `HashingEncoder`.
+        encoder: encoder of texts; by default a `HashingEncoder`.
     """
 
     def __init__(self, encoder: Encoder | None = None) -> None:
         texts = HashingEncoder(DEFAULT_DIM) if encoder is None else encoder
         self.encoder = texts if isinstance(texts, CachedEncoder) else CachedEncoder(texts)
         self.state = ConversationState()
+        self._reader = ConversationReader(lambda _: ConversationState(), ConversationState.add)
         self.dim = len(TEXTS) * texts.dim + len(FLAGS)
 
     def encode(self, observation: Observation) -> Vector:
@@ -152,8 +138,7 @@ class ConversationEncoder:
         Returns:
             float32, shape ``(dim,)``.
         """
-        state = self.state
-        state.read(observation["messages"])
+        state = self.state = self._reader.read(observation["messages"])
         tools, tools_on_offer = _described(observation["tools"])
         texts = (
             state.user,
@@ -169,7 +154,7 @@ class ConversationEncoder:
 
 
 def unit_length(vectors: Vector) -> Vector:
-    """Scale rows to length 1, or leave them zero."""
+    """Return rows scaled to length 1; rows of zeros stay zero."""
     norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     norms[norms == 0] = 1.0
     scaled: Vector = vectors / norms[:, None]
@@ -205,12 +190,12 @@ def _written(slots: dict[str, str]) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _described(tools: str) -> tuple[str, int]:
-    """Write the tools on offer in words, with their number."""
+    """Return the words of the tools, and their number."""
     functions = read_functions(tools)
     words = (f"{in_words(function.name)}: {function.description}" for function in functions)
     return ". ".join(words), len(functions)
 
 
 def in_words(identifier: str) -> str:
-    """Cut an identifier into words: ``Teas_1-FindTea`` becomes ``Teas 1 Find Tea``."""
+    """Return an identifier as words: ``Teas_1-FindTea`` becomes ``Teas 1 Find Tea``."""
     return _IDENTIFIER_GAP.sub(" ", identifier)

@@ -1,4 +1,4 @@
-"""What one recorded turn says about a policy."""
+"""Measurements of one recorded turn: rewards, tool calls, words."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import msgspec
 
 from agent_gym_env.corpus.task import RecordedCall
 from agent_gym_env.rewards.ground_truth import jaccard
-from agent_gym_env.rollout.episode import POLICY_FAILED, Episode, TurnRecord, defaults_by_tool
+from agent_gym_env.rollout.episode import POLICY_FAILED, Episode, defaults_by_tool
 from agent_gym_env.types import ToolCall
 from agent_gym_env.values.equality import agreement, stated_arguments
 
 
 class ToolCounts(msgspec.Struct, frozen=True, gc=False):
-    """How the calls of a turn compare with the one that was due.
+    """Counts that compare the calls of a turn with the due call.
 
     Attributes:
-        due: 1 where a call was due; a corpus records at most one in a turn.
-        made: calls made, refused ones included.
-        matched: 1 where a call of the due tool was made.
-        exact: 1 where one was made with all arguments equal and none besides.
-        arguments_due: arguments of the due call.
-        arguments_made: arguments of the made call of that tool that comes closest.
-        arguments_equal: those of equal name and value in both.
+        due: 1 if a call was due; a corpus records at most one in a turn.
+        made: number of calls made, refused ones included.
+        matched: 1 if the due tool was called.
+        exact: 1 if it was called with exactly the due arguments.
+        arguments_due: number of arguments of the due call.
+        arguments_made: number of arguments of the closest call of the due tool.
+        arguments_equal: number of arguments with equal name and value in both.
     """
 
     due: int = 0
@@ -37,17 +37,17 @@ class ToolCounts(msgspec.Struct, frozen=True, gc=False):
 
 
 class TurnFacts(msgspec.Struct, frozen=True, gc=False):
-    """One turn in numbers.
+    """Measurements of one turn.
 
     Attributes:
-        reward: ``None`` where it could not be told.
-        components: the reward's parts; ``None`` for one that does not apply.
-        service: the service that the recorded turn is about.
-        domain: the service without its number.
-        seen: whether train has the service; ``None`` where the corpus has no train.
-        tools: the calls.
-        response_similarity: of the reply to the recorded one, by their sets of words, whatever the
-            reward is.
+        reward: reward of the turn; ``None`` if it is unknown.
+        components: components of the reward; ``None`` for one that does not apply.
+        service: service of the recorded turn.
+        domain: name of the service without its number.
+        seen: true if the train split has the service; ``None`` if the corpus has no train split.
+        tools: counts of the calls.
+        response_similarity: Jaccard similarity of the reply to the recorded one, by their sets of
+            words, whatever the reward is.
     """
 
     reward: float | None
@@ -60,7 +60,7 @@ class TurnFacts(msgspec.Struct, frozen=True, gc=False):
 
 
 def turn_facts(episode: Episode) -> Iterator[TurnFacts]:
-    """Put each turn of an episode into numbers."""
+    """Measure each turn of an episode."""
     defaults = defaults_by_tool(episode.tools)
     for turn in episode.turns:
         service = turn.target.service
@@ -72,24 +72,14 @@ def turn_facts(episode: Episode) -> Iterator[TurnFacts]:
             domain=domain(service),
             seen=None if episode.seen_services is None else service in episode.seen_services,
             tools=tool_counts(
-                due, made_calls(turn), episode.date, defaults.get(due.name) if due else None
+                due, turn.calls, episode.date, defaults.get(due.name) if due else None
             ),
-            response_similarity=jaccard(reply(turn), turn.target.text),
+            response_similarity=jaccard(turn.reply, turn.target.text),
         )
 
 
-def reply(turn: TurnRecord) -> str:
-    """Return the words that closed a turn; ``""`` where it closed in silence."""
-    return turn.steps[-1].action.text
-
-
-def made_calls(turn: TurnRecord) -> tuple[ToolCall, ...]:
-    """Return every call of a turn, in order."""
-    return tuple(call for step in turn.steps for call in step.action.tool_calls)
-
-
 def domain(service: str) -> str:
-    """Name the domain of a service: ``Hotels`` for ``Hotels_2``."""
+    """Return the domain of a service: ``Hotels`` for ``Hotels_2``."""
     return re.sub(r"_\d+$", "", service)
 
 
@@ -97,8 +87,8 @@ def episode_return(episode: Episode) -> float | None:
     """Sum the rewards of an episode.
 
     Returns:
-        ``None`` where the sum is not known: the episode did not come to its end, or a turn has no
-        reward. A policy that failed is silent to the end of its dialogue, which is known.
+        The sum; ``None`` if it is unknown because the episode did not end or a turn has no reward.
+        If the policy failed and the rest was played in silence, the sum is known.
     """
     rewards = [turn.reward for turn in episode.turns]
     scored = [reward for reward in rewards if reward is not None]
@@ -107,7 +97,7 @@ def episode_return(episode: Episode) -> float | None:
 
 
 def _is_whole(episode: Episode) -> bool:
-    """Return whether each turn was played: by the policy, or in silence after it had failed."""
+    """Return whether each turn was played, by the policy or in silence after it had failed."""
     if episode.error is None:
         return True
     return bool(episode.turns) and episode.turns[-1].steps[-1].action_error == POLICY_FAILED
@@ -119,14 +109,16 @@ def tool_counts(
     today: str,
     defaults: Mapping[str, str] | None = None,
 ) -> ToolCounts:
-    """Compare the calls of a turn with the one that was due.
+    """Compare the calls of a turn with the due call.
+
+    Arguments are compared as the services compare them: by meaning, and an argument at its default
+    equals its absence.
 
     Args:
-        due: the recorded call.
-        made: the agent's calls.
-        today: the dialogue's date, ISO.
-        defaults: value by name of each optional argument of the due tool. Arguments are compared as
-            the services compare them: by what they mean, with an argument at its default absent.
+        due: recorded call.
+        made: calls of the agent.
+        today: date of the dialogue, ISO.
+        defaults: defaults of the due tool's optional arguments, by name.
     """
     if due is None:
         return ToolCounts(made=len(made))

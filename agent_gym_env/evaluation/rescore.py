@@ -1,21 +1,21 @@
-"""Recorded episodes scored anew by another reward, as it would have scored them in play."""
+"""Scoring recorded episodes again by another reward, and checking that scores are there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec import structs
 
-from agent_gym_env.evaluation.metrics import made_calls, reply
+from agent_gym_env.errors import JudgeError
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, score_all
 from agent_gym_env.rollout.episode import Episode, TurnRecord, transcript
 
 
 def rescore(episode: Episode, reward: Reward) -> Episode:
-    """Score an episode by a reward, in place of the one that it was played with.
+    """Score an episode again by another reward, exactly as it would have scored it in play.
 
     Raises:
-        DataError: the record is not in order.
+        DataError: the record is inconsistent.
     """
     scored = zip(episode.turns, score_all(reward, list(closed_turns(episode))), strict=True)
     turns = tuple(_rescored(record, score) for record, score in scored)
@@ -23,16 +23,16 @@ def rescore(episode: Episode, reward: Reward) -> Episode:
 
 
 def closed_turns(episode: Episode) -> Iterator[ClosedTurn]:
-    """Yield each turn of an episode as a reward was given it.
+    """Yield each turn of an episode in the form that rewards take.
 
     Raises:
-        DataError: the record is not in order.
+        DataError: the record is inconsistent.
     """
     conversation = zip(episode.turns, transcript(episode), strict=True)
     for index, (turn, messages) in enumerate(conversation):
         yield ClosedTurn(
-            text=reply(turn),
-            calls=made_calls(turn),
+            text=turn.reply,
+            calls=turn.calls,
             target=turn.target,
             date=episode.date,
             log=messages.log,
@@ -44,3 +44,64 @@ def closed_turns(episode: Episode) -> Iterator[ClosedTurn]:
 def _rescored(record: TurnRecord, score: Score) -> TurnRecord:
     components = dict(score.components)
     return structs.replace(record, reward=score.value, components=components, reason=score.reason)
+
+
+class ScoreCheck:
+    """Counts the scores of one reward, and keeps the reason of the first missing score.
+
+    Args:
+        reward: name of the reward, for the message.
+    """
+
+    def __init__(self, reward: str) -> None:
+        self._reward = reward
+        self._scored = 0
+        self._unscored = 0
+        self._reason: str | None = None
+
+    def add(self, value: float | None, reason: str | None = None) -> None:
+        """Add a score; ``None`` for a turn that could not be scored."""
+        if value is not None:
+            self._scored += 1
+            return
+        if not self._unscored:
+            self._reason = reason
+        self._unscored += 1
+
+    def finish(self) -> None:
+        """Check that at least one turn was scored, unless there were no turns.
+
+        Raises:
+            JudgeError: no turn was scored; the message contains the first reason.
+        """
+        if self._unscored and not self._scored:
+            raise JudgeError(
+                f"{self._reward} could score none of {self._unscored} turns; the first: "
+                f"{self._reason or 'no reason was given'}"
+            )
+
+
+def require_scores(episodes: Iterable[Episode]) -> Iterator[Episode]:
+    """Yield episodes, and check after the last one that at least one turn has a score.
+
+    Raises:
+        JudgeError: no turn has a score; the message contains the first reason.
+    """
+    check: ScoreCheck | None = None
+    for episode in episodes:
+        check = check or ScoreCheck(episode.reward)
+        for turn in episode.turns:
+            check.add(turn.reward, turn.reason)
+        yield episode
+    if check is not None:
+        check.finish()
+
+
+def check_scores(episodes: Iterable[Episode]) -> None:
+    """Check that at least one turn of these episodes has a score.
+
+    Raises:
+        JudgeError: no turn has a score; the message contains the first reason.
+    """
+    for _ in require_scores(episodes):
+        pass

@@ -9,13 +9,13 @@ import numpy as np
 
 from agent_gym_env.errors import LMError
 from agent_gym_env.evaluation.evaluate import RESAMPLES
+from agent_gym_env.evaluation.rescore import ScoreCheck
 from agent_gym_env.evaluation.statistics import (
     Bootstrap,
     ClusterSums,
     Difference,
     paired_difference,
 )
-from agent_gym_env.evaluation.unscored import ScoreCheck
 from agent_gym_env.optimization.dspy_examples import Stage, play_turn
 from agent_gym_env.optimization.result import HeldOutScore
 from agent_gym_env.policies.base import Policy

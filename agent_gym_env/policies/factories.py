@@ -16,7 +16,7 @@ from agent_gym_env.types import AtLeast0, AtLeast1, FromZero
 
 if TYPE_CHECKING:
     from agent_gym_env.corpus.corpus import Corpus
-    from agent_gym_env.encoders.base import Encoder
+    from agent_gym_env.encoders.text import Encoder
     from agent_gym_env.policies.dspy_program import DSPyPolicy
     from agent_gym_env.policies.sb3_model import SB3Policy
     from agent_gym_env.policies.transformers_model import TransformersPolicy
@@ -39,11 +39,10 @@ def sb3_policy(
     """
     from agent_gym_env.policies.sb3_model import SB3Policy, read_header
     from agent_gym_env.retrieval.candidates import CandidateGenerator
-    from agent_gym_env.retrieval.learning import recall
+    from agent_gym_env.retrieval.training import load_or_train
 
-    learned: Any = read_header(path).candidates
-    memory = recall(corpus.split("train"), **learned)
-    source = CandidateGenerator(memory)
+    options: dict[str, Any] = {**read_header(path).source_options()}
+    source = CandidateGenerator(load_or_train(corpus.split("train"), **options))
     return SB3Policy.load(path, source, encoder=encoder, deterministic=deterministic)
 
 

@@ -10,10 +10,9 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 
-from agent_gym_env.encoders.base import Encoder
 from agent_gym_env.encoders.candidates import FACTS, CandidateEncoder, CandidateSource
 from agent_gym_env.encoders.conversation import DEFAULT_DIM, FLAGS, TEXTS, ConversationEncoder
-from agent_gym_env.encoders.hashing import HashingEncoder
+from agent_gym_env.encoders.text import Encoder, HashingEncoder
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 from agent_gym_env.storage.array_file import Arrays, read_arrays, write_arrays
@@ -31,7 +30,13 @@ FORMAT = 1
 _LARGEST = 1 << 28
 """Bytes of a policy's arrays."""
 
-Candidates = dict[Literal["lessons", "indexed"], Annotated[int, msgspec.Meta(ge=0)]]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+Candidates = dict[Literal["training_dialogues", "indexed"], _Count]
+"""Options of the source of candidates, see `agent_gym_env.retrieval.training.load_or_train`."""
+
+_SavedCandidates = dict[Literal["training_dialogues", "indexed", "lessons"], _Count]
+"""The same in a file: version 0.1 wrote ``lessons`` for ``training_dialogues``."""
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,8 +88,15 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int
     name: str
     shape: Shape
-    candidates: Candidates = {}
+    candidates: _SavedCandidates = {}
     masked: bool = True
+
+    def source_options(self) -> Candidates:
+        """Return ``candidates`` by today's names, also if an older version saved the policy."""
+        return {
+            "training_dialogues" if name == "lessons" else name: count
+            for name, count in self.candidates.items()
+        }
 
 
 class SB3Policy:
@@ -114,7 +126,7 @@ class SB3Policy:
         encoder: Encoder | None = None,
         deterministic: bool = True,
         name: str = "ppo",
-        candidates: Mapping[Literal["lessons", "indexed"], int] | None = None,
+        candidates: Mapping[Literal["training_dialogues", "indexed"], int] | None = None,
         masked: bool = True,
     ) -> None:
         self.name = name
@@ -158,7 +170,8 @@ class SB3Policy:
         Raises:
             StorageError: the disk does not take it.
         """
-        header = Header(FORMAT, self.name, self.shape, self.candidates, self.masked)
+        candidates: _SavedCandidates = {name: n for name, n in self.candidates.items()}  # noqa: C416
+        header = Header(FORMAT, self.name, self.shape, candidates, self.masked)
         weights = {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
         write_arrays(Path(path), header, weights)
 
@@ -201,7 +214,7 @@ class SB3Policy:
             encoder=encoder,
             deterministic=deterministic,
             name=header.name,
-            candidates=header.candidates,
+            candidates=header.source_options(),
             masked=header.masked,
         )
 

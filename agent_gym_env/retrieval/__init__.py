@@ -1,1 +1,1 @@
-"""Nearest neighbours over recorded turns."""
+"""A baseline agent without a neural network: it understands users and reuses recorded replies."""

@@ -1,4 +1,4 @@
-"""The values that an utterance mentions: dates, times, numbers, known phrases and proper names."""
+"""Values in an utterance: dates, times, numbers, known phrases and proper names."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Mention(NamedTuple):
     """A value in an utterance.
 
     Attributes:
-        start: first character.
-        end: the character behind the last.
-        kind: what it was recognised as.
-        text: as said.
-        value: ISO date, ``HH:MM`` or plain number; for the other kinds the text.
-        key: by which known phrases are looked up.
+        start: index of the first character.
+        end: index after the last character.
+        kind: kind that was recognised.
+        text: words in the utterance.
+        value: ISO date, ``HH:MM`` or plain number; for other kinds the text.
+        key: `phrase_key` of the text.
     """
 
     start: int
@@ -45,14 +45,14 @@ def find_mentions(
     phrases: Sequence[Collection[str]],
     common: Collection[str],
 ) -> list[Mention]:
-    """Find mentions, from left to right, without overlap; of two that overlap the longer one.
+    """Return the mentions of an utterance from left to right; of overlapping ones the longest.
 
     Args:
-        text: the utterance.
-        tokens: of the text.
-        today: the day on which it was said, ISO.
-        phrases: known phrases, by `phrase_key`.
-        common: words in lower case that are no name at the begin of a sentence.
+        text: utterance.
+        tokens: tokens of the text.
+        today: date of the utterance, ISO.
+        phrases: collections of known phrases, by `phrase_key`.
+        common: words in lower case that are not names at the beginning of a sentence.
     """
     found = [
         Mention(start, end, kind, text[start:end], value, phrase_key(text[start:end]))
@@ -71,7 +71,7 @@ def find_mentions(
 def _known_phrases(
     text: str, tokens: Sequence[Token], phrases: Sequence[Collection[str]]
 ) -> Iterator[Mention]:
-    """Find, from each token, the longest known phrase."""
+    """Yield the longest known phrase that begins at each token."""
     for first in range(len(tokens)):
         key = longest = ""
         for last in range(first, min(first + _LONGEST_PHRASE, len(tokens))):
@@ -84,7 +84,7 @@ def _known_phrases(
 
 
 def _proper_names(text: str, tokens: Sequence[Token], common: Collection[str]) -> Iterator[Mention]:
-    """Find runs of capitalised words, with the small words and numbers inside them."""
+    """Yield runs of capitalised words, with connecting words and numbers inside them."""
     index = 0
     while index < len(tokens):
         if not _begins_name(text, tokens, index, common):
@@ -99,7 +99,7 @@ def _proper_names(text: str, tokens: Sequence[Token], common: Collection[str]) -
 
 def _begins_name(text: str, tokens: Sequence[Token], index: int, common: Collection[str]) -> bool:
     token = tokens[index]
-    if token.text[0].isdigit():  # of a street, say
+    if token.text[0].isdigit():  # such as a house number
         following = tokens[index + 1 : index + 2]
         return any(each.text[0].isupper() and _adjoin(text, token, each) for each in following)
     if not token.text[0].isupper() or token.text.split("'")[0] == "I":
@@ -122,6 +122,6 @@ def _end_of_name(text: str, tokens: Sequence[Token], index: int) -> int:
 
 
 def _adjoin(text: str, token: Token, following: Token) -> bool:
-    """Whether nothing but spaces, a dash or an apostrophe stands between two tokens."""
+    """Return whether only spaces, a dash or an apostrophe separate two tokens."""
     gap = text[token.end : following.start]
     return len(gap) <= 2 and gap.strip() in ("", "-", "'")

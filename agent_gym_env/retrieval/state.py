@@ -1,4 +1,4 @@
-"""What an agent knows in the middle of a conversation: what is wanted, filled, found and said."""
+"""State of a conversation: the tool that the user wants, filled slots, results, last words."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from agent_gym_env.retrieval.mentions import Mention
-from agent_gym_env.retrieval.offer import Offer, OfferedTool
-from agent_gym_env.retrieval.tokens import Token, phrase_key, stems_of
+from agent_gym_env.retrieval.tokens import Token, phrase_key, stems_of, tokens_of
+from agent_gym_env.retrieval.tool_schemas import ToolSchema, ToolSchemas
 from agent_gym_env.retrieval.vocabulary import Vocabulary, kind_of_value
 from agent_gym_env.values.equality import canonical
 
 Row = Mapping[str, str]
 
 _TELLING = 3
-"""A value of fewer characters in a reply does not tell which row the reply is about."""
+"""A shorter value in a reply does not show which row the reply is about; characters."""
 
 
 class Filled(NamedTuple):
-    """A slot's value.
+    """Value of a slot.
 
     Attributes:
-        value: as an argument wants it.
-        said: as it was said.
+        value: value in the form that an argument takes.
+        said: words in which it was said.
     """
 
     value: str
@@ -31,44 +31,48 @@ class Filled(NamedTuple):
 
 
 class Guess(NamedTuple):
-    """A value that a slot may have, too unsure to count as filled."""
+    """A value that a slot may have, not probable enough to fill the slot."""
 
     probability: float
     value: str
 
 
 class State:
-    """A conversation up to now.
+    """State of a conversation after the messages so far.
+
+    Args:
+        tools: tools of the observation.
+        today: date of the conversation, ISO.
 
     Attributes:
-        offer: the tools on offer.
-        today: the day of the conversation, ISO.
-        tool: the one that the conversation is heading to; ``None`` before the user has spoken.
-        tool_is_new: whether the last user turn changed it.
+        tools: tools of the observation.
+        today: date of the conversation, ISO.
+        tool: tool that the user wants called; ``None`` before the user has spoken.
+        tool_is_new: whether the last user turn changed ``tool``.
         values: filled slots, by service and slot.
-        guesses: for slots that are not filled.
-        fresh: (service, slot) of what the last user turn filled or changed.
-        ready: arguments of the tools that could be called already before the last user turn.
-        calls: last arguments of each tool that was called.
-        awaited: arguments of calls whose results are still to come, in order.
+        guesses: most probable value of a slot that is not filled, by (service, slot).
+        fresh: (service, slot) of the slots that the last user turn filled or changed.
+        ready: arguments by name of a tool that could be called before the last user turn.
+        calls: last arguments of each tool that was called, by name.
+        awaited: arguments of calls whose results are still missing, in order.
         last_call: name of the tool called last.
         has_called: whether a call was made since the user's last words.
-        status: of the last call.
+        status: status of the last call.
         rows: results of the last call.
-        row: for each service, the row that the conversation is about.
-        has_moved_on: whether the user's last words made it another row.
+        row: row that the conversation is about, by service.
+        has_moved_on: whether the user's last words changed that row to the next one.
         found_phrases: canonical values by slot, for each phrase in the results so far.
-        user: the user's last words.
-        tokens: of the user's last words.
-        mentions: of the user's last words.
+        user: last words of the user.
+        tokens: tokens of the user's last words.
+        mentions: mentions in the user's last words.
         reply: stems of the agent's last words.
-        turn: how many times the user has spoken.
+        turn: number of user turns so far.
     """
 
-    def __init__(self, offer: Offer, today: str) -> None:
-        self.offer = offer
+    def __init__(self, tools: ToolSchemas, today: str) -> None:
+        self.tools = tools
         self.today = today
-        self.tool: OfferedTool | None = None
+        self.tool: ToolSchema | None = None
         self.tool_is_new = False
         self.values: dict[str, dict[str, Filled]] = {}
         self.guesses: dict[tuple[str, str], Guess] = {}
@@ -91,24 +95,35 @@ class State:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """What is known of words."""
-        return self.offer.vocabulary
+        """Word counts of the train split."""
+        return self.tools.vocabulary
 
     @property
     def service(self) -> str:
-        """The service that the conversation is about; ``""`` before the user has spoken."""
+        """Service that the conversation is about; ``""`` before the user has spoken."""
         return self.tool.service if self.tool else ""
 
     @property
     def stems(self) -> list[str]:
-        """The stems of the user's last words."""
+        """Stems of the user's last words."""
         return [token.stem for token in self.tokens]
 
-    def arguments(self, tool: OfferedTool) -> dict[str, str]:
-        """Fill a tool's arguments as far as they are known.
+    def begin_user_turn(self, user: str) -> None:
+        """Record the user's next words, before anything is concluded from them."""
+        self.turn += 1
+        self.user, self.tokens, self.mentions = user, tokens_of(user), []
+        self.fresh, self.has_called, self.has_moved_on = set(), False, False
+        self.ready = {}
+        if self.tool is not None:
+            arguments = self.arguments(self.tool)
+            if not self.tool.missing(arguments):
+                self.ready = {self.tool.name: arguments}
 
-        A required one may come from the row that was offered; a transaction is confirmed with its
-        defaults spelt out, a query leaves them away.
+    def arguments(self, tool: ToolSchema) -> dict[str, str]:
+        """Return the arguments of a tool that are known.
+
+        The row that was offered supplies missing required arguments. A transaction includes the
+        default of each optional argument, a query leaves them out.
         """
         filled = self.values.get(tool.service, {})
         row = self.row.get(tool.service, {})
@@ -123,8 +138,8 @@ class State:
                 arguments[name] = slot.default
         return arguments
 
-    def guessed_arguments(self, tool: OfferedTool) -> dict[str, str]:
-        """Fill a tool's arguments, the missing required ones with what they may be."""
+    def guessed_arguments(self, tool: ToolSchema) -> dict[str, str]:
+        """Return the known arguments of a tool, and guesses for missing required ones."""
         arguments = self.arguments(tool)
         for name in tool.missing(arguments):
             if (tool.service, name) in self.guesses:
@@ -132,23 +147,23 @@ class State:
         return arguments
 
     def fill(self, service: str, slot: str, value: str, said: str) -> None:
-        """Note that a slot has a value."""
+        """Fill a slot with a value."""
         slots = self.values.setdefault(service, {})
         if slot not in slots or slots[slot].value != value:
             self.fresh.add((service, slot))
         slots[slot] = Filled(value, said)
 
-    def suspect(self, service: str, slot: str, probability: float, value: str) -> None:
-        """Note that a slot may have a value."""
+    def add_guess(self, service: str, slot: str, probability: float, value: str) -> None:
+        """Record a value that a slot may have, unless a more probable one is known."""
         known = self.guesses.get((service, slot))
         if known is None or probability >= known.probability:
             self.guesses[service, slot] = Guess(probability, value)
 
-    def called(
+    def record_call(
         self, name: str, arguments: Mapping[str, str], status: str, rows: Sequence[Row]
     ) -> None:
-        """Note a call and its results; the conversation is then about their first row."""
-        tool = self.offer.tools.get(name)
+        """Record a call and its results; the conversation is then about their first row."""
+        tool = self.tools.by_name.get(name)
         if tool is None:
             return
         self.tool = tool
@@ -161,37 +176,40 @@ class State:
         if rows:
             self.row[tool.service] = rows[0]
         if rows and status == "failure":
-            self._take_over(tool, rows[0])
+            self._adopt_counter_offer(tool, rows[0])
         for row in rows:
-            self._learn_phrases(row)
+            self._add_phrases(row)
 
-    def refused(self) -> None:
-        """Note a call that was answered with an error."""
+    def record_refused_call(self) -> None:
+        """Record a call that was answered with an error."""
         self.has_called, self.status, self.rows = True, "error", ()
 
-    def _take_over(self, tool: OfferedTool, proposal: Row) -> None:
-        """Take a failed transaction's row as the values for another try: it is a counter-offer."""
+    def _adopt_counter_offer(self, tool: ToolSchema, proposal: Row) -> None:
+        """Replace filled values by those of a failed transaction's row, for another try."""
         slots = self.values[tool.service]
         for slot in slots.keys() & tool.slots.keys() & proposal.keys():
             if slots[slot].value != proposal[slot]:
                 slots[slot] = Filled(proposal[slot], proposal[slot])
 
-    def _learn_phrases(self, row: Row) -> None:
+    def _add_phrases(self, row: Row) -> None:
         for slot, value in row.items():
             if len(value) >= _TELLING and kind_of_value(value, self.today) == "text":
                 self.found_phrases.setdefault(phrase_key(value), {})[slot] = value
 
-    def said(self, text: str) -> None:
-        """Note the agent's reply, and which row of the last results it is about."""
+    def record_reply(self, text: str) -> None:
+        """Record the agent's reply, and the row of the last results that it is about."""
         self.reply = stems_of(text)
         named = self.named_row(text)
         if named is not None:
             self.row[self._service_of_rows] = named
 
     def named_row(self, text: str) -> Row | None:
-        """Give the row of the last results of which a reply names most values, if it names one.
+        """Return the row of the last results of which a reply contains most values.
 
-        Of several that it names equally it is the one that the conversation is about already.
+        Among rows with equally many, the row that the conversation is already about comes first.
+
+        Returns:
+            ``None`` if the reply contains no value of any row.
         """
         lower = text.lower()
         named = [sum(_is_in(value, lower) for value in row.values()) for row in self.rows]
@@ -201,15 +219,15 @@ class State:
         return next((row for row in rows if row is current), rows[0] if rows else None)
 
     def next_row(self) -> Row | None:
-        """Give the row behind the one that the conversation is about, if there is one."""
+        """Return the row after the one that the conversation is about; ``None`` after the last."""
         current = self.row.get(self._service_of_rows)
         for row, following in itertools.pairwise(self.rows):
             if row is current:
                 return following
         return None
 
-    def move_on(self) -> None:
-        """Let the conversation be about the next row."""
+    def go_to_next_row(self) -> None:
+        """Record that the conversation is now about the next row, if there is one."""
         following = self.next_row()
         if following is not None:
             self.row[self._service_of_rows] = following
@@ -217,7 +235,7 @@ class State:
 
     @property
     def _service_of_rows(self) -> str:
-        tool = self.offer.tools.get(self.last_call or "")
+        tool = self.tools.by_name.get(self.last_call or "")
         return tool.service if tool else ""
 
 
@@ -226,5 +244,5 @@ def _is_in(value: str, lower_text: str) -> bool:
 
 
 def is_same(value: str, other: str, today: str) -> bool:
-    """Whether two values are the same."""
+    """Return whether two values mean the same on a date."""
     return value == other or canonical(value, today) == canonical(other, today)

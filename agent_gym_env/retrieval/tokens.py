@@ -1,4 +1,4 @@
-"""Words of utterances and of schemas, as stems and as hashes, so that both can be compared."""
+"""Stems and hashes of words, by which utterances and schemas are compared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Features = NDArray[np.uint32]
-"""Hashes of words and of flags, shape ``(n,)``."""
+"""Hashes of words and flags, shape ``(features,)``."""
 
 _TOKEN = re.compile(r"[^\W_]+(?:['.-][^\W_]+)*|[$#&]")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -30,10 +30,10 @@ class Token(NamedTuple):
     """A word of an utterance, or one of the signs ``$``, ``#`` and ``&``.
 
     Attributes:
-        start: first character.
-        end: the character behind the last.
-        text: as written.
-        stem: in lower case, without a plural's ending.
+        start: index of the first character.
+        end: index after the last character.
+        text: word as written.
+        stem: word in lower case, without the ending of a plural.
     """
 
     start: int
@@ -43,7 +43,7 @@ class Token(NamedTuple):
 
 
 def tokens_of(text: str) -> list[Token]:
-    """Cut an utterance into tokens."""
+    """Return the tokens of an utterance."""
     return [
         Token(match.start(), match.end(), match[0], stem(match[0].lower()))
         for match in _TOKEN.finditer(text)
@@ -52,18 +52,18 @@ def tokens_of(text: str) -> list[Token]:
 
 @functools.lru_cache(maxsize=1 << 12)
 def stems_of(text: str) -> tuple[str, ...]:
-    """List the stems of an utterance."""
+    """Return the stems of an utterance."""
     return tuple(stem(word.lower()) for word in _TOKEN.findall(text))
 
 
 def phrase_key(text: str) -> str:
-    """Write a phrase in the form by which phrases are looked up: its stems."""
+    """Return the key by which a phrase is looked up: its stems, joined by spaces."""
     return " ".join(stems_of(text))
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def stem(word: str) -> str:
-    """Take the plural's ending off a word in lower case."""
+    """Remove the ending of a plural from a word in lower case."""
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
@@ -71,25 +71,25 @@ def stem(word: str) -> str:
 
 @functools.lru_cache(maxsize=1 << 12)
 def identifier_words(identifier: str) -> tuple[str, ...]:
-    """Cut an identifier into stems: ``Restaurants_1`` and ``FindRestaurants`` share one."""
+    """Return the stems of an identifier: ``Restaurants_1`` and ``FindRestaurants`` share one."""
     return tuple(stem(part.lower()) for part in _PART.findall(identifier))
 
 
 @functools.lru_cache(maxsize=1 << 12)
 def content_words(description: str) -> tuple[str, ...]:
-    """List the stems of a description that say something."""
+    """Return the stems of a description, without stop words."""
     words = _WORD.findall(description.lower())
     return tuple(stem(word) for word in words if word not in _STOP_WORDS)
 
 
 def pairs(words: Sequence[str]) -> list[str]:
-    """List the pairs of neighbouring words, with marks for the begin and the end."""
+    """Return the pairs of neighbouring words, with marks for the beginning and the end."""
     marked = ("^", *words, "$")
     return [f"{left} {right}" for left, right in itertools.pairwise(marked)]
 
 
 def hashed(namespace: str, words: Iterable[str]) -> Features:
-    """Hash words, to the same numbers on every machine."""
+    """Return hashes of words, which are the same on every machine."""
     return np.array([_hash(namespace, word) for word in words], np.uint32)
 
 

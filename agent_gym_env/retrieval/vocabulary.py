@@ -1,4 +1,4 @@
-"""What a split's dialogues and schema tell about words, by counting alone."""
+"""Counts of the words and values in the dialogues and schemas of a train split."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _FREE_KINDS: tuple[ValueKind, ...] = ("text", "date", "time", "number")
 _LOWER_CASE = re.compile(r"\b[a-z][\w'.-]*\b")
 
 _COMMON = 3
-"""A word that users write in lower case so many times is no proper name."""
+"""A word that users write in lower case this often is not taken for a proper name."""
 
 _NOISE = 8
-"""A word that users say so many times more often than as a value is not looked up as one."""
+"""A phrase is ignored as a value if users say it this many times more often as another word."""
 
 
 class Vocabulary(msgspec.Struct):
     """Counts over a split.
 
     Attributes:
-        phrases: for each phrase that users have said for an argument of free text or of listed
-            values: argument's name, canonical value, how often.
-        common: words in lower case that are no proper names.
-        kinds: for each word of a free-text argument's name or description: how many values of each
-            kind such arguments took.
-        query_verbs: how many queries begin with a verb, less how many transactions do.
-        listed_words: the words of all listed values.
-        dates: how the system most often says a date.
+        phrases: counts by phrase that users said for a textual argument, argument's name and
+            canonical value.
+        common: words in lower case that are not proper names.
+        kinds: counts of the kinds of values that free-text arguments took, by word of the
+            argument's name or description.
+        query_verbs: number of queries minus number of transactions, by first verb of their names.
+        listed_words: words of all listed values.
+        dates: most frequent words of the system for a date, by ISO date.
     """
 
     phrases: dict[str, dict[str, dict[str, int]]] = {}
@@ -57,11 +57,11 @@ class Vocabulary(msgspec.Struct):
     dates: dict[str, str] = {}
 
     def is_query(self, intent: str) -> bool:
-        """Whether an intent only looks something up, to judge by the verb of its name."""
+        """Return whether an intent only looks something up, judged by the verb of its name."""
         return self.query_verbs.get(_verb(intent), 0) > 0
 
     def kind_of_slot(self, name: str, description: str) -> ValueKind:
-        """Tell what kind of values a free-text slot takes, to judge by its words."""
+        """Return the kind of values that a free-text slot takes, judged by its words."""
         scores: dict[str, float] = defaultdict(float)
         # Its name says more than its description.
         name_words = identifier_words(name)
@@ -78,21 +78,21 @@ class Vocabulary(msgspec.Struct):
         return {kind: math.log((counts.get(kind, 0) + 0.1) / (total + 0.4)) for kind in _FREE_KINDS}
 
     def knows(self, values: Iterable[str]) -> bool:
-        """Whether each of some listed values shares a word with a listed value of the split."""
+        """Return whether each listed value shares a word with a listed value of the split."""
         return all(not self.listed_words.isdisjoint(phrase_key(value).split()) for value in values)
 
     def slots_of_phrase(self, key: str, most: int = 3) -> list[str]:
-        """Name the arguments that a phrase was most often said for."""
+        """Return the arguments that a phrase was most often said for, the most frequent first."""
         known = self.phrases.get(key, {})
         return sorted(known, key=lambda name: (-sum(known[name].values()), name))[:most]
 
     def value_of_phrase(self, key: str, slot: str) -> str | None:
-        """Give the canonical value that a phrase most likely stands for in a free-text slot."""
+        """Return the most frequent canonical value of a phrase in a free-text slot."""
         known = self.phrases.get(key, {})
         return _most_frequent(known.get(slot) or _values_of_nearest(known, slot))
 
     def value_among(self, key: str, values: Iterable[str]) -> str | None:
-        """Give the listed value that a phrase most likely stands for."""
+        """Return the most frequent of some listed values for a phrase."""
         counts = Counter[str]()
         for known in self.phrases.get(key, {}).values():
             counts.update({value: known[value] for value in values if value in known})
@@ -120,7 +120,7 @@ def _values_of_nearest(known: Mapping[str, dict[str, int]], slot: str) -> Mappin
 
 @functools.lru_cache(maxsize=1 << 14)
 def kind_of_value(value: str, today: str) -> ValueKind:
-    """Tell what kind of value a text is."""
+    """Return the kind of a value."""
     key = canonical(value, today)
     if len(key) == 10 and key[4] == key[7] == "-":
         return "date"
@@ -132,7 +132,7 @@ def kind_of_value(value: str, today: str) -> ValueKind:
 
 
 class VocabularyBuilder:
-    """Counts, dialogue by dialogue."""
+    """Counts words and values, dialogue by dialogue."""
 
     def __init__(self, tools: Mapping[str, ToolSpec]) -> None:
         self._tools = tools
@@ -144,7 +144,7 @@ class VocabularyBuilder:
         self._lower_case = Counter[str]()
 
     def add(self, task: Task) -> None:
-        """Count a dialogue."""
+        """Add the counts of a dialogue."""
         for turn in task.turns:
             self._lower_case.update(_LOWER_CASE.findall(turn.user))
             if turn.call is not None:
@@ -166,7 +166,7 @@ class VocabularyBuilder:
                     self._phrases[phrase_key(form)][name][value] += 1
 
     def build(self) -> Vocabulary:
-        """Give what was counted."""
+        """Return the counts."""
         slots = [slot for tool in self._tools.values() for slot in tool.arguments.values()]
         return Vocabulary(
             phrases=self._telling_phrases(),

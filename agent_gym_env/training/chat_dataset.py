@@ -1,7 +1,7 @@
-"""Exported rows as the datasets that TRL's trainers take.
+"""Exported rows as datasets for TRL's trainers.
 
-A message or a tool is held as JSON and not as a column for each key: with columns, Arrow puts a
-null into every message, argument and schema for each key that another row has.
+Messages and tools are stored as JSON. With a column for each key, Arrow would put a null into every
+message, argument and schema for each key that it lacks and another row has.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, TypeGuard, cast
 
 import msgspec
 
-from agent_gym_env.chat import WithFunction
+from agent_gym_env.chat import Message, WithFunction
 from agent_gym_env.errors import DataError
+from agent_gym_env.export.rows import ConversationRow, LabelledRow, PreferenceRow, PromptRow
 from agent_gym_env.extras import require
 from agent_gym_env.storage.files import numbered_lines, open_file
 
@@ -28,7 +30,7 @@ from datasets.exceptions import DatasetGenerationError  # noqa: E402
 RowKind = Literal["sft", "dpo", "kto", "grpo"]
 Row = dict[str, Any]
 Source = Path | str | Sequence[Path | str] | Iterable[Mapping[str, Any]]
-"""A file of JSON lines, several of them, or rows at hand."""
+"""One or more files of JSON lines, or rows in memory."""
 
 
 class _Function(msgspec.Struct):
@@ -50,92 +52,60 @@ class _ToolFunction(msgspec.Struct):
 _Tools = list[WithFunction[_ToolFunction]]
 _Messages = Annotated[list[_Message], msgspec.Meta(min_length=1)]
 
-
-class _Taken(msgspec.Struct):
-    """What every row says of where it was taken."""
-
-    tools: _Tools
-    dialogue_id: str
-    split: str
-
-
-class _SFTRow(_Taken):
-    messages: _Messages
-    reward: float | None = None
-
-
-class _DPORow(_Taken):
-    prompt: _Messages
-    chosen: _Messages
-    rejected: _Messages
-    margin: float | None = None
-
-
-class _KTORow(_Taken):
-    prompt: _Messages
-    completion: _Messages
-    label: bool
-    reward: float | None = None
-
-
-class _GRPORow(_Taken):
-    prompt: _Messages
-    turn: int
-    state: str
-
-
-_TYPES: dict[RowKind, type[_Taken]] = {
-    "sft": _SFTRow,
-    "dpo": _DPORow,
-    "kto": _KTORow,
-    "grpo": _GRPORow,
+_ROWS: dict[RowKind, tuple[type[msgspec.Struct], tuple[str, ...]]] = {
+    "sft": (ConversationRow, ("messages", "reward")),
+    "dpo": (PreferenceRow, ("prompt", "chosen", "rejected", "margin")),
+    "kto": (LabelledRow, ("prompt", "completion", "label", "reward")),
+    "grpo": (PromptRow, ("prompt", "turn", "state")),
 }
+"""Exported rows of each kind, and those of their fields that become columns, besides `_SHARED`."""
+
+_SHARED = ("tools", "dialogue_id", "split")
+
 _COLUMNS: dict[Any, Any] = {
     str: Value("string"),
     int: Value("int64"),
     bool: Value("bool"),
     float | None: Value("float64"),
-    _Tools: List(Json()),
-    _Messages: List(Json()),
+    Sequence[Message]: List(Json()),
 }
 
 
 def features(kind: RowKind) -> Features:
-    """Give the columns of rows of a kind; other keys of a row are left out."""
-    fields = msgspec.structs.fields(_TYPES[kind])
-    return Features({field.name: _COLUMNS[field.type] for field in fields})
+    """Return the columns of rows of a kind; other keys of a row are dropped."""
+    return Features({name: _COLUMNS[each] for name, each in _types(kind).items()})
 
 
 def chat_dataset(rows: Source, kind: RowKind) -> Dataset:
     """Load rows.
 
-    Of files an Arrow file is made once in the cache of ``datasets``, by their content, and mapped
-    into memory; rows at hand are kept in memory.
+    Files are converted once to an Arrow file in the cache of ``datasets``, named by their content,
+    which is mapped into memory. Rows in memory stay there.
 
     Args:
         rows: files that ``agent-gym export`` wrote, or rows.
-        kind: what they are rows of.
+        kind: kind of the rows.
 
     Raises:
-        DataError: a file cannot be read, a row is not of this kind, or there are none.
+        DataError: a file cannot be read, a row is not of this kind, or there are no rows.
     """
     if _are_paths(rows):
         return _mapped(_names(rows), kind)
-    at_hand = cast("Iterable[Mapping[str, Any]]", rows)
-    checked = [_columns(row, kind, f"row {n}") for n, row in enumerate(at_hand)]
+    in_memory = cast("Iterable[Mapping[str, Any]]", rows)
+    checked = [_columns(row, kind, f"row {n}") for n, row in enumerate(in_memory)]
     if not checked:
         raise DataError(f"there are no {kind} rows")
     return Dataset.from_list(checked, features=features(kind))
 
 
 def streamed_dataset(rows: Path | str | Sequence[Path | str], kind: RowKind) -> IterableDataset:
-    """Read rows while they are trained on, which takes neither memory nor a cache.
+    """Read rows during the training, without memory or a cache for them.
 
-    A trainer then needs a number of steps, since it cannot tell how many rows there are.
+    The trainer then needs ``max_steps``, because the number of rows is not known.
 
     Args:
         rows: files that ``agent-gym export`` wrote.
-        kind: what they are rows of.
+        kind: kind of the rows.
     """
     generated = {"paths": _names(rows), "kind": kind}
     return IterableDataset.from_generator(_read, features=features(kind), gen_kwargs=generated)
@@ -145,7 +115,7 @@ def read_rows(paths: Sequence[Path | str], kind: RowKind) -> Iterator[Row]:
     """Read the rows of files, one at a time, each with the keys of its kind.
 
     Raises:
-        DataError: a file cannot be read, or a line is no row of this kind.
+        DataError: a file cannot be read, or a line is not a row of this kind.
     """
     for path in paths:
         with _opened(path) as file:
@@ -155,7 +125,7 @@ def read_rows(paths: Sequence[Path | str], kind: RowKind) -> Iterator[Row]:
 
 
 def digest(paths: Sequence[Path | str]) -> str:
-    """Give the SHA-256 of the content of files.
+    """Return the SHA-256 of the content of files.
 
     Raises:
         DataError: a file cannot be read.
@@ -180,7 +150,7 @@ def _opened(path: Path | str) -> Iterator[BinaryIO]:
 def _mapped(paths: Sequence[str], kind: RowKind) -> Dataset:
     if next(read_rows(paths, kind), None) is None:
         raise DataError(f"there are no {kind} rows", file=", ".join(paths))
-    # The digest is there for the cache's sake: a file that has changed is another one.
+    # `datasets` names its cache by these arguments: the digest tells a changed file.
     generated = {"paths": paths, "kind": kind, "digest": digest(paths)}
     try:
         return Dataset.from_generator(_read, features=features(kind), gen_kwargs=generated)
@@ -208,19 +178,36 @@ def _row(line: bytes, kind: RowKind, place: str) -> Row:
     try:
         row = msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"this line is no row: {error}", file=place) from error
+        raise DataError(f"not a row: {error}", file=place) from error
     return _columns(row, kind, place)
 
 
 def _columns(row: Mapping[str, Any], kind: RowKind, place: str) -> Row:
-    """Check a row and give the keys of its kind, messages and tools as they were."""
+    """Check a row and return its columns, with messages and tools unchanged."""
     try:
-        read = msgspec.convert(dict(row), _TYPES[kind])
+        msgspec.convert(dict(row), _checked_row(kind))
     except msgspec.ValidationError as error:
-        raise DataError(f"this is no {kind} row: {error}", file=place) from error
-    columns = {name: row.get(name) for name in read.__struct_fields__}
+        raise DataError(f"not a row for {kind}: {error}", file=place) from error
+    columns = {name: row.get(name) for name in _types(kind)}
     for name, value in columns.items():
         if isinstance(value, float) and not math.isfinite(value):
-            problem = f"{value} is no number; a value that could not be told is null"
+            problem = f"expected a finite number, or null for an unknown value, not {value}"
             raise DataError(problem, file=place, pointer=f"/{name}")
     return columns
+
+
+@cache
+def _types(kind: RowKind) -> dict[str, Any]:
+    """Return the types of the columns by name, as the export declares them."""
+    row, names = _ROWS[kind]
+    types = {field.name: field.type for field in msgspec.structs.fields(row)}
+    return {name: types[name] for name in (*_SHARED, *names)}
+
+
+@cache
+def _checked_row(kind: RowKind) -> type[msgspec.Struct]:
+    """Make the struct that checks the columns of a row, its messages and its tools."""
+    checked = {name: _Messages if t == Sequence[Message] else t for name, t in _types(kind).items()}
+    optional = {name: (name, t, None) for name, t in checked.items() if t == float | None}
+    fields = [optional.get(name, (name, t)) for name, t in {**checked, "tools": _Tools}.items()]
+    return msgspec.defstruct(kind, fields, kw_only=True)

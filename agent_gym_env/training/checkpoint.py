@@ -1,6 +1,6 @@
-"""The state of a PPO run between two updates, in one file of plain arrays.
+"""Checkpoints of a PPO run, between two updates, in one file of plain arrays.
 
-stable-baselines3's own format unpickles what it reads; of this one nothing is ever executed.
+stable-baselines3's own format is read with pickle, which can execute code. This one cannot.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor  # noqa: E4
 FORMAT = 1
 
 _LARGEST = 1 << 30
-"""Bytes of the arrays: weights, and for each two moments of the optimizer."""
+"""Largest size of the arrays in bytes: the weights, and two moments of the optimizer for each."""
 
 _Notes = TypeVar("_Notes")
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is no array.
+    """The part of a checkpoint that is not arrays.
 
     Attributes:
-        format: of the file.
-        steps: taken so far.
+        format: version of the format.
+        steps: steps taken so far.
         updates: passes over a rollout so far.
-        environments: the state of each environment.
-        notes: what the caller keeps.
+        environments: state of each environment.
+        notes: data of the caller.
     """
 
     format: int
@@ -50,15 +50,15 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def save_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: Any) -> None:
-    """Write the state of a run; the file appears whole or not at all.
+    """Write the state of a run; the file appears complete or not at all.
 
     Args:
-        path: of the file.
-        model: over a `VecMonitor` around a `DummyVecEnv` of ``SGD-v0``.
-        notes: anything that JSON can hold.
+        path: path of the file.
+        model: model with a `VecMonitor` around a `DummyVecEnv` of ``SGD-v0``.
+        notes: any JSON-able value.
 
     Raises:
-        StorageError: the disk does not take it.
+        StorageError: the file cannot be written.
     """
     monitor, environments = _environments(model)
     header = _Header(
@@ -82,18 +82,18 @@ def save_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: Any) -> None:
 
 
 def load_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: type[_Notes]) -> _Notes:
-    """Bring a model of the same configuration, with its environments, to a checkpoint's state.
+    """Set a model with the same settings, and its environments, to the state of a checkpoint.
 
     Args:
-        path: of the file.
+        path: path of the file.
         model: as in `save_checkpoint`.
-        notes: what the notes have to be.
+        notes: type of the notes.
 
     Returns:
         The notes.
 
     Raises:
-        DataError: the file is no checkpoint, or one of a model of another shape.
+        DataError: the file is not a checkpoint, or its model has another shape.
     """
     header, arrays = _read(path)
     try:
@@ -162,6 +162,6 @@ def _environments(model: OnPolicyAlgorithm) -> tuple[VecMonitor, list[Any]]:
 
 
 def _method(env: Any, name: str) -> Callable[..., Any]:
-    """Give a method of the outermost wrapper that has it."""
+    """Return a method of the outermost wrapper that has it."""
     method: Callable[..., Any] = env.get_wrapper_attr(name)
     return method

@@ -1,4 +1,4 @@
-"""Behaviour cloning: a first policy from the candidates that were the best in hindsight."""
+"""Behaviour cloning: a first policy from the candidates with the highest reward in hindsight."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ import torch  # noqa: E402
 
 
 class Demonstrations(NamedTuple):
-    """Situations, and which candidate was the best in each.
+    """Situations, and the best candidate of each.
 
     Attributes:
-        vectors: float32, shape ``(n, size)``.
-        masks: booleans, shape ``(n, k)``: which numbers have a candidate.
-        labels: int64, shape ``(n,)``.
+        vectors: encoded observations, float32, shape ``(n, size)``.
+        masks: true for each action that has a candidate; booleans, shape ``(n, k)``.
+        labels: number of the best candidate, int64, shape ``(n,)``.
     """
 
     vectors: NDArray[np.float32]
@@ -40,15 +40,16 @@ def demonstrate(
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Demonstrations:
-    """Play dialogues by what the source puts first, and note which candidate was the best.
+    """Play dialogues with the first candidate of each step, and record which one is the best.
 
-    To play the best itself would show situations that no policy gets into, who cannot know it.
+    Playing the best candidate would lead to situations that a policy cannot reach, because it does
+    not know which one is the best.
 
     Args:
         env: `EncodeObservation` around `CandidateAction`.
-        source: the one that proposes the candidates there.
-        dialogue_ids: what is played.
-        on_progress: called with the number of dialogues done and of all.
+        source: source of the candidates in ``env``.
+        dialogue_ids: dialogues to play.
+        on_progress: called with how many dialogues are done and in total.
     """
     k = env.get_wrapper_attr("k")
     hindsight = Hindsight(env, source, k)
@@ -75,15 +76,15 @@ def clone(
     learning_rate: float = 1e-3,
     seed: int = 0,
 ) -> list[float]:
-    """Teach a network to choose what was demonstrated.
+    """Train a network to choose the demonstrated candidates.
 
     Args:
-        network: is changed.
-        shown: what it learns.
-        epochs: how many times it sees each situation.
-        batch_size: situations in a step.
-        learning_rate: of Adam.
-        seed: of the order of situations.
+        network: network to change.
+        shown: demonstrations.
+        epochs: passes over the demonstrations.
+        batch_size: situations in one step.
+        learning_rate: learning rate of Adam.
+        seed: seed of the order of situations.
 
     Returns:
         The mean cross-entropy of each epoch.

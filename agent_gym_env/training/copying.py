@@ -1,12 +1,14 @@
-"""A beginning for tiny models: attention that finds where the same word stood before and copies on.
+"""First weights with which a tiny model copies what it has read.
 
-Much of what an agent in a dialogue writes is copied: a name out of the conversation into a call, a
-time out of a result into a reply. The circuit for it has two steps (an "induction head"; Olsson et
-al., 2022, https://arxiv.org/abs/2209.11895): a layer tells each place what stood before it, and
-attention looks for the places that follow the word it is at, and repeats what it finds there.
-Training a small model on conversations takes millions of tokens until this emerges. Here it is
-written into the first weights, in the spirit of mimetic initialisation (Trockman and Kolter, 2023,
-https://arxiv.org/abs/2305.09828), and practised on random tokens before the first conversation.
+An agent copies much of what it writes: a name from the conversation into a call, a time from a
+result into a reply. The circuit for copying is known as an induction head (Olsson et al., 2022,
+https://arxiv.org/abs/2209.11895). One layer passes each position the token before it. Attention
+then finds the positions that followed the current token earlier, and predicts the token found
+there.
+
+Trained on conversations alone, a small model needs millions of tokens until this circuit emerges.
+Here it is written into the first weights, in the spirit of mimetic initialisation (Trockman and
+Kolter, 2023, https://arxiv.org/abs/2305.09828), and then practised on random tokens.
 """
 
 from __future__ import annotations
@@ -19,28 +21,28 @@ from agent_gym_env.training.config import OnProgress
 
 require("torch", extra="train")
 
-import torch  # noqa: E402  (`require` first says where it comes from)
+import torch  # noqa: E402  (`require` names the extra if it is missing)
 
 _GAIN = 1.5
-"""Of queries and keys: how sharply attention tells the same word from another at first."""
+"""Scale of queries and keys: the sharpness of attention at the beginning."""
 
 _SEQUENCES, _LENGTH = 24, 192
-"""Of one batch of practice."""
+"""Size of one batch of practice; the length is in tokens."""
 
 _LONGEST_CHUNK = 12
 _REPEATED = 0.7
-"""Share of the chunks that repeat what stood before."""
+"""Share of the chunks that repeat earlier tokens."""
 
 
 @torch.no_grad()
 def begin_with_copying(model: Any) -> None:
-    """Write first weights of LFM2's architecture, so that the model copies to a degree.
+    """Set the weights of a model with LFM2's architecture so that it copies to some degree.
 
-    Only the first convolution and the first layer of attention after it add something; all other
-    layers begin as if they were not there.
+    Only the first convolution and the first attention layer after it have an output; all other
+    layers begin as the identity.
 
     Args:
-        model: an ``Lfm2ForCausalLM`` whose ``conv_bias`` is set.
+        model: ``Lfm2ForCausalLM`` whose ``conv_bias`` is set.
     """
     config = model.config
     size = config.hidden_size
@@ -53,8 +55,8 @@ def begin_with_copying(model: Any) -> None:
             shift = _orthogonal(size)
             _open_gates(layer.conv, shift)
             if before is None:
-                # Each place learns what stood one place before it, turned by ``shift`` so that it
-                # does not mix with what stands at the place itself.
+                # Pass each position the token before it, rotated by ``shift`` so that it does not
+                # mix with the position's own token.
                 layer.conv.conv.weight[:, 0, -2] += 1.0
                 layer.conv.out_proj.weight.copy_(scale * torch.eye(size))
                 before = shift
@@ -68,7 +70,7 @@ def begin_with_copying(model: Any) -> None:
         attention.v_proj.weight.copy_(values)
         attention.out_proj.weight.zero_()
         if before is not None and not is_written:
-            # What is at this place is looked for in what stood before others.
+            # Compare the token at this position with the tokens before other positions.
             attention.k_proj.weight.copy_(queries @ before.T)
             attention.out_proj.weight.copy_(scale * values.T)
             is_written = True
@@ -83,15 +85,18 @@ def practise_copying(
     seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> None:
-    """Train a model to go on with what it has seen before, in sequences of random tokens.
+    """Train a model to continue repetitions in sequences of random tokens.
+
+    Matrices are multiplied in float32: processors without bfloat16 instructions emulate them, eight
+    times slower, and the weights should not depend on the processor more than they must.
 
     Args:
-        model: a causal language model.
-        steps: batches of 4,608 tokens.
-        first_token: those below it are special and are left out.
-        learning_rate: of AdamW, after a warmup over a tenth of the steps.
-        seed: of the sequences.
-        on_progress: called with ``practice`` and the numbers of steps done and of all.
+        model: causal language model.
+        steps: number of batches, of 4,608 tokens each.
+        first_token: lowest token id in the sequences; lower ones are special.
+        learning_rate: learning rate of AdamW, after a warmup over a tenth of the steps.
+        seed: seed of the sequences.
+        on_progress: called with ``practice``, and how many steps are done and in total.
     """
     draws = random.Random(seed)
     tokens = torch.Generator().manual_seed(seed)
@@ -103,10 +108,9 @@ def practise_copying(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * min(1.0, (step + 1) / max(1, steps // 10))
         ids, is_known = _repetitions(first_token, model.config.vocab_size, draws, tokens)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-            logits = model.lm_head(hidden[:, :-1][is_known[:, 1:]])
-        loss = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][is_known[:, 1:]])
+        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
+        logits = model.lm_head(hidden[:, :-1][is_known[:, 1:]])
+        loss = torch.nn.functional.cross_entropy(logits, ids[:, 1:][is_known[:, 1:]])
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -117,7 +121,7 @@ def practise_copying(
 
 
 def _open_gates(conv: Any, turn: torch.Tensor) -> None:
-    """Let a gated convolution begin as a plain one, which adds nothing yet."""
+    """Set a gated convolution to begin as a plain one without an output."""
     size = len(turn)
     for part in (conv.in_proj, conv.conv, conv.out_proj):
         part.bias.zero_()
@@ -135,7 +139,7 @@ def _orthogonal(size: int) -> torch.Tensor:
 def _repetitions(
     first: int, vocabulary: int, draws: random.Random, tokens: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw sequences some of whose chunks repeat earlier ones, and say which tokens that tells."""
+    """Draw sequences with repeated chunks, and mark the tokens that are predictable from them."""
     ids = torch.randint(first, vocabulary, (_SEQUENCES, _LENGTH), generator=tokens)
     is_known = torch.zeros_like(ids, dtype=torch.bool)
     for sequence, known in zip(ids, is_known, strict=True):
@@ -145,7 +149,7 @@ def _repetitions(
             if draws.random() < _REPEATED:
                 begin = draws.randint(0, place - length - 1)
                 sequence[place : place + length] = sequence[begin : begin + length].clone()
-                # The first of a chunk cannot be foretold.
+                # The first token of a chunk is not predictable.
                 known[place + 1 : place + length] = True
             place += length
     return ids, is_known

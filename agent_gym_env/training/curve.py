@@ -1,4 +1,4 @@
-"""The learning curve: what a policy earned as it learned."""
+"""The learning curve of a PPO run: the rewards of the policy during the training."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class CurvePoint(msgspec.Struct, frozen=True):
 
     Attributes:
         stage: ``initial`` (before anything was learned), ``cloned`` or ``policy``.
-        steps: taken by PPO so far.
-        cpu_s: CPU seconds of training so far, evaluations not included.
-        reward: per turn, with its 95 % interval over dialogues.
+        steps: steps that PPO has taken so far.
+        cpu_s: CPU seconds of training so far, without evaluations.
+        reward: reward per turn, with its 95 % interval over dialogues.
     """
 
     stage: str
@@ -32,7 +32,7 @@ def write_curve(path: Path, points: Sequence[CurvePoint]) -> None:
     """Write a learning curve as JSON lines.
 
     Raises:
-        StorageError: the disk does not take it.
+        StorageError: the file cannot be written.
     """
     with written_whole(path) as file:
         file.writelines(msgspec.json.encode(point) + b"\n" for point in points)
@@ -42,9 +42,9 @@ def read_curve(path: Path) -> list[CurvePoint]:
     """Read a learning curve.
 
     Raises:
-        DataError: the file cannot be read or is none.
+        DataError: the file cannot be read, or is not a learning curve.
     """
     try:
         return msgspec.json.Decoder(CurvePoint).decode_lines(read_file(path))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"this is no learning curve: {error}", file=str(path)) from error
+        raise DataError(f"not a learning curve: {error}", file=str(path)) from error

@@ -17,9 +17,9 @@ from agent_gym_env.evaluation.statistics import Difference, paired_difference
 from agent_gym_env.extras import require
 from agent_gym_env.lm.torch_generation import Generator
 from agent_gym_env.training.chat_dataset import chat_dataset
-from agent_gym_env.training.chat_tokens import ChatTokens
 from agent_gym_env.training.config import GRPOConfig
 from agent_gym_env.training.model_play import (
+    ChatTokens,
     Limits,
     Played,
     Situation,

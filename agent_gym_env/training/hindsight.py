@@ -1,4 +1,4 @@
-"""What each candidate would earn, which only hindsight knows: for teachers and for ceilings."""
+"""The reward of each candidate, found by trying it: for demonstrations and for an upper bound."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from agent_gym_env.corpus.corpus import Corpus
 from agent_gym_env.encoders.candidates import Candidate, CandidateSource
 from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.retrieval.candidates import CandidateGenerator
-from agent_gym_env.retrieval.learning import recall
+from agent_gym_env.retrieval.training import load_or_train
 from agent_gym_env.types import Action, AtLeast0, AtLeast1, Observation
 
 Values = NDArray[np.float64]
 
 NOT_TRIED = -1.0
-"""The value of a call that nobody asked for, below every reward."""
+"""Value of a call that is not due; lower than every reward."""
 
 
 class Hindsight:
-    """Tries candidates in an environment, and comes back each time.
+    """Tries candidates in an environment, and restores its state each time.
 
     Args:
         env: ``SGD-v0``, or wrappers around it.
-        source: proposes the replies after a call.
-        k: how many candidates it may propose.
+        source: source of the replies after a call.
+        k: largest number of candidates.
     """
 
     def __init__(self, env: gym.Env[Any, Any], source: CandidateSource, k: int) -> None:
@@ -37,10 +37,11 @@ class Hindsight:
         self._k = k
 
     def values(self, candidates: Sequence[Candidate]) -> Values:
-        """Tell what each candidate would earn in the open turn; the environment stays as it is.
+        """Return the reward of each candidate in the open turn; the environment's state is kept.
 
-        A reply earns its reward, a call the reward of the best reply after it. Calls of a tool that
-        is not due are not tried, and neither is a second call: they are worth `NOT_TRIED`.
+        The value of a reply is its reward, and that of a call the reward of the best reply after
+        it. Calls of a tool that is not due and second calls are not tried; their value is
+        `NOT_TRIED`.
 
         Returns:
             Shape ``(len(candidates),)``.
@@ -70,14 +71,14 @@ class Hindsight:
 
 
 class BestCandidatePolicy:
-    """Takes the candidate that earns most: the ceiling of all that chooses among candidates.
+    """Takes the candidate with the highest reward: an upper bound for every choice of candidates.
 
-    Like the oracle it asks the environment that is being played, which no other policy may.
+    Like the oracle, and unlike all other policies, it reads the environment that is played.
 
     Args:
-        env: the environment to be played.
-        source: proposes candidates.
-        k: how many.
+        env: environment to be played.
+        source: source of the candidates.
+        k: largest number of candidates.
     """
 
     name = "best-candidate"
@@ -94,18 +95,20 @@ class BestCandidatePolicy:
         corpus: Corpus,
         *,
         k: AtLeast1 = 16,
-        lessons: AtLeast0 = 8000,
+        training_dialogues: AtLeast0 = 8000,
         indexed: AtLeast0 = 5000,
     ) -> BestCandidatePolicy:
         """Make the policy with candidates from the train split of a corpus."""
-        memory = recall(corpus.split("train"), lessons=lessons, indexed=indexed)
-        return cls(env, CandidateGenerator(memory), k)
+        model = load_or_train(
+            corpus.split("train"), training_dialogues=training_dialogues, indexed=indexed
+        )
+        return cls(env, CandidateGenerator(model), k)
 
     def reset(self, *, seed: int | None = None) -> None:
         """Begin an episode; nothing is drawn."""
 
     def act(self, observation: Observation) -> Action:
-        """Take the best candidate; silence where there is none."""
+        """Take the best candidate, or stay silent if the source proposes none."""
         candidates = self._source.candidates(observation, self._k)
         if not candidates:
             return Action()

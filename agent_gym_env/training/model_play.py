@@ -1,4 +1,4 @@
-"""A model's play from states of ``SGD-v0``, with the tokens that it wrote and was shown."""
+"""A model's play from states of ``SGD-v0``, as the tokens that it wrote and was shown."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from agent_gym_env.chat import Message, tool_names
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.replay import Replay, ReplaySettings, Snapshot
 from agent_gym_env.errors import DataError
+from agent_gym_env.lm.bounded_template import render
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
-from agent_gym_env.training.chat_tokens import ChatTokens
+from agent_gym_env.lm.transformers_prompt import ChatTokenizer, template_messages, template_tools
 from agent_gym_env.types import Action
 
 _SILENCE = ("", (), None)
-_THOSE_OF_THE_ROWS = "the environment's arguments are to be those of the rows"
+_SAME_ARGUMENTS = "the environment needs the arguments that the rows were exported with"
 
 
 class Situation(msgspec.Struct, frozen=True):
-    """Where a play begins.
+    """The beginning of a play.
 
     Attributes:
-        state: of ``SGD-v0``.
-        system: the message before the conversation; ``None`` for none.
+        state: state of ``SGD-v0``.
+        system: system message before the conversation; ``None`` if it has none.
     """
 
     state: Snapshot
@@ -35,29 +36,29 @@ class Situation(msgspec.Struct, frozen=True):
 
 
 def situation(row: Mapping[str, Any]) -> Situation:
-    """Read where a ``grpo`` row's prompt stands.
+    """Read the state of a ``grpo`` row.
 
     Raises:
-        DataError: its state is none of this version's.
+        DataError: the state is invalid, or of another version.
     """
     first = row["prompt"][0]
     try:
         state = msgspec.json.decode(row["state"], type=Snapshot)
     except msgspec.DecodeError as error:
-        problem = f"the row's state is none of SGD-v0: {error}"
+        problem = f"the row's state is not an SGD-v0 state: {error}"
         raise DataError(problem, dialogue_id=row["dialogue_id"], turn=row["turn"]) from error
     return Situation(state, first if first["role"] == "system" else None)
 
 
 def refuse_other_tools(begin: Situation, tools: Sequence[Any], world: ReplaySettings) -> None:
-    """See that a world offers in a situation what the row that it was read from offers.
+    """Check that the environment offers the same tools as the row of a situation.
 
     Raises:
-        DataError: it does not, or the state is of another corpus or split.
+        DataError: it offers other tools, or the state belongs to another corpus or split.
     """
     observation, _ = _restored(begin.state, world).begin()
     if msgspec.json.decode(observation["tools"]) != list(tools):
-        problem = f"the environment offers other tools than the row; {_THOSE_OF_THE_ROWS}"
+        problem = f"the environment offers other tools than the row; {_SAME_ARGUMENTS}"
         raise DataError(problem, dialogue_id=begin.state.dialogue_id)
 
 
@@ -65,17 +66,17 @@ def _restored(state: Snapshot, world: ReplaySettings) -> Replay:
     try:
         return Replay.restored(world, state)
     except ValueError as error:
-        problem = f"{error}; {_THOSE_OF_THE_ROWS}"
+        problem = f"{error}; {_SAME_ARGUMENTS}"
         raise DataError(problem, dialogue_id=state.dialogue_id) from error
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How far a play goes.
+    """The longest play.
 
     Attributes:
-        turns: of the agent; ``None`` to the dialogue's end.
-        message: tokens of a message of the assistant.
-        tokens: of the whole. What has no room is silence.
+        turns: number of the agent's turns; ``None`` to play to the dialogue's end.
+        message: tokens of one message of the assistant.
+        tokens: tokens of the whole conversation. When it is full, the agent stays silent.
     """
 
     turns: int | None
@@ -84,15 +85,14 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Played(msgspec.Struct, frozen=True):
-    """A play.
+    """A finished play.
 
     Attributes:
         prompt_ids: tokens that the model was shown first.
-        completion_ids: tokens that it wrote, and was shown between.
-        env_mask: 1 for a token that it wrote, 0 for one that it was shown, or that it wrote in a
-            turn whose reward could not be told while another's could; one for each of
-            ``completion_ids``.
-        rewards: of the turns; ``None`` where it could not be told.
+        completion_ids: tokens that the model wrote, and those that it was shown in between.
+        env_mask: for each of ``completion_ids`` 1 if the model wrote it, otherwise 0. Also 0 in a
+            turn with an unknown reward, unless all rewards are unknown.
+        rewards: rewards of the turns; ``None`` where unknown.
     """
 
     prompt_ids: list[int]
@@ -102,7 +102,7 @@ class Played(msgspec.Struct, frozen=True):
 
     @property
     def reward(self) -> float | None:
-        """The mean of the turns that have one."""
+        """Mean of the known rewards; ``None`` if all are unknown."""
         known = [reward for reward in self.rewards if reward is not None]
         return sum(known) / len(known) if known else None
 
@@ -118,20 +118,20 @@ def play_together(
     seed: str,
     batch_size: int,
 ) -> list[Played]:
-    """Play from many states at once.
+    """Play once from each of many states, in batches.
 
     Args:
-        situations: one play from each.
-        worlds: by split.
-        generator: of the model.
-        chat: of its tokenizer.
-        limits: of each play.
-        temperature: of sampling; 0 for the likeliest token.
-        seed: of all draws; each play has its own of it.
-        batch_size: messages that are written at once.
+        situations: beginnings of the plays.
+        worlds: corpora and rewards by split.
+        generator: generates with the model.
+        chat: writes conversations for the model.
+        limits: longest play.
+        temperature: sampling temperature; 0 for the most likely token.
+        seed: seed of all draws; each play draws from a generator of its own.
+        batch_size: number of messages that are generated in one batch.
 
     Raises:
-        DataError: a state is of another corpus or split.
+        DataError: a state belongs to another corpus or split.
     """
     plays = [_Play(each, worlds[each.state.split], chat, limits) for each in situations]
     draws = [random.Random(f"{seed} {number}") for number in range(len(plays))]
@@ -145,7 +145,7 @@ def play_together(
 
 
 class _Play:
-    """A play under way."""
+    """An unfinished play."""
 
     def __init__(
         self, begin: Situation, world: ReplaySettings, chat: ChatTokens, limits: Limits
@@ -167,7 +167,7 @@ class _Play:
         self.is_over = False
 
     def draft(self, temperature: float, draws: random.Random) -> Draft:
-        """Ask for the next message."""
+        """Return the request for the next message."""
         return Draft(
             prompt=self._prompt + self._tokens,
             max_tokens=self._limits.message,
@@ -176,14 +176,14 @@ class _Play:
         )
 
     def take(self, tokens: Sequence[int]) -> None:
-        """Do what the model has written."""
+        """Take the action that the model has written."""
         said = self._chat.text(tokens)
         if self._chat.opens_reasoning(self._prompt + self._tokens):
             said = f"<think>{said}"
         self._tokens += tokens
         self._own += [1] * len(tokens)
         reply = parse_reply(said, self._names)
-        # As `LLMPolicy` has it: words beside calls are not said.
+        # As in `LLMPolicy`, words beside calls are dropped.
         text = "" if reply.tool_calls else reply.text
         observation = self._step(parse_action(Action(text, reply.tool_calls)))
         if self._is_enough():
@@ -207,7 +207,7 @@ class _Play:
         return self._replay.over or (turns is not None and len(self._rewards) >= turns)
 
     def _show(self, observation: Mapping[str, str], *, ended: bool) -> None:
-        """Write what the world answers; be silent to the end where there is no room for it."""
+        """Append the environment's answer; if the conversation is full, stay silent to the end."""
         said = len(self._messages) + 1
         self._messages = self._read(observation)
         shown = self._chat.between(self._messages, self._tools, said=said, ended=ended)
@@ -224,10 +224,88 @@ class _Play:
         return [*self._system, *msgspec.json.decode(observation["messages"])]
 
     def played(self) -> Played:
-        """Give the whole of it."""
+        """Return the finished play."""
         mask = list(self._own)
-        # Without any reward the play has no advantage, and a loss over no token is no number.
+        # If all rewards are unknown, the play has no advantage, and its mask must not be empty: a
+        # mean over no token is NaN.
         if len(self._unscored) < len(self._rewards):
             for turn in self._unscored:
                 mask[turn] = [0] * len(mask[turn])
         return Played(self._prompt, self._tokens, mask, self._rewards)
+
+
+class ChatTokens:
+    """Writes the parts of a growing conversation that the model does not write itself.
+
+    A chat template writes a whole conversation. Writing it again after each message could change
+    the tokens of earlier messages, and the model would be trained on tokens that it did not write.
+    So only the text between two messages of the assistant is written, and appended.
+
+    Args:
+        tokenizer: tokenizer with a chat template, from transformers.
+        ends: further tokens that end a message of the assistant.
+
+    Raises:
+        DataError: the template writes no special token after a message of the assistant.
+    """
+
+    def __init__(self, tokenizer: Any, ends: Sequence[int] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._prompts = ChatTokenizer(tokenizer, 0)
+        end = self._prompts.end_of_turn()
+        if end is None:
+            raise DataError("the chat template ends an assistant's message with no special token")
+        self._end = str(tokenizer.decode([end]))
+        self.ends = frozenset((end, *ends))
+
+    def prompt(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> list[int]:
+        """Write a conversation up to the assistant's next message."""
+        return self._ids(self._text(messages, tools, goes_on=True))
+
+    def opens_reasoning(self, prompt: Sequence[int]) -> bool:
+        """Return whether a prompt ends inside the model's reasoning."""
+        return self._prompts.opens_reasoning(prompt)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Decode a message of the model, without the token that ends it."""
+        said = tokens[:-1] if tokens[-1] in self.ends else tokens
+        return str(self._tokenizer.decode(said, skip_special_tokens=False))
+
+    def between(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[dict[str, Any]],
+        *,
+        said: int,
+        ended: bool,
+    ) -> list[int]:
+        """Write the part between a message of the assistant and its next message.
+
+        Args:
+            messages: conversation so far.
+            tools: tools on offer.
+            said: number of messages up to and including the assistant's.
+            ended: whether the model has written the token that ends its message.
+
+        Raises:
+            DataError: the template changes earlier messages as the conversation grows.
+        """
+        before = self._text(messages[:said], tools, goes_on=False)
+        now = self._text(messages, tools, goes_on=True)
+        if not now.startswith(before):
+            raise DataError(
+                "the chat template changes earlier messages as the conversation grows; expected "
+                "one that only appends, as `hermes` and `compact` do (--chat-template)"
+            )
+        behind = before.rpartition(self._end)[2]
+        return self._ids(f"{'' if ended else self._end}{behind}{now[len(before) :]}")
+
+    def _text(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, goes_on: bool
+    ) -> str:
+        unmarked = [self._prompts.unmarked(each) for each in template_messages(messages)]
+        return render(self._tokenizer, unmarked, template_tools(tools), goes_on=goes_on)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids

@@ -20,7 +20,7 @@ from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.process_wide import random_state_kept
 from agent_gym_env.rollout.play import play_all
 from agent_gym_env.storage.files import written_whole
-from agent_gym_env.training.candidate_world import CandidateWorld
+from agent_gym_env.training.candidate_envs import CandidateEnvs
 from agent_gym_env.training.checkpoint import load_checkpoint, save_checkpoint
 from agent_gym_env.training.cloning import clone, demonstrate
 from agent_gym_env.training.config import OnMeasured, OnProgress
@@ -38,21 +38,19 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm  # no
 from stable_baselines3.common.utils import set_random_seed  # noqa: E402
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor  # noqa: E402
 
-from agent_gym_env.training.sb3_network import (  # noqa: E402
+from agent_gym_env.training.sb3_parts import (  # noqa: E402  # noqa: E402
     CandidateActorCritic,
     MaskableCandidateActorCritic,
-)
-from agent_gym_env.training.unscored import (  # noqa: E402
     NoteUnscoredSteps,
     ScoredMaskableRolloutBuffer,
     ScoredRolloutBuffer,
 )
 
 CHECKPOINT = "checkpoint.npz"
-"""Its name in the folder of a run."""
+"""Name of the checkpoint in the folder of a run."""
 
 _NAMES = {"initial": "untrained", "cloned": "cloned", "policy": "ppo"}
-"""Of the policies in the stages of a run."""
+"""Names of the policies by stage of a run."""
 
 OnPoint = Callable[[CurvePoint], None]
 
@@ -71,15 +69,14 @@ def train_ppo(
     """Train a policy to choose among candidates.
 
     Args:
-        config: of the run.
-        out: a folder for ``policy.npz`` (and ``initial.npz``, ``cloned.npz``), ``config.json``,
-            ``curve.jsonl``, ``checkpoint.npz`` and ``tensorboard/``; nothing is written without
-            one.
-        resume: continue from the folder's checkpoint, or begin where there is none. The result is
+        config: settings of the run.
+        out: folder for ``policy.npz`` (and ``initial.npz``, ``cloned.npz``), ``config.json``,
+            ``curve.jsonl``, ``checkpoint.npz`` and ``tensorboard/``; ``None`` to write nothing.
+        resume: continue from the folder's checkpoint, or begin if it has none. The result equals
             that of an uninterrupted run.
-        tensorboard: write TensorBoard's event files.
-        on_progress: called for ``candidates`` and ``cloning`` (of dialogues), and ``ppo`` (of
-            steps).
+        tensorboard: also write TensorBoard's event files.
+        on_progress: called with ``candidates`` or ``cloning`` and numbers of dialogues, then with
+            ``ppo`` and numbers of steps.
         on_measured: called after each update with its ``loss``, and with the mean ``reward`` of
             the last hundred episodes.
         on_point: called with each point of the learning curve.
@@ -88,21 +85,22 @@ def train_ppo(
         The trained policy.
 
     Raises:
-        ValueError: there is no folder to resume from or to write to, or nothing to train on.
+        ValueError: ``resume`` or ``tensorboard`` is set without ``out``, or no dialogue is left to
+            train on.
         DataError: the checkpoint cannot be read.
-        ResumeMismatchError: the checkpoint is one of another configuration.
+        ResumeMismatchError: the checkpoint has other settings.
         StorageError: the folder holds a run already, or cannot be written.
-        AgentGymError: weights or rewards are such that nothing can be learned any more.
+        AgentGymError: the weights contain NaN or infinity, or hardly any step has a reward.
     """
     if out is None and (resume or tensorboard):
         raise ValueError("resume and tensorboard need a folder: out=…")
     if tensorboard:
-        require("tensorboard", extra="sb3")  # before hours of work, not after
+        require("tensorboard", extra="sb3")  # before hours of work
     checkpoint = out / CHECKPOINT if out is not None and (out / CHECKPOINT).exists() else None
     if out is not None and not (checkpoint and resume):
         if checkpoint:
             raise StorageError(f"{out} holds a run already: resume it, or name another folder")
-        with written_whole(out / "config.json") as file:  # before hours of work, not after
+        with written_whole(out / "config.json") as file:  # before hours of work
             file.write(msgspec.json.format(msgspec.json.encode(_as_written(config))))
     run = _Run(
         config,
@@ -122,11 +120,11 @@ def train_ppo(
 
 
 def _quiet(phase: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Ignore the progress."""
 
 
 class _Run:
-    """A run between two of its updates."""
+    """A PPO run; its state between two updates is a checkpoint."""
 
     def __init__(
         self,
@@ -143,7 +141,7 @@ class _Run:
         self._on_point = on_point
         self._on_progress = on_progress
         self._on_measured = on_measured
-        self._world = CandidateWorld(config.world, config.shape, on_progress=on_progress)
+        self._envs = CandidateEnvs(config.world, config.shape, on_progress=on_progress)
         self._curve: list[CurvePoint] = []
         self._cpu_s = 0.0
         self._remaining = 1.0
@@ -156,9 +154,9 @@ class _Run:
     def _make_model(self) -> OnPolicyAlgorithm:
         config = self._config
         algorithm: type[Any] = MaskablePPO if config.masked else PPO
-        source = self._world.source()
+        source = self._envs.source()
         envs = DummyVecEnv(
-            [lambda: SelectInfo(self._world.wrapped(source, tries=config.tries), ["reward_valid"])]
+            [lambda: SelectInfo(self._envs.make_env(source, tries=config.tries), ["reward_valid"])]
             * config.n_envs
         )
         model: OnPolicyAlgorithm = algorithm(
@@ -167,7 +165,7 @@ class _Run:
             n_steps=config.n_steps,
             batch_size=config.batch_size,
             n_epochs=config.n_epochs,
-            # It falls to 0; stable-baselines3 knows of one rollout at a time, not of the whole run.
+            # It falls to 0 over the run; stable-baselines3 sees one rollout at a time.
             learning_rate=lambda _: config.learning_rate * self._remaining,
             gamma=config.gamma,
             gae_lambda=config.gae_lambda,
@@ -192,18 +190,18 @@ class _Run:
         return cast(CandidateNetwork, self._model.policy.mlp_extractor)
 
     def policy(self, name: str = "ppo") -> SB3Policy:
-        """Give the policy as it is now."""
+        """Return the policy with the current network."""
         return SB3Policy(
             self._network,
-            self._world.source(),
+            self._envs.source(),
             self._config.shape,
             name=name,
-            candidates=self._world.candidates,
+            candidates=self._envs.candidates,
             masked=self._config.masked,
         )
 
     def begin(self) -> None:
-        """Start anew: from nothing, or from what demonstrations teach."""
+        """Start a new run: evaluate, clone demonstrations, evaluate again."""
         self._evaluate("initial")
         if self._config.cloning.dialogues:
             begin = time.process_time()
@@ -213,10 +211,10 @@ class _Run:
 
     def _clone(self) -> None:
         cloning = self._config.cloning
-        source = self._world.source()
-        env = self._world.wrapped(source)
+        source = self._envs.source()
+        env = self._envs.make_env(source)
         random = np.random.default_rng(self._config.seed)
-        dialogues = random.permutation(self._world.dialogues)[: cloning.dialogues].tolist()
+        dialogues = random.permutation(self._envs.dialogues)[: cloning.dialogues].tolist()
         advance = partial(self._on_progress, "cloning")
         shown = demonstrate(env, source, dialogues, on_progress=advance)
         if not self._config.masked:
@@ -230,17 +228,16 @@ class _Run:
         )
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint.
+        """Continue from a checkpoint.
 
         Raises:
             DataError: it cannot be read.
-            ResumeMismatchError: it is one of another configuration.
+            ResumeMismatchError: it has other settings.
         """
         notes = load_checkpoint(path, self._model, _Notes)
         if notes.config != _as_written(self._config):
             raise ResumeMismatchError(
-                f"{path} was made by another configuration than this one; it was "
-                f"{msgspec.json.encode(notes.config).decode()}"
+                f"{path} was made with other settings: {msgspec.json.encode(notes.config).decode()}"
             )
         self._curve, self._cpu_s = notes.curve, notes.cpu_s
 
@@ -248,7 +245,7 @@ class _Run:
         """Play a rollout and learn from it."""
         config, before, begin = self._config, self.steps, time.process_time()
         self._remaining = 1.0 - before / config.total_timesteps
-        # With a seed for each update, no generator of torch or numpy is part of a run's state.
+        # Each update has its seed, so that a checkpoint needs no state of random generators.
         set_random_seed(_seed_of(config.seed, before))
         self._learn()
         self._cpu_s += time.process_time() - begin
@@ -266,7 +263,7 @@ class _Run:
         self._on_progress("ppo", min(self.steps, total), total)
 
     def _measured(self) -> dict[str, float]:
-        """Collect the numbers that tell whether the last update went well."""
+        """Return the loss of the last update, and the mean reward of the last episodes."""
         found = {"loss": float(self._model.logger.name_to_value["train/loss"])}
         ended = [episode["r"] for episode in self._model.ep_info_buffer or ()]
         return found | {"reward": sum(ended) / len(ended)} if ended else found
@@ -275,7 +272,7 @@ class _Run:
         steps = self._config.n_envs * self._config.n_steps
         try:
             self._model.learn(steps, NoteUnscoredSteps(), reset_num_timesteps=False)
-        except ValueError:  # by which torch refuses scores that are no numbers
+        except ValueError:  # torch refuses scores that are NaN
             self._require_finite()
             raise
         self._require_finite()
@@ -283,16 +280,16 @@ class _Run:
     def _require_finite(self) -> None:
         if not all(weights.isfinite().all() for weights in self._model.policy.parameters()):
             raise AgentGymError(
-                f"some weights are no finite numbers after {self.steps} steps; try a smaller "
+                f"the weights contain NaN or infinity after {self.steps} steps; try a smaller "
                 "learning_rate or ent_coef"
             )
 
     def _evaluate(self, stage: str) -> None:
         evaluation, policy = self._config.evaluation, self.policy(_NAMES[stage])
         played = play_all(
-            self._world.bare(evaluation.split),
+            self._envs.make_sgd_env(evaluation.split),
             policy,
-            self._world.spread(evaluation.split, evaluation.dialogues),
+            self._envs.spread(evaluation.split, evaluation.dialogues),
         )
         point = CurvePoint(stage, self.steps, self._cpu_s, summarize(played).reward)
         self._curve.append(point)
@@ -304,7 +301,7 @@ class _Run:
 
 
 class _Notes(msgspec.Struct, frozen=True):
-    """What a checkpoint keeps beside the state of the model."""
+    """The part of a checkpoint that is not the state of the model."""
 
     config: PPOConfig
     curve: list[CurvePoint]
@@ -312,7 +309,7 @@ class _Notes(msgspec.Struct, frozen=True):
 
 
 def _as_written(config: PPOConfig) -> PPOConfig:
-    """Return the configuration as files hold it: without the credentials of a judge's address."""
+    """Return the settings as files hold them: without the credentials of a judge's address."""
     return msgspec.convert(without_credentials(msgspec.to_builtins(config)), PPOConfig)
 
 

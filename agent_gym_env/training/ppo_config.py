@@ -1,4 +1,4 @@
-"""What a PPO run is: everything that its result depends on."""
+"""Settings of a PPO run: everything that its result depends on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from agent_gym_env.policies.sb3_model import Shape
-from agent_gym_env.training.candidate_world import WorldConfig
+from agent_gym_env.training.candidate_envs import CandidateEnvsConfig
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
@@ -18,12 +18,12 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class CloningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The warm start.
+    """Settings of behaviour cloning, with which a run begins.
 
     Attributes:
-        dialogues: how many are shown; 0 for a start from nothing.
-        epochs: how often each situation is seen.
-        learning_rate: of Adam.
+        dialogues: number of demonstrated dialogues; 0 for no cloning.
+        epochs: passes over the demonstrations.
+        learning_rate: learning rate of Adam.
     """
 
     dialogues: NotNegative = 400
@@ -32,12 +32,12 @@ class CloningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The points of the learning curve.
+    """Settings of the learning curve.
 
     Attributes:
-        split: is played.
-        dialogues: how many, the same each time, evenly spread over the split.
-        every: steps between two points; the first and the last point are always there.
+        split: split that is played.
+        dialogues: number of dialogues, evenly spread over the split; the same for every point.
+        every: steps between two points. The curve always has the first and the last point.
     """
 
     split: str = "dev"
@@ -46,35 +46,35 @@ class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PPOConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A training run; the same configuration gives the same policy, bit for bit.
+    """Settings of a PPO run; equal settings give the same policy, bit for bit.
 
-    What stable-baselines3 has too goes by its name there.
+    Settings of stable-baselines3 have the names that they have there.
 
     Attributes:
-        world: what is played.
-        shape: of the network, and what it sees.
-        masked: ``MaskablePPO``, which draws among the candidates that there are; else ``PPO``,
-            which has to learn that a number without a candidate is silence.
-        cloning: the warm start.
-        evaluation: the points of the learning curve.
-        tries: how often each turn is played, as an episode of its own, before the dialogue goes on;
-            ``None`` for dialogues as episodes.
-        total_timesteps: of all environments together; whole rollouts are taken. 0 for cloning
-            alone.
-        n_envs: how many environments are played side by side.
-        n_steps: of each environment between two updates.
-        batch_size: of one step of the optimizer; a last batch of a single step is left out.
+        world: settings of the environments.
+        shape: sizes of the network and of its input.
+        masked: use ``MaskablePPO``, which draws among the candidates only; otherwise ``PPO``,
+            which has to learn that an action without a candidate is silence.
+        cloning: settings of behaviour cloning.
+        evaluation: settings of the learning curve.
+        tries: number of times that each turn is played, as a separate episode, before the dialogue
+            continues; ``None`` for dialogues as episodes.
+        total_timesteps: steps of all environments together, rounded up to whole rollouts; 0 for
+            cloning alone.
+        n_envs: number of environments that are played side by side.
+        n_steps: steps of each environment between two updates.
+        batch_size: steps in one step of the optimizer; a last batch of one step is left out.
         n_epochs: passes over a rollout.
-        learning_rate: of Adam at the begin; it falls linearly to 0.
+        learning_rate: first learning rate of Adam; it falls linearly to 0.
         gamma: discount.
-        gae_lambda: of the generalised advantage estimate.
-        clip_range: of the policy's ratio.
+        gae_lambda: lambda of the generalised advantage estimate.
+        clip_range: clipping range of the policy's ratio.
         ent_coef: weight of the entropy.
         checkpoint_every: steps between two checkpoints.
-        seed: of everything that is drawn.
+        seed: seed of every random draw.
     """
 
-    world: WorldConfig = WorldConfig()
+    world: CandidateEnvsConfig = CandidateEnvsConfig()
     shape: Shape = Shape()
     masked: bool = True
     cloning: CloningConfig = CloningConfig()
@@ -94,12 +94,12 @@ class PPOConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     seed: NotNegative = 0
 
     def __post_init__(self) -> None:
-        """Refuse what no run can be made of.
+        """Check settings that depend on each other.
 
         Raises:
-            ValueError: it cannot be.
+            ValueError: a rollout has one step, or the shape has no encoder.
         """
         if self.n_envs * self.n_steps < 2:
-            raise ValueError("n_envs * n_steps is 1, at least 2 steps are needed to learn from")
+            raise ValueError("n_envs * n_steps must be at least 2, not 1")
         if self.shape.ngrams is None:
-            raise ValueError("shape.ngrams is null, but a run encodes texts by hashed n-grams")
+            raise ValueError("shape.ngrams must not be null: a run encodes texts by hashed n-grams")

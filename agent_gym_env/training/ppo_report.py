@@ -1,4 +1,4 @@
-"""The page about a PPO run: its learning curve, and what its policies earn."""
+"""The report of a PPO run: its learning curve, and the rewards of its policies."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.rollout.play import play_all
 from agent_gym_env.storage.files import written_whole
-from agent_gym_env.training.candidate_world import CandidateWorld
+from agent_gym_env.training.candidate_envs import CandidateEnvs
 from agent_gym_env.training.curve import CurvePoint, read_curve
 from agent_gym_env.training.ppo_config import PPOConfig
 
 _STAGES = ("initial", "cloned", "policy")
-_CURVE_NAME = "Reward per turn, as it learned"
+_CURVE_NAME = "Reward per turn during the training"
 
 
 def write_ppo_report(out: Path, config: PPOConfig) -> Path:
@@ -27,32 +27,32 @@ def write_ppo_report(out: Path, config: PPOConfig) -> Path:
     The learning curve is also written as ``curve.svg``.
 
     Args:
-        out: the folder of the run.
-        config: of the run.
+        out: folder of the run.
+        config: settings of the run.
 
     Returns:
         The path of the page.
 
     Raises:
         DataError: the folder has no learning curve, or a policy in it cannot be read.
-        StorageError: the disk does not take page or curve.
+        StorageError: a file cannot be written.
     """
     curve = read_curve(out / "curve.jsonl")
     with written_whole(out / "curve.svg") as file:
-        file.write(as_file(learned(curve)).encode())
-    world = CandidateWorld(config.world, config.shape)
+        file.write(as_file(draw_curve(curve)).encode())
+    envs = CandidateEnvs(config.world, config.shape)
     split, dialogues = config.evaluation.split, config.evaluation.dialogues
     policies: list[Policy] = [ConstantPolicy()]
     stages = [stage for stage in _STAGES if any(point.stage == stage for point in curve)]
-    policies += [SB3Policy.load(out / f"{stage}.npz", world.source()) for stage in stages]
+    policies += [SB3Policy.load(out / f"{stage}.npz", envs.source()) for stage in stages]
     evaluated = []
     for policy in policies:
-        episodes = list(play_all(world.bare(split), policy, world.spread(split, dialogues)))
+        episodes = list(play_all(envs.make_sgd_env(split), policy, envs.spread(split, dialogues)))
         evaluated.append((summarize(episodes), episodes))
-    return write_report(out / "report.html", evaluated, plots=[(_CURVE_NAME, learned(curve))])
+    return write_report(out / "report.html", evaluated, plots=[(_CURVE_NAME, draw_curve(curve))])
 
 
-def learned(curve: Sequence[CurvePoint]) -> str:
+def draw_curve(curve: Sequence[CurvePoint]) -> str:
     """Draw a learning curve as SVG."""
     points = [
         Point(point.steps, Interval(point.reward.mean, point.reward.low, point.reward.high))

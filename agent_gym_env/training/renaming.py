@@ -1,8 +1,8 @@
-"""Conversations with other names in them, so that a model learns to copy them.
+"""Copies of conversations with other names, so that a model learns to copy names.
 
-A corpus names few cities, restaurants and people, again and again; whoever has learned them by
-heart cannot book a table at a place that is new. In a renamed conversation each word of a name
-stands, wherever it occurred, for another word.
+A corpus repeats the names of a few cities, restaurants and people. A model that has memorised them
+cannot book a table at a new place. A copy replaces each word of a name by another word, everywhere
+in the conversation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Conversation = Mapping[str, Any]
 _CAPITALISED = re.compile(r"\b[A-Z][\w']*[a-z][\w']*")
 _LOWER = re.compile(r"\b[a-z]+\b")
 _SHORTEST = 3
-"""Letters of a word that is exchanged."""
+"""Letters of the shortest word that is replaced."""
 
 _BEGINNINGS = ("b", "br", "c", "ch", "d", "f", "g", "gr", "h", "k", "l", "m", "n", "p", "pr", "r",
                "s", "sh", "st", "t", "th", "tr", "v", "w", "z")  # fmt: skip
@@ -30,7 +30,7 @@ _ENDS = ("", "ck", "l", "m", "n", "nd", "r", "rd", "s", "t")
 
 
 def words_of_names(conversations: Iterable[Conversation]) -> list[str]:
-    """List the words that names in conversations are made of, each once, sorted."""
+    """List the words of the names in conversations, sorted, without duplicates."""
     found: set[str] = set()
     for conversation in conversations:
         for name in _names(conversation):
@@ -39,7 +39,7 @@ def words_of_names(conversations: Iterable[Conversation]) -> list[str]:
 
 
 def invented_words(number: int, draws: random.Random) -> list[str]:
-    """Make up words that could be names, each once."""
+    """Invent different words that could be names."""
     made: dict[str, None] = {}
     while len(made) < number:
         syllables = draws.choice((1, 2, 2))
@@ -54,20 +54,20 @@ def invented_words(number: int, draws: random.Random) -> list[str]:
 def renamed(
     conversation: Conversation, words: Sequence[str], draws: random.Random
 ) -> dict[str, Any]:
-    """Exchange the words of a conversation's names, each for the same other one throughout.
+    """Replace the words of a conversation's names, each by the same new word everywhere.
 
-    Names are texts of arguments and results that no schema lists, and that are also said: what a
-    user calls by another word than the call ("ATX" for "Austin") stays, since no one could tell
-    what the other word of a new name is.
+    Names are values of arguments and results that no schema lists and that somebody says. A value
+    that the user calls by another word ("ATX" for "Austin") is kept, because the other word of a
+    new name is not known.
 
     Args:
-        conversation: is left as it is.
-        words: to draw from.
-        draws: of the words.
+        conversation: conversation; it is not changed.
+        words: new words to draw from.
+        draws: generator of the draws.
     """
-    exchanged = sorted(_exchangeable(conversation))
-    drawn = draws.sample(words, min(len(exchanged), len(words)))
-    to = dict(zip(exchanged, drawn, strict=False))
+    replaced = sorted(_replaceable(conversation))
+    drawn = draws.sample(words, min(len(replaced), len(words)))
+    to = dict(zip(replaced, drawn, strict=False))
     if not to:
         return dict(conversation)
     pattern = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, to))})(?!\w)")
@@ -78,7 +78,7 @@ def renamed(
     return {**conversation, "messages": [_changed(m, change) for m in conversation["messages"]]}
 
 
-def _exchangeable(conversation: Conversation) -> set[str]:
+def _replaceable(conversation: Conversation) -> set[str]:
     names = _names(conversation)
     said = " ".join(_said(conversation))
     kept = set(_LOWER.findall(said))
@@ -94,7 +94,7 @@ def _words(name: str) -> Iterator[str]:
 
 
 def _names(conversation: Conversation) -> set[str]:
-    """Give the texts of arguments and results that are copied: from before, or from then on."""
+    """Return the arguments that occurred before their call, and the results that are said."""
     listed = set(_listed(conversation["tools"]))
     said = " ".join(_said(conversation))
     found: set[str] = set()
@@ -108,7 +108,7 @@ def _names(conversation: Conversation) -> set[str]:
 
 
 def _listed(tools: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Give the values that schemas list."""
+    """Yield the values that schemas list."""
     for function in functions_of(tools):
         for schema in function.get("parameters", {}).get("properties", {}).values():
             yield from map(str, schema.get("enum", ()))
@@ -139,7 +139,7 @@ def _results(content: str) -> Iterator[str]:
 
 
 def _changed(message: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Change what a message says, and the arguments of its calls."""
+    """Change the content of a message and the arguments of its calls."""
     new = dict(message)
     if new.get("content"):
         new["content"] = change(new["content"])

@@ -1,4 +1,4 @@
-"""A small causal language model made from nothing, so that training needs no download."""
+"""A small causal language model that is trained from scratch, without a download."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from agent_gym_env.training.copying import begin_with_copying, practise_copying 
 
 PADDING = "<|endoftext|>"
 _ROLE_MARKS = tuple(f"<|im_start|>{role}\n" for role in ("tools", "user", "assistant", "tool"))
-"""One token each, where ChatML's usual tokenizers take three."""
+"""Beginnings of messages. Each is one token; common tokenizers need three for it."""
 
 _SPECIAL = (PADDING, END_OF_TURN, *_ROLE_MARKS, "<tool_call>", "</tool_call>")
 
 _PIECES = "|".join(
     (
-        # What stands between the keys and values of JSON.
+        # The characters between keys and values of JSON.
         r'[\s{}\[\],:]*"[\s{}\[\],:"]*',
-        # A word that begins with a capital, or a digit, is the same behind a blank or a quote,
-        # so that a name is the same tokens in a conversation and in a call.
+        # A capitalised word or a digit is separate from a blank or a quote before it, so that a
+        # name has the same tokens in a conversation and in a call.
         r" ?\p{Ll}[\p{L}_]*",
         r"\p{L}[\p{L}_]*",
         r"\p{N}",
@@ -49,7 +49,7 @@ _PIECES = "|".join(
         r"\s+",
     )
 )
-"""Tokens do not go beyond these pieces of a text."""
+"""Pieces that a text is split into; a token never crosses their borders."""
 
 _LAYERS = ("conv", "full_attention")
 
@@ -64,13 +64,13 @@ def make_tiny(
     *,
     on_progress: OnProgress | None = None,
 ) -> int:
-    """Write a fresh model, its tokenizer and its chat template as a Hugging Face folder.
+    """Write an untrained model, its tokenizer and its chat template as a Hugging Face folder.
 
     Args:
-        folder: is made.
-        conversations: what the tokenizer's vocabulary is learned from.
-        config: of the model.
-        on_progress: called with ``practice`` and the numbers of its steps done and of all.
+        folder: folder to create.
+        conversations: conversations that the tokenizer is trained on.
+        config: settings of the model.
+        on_progress: called with ``practice``, and how many of its steps are done and in total.
 
     Returns:
         The number of the model's parameters.
@@ -104,7 +104,7 @@ def _decoder(config: TinyConfig, tokenizer: PreTrainedTokenizerFast) -> PreTrain
         "num_key_value_heads": config.heads,
         "max_position_embeddings": config.context,
         "tie_word_embeddings": True,
-        # The usual 0.02 suits a width of thousands.
+        # The default of 0.02 suits a width of thousands.
         "initializer_range": config.width**-0.5,
         "bos_token_id": None,
         "eos_token_id": tokenizer.eos_token_id,
@@ -112,8 +112,8 @@ def _decoder(config: TinyConfig, tokenizer: PreTrainedTokenizerFast) -> PreTrain
     }
     if not config.convolutions:
         return Qwen2ForCausalLM(Qwen2Config(**common))
-    # A token's key then tells what stood before it, so that attention finds where the same words
-    # stood, and copies on. The last layer is one of attention.
+    # A convolution before attention lets a token's key contain the token before it, which is what
+    # copying needs. The last layer is attention.
     layers = [_LAYERS[(config.layers - place) % 2] for place in range(config.layers)]
     return Lfm2ForCausalLM(
         Lfm2Config(layer_types=layers, conv_bias=True, block_auto_adjust_ff_dim=False, **common)
@@ -123,7 +123,7 @@ def _decoder(config: TinyConfig, tokenizer: PreTrainedTokenizerFast) -> PreTrain
 def make_tokenizer(
     conversations: Iterable[Conversation], config: TinyConfig
 ) -> PreTrainedTokenizerFast:
-    """Learn a byte-level BPE tokenizer from conversations, as the chat template writes them."""
+    """Train a byte-level BPE tokenizer on conversations, as the chat template writes them."""
     model = Tokenizer(BPE())
     pieces = Split(Regex(_PIECES), "isolated")
     model.pre_tokenizer = InSequence([pieces, ByteLevel(False, use_regex=False)])
@@ -135,8 +135,8 @@ def make_tokenizer(
         show_progress=False,
     )
     template = compact_template(config.result_characters)
-    bare = _wrapped(model, template)
-    model.train_from_iterator(_texts(bare, conversations), trainer)
+    untrained = _wrapped(model, template)
+    model.train_from_iterator(_texts(untrained, conversations), trainer)
     return _wrapped(model, template)
 
 

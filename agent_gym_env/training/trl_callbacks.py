@@ -1,4 +1,4 @@
-"""What a trainer of TRL's tells as it goes, and what it leaves behind."""
+"""Callbacks of TRL's trainers: measurements, progress, checks, and the state of checkpoints."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from transformers import (  # noqa: E402
 from transformers.trainer import TRAINER_STATE_NAME  # noqa: E402
 
 _COMPLETE = "complete"
-"""The file that a checkpoint gets last; one without it was cut off."""
+"""The file that is written last into a checkpoint; without it the checkpoint is incomplete."""
 
 _TRAINED = "trained.json"
-"""The file of a checkpoint with the counts of `Trained`."""
+"""The file with the counts of `Trained` in a checkpoint."""
 
 IGNORED = -100
-"""The label of a token that is not learned."""
+"""The label of a token that the loss ignores."""
 
 
 class Trained(msgspec.Struct):
@@ -40,9 +40,9 @@ class Trained(msgspec.Struct):
 
     Attributes:
         steps: steps of the optimizer.
-        rows: rows, or plays of a run that plays.
-        tokens: tokens of these, without padding.
-        learned: tokens of these that the loss was about.
+        rows: rows, or plays in reinforcement learning.
+        tokens: tokens of the rows, without padding.
+        learned: tokens of the rows that the loss includes.
     """
 
     steps: int = 0
@@ -70,12 +70,12 @@ def read_trained(checkpoint: str) -> Trained:
     try:
         return msgspec.json.decode(read_file(path), type=Trained)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        problem = f"the checkpoint does not say what it was trained on: {error}"
+        problem = f"the checkpoint has no counts of its training data: {error}"
         raise DataError(problem, file=str(path)) from error
 
 
 class KeepTrained(TrainerCallback):
-    """Counts steps, and keeps what a run has been trained on with each checkpoint."""
+    """Counts steps, and writes the counts of a run to each checkpoint."""
 
     def __init__(self, trained: Trained) -> None:
         self._trained = trained
@@ -95,7 +95,7 @@ class KeepTrained(TrainerCallback):
 
 
 class Metrics(TrainerCallback):
-    """Appends what is measured to a file; a run that goes on takes back what came later."""
+    """Appends measurements to a file. A resumed run removes those after its checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -103,7 +103,7 @@ class Metrics(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Keep the lines up to where the run goes on."""
+        """Keep the lines up to the step that the run begins at."""
         lines = self._path.read_bytes().splitlines() if self._path.exists() else []
         with written_whole(self._path) as file:
             file.writelines(line + b"\n" for line in lines if _step(line) <= state.global_step)
@@ -121,7 +121,7 @@ class _Line(msgspec.Struct):
 
 
 def _step(line: bytes) -> float:
-    """Give the step of a line; none for what a killed run left of one."""
+    """Read the step of a line; infinite for a line that a killed run left incomplete."""
     try:
         return float(msgspec.json.decode(line, type=_Line).step)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -129,27 +129,28 @@ def _step(line: bytes) -> float:
 
 
 class RefuseNonFinite(TrainerCallback):
-    """Ends a run that has diverged: nothing good comes of its weights any more."""
+    """Ends a run that has diverged."""
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
-        """Look at the gradient.
+        """Check the gradient.
 
         Raises:
-            AgentGymError: it is no number.
+            AgentGymError: it contains NaN or infinity.
         """
         gradients = [each.grad for each in given["model"].parameters() if each.grad is not None]
         if not torch.nn.utils.get_total_norm(gradients).isfinite():
-            raise _diverged(f"the gradient is no number at step {state.global_step + 1}")
+            step = state.global_step + 1
+            raise _diverged(f"the gradient contains NaN or infinity at step {step}")
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
-        """Look at what was measured.
+        """Check the loss.
 
         Raises:
-            AgentGymError: it is no number.
+            AgentGymError: it is NaN or infinite.
         """
         logs = given["logs"]
         for name in ("loss", "train_loss", "eval_loss"):
@@ -158,14 +159,14 @@ class RefuseNonFinite(TrainerCallback):
 
 
 def refuse_non_finite(model: torch.nn.Module) -> None:
-    """See that a model's weights are numbers.
+    """Check that all weights of a model are finite.
 
     Raises:
-        AgentGymError: one is none.
+        AgentGymError: some contain NaN or infinity.
     """
     for name, weights in model.named_parameters():
         if not weights.isfinite().all():
-            raise _diverged(f"a weight of {name} is no number after the last step")
+            raise _diverged(f"{name} contains NaN or infinity after the last step")
 
 
 def _diverged(problem: str) -> AgentGymError:
@@ -173,12 +174,12 @@ def _diverged(problem: str) -> AgentGymError:
 
 
 class MarkComplete(TrainerCallback):
-    """Marks a checkpoint when all of it is written."""
+    """Marks a checkpoint as complete after everything else is written."""
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Mark it."""
+        """Write the mark."""
         (_folder_of(args, state) / _COMPLETE).touch()
 
 
@@ -187,13 +188,13 @@ def _folder_of(args: TrainingArguments, state: TrainerState) -> Path:
 
 
 def last_complete(folder: Path) -> str | None:
-    """Give the last checkpoint in a folder that is complete; ``None`` if there is none."""
+    """Return the last complete checkpoint in a folder; ``None`` if it has none."""
     marked = [mark.parent for mark in folder.glob(f"checkpoint-*/{_COMPLETE}")]
     return str(max(marked, key=_steps_of)) if marked else None
 
 
 def is_at_end(checkpoint: str) -> bool:
-    """Whether no step is left to a run that goes on from a checkpoint."""
+    """Return whether a checkpoint was written after the last step of its run."""
     state = TrainerState.load_from_json(str(Path(checkpoint, TRAINER_STATE_NAME)))
     return bool(state.global_step >= state.max_steps)
 
@@ -228,7 +229,7 @@ class Progress(TrainerCallback):
 
 
 def tensorboard_events(folder: Path) -> TrainerCallback:
-    """Write TensorBoard's event files.
+    """Make the callback that writes TensorBoard's event files.
 
     Raises:
         MissingDependency: tensorboard is not installed.

@@ -123,4 +123,4 @@ def test_a_checkpoint_of_another_configuration_is_refused(
 ) -> None:
     assert train(tmp_path) == 0
     assert train(tmp_path, "--resume", gamma=0.5) == 5
-    assert "made by another configuration" in capsys.readouterr().err
+    assert "made with other settings" in capsys.readouterr().err

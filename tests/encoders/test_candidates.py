@@ -7,12 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from agent_gym_env.encoders.cached import CachedEncoder
 from agent_gym_env.encoders.candidates import FACTS, CandidateEncoder
-from agent_gym_env.encoders.conversation import ConversationState
-from agent_gym_env.encoders.hashing import HashingEncoder
+from agent_gym_env.encoders.text import CachedEncoder, HashingEncoder
 from agent_gym_env.types import Action, ToolCall
-from tests.encoders.test_conversation import CONVERSATION, written
+from tests.encoders.test_conversation import CONVERSATION, state_of
 
 
 class Proposal(NamedTuple):
@@ -30,8 +28,7 @@ WHICH = Proposal(Action(text="Which one?"), 0.125)
 
 def rows(*proposals: Proposal) -> list[dict[str, float]]:
     """The facts of candidates in the middle of a conversation."""
-    state = ConversationState()
-    state.read(written(*CONVERSATION))
+    state = state_of(*CONVERSATION)
     encoded = CandidateEncoder(CachedEncoder(HashingEncoder(4)), k=5).encode(state, proposals)
     assert encoded.dtype == np.float32
     assert (np.abs(encoded) <= 1).all()
@@ -72,8 +69,7 @@ def test_no_candidates_are_rows_of_zeros() -> None:
 
 
 def test_the_same_action_has_the_same_text_part_everywhere() -> None:
-    state = ConversationState()
-    state.read(written(*CONVERSATION))
+    state = state_of(*CONVERSATION)
     encoder = CandidateEncoder(CachedEncoder(HashingEncoder(4)), k=2)
     first = encoder.encode(state, [DEAR, WHICH])[:, len(FACTS) :]
     second = encoder.encode(state, [WHICH, DEAR])[:, len(FACTS) :]

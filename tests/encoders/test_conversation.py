@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_gym_env.chat import ConversationReader
 from agent_gym_env.encoders.conversation import (
     FLAGS,
     TEXTS,
@@ -17,7 +18,7 @@ from agent_gym_env.encoders.conversation import (
     ConversationState,
     in_words,
 )
-from agent_gym_env.encoders.hashing import HashingEncoder
+from agent_gym_env.encoders.text import HashingEncoder
 
 Message = dict[str, Any]
 
@@ -58,9 +59,8 @@ CONVERSATION = [
 
 
 def state_of(*messages: Message) -> ConversationState:
-    state = ConversationState()
-    state.read(written(*messages))
-    return state
+    reader = ConversationReader(lambda _: ConversationState(), ConversationState.add)
+    return reader.read(written(*messages))
 
 
 def test_the_last_words_of_both_are_kept() -> None:
@@ -98,12 +98,11 @@ def test_an_error_has_no_rows() -> None:
 
 
 @given(st.lists(st.integers(1, len(CONVERSATION)), max_size=6))
-def test_reading_on_is_reading_anew(lengths: list[int]) -> None:
-    read = ConversationState()
+def test_a_state_depends_on_the_conversation_alone(lengths: list[int]) -> None:
+    encoder = ConversationEncoder()
     for length in [*lengths, len(CONVERSATION)]:
-        read.read(written(*CONVERSATION[:length]))
-    anew = state_of(*CONVERSATION)
-    assert vars(read) == vars(anew)
+        encoder.encode(observation(*CONVERSATION[:length]))
+    assert vars(encoder.state) == vars(state_of(*CONVERSATION))
 
 
 def observation(*messages: Message) -> dict[str, str]:

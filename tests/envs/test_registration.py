@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import gymnasium as gym
+import pytest
 
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.envs.registration import register_environments
@@ -34,6 +35,32 @@ def test_the_name_with_its_module_needs_no_import(tiny_corpus: Path) -> None:
         check=True,
     )
     assert result.stdout == "I want a green tea.\n"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "import agent_gym_env, gymnasium",
+        "import gymnasium, agent_gym_env",
+        "import agent_gym_env, gymnasium.spaces",
+        "import agent_gym_env.envs.dialogue",
+        # An import that fails may be tried again.
+        "import agent_gym_env, sys\n"
+        "sys.modules['numpy'] = None\n"
+        "try: import gymnasium\n"
+        "except ImportError: del sys.modules['numpy']",
+    ],
+)
+def test_the_order_of_imports_does_not_matter(script: str) -> None:
+    check = "\nimport gymnasium\nassert 'SGD-v0' in gymnasium.registry"
+    subprocess.run([sys.executable, "-W", "error", "-c", script + check], check=True)
+
+
+def test_the_package_itself_does_not_import_gymnasium() -> None:
+    check = (
+        "import agent_gym_env, sys; assert not {'gymnasium', 'numpy', 'msgspec'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 def test_registering_again_does_nothing() -> None:

@@ -6,8 +6,6 @@ from agent_gym_env.evaluation.metrics import (
     ToolCounts,
     domain,
     episode_return,
-    made_calls,
-    reply,
     tool_counts,
     turn_facts,
 )
@@ -79,8 +77,8 @@ def test_no_count_exceeds_what_it_is_a_share_of(
 
 def test_the_calls_of_a_turn_are_those_of_all_its_steps() -> None:
     record = turn(made=[call(city="Lisbon"), call(BOOK)], says="Booked.")
-    assert made_calls(record) == (call(city="Lisbon"), call(BOOK))
-    assert reply(record) == "Booked."
+    assert record.calls == (call(city="Lisbon"), call(BOOK))
+    assert record.reply == "Booked."
 
 
 @pytest.mark.parametrize(

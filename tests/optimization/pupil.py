@@ -18,9 +18,9 @@ import msgspec
 
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.tool_specs import tools_json
-from agent_gym_env.evaluation.answers import recorded_turns
 from agent_gym_env.lm.prompt import json_lines, plain_messages
 from agent_gym_env.policies.dspy_module import tool_call_text
+from agent_gym_env.reward_audit.answers import recorded_turns
 
 CARE = "Take care to remember what was recorded."
 AT_A_LOSS = "Hm, what do you mean?"

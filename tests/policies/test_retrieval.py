@@ -115,7 +115,7 @@ def test_candidates_are_different_actions_and_the_best_comes_first(
 
 def test_it_transfers_to_real_dialogues(sgd_path: Path) -> None:
     world: dict[str, Any] = {"corpus": str(sgd_path), "split": "dev", "reward": "balanced"}
-    small = {"name": "retrieval", "lessons": 400, "indexed": 400}
+    small = {"name": "retrieval", "training_dialogues": 400, "indexed": 400}
     mine = list(rollout(small, episodes=40, **world))
     constant = list(rollout("constant", episodes=40, **world))
     assert compare(mine, constant).reward.verdict == "better"

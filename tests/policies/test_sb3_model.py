@@ -17,7 +17,7 @@ pytest.importorskip("torch", reason="the extra sb3 is not installed")
 
 import torch
 
-from agent_gym_env.encoders.hashing import HashingEncoder
+from agent_gym_env.encoders.text import HashingEncoder
 from agent_gym_env.errors import DataError
 from agent_gym_env.policies.sb3_model import SB3Policy, Shape, read_header
 from agent_gym_env.testing import check_policy
@@ -119,13 +119,26 @@ def test_it_keeps_the_promises_of_a_policy(deterministic: bool) -> None:
 
 def test_a_saved_policy_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "policy.npz"
-    saved = policy("Yes.", "No.", name="tea", candidates={"lessons": 5})
+    saved = policy("Yes.", "No.", name="tea", candidates={"training_dialogues": 5})
     saved.save(path)
     loaded = SB3Policy.load(path, Source("Yes.", "No."))
-    assert (loaded.name, loaded.shape, loaded.candidates) == ("tea", SHAPE, {"lessons": 5})
+    assert (loaded.name, loaded.shape, loaded.candidates) == (
+        "tea",
+        SHAPE,
+        {"training_dialogues": 5},
+    )
     assert scores(loaded) == scores(saved)
     assert loaded.act(OBSERVATION) == saved.act(OBSERVATION)
-    assert read_header(path).candidates == {"lessons": 5}
+    assert read_header(path).candidates == {"training_dialogues": 5}
+
+
+def test_a_policy_of_version_0_1_is_loaded_with_todays_names(tmp_path: Path) -> None:
+    path = tmp_path / "policy.npz"
+    old: Any = {"lessons": 5, "indexed": 3}
+    policy("Yes.", candidates=old).save(path)
+    today = {"training_dialogues": 5, "indexed": 3}
+    assert read_header(path).source_options() == today
+    assert SB3Policy.load(path, Source("Yes.")).candidates == today
 
 
 def test_nothing_in_the_file_is_pickled(tmp_path: Path) -> None:
@@ -177,7 +190,7 @@ def rewritten(path: Path, **changes: Any) -> Path:
         # Weights of 120 GB, were they made before they are compared.
         ({"shape": {"hidden": 1 << 14, "encoder_dim": 1 << 16}}, "the weights do not fit"),
         ({"candidates": {"foo": 1}}, "not a saved policy: Invalid enum value 'foo'"),
-        ({"candidates": {"lessons": -3}}, "not a saved policy: Expected `int` >= 0"),
+        ({"candidates": {"training_dialogues": -3}}, "not a saved policy: Expected `int` >= 0"),
         ({"surprise": 1}, "unknown field"),
     ],
 )

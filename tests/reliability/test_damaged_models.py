@@ -14,8 +14,8 @@ import pytest
 
 from agent_gym_env.corpus.corpus import Split, open_corpus
 from agent_gym_env.errors import AgentGymError, DataError
-from agent_gym_env.retrieval.learning import learn, recall
-from agent_gym_env.retrieval.memory import Memory
+from agent_gym_env.retrieval.model_file import RetrievalModel
+from agent_gym_env.retrieval.training import load_or_train, train_model
 from tests.reliability.damage import damaged, damaged_bytes
 from tests.reliability.playing import sized
 
@@ -72,21 +72,23 @@ def train() -> Split:
 
 
 def test_a_damaged_memory_is_learned_anew(train: Split, tmp_path: Path) -> None:
-    path = tmp_path / "memory.npz"
-    learn(train, lessons=3, indexed=3).save(path)
-    outcomes_of(path, lambda: Memory.load(path), damaged_archive, sized(40, 2_000))
+    path = tmp_path / "model.npz"
+    train_model(train, training_dialogues=3, indexed=3).save(path)
+    outcomes_of(path, lambda: RetrievalModel.load(path), damaged_archive, sized(40, 2_000))
 
 
-def test_what_is_no_array_is_learned_anew(train: Split, agent_gym_home: Path) -> None:
-    first = recall(train, lessons=2, indexed=3)
+def test_a_model_with_a_member_that_is_not_an_array_is_trained_again(
+    train: Split, agent_gym_home: Path
+) -> None:
+    first = load_or_train(train, training_dialogues=2, indexed=3)
     (path,) = (agent_gym_home / "retrieval").glob(f"{train.fingerprint[:8]}*-2-3-*.npz")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("notes.npy", b"not an array")
-    with pytest.raises(DataError, match="this is not a memory"):
-        Memory.load(path)
-    again = recall(train, lessons=2, indexed=3)
-    assert np.array_equal(first.chooser.weights, again.chooser.weights)
-    assert Memory.load(path).vocabulary == first.vocabulary
+    with pytest.raises(DataError, match="this is not a retrieval model"):
+        RetrievalModel.load(path)
+    again = load_or_train(train, training_dialogues=2, indexed=3)
+    assert np.array_equal(first.classifier.weights, again.classifier.weights)
+    assert RetrievalModel.load(path).vocabulary == first.vocabulary
 
 
 def test_a_damaged_policy_is_refused_or_read(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.locations import sample_path
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.retrieval.candidates import CandidateGenerator
-from agent_gym_env.retrieval.learning import recall
+from agent_gym_env.retrieval.training import load_or_train
 from tests.reliability.playing import sized
 
 
@@ -89,7 +89,7 @@ def replace_answers(split: Path, random_: random.Random) -> dict[str, int]:
 
 def test_the_recorded_answer_and_what_follows_it_change_no_candidate(tmp_path: Path) -> None:
     train = open_corpus("sample").split("train")
-    source = CandidateGenerator(recall(train, lessons=90, indexed=70))
+    source = CandidateGenerator(load_or_train(train, training_dialogues=90, indexed=70))
     env = SGDEnv("sample", "dev")
     for seed in range(sized(2, 20)):
         other = tmp_path / str(seed)

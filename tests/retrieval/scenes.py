@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.corpus.tool_specs import tool_specs, tools_json
-from agent_gym_env.retrieval.offer import Offer
-from agent_gym_env.retrieval.questions import Decide, Question
 from agent_gym_env.retrieval.state import State
+from agent_gym_env.retrieval.tool_schemas import ToolSchemas
+from agent_gym_env.retrieval.understanding import Decide, Question
 from agent_gym_env.retrieval.vocabulary import Vocabulary
 from tests.corpora import CAKES, TEAS
 
@@ -32,15 +32,15 @@ def vocabulary() -> Vocabulary:
     )
 
 
-def offer() -> Offer:
+def tools() -> ToolSchemas:
     """The tools of the tea shop and of the cake shop."""
-    return Offer(tools_json(TOOLS, ["Teas_1", "Cakes_1"]), vocabulary())
+    return ToolSchemas(tools_json(TOOLS, ["Teas_1", "Cakes_1"]), vocabulary())
 
 
 def state(tool: str | None = FIND) -> State:
     """A conversation that heads to a tool."""
-    scene = State(offer(), TODAY)
-    scene.tool = None if tool is None else scene.offer.tools[tool]
+    scene = State(tools(), TODAY)
+    scene.tool = None if tool is None else scene.tools.by_name[tool]
     return scene
 
 

@@ -8,14 +8,16 @@ import pytest
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.retrieval.candidates import CandidateGenerator
-from agent_gym_env.retrieval.learning import learn
+from agent_gym_env.retrieval.training import train_model
 from agent_gym_env.types import Observation
 from tests.corpora import DEV, TEAS, TRAMS, write_split
 
 
 @pytest.fixture(scope="module")
 def generator(tiny_corpus: Path) -> CandidateGenerator:
-    return CandidateGenerator(learn(open_corpus(tiny_corpus).split("train"), lessons=3, indexed=3))
+    return CandidateGenerator(
+        train_model(open_corpus(tiny_corpus).split("train"), training_dialogues=3, indexed=3)
+    )
 
 
 def observation(*messages: dict[str, Any], tools: str = "[]") -> Observation:

@@ -69,7 +69,7 @@ def test_no_null_is_put_into_messages_arguments_or_schemas(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("kind", "row"), [("sft", SFT), ("dpo", DPO), ("kto", KTO), ("grpo", GRPO)]
 )
-def test_rows_of_a_file_at_hand_and_streamed_are_the_same(
+def test_rows_of_a_file_in_memory_and_streamed_are_the_same(
     tmp_path: Path, kind: Any, row: dict[str, Any]
 ) -> None:
     path = lines(tmp_path / "rows", row, row)
@@ -83,7 +83,7 @@ def test_several_files_are_read_one_after_another(tmp_path: Path) -> None:
     assert list(chat_dataset(paths, "sft")) == [SFT, OTHER_SFT]
 
 
-def test_a_file_that_has_changed_is_read_anew(tmp_path: Path) -> None:
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     path = lines(tmp_path / "rows", SFT)
     assert len(chat_dataset(path, "sft")) == 1
     before = digest([path])
@@ -125,15 +125,15 @@ def test_arguments_that_are_a_text_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_reward_that_is_no_number_is_refused(value: float) -> None:
-    with pytest.raises(DataError, match="a value that could not be told is null"):
+def test_a_reward_that_is_not_finite_is_refused(value: float) -> None:
+    with pytest.raises(DataError, match="expected a finite number, or null"):
         chat_dataset([{**SFT, "reward": value}], "sft")
 
 
-def test_a_line_that_is_no_json_is_refused_with_its_place(tmp_path: Path) -> None:
+def test_a_line_that_is_not_json_is_refused_with_its_place(tmp_path: Path) -> None:
     path = lines(tmp_path / "rows", SFT)
     path.write_bytes(path.read_bytes() + b'{"reward": NaN}\n')
-    with pytest.raises(DataError, match="this line is no row") as raised:
+    with pytest.raises(DataError, match="not a row") as raised:
         list(streamed_dataset(path, "sft"))
     assert raised.value.file == f"{path}:2"
 

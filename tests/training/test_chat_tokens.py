@@ -13,8 +13,8 @@ from transformers import AutoTokenizer
 from agent_gym_env.errors import DataError
 from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer
-from agent_gym_env.training.chat_tokens import ChatTokens
 from agent_gym_env.training.config import TinyConfig
+from agent_gym_env.training.model_play import ChatTokens
 from agent_gym_env.training.tiny import make_tiny
 from tests.training.first_turns import conversations
 
@@ -67,7 +67,7 @@ def test_the_end_of_a_message_is_not_its_text(tokenizer: Any) -> None:
 
 def test_a_template_that_rewrites_what_came_before_is_refused(tokenizer: Any) -> None:
     tokenizer.chat_template = FORGETFUL
-    with pytest.raises(DataError, match="writes earlier messages anew"):
+    with pytest.raises(DataError, match="changes earlier messages"):
         ChatTokens(tokenizer).between(MESSAGES, [], said=2, ended=True)
 
 

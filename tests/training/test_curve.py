@@ -1,4 +1,4 @@
-"""A learning curve is a line for each point, and a damaged one is told from it."""
+"""A learning curve is a line for each point, and other files are refused."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", '{"stage": "late"}', '{"stage": "policy", "steps": "x"}'])
-def test_another_file_is_told_from_a_curve(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_curve_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "curve.jsonl"
     path.write_text(content)
-    with pytest.raises(DataError, match=r"this is no learning curve: .*curve\.jsonl"):
+    with pytest.raises(DataError, match=r"not a learning curve: .*curve\.jsonl"):
         read_curve(path)
 
 
-def test_a_missing_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read: No such file"):
         read_curve(tmp_path / "none.jsonl")

@@ -120,7 +120,9 @@ def test_rows_of_another_corpus_are_refused(
     tmp_path: Path, folder: Path, tiny_corpus: Path
 ) -> None:
     other = config(folder, env={"corpus": str(tiny_corpus)})
-    with pytest.raises(DataError, match="the environment's arguments are to be those of the rows"):
+    with pytest.raises(
+        DataError, match="the environment needs the arguments that the rows were exported"
+    ):
         train_grpo(other, out=tmp_path)
 
 

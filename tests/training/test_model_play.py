@@ -19,9 +19,9 @@ from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.lm.torch_generation import Draft, Generator
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rollout.play import play as play_dialogue
-from agent_gym_env.training.chat_tokens import ChatTokens
 from agent_gym_env.training.config import TinyConfig
 from agent_gym_env.training.model_play import (
+    ChatTokens,
     Limits,
     Played,
     Situation,
@@ -280,7 +280,9 @@ def test_a_state_of_another_corpus_is_refused(
     tokenizer: Any, worlds: dict[str, ReplaySettings]
 ) -> None:
     begin = begins("dev")[0]
-    with pytest.raises(DataError, match="the environment's arguments are to be those of the rows"):
+    with pytest.raises(
+        DataError, match="the environment needs the arguments that the rows were exported"
+    ):
         play(tokenizer, {"dev": worlds["train"]}, Scripted(), begin, TWO_TURNS)
 
 

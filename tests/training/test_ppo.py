@@ -15,7 +15,7 @@ pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
 from agent_gym_env.assembly import make_env, make_policy
 from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
 from agent_gym_env.policies.sb3_model import SB3Policy
-from agent_gym_env.training.candidate_world import WorldConfig
+from agent_gym_env.training.candidate_envs import CandidateEnvsConfig
 from agent_gym_env.training.config import OnProgress
 from agent_gym_env.training.curve import CurvePoint, read_curve
 from agent_gym_env.training.ppo import _as_written, train_ppo
@@ -66,7 +66,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path, tries: int 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
     train_ppo(small(total_timesteps=64), out=tmp_path)
-    with pytest.raises(ResumeMismatchError, match="made by another configuration"):
+    with pytest.raises(ResumeMismatchError, match="made with other settings"):
         train_ppo(small(total_timesteps=64, gamma=0.5), out=tmp_path, resume=True)
     with pytest.raises(DataError, match="does not fit"):
         train_ppo(small(total_timesteps=64, shape={"hidden": 8}), out=tmp_path, resume=True)
@@ -83,7 +83,7 @@ def test_a_run_is_not_overwritten_by_the_next(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_is_said_before_anything_is_learned(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot write"):
-        train_ppo(small(world={"lessons": 9.0}), out=tmp_path / "file/out")
+        train_ppo(small(world={"training_dialogues": 9.0}), out=tmp_path / "file/out")
 
 
 def test_a_last_batch_of_one_step_is_left_out() -> None:
@@ -93,7 +93,7 @@ def test_a_last_batch_of_one_step_is_left_out() -> None:
 
 def test_weights_that_are_no_numbers_end_the_run(tmp_path: Path) -> None:
     config = small(total_timesteps=64, ent_coef=1e39, cloning={"dialogues": 0})
-    with pytest.raises(AgentGymError, match="some weights are no finite numbers after 64 steps"):
+    with pytest.raises(AgentGymError, match="weights contain NaN or infinity after 64 steps"):
         train_ppo(config, out=tmp_path)
     assert not (tmp_path / "policy.npz").exists()
     assert not (tmp_path / "checkpoint.npz").exists()
@@ -140,7 +140,7 @@ def test_a_saved_policy_plays_by_name(tmp_path: Path) -> None:
     observation, _ = env.reset(seed=0)
     assert played.act(observation) == trained.act(observation)
     assert isinstance(played, SB3Policy)
-    assert played.candidates == {"lessons": 90, "indexed": 70}
+    assert played.candidates == {"training_dialogues": 90, "indexed": 70}
 
 
 def test_progress_is_told_of_each_long_part(
@@ -150,7 +150,7 @@ def test_progress_is_told_of_each_long_part(
     told: list[tuple[str, int, int]] = []
     config = small(total_timesteps=100, cloning={"dialogues": 2, "epochs": 1})
     train_ppo(config, on_progress=lambda *done: told.append(done))
-    # The candidates: the words of 90 + 70 dialogues, then 90 lessons, then 70 that lend replies.
+    # The candidates: the words of 90 + 70 dialogues, then 90 to train on, then 70 to index.
     learned = [("candidates", done, 320) for done in range(1, 321)]
     cloned = [("cloning", 1, 2), ("cloning", 2, 2)]
     assert told == [*learned, *cloned, ("ppo", 64, 100), ("ppo", 100, 100)]
@@ -193,7 +193,7 @@ def test_cloning_alone_beats_the_first_policy() -> None:
 
 def test_nothing_left_to_train_on_is_said() -> None:
     with pytest.raises(ValueError, match="leave none of the 200 dialogues"):
-        train_ppo(small(world={"lessons": 0.5, "indexed": 0.5}))
+        train_ppo(small(world={"training_dialogues": 0.5, "indexed": 0.5}))
 
 
 @pytest.mark.parametrize(
@@ -203,11 +203,11 @@ def test_nothing_left_to_train_on_is_said() -> None:
         ({"tries": 0}, ">= 1"),
         ({"batch_size": 1}, ">= 2"),
         ({"learning_rate": 1e30}, "<= 1"),
-        ({"n_envs": 1, "n_steps": 1}, "at least 2 steps are needed"),
+        ({"n_envs": 1, "n_steps": 1}, "must be at least 2, not 1"),
         ({"steps": 5}, "unknown field `steps`"),
         ({"shape": {"ngrams": None}}, "a run encodes texts by hashed n-grams"),
-        ({"world": {"env": {"split": "dev"}}}, r"env has split: .* at `\$\.world`"),
-        ({"world": {"env": {"max_episode_steps": 3}}}, "env has max_episode_steps"),
+        ({"world": {"env": {"split": "dev"}}}, r"env must not contain split: .* at `\$\.world`"),
+        ({"world": {"env": {"max_episode_steps": 3}}}, "env must not contain max_episode_steps"),
     ],
 )
 def test_a_configuration_is_checked(changes: dict[str, Any], message: str) -> None:
@@ -219,7 +219,7 @@ def test_a_configuration_is_checked(changes: dict[str, Any], message: str) -> No
 def test_a_run_is_written_down_without_the_credentials_of_its_judge() -> None:
     def written(password: str) -> PPOConfig:
         judge = {"name": "llm_judge", "client": "local", "api_base": f"http://u:{password}@host/v1"}
-        return _as_written(PPOConfig(world=WorldConfig(reward=judge)))
+        return _as_written(PPOConfig(world=CandidateEnvsConfig(reward=judge)))
 
     assert written("PW-secret") == written("another")
     assert written("PW-secret").world.reward["api_base"] == "http://host/v1"  # type: ignore[index]

@@ -83,7 +83,7 @@ def grpo(folder: Path, **changes: Any) -> GRPOConfig:
 
 
 class PaysByLength:
-    """Words that nobody taught are worth nothing by any other reward."""
+    """Words that nobody taught are scored 0 by any other reward."""
 
     name = "length"
     parts = ()
@@ -191,14 +191,16 @@ def test_rows_that_have_changed_are_another_run(tmp_path: Path, folder: Path) ->
 def test_a_run_that_has_diverged_ends_although_nothing_is_logged(
     tmp_path: Path, folder: Path
 ) -> None:
-    with pytest.raises(AgentGymError, match=r"gradient is no number at step [234]; try"):
+    with pytest.raises(
+        AgentGymError, match=r"gradient contains NaN or infinity at step [234]; try"
+    ):
         train_dpo(dpo(folder, learning_rate=1e20, log_every=100), out=tmp_path)
     assert not (tmp_path / "model").exists()
 
 
 def test_weights_that_the_last_step_ruined_are_not_saved(tmp_path: Path, folder: Path) -> None:
     ruinous = dpo(folder, learning_rate=1e39, warmup=0.0, max_steps=1)
-    with pytest.raises(AgentGymError, match="is no number after the last step"):
+    with pytest.raises(AgentGymError, match="contains NaN or infinity after the last step"):
         train_dpo(ruinous, out=tmp_path)
     assert not (tmp_path / "model").exists()
 
@@ -238,7 +240,7 @@ class Touches:
 
 
 @pytest.mark.parametrize(("configure", "train"), [(dpo, train_dpo), (grpo, train_grpo)])
-def test_tiny_is_no_model_but_to_sft(
+def test_only_sft_takes_tiny_as_a_model(
     tmp_path: Path, folder: Path, configure: Any, train: Train
 ) -> None:
     with pytest.raises(DataError, match="only sft makes a tiny model"):

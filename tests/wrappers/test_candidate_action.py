@@ -13,9 +13,9 @@ import pytest
 
 from agent_gym_env.corpus.sgd import Dialogue, SystemTurn
 from agent_gym_env.retrieval.candidates import CandidateGenerator
-from agent_gym_env.retrieval.learning import learn
+from agent_gym_env.retrieval.training import train_model
 from agent_gym_env.types import Action
-from agent_gym_env.wrappers.candidate_action import CandidateAction
+from agent_gym_env.wrappers import CandidateAction
 from tests.corpora import CAKES, TEAS, TRAIN, TRAMS, write_split
 from tests.wrappers.conftest import Make
 from tests.wrappers.scripted_source import BYE, FIND_GREEN, SENCHA, WHICH, ScriptedSource
@@ -137,7 +137,7 @@ def test_the_candidates_do_not_depend_on_the_recorded_answer(tmp_path: Path, tur
         write_split(corpus / "dev", [TEAS, TRAMS], {"dialogues_001.json": [played]})
         bare = gym.make("agent_gym_env:SGD-v0", corpus=str(corpus), split="dev")
         train = bare.unwrapped.corpus.split("train")  # type: ignore[attr-defined]
-        source = CandidateGenerator(learn(train, lessons=3, indexed=3))
+        source = CandidateGenerator(train_model(train, training_dialogues=3, indexed=3))
         proposed.append(
             candidates_up_to(CandidateAction(bare, source, k=16), tea.dialogue_id, turn)
         )

@@ -31,7 +31,7 @@ class FreeText(spaces.Text):
         max_length: largest length in characters, inclusive.
         seed: seed for sampling; samples are short ASCII texts.
 
-    Example:
+    Examples:
         >>> FreeText(8).contains("Grüße")
         True
     """

@@ -42,7 +42,7 @@ class CandidateAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConst
     Attributes:
         candidates: candidates for the current observation, the best first.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> from agent_gym_env.assembly import make_candidates
         >>> env = gym.make("SGD-v0")

@@ -18,7 +18,7 @@ class DialogueSubset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         env: ``SGD-v0``, or wrappers around it that pass on the option ``dialogue_id``.
         dialogue_ids: ids of dialogues of the environment's split, at least one.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = gym.make("SGD-v0")
         >>> some = env.unwrapped.split.dialogue_ids()[:3]

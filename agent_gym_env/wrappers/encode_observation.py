@@ -36,7 +36,7 @@ class EncodeObservation(
         encoder: encoder of texts; by default a `HashingEncoder`. Environments that share a
             `CachedEncoder` encode each text once.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = EncodeObservation(gym.make("SGD-v0"))
         >>> vector, info = env.reset(seed=0)

@@ -23,7 +23,7 @@ class SelectInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         env: any environment.
         keys: keys of the entries to keep.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = SelectInfo(gym.make("SGD-v0"), ["reward_valid"])
         >>> observation, info = env.reset(seed=0)

@@ -35,7 +35,7 @@ class TextObservation(gym.ObservationWrapper[str, Any, dict[str, str]], RecordCo
         rules: instructions for the agent; ``{today}`` is replaced by the date.
         today: date of the dialogue, ISO.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = TextObservation(gym.make("SGD-v0"))
         >>> prompt, info = env.reset(seed=0)
@@ -72,7 +72,7 @@ class TextAction(gym.ActionWrapper[dict[str, str], str, Any], RecordConstructorA
     Args:
         env: ``SGD-v0``, or wrappers around it that do not change its action.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = TextAction(gym.make("SGD-v0"))
         >>> observation, info = env.reset(seed=0)

@@ -36,7 +36,7 @@ class TurnEpisodes(gym.Wrapper[Texts, Any, Texts, Any], RecordConstructorArgs):
             count steps: put a `TimeLimit` around this wrapper.
         tries: number of times that each turn is played.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = TurnEpisodes(gym.make("SGD-v0"), tries=2)
         >>> first, info = env.reset(seed=0)

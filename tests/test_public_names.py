@@ -33,9 +33,10 @@ Observation OptimizationRunner OraclePolicy PPOConfig PermanentLMError Policy Re
 ResumeMismatchError RetrievalPolicy Reward SB3Policy SFTConfig SGDEnv SGDVectorEnv Score Shape
 StorageError TinyConfig ToolBackend ToolCall ToolResult TransformersPolicy TransientLMError
 UniformPolicy collect compare make_candidates make_env make_policy make_reward open_corpus
-open_model play play_episodes read_episodes register_client register_corpus register_policy
-register_reward register_runner register_strategy register_trainer require_or_exit rescore
-summarize train_dpo train_grpo train_ppo train_sft unused_dialogues write_episodes write_report
+open_model play play_episodes read_episodes register_client register_corpus register_export
+register_policy register_reward register_runner register_strategy register_tool_backend
+register_trainer require_or_exit rescore summarize train_dpo train_grpo train_ppo train_sft
+unused_dialogues write_episodes write_report
 """
 
 

@@ -11,7 +11,7 @@ import msgspec
 from agent_gym_env.cli.console import phases, print_json
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.settings import Folder, Variant
-from agent_gym_env.lm.huggingface_hub import check_model_path
+from agent_gym_env.lm.huggingface_models import check_model_path
 from agent_gym_env.training.config import TINY
 from agent_gym_env.training.trainers import TRAINERS
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from agent_gym_env.errors import StorageError
 from agent_gym_env.extras import require
-from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.lm.base import LanguageModel, default_model
+from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.lm.open_model import ModelConfig, open_model
 from agent_gym_env.optimization.event_log import EventLog
 from agent_gym_env.optimization.events import Callback, Stopped

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent_gym_env.lm.huggingface_hub import check_model_path
+from agent_gym_env.lm.huggingface_models import check_model_path
 from agent_gym_env.lm.open_model import ModelConfig, open_model
 from agent_gym_env.lm.prompt import RULES
 from agent_gym_env.policies.llm import SGD_DATE

@@ -61,9 +61,11 @@ def download_sgd(settings: Download) -> None:
     if settings.json:
         print_json(report)
         return
-    print(f"{report.folder}: {len(report.installed)} files new, {len(report.present)} were there")
+    print(
+        f"{report.folder}: {len(report.installed)} new files, {len(report.present)} files were there already"
+    )
     if report.missing:
-        print(f"missing, of the whole data set: {len(report.missing)} files")
+        print(f"{len(report.missing)} files of the whole data set are missing")
 
 
 def build(settings: CorpusSplits) -> None:

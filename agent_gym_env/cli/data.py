@@ -61,9 +61,8 @@ def download_sgd(settings: Download) -> None:
     if settings.json:
         print_json(report)
         return
-    print(
-        f"{report.folder}: {len(report.installed)} new files, {len(report.present)} files were there already"
-    )
+    new, old = len(report.installed), len(report.present)
+    print(f"{report.folder}: {new} new files, {old} files were there already")
     if report.missing:
         print(f"{len(report.missing)} files of the whole data set are missing")
 

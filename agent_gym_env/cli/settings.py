@@ -44,8 +44,8 @@ class CorpusSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=
     """Choice of the corpus.
 
     Attributes:
-        corpus: 'sample', 'sgd' (after `agent-gym data download`), or the path of a folder or
-            archive in SGD's format.
+        corpus: 'sample', 'sgd' (after `agent-gym data download`), the path of a folder or archive
+            in SGD's format, or the package.module:Name of a reader.
         schema_variant: variant of SGD-X by which all schemas are rewritten.
     """
 

@@ -224,6 +224,4 @@ def test_a_corpus_that_is_not_there_is_answered_with_the_known_ones(
 ) -> None:
     assert main([*command, "--corpus", "smaple"]) == 4
     said = capsys.readouterr().err
-    assert (
-        "no such folder or archive (did you mean 'sample'?); a corpus is 'sample', 'sgd' " in said
-    )
+    assert "no such folder or archive (did you mean 'sample'?); a corpus is 'sample', 'sgd'" in said

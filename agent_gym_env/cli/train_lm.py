@@ -12,8 +12,8 @@ from agent_gym_env.cli.console import phases, print_json
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.settings import Folder, Variant
 from agent_gym_env.lm.huggingface_models import check_model_path
+from agent_gym_env.registry import TRAINERS
 from agent_gym_env.training.config import TINY
-from agent_gym_env.training.trainers import TRAINERS
 
 _Rows = Annotated[
     tuple[str, ...], msgspec.Meta(min_length=1, extra={"positional": True, "metavar": "ROWS"})
@@ -32,8 +32,8 @@ def _settings_of(trainer: str, explanations: str = "", **more: Any) -> Any:
             ("json", bool, False),
             *((name, type_, None) for name, type_ in more.items()),
         ],
-        bases=(TRAINERS[trainer].config_class(),),
-        namespace={"__doc__": _DESCRIPTION.format(TRAINERS[trainer].help, explanations)},
+        bases=(TRAINERS.find(trainer).config_class(),),
+        namespace={"__doc__": _DESCRIPTION.format(TRAINERS.find(trainer).help, explanations)},
         module=__name__,
         frozen=True,
         kw_only=True,
@@ -72,11 +72,22 @@ def grpo(settings: Any) -> ExitCode:
     """Train by reinforcement learning."""
     given = {name: getattr(settings, name) for name in ("corpus", "schema_variant")}
     env = {**settings.env, **{name: value for name, value in given.items() if value}}
-    return _train("grpo", msgspec.structs.replace(settings, env=env))
+    reward = _with_model_of_judge(settings.reward)
+    return _train("grpo", msgspec.structs.replace(settings, env=env, reward=reward))
+
+
+def _with_model_of_judge(reward: str | dict[str, Any]) -> str | dict[str, Any]:
+    """Name the language model of a judge that names none, so that the run records it."""
+    from agent_gym_env.assembly import name_model
+    from agent_gym_env.registry import REWARDS
+
+    config = {"name": reward} if isinstance(reward, str) else reward
+    named = name_model(config, kind=REWARDS)
+    return reward if named == config else named
 
 
 def _train(name: str, settings: Any) -> ExitCode:
-    trainer = TRAINERS[name]
+    trainer = TRAINERS.find(name)
     config_class = trainer.config_class()
     config = config_class(
         **{each: getattr(settings, each) for each in config_class.__struct_fields__}

@@ -111,9 +111,8 @@ def dspy_policy(
         date: the dialogues' "today", ISO.
         temperature: temperature of sampling; ``None`` for the provider's own.
     """
-    from agent_gym_env.policies.dspy_module import SGDAgentModule
+    from agent_gym_env.policies.dspy_module import SGDAgentModule, load_program
     from agent_gym_env.policies.dspy_program import DSPyPolicy
-    from agent_gym_env.policies.dspy_state import load_program
 
     agent = SGDAgentModule() if program is None else load_program(program)
     return DSPyPolicy(agent, open_model(model), date=date, temperature=temperature)

@@ -20,28 +20,29 @@ from agent_gym_env.types import Action, AtLeast1, FromZero, Observation, Usage
 _log = logging.getLogger(__name__)
 
 SGD_DATE = "2019-03-01"
-"""The "today" of every dialogue in SGD; the observation does not tell it."""
+"""Date of every dialogue in SGD, which is not in the observation."""
 
 
 class LLMPolicy:
-    """Plays by what a language model says.
+    """Acts by the answers of a language model.
 
-    Words beside calls are not said: in every provider's protocol a model that calls a tool means
-    to go on when it has the result. They are kept in the action's completion.
+    Words beside calls are not said, because a model that calls a tool continues after the result.
+    They are kept in the action's completion.
 
     Args:
         model: a model, its name, or a mapping as in `agent_gym_env.lm.open_model.ModelOptions`;
             ``None`` for `agent_gym_env.lm.base.default_model`.
-        native_tools: whether the model takes tools by its protocol; if not they are written into
-            the system message and calls are read out of its text. Calls in the text are understood
-            either way.
-        rules: the system message; ``{today}`` in it stands for the date.
-        date: the dialogues' "today", ISO.
-        temperature: of sampling; ``None`` for the provider's own, which Google advises for Gemini.
-        max_tokens: of an answer; ``None`` for the provider's own. Reasoning counts.
-        send_seed: whether an episode's seed goes to the provider; not every one takes it.
-        extra: further parameters, as the provider spells them.
-        name: as reports show it; by default ``llm:`` and the model's name.
+        native_tools: whether tools are sent by the provider's protocol. Otherwise they are written
+            into the system message. Calls in the text of an answer are parsed in both cases.
+        rules: system message, in which ``{today}`` is replaced by the date.
+        date: date of the dialogues, ISO.
+        temperature: sampling temperature; ``None`` for the provider's default, which Google
+            recommends for Gemini.
+        max_tokens: largest number of tokens of an answer, reasoning included; ``None`` for the
+            provider's default.
+        send_seed: whether an episode's seed is sent to the provider. Not every provider accepts it.
+        extra: further parameters of the request, by the provider's names.
+        name: name in reports; by default ``llm:`` and the model's name.
     """
 
     def __init__(
@@ -91,11 +92,11 @@ class LLMPolicy:
         """Ask about several conversations at once.
 
         Args:
-            observations: each of an episode of its own.
-            seeds: of these episodes, where the model is sent any.
+            observations: observations, each of another episode.
+            seeds: seeds of these episodes, sent only with ``send_seed``.
 
         Raises:
-            LMError: the first that ended one of them.
+            LMError: a request failed; the first such error.
         """
         read = [_read(observation) for observation in observations]
         if seeds is None or not self._send_seed:

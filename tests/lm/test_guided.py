@@ -358,7 +358,10 @@ def test_a_response_format_is_followed(grammar: CallGrammar, tokenizer: Any) -> 
             "characters; at most 524288 can be followed",
         ),
         *(
-            (Request([], tools=[tool("F", parameters)]), f"the tool F are not a JSON schema: {said}")
+            (
+                Request([], tools=[tool("F", parameters)]),
+                f"the tool F are not a JSON schema: {said}",
+            )
             for parameters, said in (
                 ({"properties": {"a": {"enum": []}}}, "Expected `array` of length >= 1"),
                 ({"properties": {"a": {"minLength": "x"}}}, "Expected `int`, got `str`"),

@@ -17,9 +17,13 @@ pytest.importorskip("aiohttp", reason="pip install -e '.[local]'")
 import dspy
 
 from agent_gym_env.lm.aiohttp_client import local_client
-from agent_gym_env.policies.dspy_module import SGDAgentModule
+from agent_gym_env.policies.dspy_module import (
+    MAX_PROGRAM_BYTES,
+    SGDAgentModule,
+    load_program,
+    save_program,
+)
 from agent_gym_env.policies.dspy_program import DSPyPolicy
-from agent_gym_env.policies.dspy_state import MAX_PROGRAM_BYTES, load_program, save_program
 
 OBSERVATION = {
     "user": "Hello",

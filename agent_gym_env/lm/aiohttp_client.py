@@ -18,7 +18,7 @@ from agent_gym_env.lm.transport import Failure, failure_of_status
 
 _KEY_VARIABLE = "OPENAI_API_KEY"
 _MAX_BYTES = 16 * 2**20
-"""Of an answer; a server that sends more is not read to its end."""
+"""Largest size of an answer; the rest of a larger one is not read."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -73,7 +73,7 @@ class AiohttpTransport:
         self._session: tuple[asyncio.AbstractEventLoop, Any] | None = None
 
     async def send(self, request: Request) -> Response | Failure:
-        """Ask once. A redirect is not followed: it would carry the key elsewhere."""
+        """Send a request once. Redirects are not followed: they would carry the key elsewhere."""
         headers = {"Content-Type": "application/json"}
         authorization = self._authorization()
         if authorization:
@@ -94,7 +94,7 @@ class AiohttpTransport:
         return f"Bearer {self._key.reveal()}" if self._key else self._address.authorization
 
     def failure(self, error: BaseException) -> Failure:
-        """Every exception of aiohttp is one of the connection, which the next try opens anew."""
+        """Classify an exception; those of aiohttp are all connection failures."""
         if not isinstance(error, (self._aiohttp.ClientError, OSError, asyncio.TimeoutError)):
             raise error
         return Failure("transient", f"{type(error).__name__}: {error}")
@@ -116,7 +116,7 @@ class AiohttpTransport:
 
 
 async def _read(stream: Any) -> bytes:
-    """Read a body whole, but not without end."""
+    """Read a body, up to the size limit."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in stream.iter_any():
@@ -128,7 +128,7 @@ async def _read(stream: Any) -> bytes:
 
 
 def _key_for(address: Address) -> Secret | None:
-    """A key for elsewhere is not shown to whatever listens on this machine."""
+    """Read the key from the environment, except for a server on this machine."""
     if address.user or _is_on_this_machine(address):
         return None
     return key_from_environment(_KEY_VARIABLE)

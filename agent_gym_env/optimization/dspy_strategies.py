@@ -10,8 +10,9 @@ from agent_gym_env.extras import require
 from agent_gym_env.optimization.dspy_examples import TurnProgram
 from agent_gym_env.optimization.dspy_metric import TurnMetric
 from agent_gym_env.optimization.dspy_proposals import TolerantProposer
-from agent_gym_env.optimization.settings import Effort, Strategy
+from agent_gym_env.optimization.settings import Effort
 from agent_gym_env.process_wide import SharedChange
+from agent_gym_env.registry import STRATEGIES
 
 require("dspy", extra="dspy")
 
@@ -57,17 +58,17 @@ class Search(NamedTuple):
     options: Mapping[str, Any]
 
 
-def optimize(strategy: Strategy, search: Search) -> TurnProgram:
+def optimize(strategy: str, search: Search) -> TurnProgram:
     """Search for a better program.
 
     Raises:
         TypeError: DSPy's optimiser does not take an option.
     """
-    program: TurnProgram = _STRATEGIES[strategy](search)
+    program: TurnProgram = STRATEGIES.find(strategy)(search)
     return program
 
 
-def check_libraries(strategy: Strategy) -> None:
+def check_libraries(strategy: str) -> None:
     """Make sure that a strategy can run; DSPy looks only after it has spent calls.
 
     Raises:
@@ -77,13 +78,15 @@ def check_libraries(strategy: Strategy) -> None:
         require("optuna", extra="dspy")
 
 
-def _bootstrap(search: Search) -> Any:
+def bootstrap(search: Search) -> Any:
+    """Collect demonstrations from turns that went well."""
     settings = {**_DEMONSTRATIONS, **search.options}
     optimizer = dspy.BootstrapFewShot(metric=search.metric, max_errors=_ANY, **settings)
     return optimizer.compile(search.student, trainset=list(search.train))
 
 
-def _bootstrap_random(search: Search) -> Any:
+def bootstrap_random(search: Search) -> Any:
+    """Collect several sets of demonstrations, and take the best."""
     settings = {
         **_DEMONSTRATIONS,
         "num_candidate_programs": {"light": 4, "medium": 8, "heavy": 16}[search.effort],
@@ -98,7 +101,8 @@ def _bootstrap_random(search: Search) -> Any:
     )
 
 
-def _mipro(search: Search) -> Any:
+def mipro(search: Search) -> Any:
+    """Search for demonstrations and instructions together."""
     options = dict(search.options)
     of_compile = {
         name: options.pop(name)
@@ -143,7 +147,8 @@ def _kept_verbosity() -> Iterator[None]:
 _optuna_verbosity = SharedChange(_kept_verbosity)
 
 
-def _gepa(search: Search) -> Any:
+def gepa(search: Search) -> Any:
+    """Rewrite the instructions by reflection on what went wrong."""
     limits = {"auto", "max_metric_calls", "max_full_evals"} & search.options.keys()
     settings = {
         **({} if limits else {"auto": search.effort}),
@@ -162,7 +167,8 @@ def _gepa(search: Search) -> Any:
     )
 
 
-def _simba(search: Search) -> Any:
+def simba(search: Search) -> Any:
+    """Collect demonstrations and rules from the turns that vary most."""
     settings = {
         "bsize": min(32, len(search.train)),
         "max_steps": {"light": 4, "medium": 8, "heavy": 16}[search.effort],
@@ -173,12 +179,3 @@ def _simba(search: Search) -> Any:
     return optimizer.compile(
         search.student, trainset=[*search.train, *search.validation], seed=search.seed
     )
-
-
-_STRATEGIES: dict[str, Callable[[Search], Any]] = {
-    "bootstrap": _bootstrap,
-    "bootstrap_random": _bootstrap_random,
-    "mipro": _mipro,
-    "gepa": _gepa,
-    "simba": _simba,
-}

@@ -11,14 +11,14 @@ from typing import Any
 
 from agent_gym_env.errors import StorageError
 from agent_gym_env.extras import require
-from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.lm.base import LanguageModel, default_model
+from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.lm.open_model import ModelConfig, open_model
 from agent_gym_env.optimization.event_log import EventLog
 from agent_gym_env.optimization.events import Callback, Stopped
 from agent_gym_env.optimization.meter import BrokenOff, Meter
 from agent_gym_env.optimization.result import OptimizationResult
-from agent_gym_env.optimization.settings import Effort, Settings, Strategy
+from agent_gym_env.optimization.settings import Effort, Settings
 from agent_gym_env.rewards.base import Reward
 
 CACHE_FOLDER = ".lm_cache"
@@ -64,7 +64,7 @@ class OptimizationRunner:
     def __init__(
         self,
         data_path: str | PathLike[str] = "sample",
-        strategy: Strategy = "mipro",
+        strategy: str = "mipro",
         num_train: int = 50,
         output_path: str | PathLike[str] = "checkpoints/agent.json",
         *,

@@ -6,9 +6,9 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from agent_gym_env.registry import STRATEGIES
 from agent_gym_env.suggestions import unknown_name
 
-Strategy = Literal["bootstrap", "bootstrap_random", "mipro", "gepa", "simba"]
 Effort = Literal["light", "medium", "heavy"]
 
 
@@ -41,7 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     data_path: str
-    strategy: Strategy
+    strategy: str
     num_train: int
     num_validation: int
     num_held_out: int
@@ -60,9 +60,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_errors: int
 
     def __post_init__(self) -> None:
-        for name, choices in (("strategy", get_args(Strategy)), ("effort", get_args(Effort))):
-            if getattr(self, name) not in choices:
-                raise ValueError(unknown_name(name, getattr(self, name), choices))
+        if not STRATEGIES.knows(self.strategy):
+            raise ValueError(unknown_name("strategy", self.strategy, STRATEGIES.names()))
+        if self.effort not in get_args(Effort):
+            raise ValueError(unknown_name("effort", self.effort, get_args(Effort)))
         for name in ("num_train", "num_validation", "num_held_out", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -33,7 +33,7 @@ class SharedChange:
 
     @property
     def is_made(self) -> bool:
-        """Whether the change is in effect."""
+        """True while the change is in effect."""
         return self._users > 0
 
     @contextmanager

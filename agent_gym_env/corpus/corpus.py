@@ -198,7 +198,7 @@ class Split:
         """Read the user's goal of a dialogue by the dialogue's index, from 0.
 
         Raises:
-            IndexError: there is no such dialogue.
+            IndexError: the split has fewer dialogues.
             StorageError: the store is damaged.
         """
         if not 0 <= index < self._dialogues:
@@ -295,7 +295,7 @@ class Split:
         unknown = allowed - set(self.services)
         if unknown:
             what = f"a service of split {self.name!r}"
-            raise ValueError(unknown_name(what, min(unknown), self.services))
+            raise ValueError(unknown_name(what, min(unknown, key=str), self.services))
         if seen == "all":
             return allowed
         if seen not in ("seen", "unseen"):

@@ -1,7 +1,8 @@
 """Agent Gym: task-oriented dialogues with tool calls as Gymnasium environments.
 
 Importing this package registers ``SGD-v0`` and ``SGDSim-v0``;
-``gym.make("agent_gym_env:SGD-v0")`` imports it by itself. Everything else is imported when it is first used, so that the import stays fast.
+``gym.make("agent_gym_env:SGD-v0")`` imports it by itself. Everything else is imported when it is
+first used, so that the import stays fast.
 
 The names below, and those of `agent_gym_env.wrappers`, `agent_gym_env.export` and
 `agent_gym_env.testing`, are the public ones. All other modules are internal.

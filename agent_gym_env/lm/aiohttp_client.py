@@ -12,7 +12,7 @@ from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import FREE, Price
 from agent_gym_env.lm.chat_completions import payload, read_completion
-from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
+from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model, with_client_options
 from agent_gym_env.lm.credentials import Address, Secret, key_from_environment, split_address
 from agent_gym_env.lm.transport import Failure, failure_of_status
 
@@ -26,6 +26,7 @@ _encode = msgspec.json.Encoder().encode
 DEFAULT_ADDRESS = "http://127.0.0.1:8000/v1"
 
 
+@with_client_options
 def local_client(model: str, api_base: str = DEFAULT_ADDRESS, **options: Any) -> RemoteLM:
     """Create a client for a server that the user runs.
 

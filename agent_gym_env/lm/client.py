@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import inspect
 import logging
 import os
 import threading
@@ -51,6 +52,7 @@ _UNLIMITED_COMPLETION = 512
 
 _CACHE_FORMAT = 1
 _T = TypeVar("_T")
+_Factory = TypeVar("_Factory", bound=Callable[..., Any])
 _log = logging.getLogger(__name__)
 
 _encode = msgspec.json.Encoder().encode
@@ -82,6 +84,23 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Return a text without the key."""
         return f"{type(self).__name__}(…)"
+
+
+def with_client_options(factory: _Factory) -> _Factory:
+    """List the fields of `ClientOptions` in the signature of a factory that takes ``**options``.
+
+    `Registry.make` fills the parameters that a signature names, and `help` shows them.
+    """
+    signature = inspect.signature(factory)
+    named = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    fields = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
+        for field in msgspec.structs.fields(ClientOptions)
+        if field.name not in signature.parameters
+    ]
+    parameters = [*named, *fields]
+    factory.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return factory
 
 
 def remote_model(

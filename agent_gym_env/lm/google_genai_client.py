@@ -11,7 +11,7 @@ from agent_gym_env.chat import functions_of
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import PRICES
-from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
+from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model, with_client_options
 from agent_gym_env.lm.credentials import Secret, split_address
 from agent_gym_env.lm.gemini import (
     bare_name,
@@ -28,6 +28,7 @@ from agent_gym_env.lm.transport import Failure, failure_of_status
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
+@with_client_options
 def google_genai_client(model: str | None = None, **options: Any) -> RemoteLM:
     """Create a client that uses google-genai.
 

@@ -17,7 +17,7 @@ from agent_gym_env.chat import functions_of
 from agent_gym_env.extras import pip_line, require
 from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import PRICES
-from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
+from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model, with_client_options
 from agent_gym_env.lm.credentials import Secret, place, split_address
 from agent_gym_env.lm.gemini import (
     bare_name,
@@ -38,6 +38,7 @@ _SCHEMA_KEYS = ("type", "format", "description", "nullable", "enum", "items", "p
 """Keywords of JSON Schema that its schemas support."""
 
 
+@with_client_options
 def google_generativeai_client(model: str | None = None, **options: Any) -> RemoteLM:
     """Create a client that uses google-generativeai, whose key and address hold for the process.
 

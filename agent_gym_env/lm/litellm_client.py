@@ -15,7 +15,7 @@ from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import PRICES, Price
 from agent_gym_env.lm.chat_completions import payload, read_completion
-from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
+from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model, with_client_options
 from agent_gym_env.lm.credentials import Address, Secret, split_address
 from agent_gym_env.lm.gemini import gemini_key, model_to_ask
 from agent_gym_env.lm.transport import Failure, causes, failure_of_status
@@ -60,6 +60,7 @@ _LACKING_CLASSES = frozenset(
 """Errors of botocore and google-auth."""
 
 
+@with_client_options
 def litellm_client(model: str | None = None, **options: Any) -> RemoteLM:
     """Create a client that uses litellm, which takes about five seconds to import.
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent_gym_env.optimization import OptimizationResult, OptimizationRunner
-from agent_gym_env.optimization.settings import Strategy
+from agent_gym_env.optimization.result import Strategy
 from tests.lm.server import Faults, LMServer, Raw
 from tests.lm.wire_formats import ChatAnswer, ChatRequest, bill, write_answer
 from tests.optimization.conftest import Client
@@ -32,7 +32,7 @@ Optimize = Callable[..., OptimizationResult]
 
 
 def is_proposing(request: ChatRequest) -> bool:
-    """Whether it is the optimiser that asks, and not the agent."""
+    """Return whether a request is the optimiser's, not the agent's."""
     return "`tool_call`" not in request.messages[0]["content"].partition("All interactions")[0]
 
 

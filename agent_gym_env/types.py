@@ -58,6 +58,20 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     token_ids: tuple[int, ...] | None = None
 
 
+class DialogueAct(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """What a turn does, in the terms of Schema-Guided Dialogue.
+
+    Attributes:
+        act: the kind, for example ``REQUEST`` or ``NOTIFY_SUCCESS``.
+        slot: the slot that it is about; ``""`` for none.
+        value: the canonical value; ``""`` for none.
+    """
+
+    act: str
+    slot: str = ""
+    value: str = ""
+
+
 class Action(msgspec.Struct, frozen=True, omit_defaults=True):
     """The agent's part of one step.
 
@@ -68,11 +82,14 @@ class Action(msgspec.Struct, frozen=True, omit_defaults=True):
         text: words for the user; ``""`` for none.
         tool_calls: calls, executed in order before the text is said.
         completion: output of the model that the action was parsed from, if any.
+        acts: meaning of the text, for a simulated user that reads acts in place of text; nothing
+            else reads them.
     """
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     completion: Completion | None = None
+    acts: tuple[DialogueAct, ...] = ()
 
 
 class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from agent_gym_env.policies.sb3_model import Shape
 from agent_gym_env.training.candidate_envs import CandidateEnvs, CandidateEnvsConfig
 from agent_gym_env.training.sb3_parts import MaskableCandidateActorCritic
-from agent_gym_env.wrappers.select_info import SelectInfo
+from agent_gym_env.wrappers import SelectInfo
 
 N_ENVS, BATCH_SIZE, N_EPOCHS = 16, 64, 10
 """As in `train_ppo`."""

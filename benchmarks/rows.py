@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,13 +18,17 @@ from agent_gym_env.corpus.corpus import Split, open_corpus
 from agent_gym_env.corpus.locations import sample_path
 from benchmarks.baselines import DO_NOTHING, NAIVE
 from benchmarks.growth import grow
-from benchmarks.measure import Reading, least_cpu_seconds, read_in_fresh_interpreter
+from benchmarks.measure import (
+    Reading,
+    least_process_cpu_seconds,
+    least_seconds_by_part,
+    read_in_fresh_interpreter,
+)
 from benchmarks.workload import Script, Scriptwriter, batches, play, play_batches
 
 SPLIT = "train"
 DIALOGUES = 1000
 NAIVE_DIALOGUES = 20
-NAIVE_ROUNDS = 50
 GROWTH = 100
 SGD_DIALOGUES = 10_000
 NUM_ENVS = 64
@@ -98,6 +103,17 @@ def importing(bench: Bench) -> Iterator[Row]:
     yield Row("import agent_gym_env, above import gymnasium", milliseconds, "ms", 60, False, "")
 
 
+def starting(bench: Bench) -> Iterator[Row]:
+    """Measure the start of the command line, the start of Python included."""
+    lines = (["--help"], ["play", "--help"], ["evaluate", "--help"], ["train", "sft", "--help"])
+    commands = [[sys.executable, "-m", "agent_gym_env", *words] for words in lines]
+    empty = [sys.executable, "-c", "pass"]
+    empty_s, *found_s = least_process_cpu_seconds(bench.repeats, empty, *commands)
+    for words, cpu_s in zip(lines, found_s, strict=True):
+        what = f"agent-gym {' '.join(words)}, CPU of the process"
+        yield Row(what, 1e3 * cpu_s, "ms", 250, False, f"python -c pass: {1e3 * empty_s:.0f} ms")
+
+
 def compiling_and_opening(bench: Bench) -> Iterator[Row]:
     """Compiling a split, and opening it once compiled, against loading the same shards as JSON."""
     where = (str(bench.corpus), SPLIT)
@@ -140,9 +156,9 @@ def stepping(bench: Bench) -> Iterator[Row]:
     """Steps against an environment that does nothing."""
     scripts = Scriptwriter(bench.split(), seed=SEED).scripts(DIALOGUES)
     nothing = do_nothing_like(bench.make())
-    for reward, hold in (("ground_truth", 0.2), ("balanced", 0.1)):
+    for reward, hold in (("ground_truth", 0.09), ("balanced", 0.05)):
         env = bench.make(reward=reward)
-        idle_s, env_s = least_cpu_seconds(
+        idle_s, env_s = least_seconds_by_part(
             bench.repeats, partial(play, nothing, scripts), partial(play, env, scripts)
         )
         steps = _steps(scripts)
@@ -175,7 +191,7 @@ def vectorising(bench: Bench) -> Iterator[Row]:
         **arguments,
     )
     actions = batches(sync, Scriptwriter(split, seed=SEED), split, VECTOR_STEPS)
-    sync_s, ours_s = least_cpu_seconds(
+    sync_s, ours_s = least_seconds_by_part(
         bench.repeats, partial(play_batches, sync, actions), partial(play_batches, ours, actions)
     )
     steps = NUM_ENVS * VECTOR_STEPS
@@ -192,7 +208,7 @@ def vectorising(bench: Bench) -> Iterator[Row]:
 def growing(bench: Bench) -> Iterator[Row]:
     """The cost of a step on the embedded corpus, and on one that is larger."""
     small, large = (_step_on(bench, copies) for copies in (1, GROWTH))
-    small_s, large_s = least_cpu_seconds(bench.repeats, small.play, large.play)
+    small_s, large_s = least_seconds_by_part(bench.repeats, small.play, large.play)
     small_us, large_us = 1e6 * small_s / small.steps, 1e6 * large_s / large.steps
     yield Row(
         f"cost of a step, embedded corpus {GROWTH}-fold / embedded corpus",
@@ -206,7 +222,7 @@ def growing(bench: Bench) -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class _Playable:
-    play: Callable[[], None]
+    play: Callable[[], Iterator[object]]
     steps: int
 
 
@@ -228,11 +244,10 @@ def stepping_against_naive(bench: Bench) -> Iterator[Row]:
     env = bench.make()
     naive = gym.make(NAIVE, corpus=str(bench.corpus), split=SPLIT)
     gc.freeze()
-    naive_s, rounds_s = least_cpu_seconds(
-        3, partial(play, naive, scripts), partial(play, env, scripts * NAIVE_ROUNDS)
+    naive_s, env_s = least_seconds_by_part(
+        3, partial(play, naive, scripts), partial(play, env, scripts)
     )
     gc.unfreeze()
-    env_s = rounds_s / NAIVE_ROUNDS
     steps = _steps(scripts)
     yield Row(
         "steps/s, ground_truth / the naive design",
@@ -246,6 +261,7 @@ def stepping_against_naive(bench: Bench) -> Iterator[Row]:
 
 ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "import": importing,
+    "start": starting,
     "corpus": compiling_and_opening,
     "steps": stepping,
     "vector": vectorising,

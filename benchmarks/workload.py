@@ -87,12 +87,12 @@ def _action(text: str = "", call: RecordedCall | None = None) -> ActionDict:
     return {"text": text, "tool_calls": json.dumps(calls) if calls else ""}
 
 
-def play(env: gym.Env[Any, Any], scripts: Sequence[Script]) -> None:
-    """Play scripts one after another."""
+def play(env: gym.Env[Any, Any], scripts: Sequence[Script]) -> Iterator[object]:
+    """Play scripts one after another; yield after each reset and step."""
     for script in scripts:
-        env.reset(options=dict(script.options))
+        yield env.reset(options=dict(script.options))
         for action in script.actions:
-            env.step(action)
+            yield env.step(action)
 
 
 def batches(
@@ -117,8 +117,8 @@ def batches(
 
 def play_batches(
     envs: gym.vector.VectorEnv[Any, Any, Any], actions: Sequence[dict[str, tuple[str, ...]]]
-) -> None:
-    """Play what `batches` made."""
-    envs.reset(seed=0)
+) -> Iterator[object]:
+    """Play the actions of `batches`; yield after the reset and each step."""
+    yield envs.reset(seed=0)
     for batch in actions:
-        envs.step(batch)
+        yield envs.step(batch)

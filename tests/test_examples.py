@@ -1,7 +1,9 @@
 import importlib.util
+import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,35 @@ def test_git_ignores_what_examples_and_pages_write() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_is_short(example: Path) -> None:
     assert len(example.read_text().splitlines()) <= 60
+
+
+# Notebooks
+
+NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_as_written(
+    notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    if notebook.stem == "train_and_evaluate":
+        pytest.importorskip("sb3_contrib")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the client and its kernel, in this process
+        content = nbformat.read(notebook, as_version=4)
+        nbclient.NotebookClient(
+            content, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        ).execute()
+    assert {path.name for path in tmp_path.iterdir()} <= {"out"}, "outputs go below out/"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_stores_no_outputs_that_could_be_out_of_date(notebook: Path) -> None:
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["outputs"] for cell in code if cell["outputs"]] == []
+    assert {cell["execution_count"] for cell in code} == {None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
 import os
 import re
@@ -10,20 +11,24 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from agent_gym_env.assembly import policy_options
+from agent_gym_env.cli.exit_codes import ExitCode
 from agent_gym_env.cli.main import make_parser, parse
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import MissingDependency
-from agent_gym_env.registry import POLICIES
+from agent_gym_env.registry import POLICIES, is_importable
 from tests.lm.server import LMServer
 from tests.lm.wire_formats import ChatRequest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+TUTORIAL = DOCS / "start/tutorial.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 NEEDS = {
@@ -38,6 +43,15 @@ NEEDS = {
 ARCHIVE = "dstc8-schema-guided-dialogue-master.zip"
 """Real SGD, under the name that docs/guides/data.md gives it."""
 
+DOCUMENTED = (
+    "agent_gym_env",
+    "agent_gym_env.export",
+    "agent_gym_env.testing",
+    "agent_gym_env.wrappers",
+    "agent_gym_env.corpus.sgd",
+)
+"""Modules that the pages import from: the public packages, and the structs of a corpus."""
+
 VARIABLES = {"$v": "1"}
 """Values of the shell variables in the pages' loops."""
 
@@ -51,6 +65,16 @@ def fenced(page: Path) -> list[tuple[str, str]]:
 
 def python_blocks(page: Path) -> list[str]:
     return [code for info, code in fenced(page) if info == "python"]
+
+
+def python_blocks_with_output(page: Path) -> list[tuple[str, str | None]]:
+    """The Python blocks of a page; with what they print where the page shows it below them."""
+    blocks = [*fenced(page), ("", "")]
+    return [
+        (code, output if following == 'text title="output"' else None)
+        for (info, code), (following, output) in pairwise(blocks)
+        if info == "python"
+    ]
 
 
 def test_the_table_of_policies_names_all_of_them_and_options_that_they_have() -> None:
@@ -69,7 +93,7 @@ def test_the_table_of_policies_names_all_of_them_and_options_that_they_have() ->
 
 
 def page_name(page: Path) -> str:
-    return page.stem
+    return page.relative_to(ROOT).with_suffix("").as_posix()
 
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
@@ -95,7 +119,9 @@ def provider() -> Iterator[LMServer]:
         yield server
 
 
-@pytest.mark.parametrize("page", [each for each in PAGES if python_blocks(each)], ids=page_name)
+@pytest.mark.parametrize(
+    "page", [each for each in PAGES if python_blocks(each) and each != TUTORIAL], ids=page_name
+)
 def test_the_code_of_a_page_runs_as_it_stands(
     page: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -111,28 +137,52 @@ def test_the_code_of_a_page_runs_as_it_stands(
         (tmp_path / ARCHIVE).symlink_to(request.getfixturevalue("sgd_path").resolve())
         environment["AGENT_GYM_HOME"] = str(tmp_path / "out" / "home")
     given = write_files(page, tmp_path)
-    for number, code in enumerate(python_blocks(page)):
-        script = tmp_path / f"block_{number}.py"
-        script.write_text(code, encoding="utf-8")
-        run_script(script, environment)
-        script.unlink()
+    for code, output in python_blocks_with_output(page):
+        printed = run_python(code, tmp_path, environment)
+        assert output is None or printed == output
     written = {path.name for path in tmp_path.iterdir()} - given
     assert written <= {"out"}, "the code of a page writes below out/ only"
 
 
+def test_the_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
+    """Its commands and its Python blocks, in order, in one folder."""
+    if importlib.util.find_spec("sb3_contrib") is None:
+        pytest.skip("sb3_contrib is not installed")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    outputs = dict(python_blocks_with_output(TUTORIAL))
+    for info, block in fenced(TUTORIAL):
+        if info == "sh":
+            for arguments in commands_in(block):
+                run([sys.executable, "-m", "agent_gym_env", *arguments], tmp_path, environment)
+        elif info == "python":
+            assert run_python(block, tmp_path, environment) == outputs[block]
+    assert (tmp_path / "out/baselines/report-balanced.html").is_file()
+
+
+def run_python(code: str, folder: Path, environment: dict[str, str]) -> str:
+    script = folder / "block.py"
+    script.write_text(code, encoding="utf-8")
+    printed = run_script(script, environment)
+    script.unlink()
+    return printed
+
+
 def write_files(page: Path, folder: Path) -> set[str]:
-    """Write the files that a page shows (```` ```json NAME ````), and list all that are there."""
+    """Write the files that a page shows (```` ```json title="NAME" ````); list the folder."""
     for info, content in fenced(page):
-        language, _, name = info.partition(" ")
-        if name:
-            (folder / f"{name}.{language}").write_text(content, encoding="utf-8")
+        if named := re.search(r'title="(.+\..+)"', info):
+            (folder / named[1]).write_text(content, encoding="utf-8")
     return {path.name for path in folder.iterdir()}
 
 
-def run_script(script: Path, environment: dict[str, str]) -> None:
+def run_script(script: Path, environment: dict[str, str]) -> str:
+    return run([sys.executable, str(script)], script.parent, environment)
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=script.parent,
+        command,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
@@ -140,6 +190,7 @@ def run_script(script: Path, environment: dict[str, str]) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 # Commands
@@ -150,7 +201,11 @@ def shell_lines(page: Path) -> list[str]:
     text = page.read_text("utf-8")
     fences = [code for info, code in FENCE.findall(text) if info in ("sh", "console")]
     indented = re.findall(r"^ {4}\S.*(?:\\\n.*)*", FENCE.sub("", text), re.MULTILINE)
-    lines = "\n".join([*fences, *indented]).replace("\\\n", " ").splitlines()
+    return lines_of("\n".join([*fences, *indented]))
+
+
+def lines_of(block: str) -> list[str]:
+    lines = block.replace("\\\n", " ").splitlines()
     for name, value in VARIABLES.items():
         lines = [line.replace(name, value) for line in lines]
     return [line.strip().removeprefix("$ ") for line in lines]
@@ -158,8 +213,17 @@ def shell_lines(page: Path) -> list[str]:
 
 def commands(page: Path) -> list[list[str]]:
     """The arguments of each ``agent-gym`` in a page's shell blocks."""
+    return arguments_in(shell_lines(page))
+
+
+def commands_in(block: str) -> list[list[str]]:
+    """The arguments of each ``agent-gym`` in a shell block."""
+    return arguments_in(lines_of(block))
+
+
+def arguments_in(lines: list[str]) -> list[list[str]]:
     found = []
-    for line in shell_lines(page):
+    for line in lines:
         if re.search(r"(^|\s|/)agent-gym\s", line) and "pip install" not in line:
             words = shlex.split(line, comments=True)
             start = next(at for at, word in enumerate(words) if word.split("/")[-1] == "agent-gym")
@@ -177,18 +241,33 @@ def every_command() -> list[tuple[str, list[str]]]:
     every_command(),
     ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
 )
-def test_a_command_of_a_page_is_understood(page: str, arguments: list[str]) -> None:
+def test_a_command_of_a_page_is_understood(
+    page: str, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in PAGES:
+        if path.stem == page:
+            write_files(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
     try:
         _, settings = parse(arguments)
     except (SystemExit, ValueError) as error:
         pytest.fail(f"{page}: agent-gym {shlex.join(arguments)}: {error}")
     for policy in policies_of(settings):
-        assert policy["name"] in POLICIES.names()
+        assert is_importable(policy["name"]) or policy["name"] in POLICIES.names()
 
 
 def policies_of(settings: object) -> list[dict[str, str]]:
     given = getattr(settings, "policy", None) or []
     return [given] if isinstance(given, dict) else list(given)
+
+
+def test_the_table_of_exit_codes_is_that_of_the_command_line() -> None:
+    source = (ROOT / "agent_gym_env/cli/exit_codes.py").read_text("utf-8")
+    codes = re.findall(r'^    [A-Z]+ = (\d)\n    """(.*)"""$', source, re.MULTILINE)
+    assert len(codes) == len(ExitCode)
+    page = (ROOT / "docs/reference/command_line.md").read_text("utf-8")
+    for number, meaning in codes:
+        assert f"| {number} | {meaning} |" in page
 
 
 @every_page
@@ -255,6 +334,13 @@ def test_a_link_inside_the_repository_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(path), target
 
 
+@every_page
+def test_a_file_that_a_page_names_exists(page: Path) -> None:
+    folders = "agent_gym_env|benchmarks|data|docs|examples|tests"
+    for name in re.findall(rf"(?<![\w/.])((?:{folders})/[\w./-]+\.\w+)", page.read_text("utf-8")):
+        assert (ROOT / name).exists(), name
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)
@@ -269,3 +355,76 @@ def test_a_figure_in_the_readmes_text_is_one_of_the_page_that_it_names() -> None
         if figures and linked and "|---" not in paragraph:
             text = "".join((ROOT / name).read_text("utf-8") for name in linked)
             assert not [figure for figure in figures if figure not in text]
+
+
+# Style
+
+
+def prose(page: Path) -> list[str]:
+    """The paragraphs and list items of a page; without code, tables, headings and addresses."""
+    text = FENCE.sub("\n", page.read_text("utf-8"))
+    text = re.sub(r"\]\([^)]*\)", "]", text)
+    text = re.sub(r"^(\||#|<|:::| {4,}\S).*$", "", text, flags=re.MULTILINE)
+    return re.split(r"\n\s*\n|\n\s*(?=[-*] |\d+\. )", text)
+
+
+@every_page
+def test_no_paragraph_has_more_than_85_words(page: Path) -> None:
+    long = [text for text in prose(page) if len(text.split()) > 85]
+    assert long == []
+
+
+def test_the_readme_has_at_most_120_lines() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 120
+
+
+# The public names
+
+
+def imports(code: str) -> set[tuple[str, str]]:
+    """The modules and names of this package that a Python block imports."""
+    return {
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("agent_gym_env")
+        for alias in node.names
+        if node.module is not None
+    }
+
+
+@every_page
+def test_the_code_of_a_page_imports_public_names_only(page: Path) -> None:
+    blocks = [code for info, code in fenced(page) if info.split(" ")[0] == "python"]
+    for module, name in set().union(*map(imports, blocks)):
+        assert module in DOCUMENTED, f"{module}.{name}"
+        assert name in getattr(import_module(module), "__all__", [name])
+
+
+def test_the_api_reference_has_every_public_name() -> None:
+    places = re.findall(r"^::: ([\w.]+)\.(\w+)$", (DOCS / "reference/api.md").read_text(), re.M)
+    for module, name in places:
+        spec = importlib.util.find_spec(module)
+        assert spec is not None, module
+        assert spec.origin is not None
+        assert re.search(rf"^(class |def |){name}\b", Path(spec.origin).read_text(), re.M), name
+    for package in DOCUMENTED[:4]:
+        named = {name for module, name in places if not module.startswith("agent_gym_env.corpus.")}
+        assert set(import_module(package).__all__) - named <= {"open_corpus"}
+    assert len(places) == len(set(places))
+
+
+def test_the_reference_of_the_command_line_has_every_command() -> None:
+    page = (DOCS / "reference/command_line.md").read_text()
+    named = re.findall(r"<!-- help: (.*) -->", page)
+    assert sorted(named) == sorted(every_command_name(make_parser()))
+    for name in named:
+        assert f"### agent-gym {name}\n" in page
+        assert f"(#agent-gym-{name.replace(' ', '-')})" in page
+
+
+def every_command_name(parser: argparse.ArgumentParser, name: str = "") -> Iterator[str]:
+    deeper = subcommands(parser)
+    if not deeper:
+        yield name
+    for word, sub in deeper.items():
+        yield from every_command_name(sub, f"{name} {word}".strip())

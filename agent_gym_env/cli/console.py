@@ -1,4 +1,4 @@
-"""What commands share on the terminal: tables, progress, JSON."""
+"""Output that commands share: tables, progress bars and JSON."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _T_co = TypeVar("_T_co", covariant=True)
 
 
 _MOST_PARTS = 4
-"""Tables into which a table that is too wide is divided, at most."""
+"""Largest number of tables into which a table that is too wide is divided."""
 
 Advance = Callable[[int, "int | None"], None]
-"""Shows on a progress bar that so many are done, of so many; ``None`` keeps the number of all."""
+"""Function that shows progress: items done, and items in total (``None`` if that is unchanged)."""
 
 
 def print_json(value: Any, *, indent: int = 2) -> None:
-    """Print a value for machines: one JSON document.
+    """Print a value as one JSON document, for programs.
 
     Args:
-        value: is encoded by msgspec.
-        indent: spaces of a level; -1 for a document on one line.
+        value: value that msgspec can encode.
+        indent: spaces per level; -1 for a document on one line.
     """
     text = msgspec.json.format(msgspec.json.encode(value), indent=indent).decode()
     if "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower():
@@ -56,7 +56,7 @@ def print_json(value: Any, *, indent: int = 2) -> None:
 def print_table(
     header: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", *, keys: int = 1
 ) -> None:
-    """Print rows for people. No cell is cut, however narrow the terminal is.
+    """Print rows as a table. No cell is cut, however narrow the terminal is.
 
     Columns for which a terminal has no room follow in another table, beside the first ones again.
     Where that would make too many tables, each row becomes a list of its cells.
@@ -65,9 +65,9 @@ def print_table(
         header: names of the columns.
         rows: cells of each row.
         title: line above the table.
-        keys: number of leading columns that tell a row from others.
+        keys: number of leading columns that identify a row.
     """
-    # Names may come from a file or a model: neither markup nor escapes in them are obeyed.
+    # Names may come from a file or a model: markup and escapes in them must have no effect.
     lines = [[printable(cell) for cell in row] for row in (header, *rows)]
     console = Console(highlight=False)
     if title:
@@ -83,18 +83,18 @@ def print_table(
 
 
 def _room(console: Console) -> int | None:
-    """Return the columns of the terminal; ``None`` for a file or a pipe, which take any width."""
+    """Return the width of the terminal; ``None`` for a file or a pipe, where any width fits."""
     is_told = os.environ.get("COLUMNS", "").isdecimal()
     return console.width if is_told or console.file.isatty() else None
 
 
 def _side_by_side(widths: Sequence[int], keys: int, room: int | None) -> list[list[int]]:
-    """Distribute columns over tables that fit, or over too many where even one does not.
+    """Distribute columns over tables that fit, or over too many if two columns do not fit.
 
     Args:
         widths: widths of the columns.
-        keys: number of leading columns that each table has.
-        room: columns of the terminal.
+        keys: number of leading columns that each table repeats.
+        room: width of the terminal.
     """
     first = [*range(keys)]
     parts = [first]
@@ -130,7 +130,7 @@ def _listed(lines: Sequence[Sequence[str]]) -> str:
 
 @contextmanager
 def progress(label: str) -> Iterator[Advance]:
-    """Show a bar on the standard error output while work lasts; nothing where it is no terminal."""
+    """Show a progress bar on the standard error output, if that is a terminal."""
     with _bars() as bars:
         task = bars.add_task(label, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
@@ -161,7 +161,7 @@ def phases() -> Iterator[Phases]:
 
 
 class _Bars:
-    """The bars of `phases`, for terminals."""
+    """Display of `phases` on a terminal: a progress bar for each phase."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -181,7 +181,7 @@ class _Bars:
 
 
 class _Lines:
-    """The lines of `phases`, for files and pipes: at most `_LINES` for each phase."""
+    """Display of `phases` in a file or pipe: at most `_LINES` lines for each phase."""
 
     def __init__(self) -> None:
         self._phase: str | None = None
@@ -228,23 +228,23 @@ def _bars(*more: ProgressColumn) -> Progress:
 
 
 def _stderr() -> Console:
-    # The stream as it is now: whoever keeps a library quiet must not take the bar away.
+    # The stream as it is now, since it may be replaced to silence a library.
     return Console(file=sys.stderr)
 
 
 class Begin(Protocol[_T_co]):
-    """Begins work of several items."""
+    """Function that begins work on several items."""
 
     def __call__(self, *, on_begin: Callable[[int], None]) -> Iterable[_T_co]:
-        """Give the items; ``on_begin`` is called with their number, once known."""
+        """Return the items; call ``on_begin`` with their number, once it is known."""
 
 
 def tracked(label: str, begin: Begin[_T]) -> Iterator[_T]:
     """Pass items on while a bar counts them.
 
     Args:
-        label: stands before the bar.
-        begin: gives the items.
+        label: text before the bar.
+        begin: function that returns the items.
     """
     with progress(label) as advance:
         for done, item in enumerate(begin(on_begin=lambda total: advance(0, total)), start=1):

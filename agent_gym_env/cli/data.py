@@ -15,18 +15,19 @@ from agent_gym_env.errors import ChecksumError
 
 
 class SplitInfo(msgspec.Struct, frozen=True):
-    """What there is of one split.
+    """Contents of one split.
 
     Attributes:
-        split: its name.
-        dialogues: how many.
-        turns: of the agent.
-        services: how many.
-        unseen_services: those that train has not; ``None`` without a train split.
-        tools: how many.
-        store: the compiled file.
-        store_bytes: its size.
-        fingerprint: of the source's content.
+        split: name of the split.
+        dialogues: number of dialogues.
+        turns: number of the agent's turns.
+        services: number of services.
+        unseen_services: number of services that the train split lacks; ``None`` if the corpus has
+            no train split.
+        tools: number of tools.
+        store: path of the compiled file.
+        store_bytes: size of the compiled file.
+        fingerprint: hash of the source's content.
     """
 
     split: str

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from msgspec import structs
@@ -123,7 +124,7 @@ def _is_unscored(episodes: list[Episode]) -> bool:
 
 
 class _Stop:
-    """The reason why a run was stopped; what was played is summed up all the same.
+    """The reason why a run was stopped; what was played until then is summed up.
 
     Attributes:
         reason: the error, or the Ctrl-C or SIGTERM; ``None`` while nothing has stopped the run.
@@ -154,20 +155,22 @@ def _play_policies(
     kept: dict[str, Collection] = {}
     if settings.out is not None:
         # Check all before the first is played, which may take hours.
-        kept = {name: _plan(settings, name, policy, reward) for name, policy in policies}
+        kept = {
+            name: _plan(settings, settings.out, name, policy, reward) for name, policy in policies
+        }
     played = []
     for name, policy in policies:
         if settings.out is None:
             played.append(_play_in_memory(settings, name, policy, reward, stop))
         else:
-            played.append(_play_into_journal(settings, name, kept[name], stop))
+            played.append(_play_into_journal(settings, settings.out, kept[name], name, stop))
         if stop.reason:
             break
     return played
 
 
 def _names(policies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a unique name for each policy: the second of one name gets its number, too."""
+    """Yield a unique name for each policy: a repeated name gets a number."""
     names = [policy["name"] for policy in policies]
     for number, name in enumerate(names):
         yield f"{name}-{number + 1}" if name in names[:number] else name
@@ -200,9 +203,13 @@ def _play_in_memory(
 
 
 def _plan(
-    settings: Evaluate, name: str, policy: Mapping[str, Any], reward: Mapping[str, Any]
+    settings: Evaluate,
+    out: Path,
+    name: str,
+    policy: Mapping[str, Any],
+    reward: Mapping[str, Any],
 ) -> Collection:
-    """Return the configuration of a policy's journal; `agent-gym rollout` has the same ones."""
+    """Return the configuration of a policy's journal, which equals that of `agent-gym rollout`."""
     collection = plan_collection(
         policy,
         episodes=settings.episodes,
@@ -212,22 +219,22 @@ def _plan(
         max_episode_steps=None,
         **settings.world(),
     )
-    begun = read_begun(settings.out / _JOURNALS / name)
+    begun = read_begun(out / _JOURNALS / name)
     if begun is not None:
-        check_same_run(begun, collection.as_json(), settings.out / _JOURNALS / name)
-    elif (file := settings.out / f"{name}.jsonl").exists():
+        check_same_run(begun, collection.as_json(), out / _JOURNALS / name)
+    elif (file := out / f"{name}.jsonl").exists():
         raise StorageError(
-            f"{file} exists without a journal in {settings.out / _JOURNALS / name}, so the run "
+            f"{file} exists without a journal in {out / _JOURNALS / name}, so the run "
             "cannot be resumed. Choose another --out, or move the file away"
         )
     return collection
 
 
 def _play_into_journal(
-    settings: Evaluate, name: str, collection: Collection, stop: _Stop
+    settings: Evaluate, out: Path, collection: Collection, name: str, stop: _Stop
 ) -> list[Episode]:
     """Play the jobs that a policy's journal lacks, and write its episodes in order."""
-    folder = settings.out / _JOURNALS / name
+    folder = out / _JOURNALS / name
     last: Progress | None = None
     with stop.noted(), progress(name) as advance:
 
@@ -253,11 +260,11 @@ def _play_into_journal(
         structs.replace(episode, policy=_renamed(episode, policy, name))
         for episode in read_played(folder)
     ]
-    return list(write_episodes(settings.out / f"{name}.jsonl", episodes))
+    return list(write_episodes(out / f"{name}.jsonl", episodes))
 
 
 def _renamed(episode: Episode, policy: Mapping[str, Any], name: str) -> str:
-    """Return the name of a policy in its records: its own, but for the second of one name."""
+    """Return the name of a policy in its records: its own, unless `_names` has numbered it."""
     return episode.policy if name == policy["name"] else name
 
 

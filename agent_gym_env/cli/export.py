@@ -157,7 +157,7 @@ def _pairs(settings: Export, tally: Tally) -> Iterator[PreferenceRow]:
 
 
 def _archived(settings: Export, tally: Tally) -> Iterator[Episode]:
-    """Read episodes, also such as have not come to their end, unless they must earn something."""
+    """Read all episodes, or those whose reward reaches --min-reward."""
     episodes = _episodes(settings, tally)
     if settings.min_reward is None:
         return episodes
@@ -196,7 +196,10 @@ def _read(
 
 
 def _only_of(sample: Corpus, records: Iterable[_Record]) -> Iterator[_Record]:
-    """Pass records of the sample on: the splits of another corpus are held out only by name."""
+    """Yield the records of the sample corpus, and refuse others.
+
+    Without --corpus, a split of another corpus would be held out only by its name.
+    """
     own = {sample.split(name).fingerprint for name in sample.splits()}
     for record in records:
         if record.corpus not in own:
@@ -208,7 +211,7 @@ def _only_of(sample: Corpus, records: Iterable[_Record]) -> Iterator[_Record]:
 
 
 def _shown(records: Iterable[_Record]) -> Iterator[_Record]:
-    """Pass records on while a bar counts them."""
+    """Yield records while a progress bar counts them."""
     with progress("records") as advance:
         for done, record in enumerate(records, start=1):
             yield record
@@ -216,7 +219,7 @@ def _shown(records: Iterable[_Record]) -> Iterator[_Record]:
 
 
 def _rules(settings: Export) -> dict[str, str]:
-    """Give the system message as an argument, where one is named."""
+    """Return the text of the system message as an argument, if --rules names a file."""
     path: Path | None = settings.rules
     if path is None:
         return {}

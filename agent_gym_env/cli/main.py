@@ -226,14 +226,15 @@ def _run(words: Sequence[str]) -> int:
             return stopped(how_to_resume)
         print("agent-gym: stopped", file=sys.stderr)
         return ExitCode.FAILED
-    except (AgentGymError, ValueError, TypeError, OSError, *_gymnasium_errors()) as error:
+    except (AgentGymError, ValueError, TypeError, OSError, _gymnasium_error()) as error:
         print(f"agent-gym: {printable(str(error))}", file=sys.stderr)
         return exit_code_of(error)
 
 
-def _gymnasium_errors() -> tuple[type[Exception], ...]:
+def _gymnasium_error() -> type[Exception]:
+    """Return the base of Gymnasium's errors, or of ours as long as Gymnasium is not imported."""
     gymnasium = sys.modules.get("gymnasium")
-    return () if gymnasium is None else (gymnasium.error.Error,)
+    return AgentGymError if gymnasium is None else gymnasium.error.Error  # type: ignore[no-any-return]
 
 
 @contextmanager

@@ -22,7 +22,7 @@ _PLAIN = str.maketrans({"│": "|", "…": "...", "→": "->"})
 
 @contextmanager
 def tolerant_output() -> Iterator[None]:
-    """Make the standard outputs accept any text, even if nobody reads it any more.
+    """Make the standard outputs accept any text, even after their reader has closed them.
 
     Characters that the encoding of the terminal lacks are replaced, by similar ones in ASCII or by
     escapes. When the reader of a pipe has gone, as `head` does, the rest of the output is dropped
@@ -39,7 +39,7 @@ def _replaced(name: str) -> Iterator[None]:
     stream: Any = getattr(sys, name)
     try:
         descriptor = stream.fileno()
-    except (AttributeError, OSError):  # there is none, or it is a text in memory
+    except (AttributeError, OSError):  # no stream, or a text in memory
         yield
         return
     ours = io.TextIOWrapper(
@@ -54,7 +54,7 @@ def _replaced(name: str) -> Iterator[None]:
         yield
     finally:
         setattr(sys, name, stream)
-        with suppress(StorageError):  # it was raised before, when the command flushed its output
+        with suppress(StorageError):  # raised before, when the command flushed its output
             ours.flush()
 
 
@@ -96,26 +96,26 @@ codecs.register_error(_ERRORS, _plain)
 
 
 _WARNED = (
-    # TRL asks transformers for attributes and settings by the names that it gave up.
+    # TRL uses names of attributes and settings that transformers has deprecated.
     ("`(is_)?gradient_checkpointing` is deprecated", FutureWarning, "transformers"),
 )
-"""Message, category and module of warnings, as regular expressions."""
+"""Warnings that users cannot act on: message, category and module, as regular expressions."""
 
 _LOGGED = (
-    # Only a GPU has the faster kernels that it says can be installed.
+    # The message recommends kernels that need a GPU.
     ("transformers.integrations.hub_kernels", "falling back to its reference PyTorch"),
 )
-"""Logger and part of the text of records that say something about a GPU where there is none."""
+"""Log records about GPUs, hidden on machines without one: logger, and part of the text."""
 _LOGGED_ANYWAY = (
     # A run that is stopped cancels what its threads wait for; each thread would print its example.
     ("dspy.utils.parallelizer", "Error for "),
 )
-"""Logger and part of the text of records that say what the command says itself."""
+"""Log records that repeat what the command prints: logger, and part of the text."""
 
 
 @contextmanager
 def without_library_warnings() -> Iterator[None]:
-    """Hide the warnings of this module's lists, and no others."""
+    """Hide the warnings and log records that this module lists, and no others."""
     with warnings.catch_warnings(), ExitStack() as stack:
         for message, category, module in _WARNED:
             warnings.filterwarnings("ignore", message, category, module)

@@ -6,6 +6,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from agent_gym_env.assembly import make_env, make_policy, rollout
 from agent_gym_env.cli.console import print_json, print_table, tracked
@@ -58,7 +59,11 @@ def demo(settings: Demo) -> None:
     begin = time.perf_counter()
     evaluated = []
     for name in _DEMO_POLICIES:
-        world = {"split": "dev", "reward": "balanced", "episodes": settings.episodes}
+        world: dict[str, Any] = {
+            "split": "dev",
+            "reward": "balanced",
+            "episodes": settings.episodes,
+        }
         episodes = list(tracked(name, partial(rollout, name, **world)))
         evaluated.append((summarize(episodes), episodes))
     settings.out.mkdir(parents=True, exist_ok=True)

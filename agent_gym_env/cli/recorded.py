@@ -22,7 +22,7 @@ from agent_gym_env.rollout.journal.reading import read_episodes, write_episodes
 
 
 def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
-    """Print what policies of one setting scored, and what is left out of the means."""
+    """Print the rewards of policies, and how many turns their means leave out."""
     setting, counts = evaluations[0].setting, evaluations[0].counts
     title = f"reward {setting.reward!r}, split {setting.split!r}, {counts.episodes} dialogues"
     print_table(HEADER, rows(evaluations), title)
@@ -51,16 +51,16 @@ def compare_files(settings: Compare) -> None:
 
 
 def _episodes(path: Path) -> Iterator[Episode]:
-    """Read episodes.
+    """Yield the episodes of a file or folder.
 
     Raises:
-        DataError: there are none, or one cannot be read.
+        DataError: it holds none, or one cannot be read.
     """
     episode = None
     for episode in read_episodes(path):
         yield episode
     if episode is None:
-        raise DataError("there are no episodes", file=str(path))
+        raise DataError("expected episodes, found none", file=str(path))
 
 
 def rescore_file(settings: Rescore) -> None:
@@ -110,7 +110,7 @@ def report(settings: Report) -> None:
 
 
 def _configuration(path: Path) -> dict[str, Any] | None:
-    """Read the policy's configuration where a journal keeps it."""
+    """Return the policy's configuration, if the folder is a journal of one policy."""
     manifest = read_manifest(path) if path.is_dir() else None
     policies = manifest.config.get("policies", []) if manifest else []
     return dict(policies[0]) if len(policies) == 1 else None

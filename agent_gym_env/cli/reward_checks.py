@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import count
+from typing import Any
 
 from agent_gym_env.assembly import choose_dialogues, make_env, make_reward, rollout
 from agent_gym_env.cli.console import print_json, print_table, progress, tracked
@@ -28,7 +29,10 @@ def verify_corpus(settings: Verify) -> ExitCode:
     corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
     found = []
     for split in settings.split or corpus.splits():
-        world = {"corpus": settings.corpus, "schema_variant": settings.schema_variant}
+        world: dict[str, Any] = {
+            "corpus": settings.corpus,
+            "schema_variant": settings.schema_variant,
+        }
         played = tracked(split, partial(rollout, "oracle", split=split, **world))
         found.append(verify(played, _rewards(settings, split)))
     if settings.json:
@@ -51,7 +55,7 @@ def _print_verification(verification: Verification) -> None:
 
 def audit_rewards(settings: Audit) -> None:
     """Print the score of every known exploit, beside those of the oracle and of retrieval."""
-    world = {
+    world: dict[str, Any] = {
         "corpus": settings.corpus,
         "schema_variant": settings.schema_variant,
         "split": settings.split,
@@ -81,7 +85,10 @@ def audit_rewards(settings: Audit) -> None:
 
 def measure_agreement(settings: Agreement) -> None:
     """Print how far a judge ranks replies as a trusted reward does."""
-    world = {"corpus": settings.corpus, "schema_variant": settings.schema_variant}
+    world: dict[str, Any] = {
+        "corpus": settings.corpus,
+        "schema_variant": settings.schema_variant,
+    }
     corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
     split = corpus.split(settings.split)
     env = make_env(split=settings.split, **world)

@@ -480,4 +480,4 @@ def with_language_model(settings: _Any) -> _Any:
             changed[name] = tuple(
                 Named(name_model(each, settings.model, kind=kind)) for each in value
             )
-    return msgspec.structs.replace(settings, **changed)  # type: ignore[return-value]
+    return msgspec.structs.replace(settings, **changed)

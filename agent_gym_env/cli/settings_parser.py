@@ -131,7 +131,7 @@ _DECODERS: dict[str, Callable[[bytes], Any]] = {
     ".json": msgspec.json.decode,
 }
 _LIBRARIES = {".toml": "tomli", ".yaml": "pyyaml", ".yml": "pyyaml"}
-"""What `msgspec` needs for a format; Python reads TOML itself from 3.11 on."""
+"""Libraries that msgspec uses for a format; Python 3.11 and later read TOML themselves."""
 
 
 def _explanations(settings: type[msgspec.Struct]) -> dict[str, str]:

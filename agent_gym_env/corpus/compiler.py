@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from agent_gym_env.corpus.entities import EntityTableBuilder
+from agent_gym_env.corpus.goals import read_goal
 from agent_gym_env.corpus.reader import CorpusReader, Located, OnProgress, SplitReading, read_split
 from agent_gym_env.corpus.sgd import (
     TODAY,
@@ -31,6 +32,7 @@ from agent_gym_env.storage.files import written_whole
 from agent_gym_env.values.words import words
 
 _ENCODE_TASK = msgspec.msgpack.Encoder().encode
+_ENCODE_GOAL = msgspec.msgpack.Encoder().encode
 _ENCODE_JSON = msgspec.json.Encoder().encode
 
 
@@ -135,6 +137,9 @@ class _SplitCompiler:
         self._offsets = array("Q", [0])
         self._frequency: Counter[bytes] = Counter()
         self._entities = EntityTableBuilder()
+        self._goals = bytearray()
+        self._with_errands = bytearray()
+        self._goal_offsets = array("Q", [0])
 
     def tasks(self, dialogues: Iterable[Located]) -> Iterator[Task]:
         for located in dialogues:
@@ -148,6 +153,10 @@ class _SplitCompiler:
             for turn in task.turns:
                 self._frequency.update(set(words(turn.text)))
             self._note_entities(dialogue)
+            goal = read_goal(dialogue, self._tools)
+            self._with_errands.append(bool(goal.errands))
+            self._goals += _ENCODE_GOAL(goal)
+            self._goal_offsets.append(len(self._goals))
             yield task
 
     def note_offset(self, offset: int) -> None:
@@ -178,6 +187,9 @@ class _SplitCompiler:
         yield "schema", encode(self._services)
         yield "words", encode(WordCounts(self.turns, frequency))
         yield "entities", self._entities.encode(self._tools)
+        yield "goals", bytes(self._goals)
+        yield "with_errands", bytes(self._with_errands)
+        yield "goal_offsets", self._goal_offsets.tobytes()
 
 
 def _task(located: Located, tools: Mapping[str, ToolSpec]) -> Task:

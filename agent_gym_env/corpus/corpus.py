@@ -15,6 +15,7 @@ import numpy as np
 
 from agent_gym_env.corpus.compiler import WordCounts, compile_split, source_fingerprint
 from agent_gym_env.corpus.entities import EntityTable
+from agent_gym_env.corpus.goals import Goal
 from agent_gym_env.corpus.locations import sample_path, sgd_path
 from agent_gym_env.corpus.reader import CorpusReader, OnProgress
 from agent_gym_env.corpus.sgd import SPLITS, Service
@@ -156,6 +157,9 @@ class Split:
         self._tasks = store.section("tasks")
         self._offsets = store.section("offsets").cast("Q")
         self._decode = msgspec.msgpack.Decoder(Task).decode
+        self._goals = store.section("goals")
+        self._goal_offsets = store.section("goal_offsets").cast("Q")
+        self._decode_goal = msgspec.msgpack.Decoder(Goal).decode
 
     def __len__(self) -> int:
         return self._dialogues
@@ -188,6 +192,25 @@ class Split:
             return self._decode(self._tasks[offsets[index] : offsets[index + 1]])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self._store.damage(f"dialogue {index} cannot be read ({error})") from error
+
+    def goal(self, index: int) -> Goal:
+        """Read the user's goal of a dialogue by the dialogue's index, from 0.
+
+        Raises:
+            IndexError: there is no such dialogue.
+            StorageError: the store is damaged.
+        """
+        if not 0 <= index < self._dialogues:
+            raise IndexError(f"dialogue {index} of {self._dialogues}")
+        offsets = self._goal_offsets
+        try:
+            return self._decode_goal(self._goals[offsets[index] : offsets[index + 1]])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise self._store.damage(f"goal {index} cannot be read ({error})") from error
+
+    def has_goal(self, index: int) -> bool:
+        """Tell whether the annotation of a dialogue says what its user wants."""
+        return bool(self._store.section("with_errands")[index])
 
     def index(self, dialogue_id: str) -> int:
         """Find a dialogue by its id.

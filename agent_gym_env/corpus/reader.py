@@ -44,7 +44,7 @@ class CorpusReader(Protocol):
     Attributes:
         name: name of the corpus in messages, for example its path.
 
-    Example:
+    Examples:
         >>> class Shop:
         ...     name = "shop"
         ...

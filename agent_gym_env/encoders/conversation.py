@@ -115,7 +115,7 @@ class ConversationEncoder:
         state: state of the conversation that was encoded last.
         dim: length of the vector.
 
-    Example:
+    Examples:
         >>> observation = {"user": "Tea?", "tool_result": "", "tools": "[]",
         ...                "messages": '[{"role":"user","content":"Tea?"}]'}
         >>> ConversationEncoder().encode(observation).shape

@@ -38,7 +38,7 @@ class HashingEncoder:
     The sign, a bit of the hash that does not choose the bucket, lets collisions cancel out on
     average (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", 2009).
 
-    Example:
+    Examples:
         >>> encoder = HashingEncoder(dim=64)
         >>> encoder.encode(["A table for two, please.", ""]).shape
         (2, 64)
@@ -87,7 +87,7 @@ class HashingEncoder:
 class CachedEncoder:
     """Encodes each text once: passes only new texts, in one batch, to another encoder.
 
-    Example:
+    Examples:
         >>> encoder = CachedEncoder(HashingEncoder(dim=8))
         >>> encoder.encode(["Tea, please.", "Tea, please."]).shape
         (2, 8)

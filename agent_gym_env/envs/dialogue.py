@@ -78,7 +78,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
     ## Version history
     * v0: first version.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = gym.make("SGD-v0", split="dev")
         >>> observation, info = env.reset(seed=0)

@@ -31,7 +31,7 @@ class FreeText(spaces.Text):
         max_length: largest length in characters, inclusive.
         seed: seed for sampling; samples are short ASCII texts.
 
-    Example:
+    Examples:
         >>> FreeText(8).contains("Grüße")
         True
     """
@@ -79,8 +79,8 @@ def is_unicode(text: str) -> bool:
 def _refuse_flattening(space: FreeText, *_: Any) -> NoReturn:
     """Refuse to flatten text: Gymnasium would make a number of each possible character."""
     raise CustomSpaceError(
-        f"{space} has no fixed size and cannot be flattened: use EncodeObservation or "
-        "ByteObservation of agent_gym_env.wrappers to see the conversation as numbers"
+        f"{space} has no fixed size and cannot be flattened: use "
+        "agent_gym_env.wrappers.EncodeObservation to see the conversation as numbers"
     )
 
 

@@ -1,1 +1,1 @@
-"""What recorded episodes say about a policy."""
+"""Summaries, comparisons and reports of recorded episodes."""

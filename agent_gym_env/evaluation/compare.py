@@ -1,4 +1,4 @@
-"""The paired comparison of two policies that played the same dialogues."""
+"""Comparing two policies that played the same dialogues, in pairs."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from agent_gym_env.rollout.episode import Episode
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Two policies on the same dialogues, each quantity as the first minus the second.
+    """Comparison of two policies on the same dialogues: the first minus the second.
 
     Attributes:
         first: name of the first policy.
-        second: name of the second.
-        setting: where both were played.
-        episodes: how many are paired, by dialogue and seed.
-        unpaired_episodes: those that only one of the two has.
-        unpaired_turns: turns of paired episodes that lack a reward on one side or both.
-        reward: difference in reward per turn; its verdict is the comparison's.
+        second: name of the second policy.
+        setting: setting of both.
+        episodes: number of episodes that are paired by dialogue and seed.
+        unpaired_episodes: number of episodes that only one of the two has.
+        unpaired_turns: number of turns of paired episodes without a reward on either side or both.
+        reward: difference in reward per turn; its verdict is that of the comparison.
         mean_return: difference in return.
-        splits: difference in reward per turn in each of `SPLITS`: four more looks at one sample, so
-            now and then one of them differs by chance.
+        splits: difference in reward per turn in each of `SPLITS`. With four more tests of one
+            sample, one of them can differ by chance.
     """
 
     first: str
@@ -41,7 +41,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class _Played(msgspec.Struct, frozen=True, gc=False):
-    """What a comparison keeps of an episode."""
+    """Part of an episode that a comparison needs."""
 
     total: float | None
     rewards: tuple[float | None, ...]
@@ -60,17 +60,17 @@ def compare(
 ) -> Comparison:
     """Compare two policies on the episodes that both played.
 
-    Episodes are paired by split, dialogue and seed, turns by their place; what lacks a reward on
-    one side is left out on both.
+    Episodes are paired by split, dialogue and seed, and turns by their index. A turn without a
+    reward on one side is left out on both.
 
     Args:
-        first: episodes of the policy that the verdict is on.
-        second: episodes of the policy that it is held against.
-        resamples: of the bootstrap and of the test.
-        seed: of both.
+        first: episodes of the policy that the verdict is about.
+        second: episodes of the policy to compare with.
+        resamples: number of resamples of the bootstrap and of the test.
+        seed: seed of both.
 
     Raises:
-        ValueError: the settings differ, an episode occurs twice, or none is shared.
+        ValueError: the settings differ, an episode occurs twice, or no episode is shared.
     """
     policy, setting, mine = _gather(first)
     other_policy, other_setting, theirs = _gather(second)
@@ -117,7 +117,7 @@ def _gather(episodes: Iterable[Episode]) -> tuple[str, Setting, Mapping[_Key, _P
         if key in played:
             raise ValueError(
                 f"{episode.policy!r} played dialogue {key[0]!r} twice with seed {key[1]}, so it "
-                "cannot be paired; give each episode once"
+                "cannot be paired; pass each episode once"
             )
         played[key] = _kept(episode)
     if whose is None:
@@ -151,7 +151,7 @@ def _first_of(played: Mapping[_Key, _Played]) -> str:
 
 
 class _PairedSums:
-    """Adds up what two policies earned where both were scored."""
+    """Sums of the rewards of two policies, over the turns that both have scored."""
 
     def __init__(self) -> None:
         self._first = ClusterSums()

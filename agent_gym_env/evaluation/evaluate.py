@@ -1,4 +1,4 @@
-"""The summary of what one policy earned, from its recorded episodes."""
+"""Summarising the recorded episodes of one policy."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ RESAMPLES = 2000
 HISTOGRAM_BINS = 20
 
 SPLITS = ("with_due_call", "without_due_call", "seen", "unseen")
-"""Parts of the turns: by whether a call is due, and by whether train has the turn's service."""
+"""Subsets of the turns: with and without a due call; of services seen and unseen in train."""
 
 _DOMAIN = "domain/"
 _COMPONENT = "component/"
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What two evaluations must have in common to be compared.
+    """The setting of an evaluation; only evaluations in equal settings can be compared.
 
     Attributes:
         corpus: fingerprint of the compiled split.
-        split: the split.
+        split: name of the split.
         schema_variant: ``v1`` to ``v5``, or ``None`` for the original schema.
-        reward: the reward's name.
+        reward: name of the reward.
     """
 
     corpus: str
@@ -38,15 +38,15 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """How much was played, and what went wrong.
+    """Counts of what was played and what failed.
 
     Attributes:
-        episodes: failed ones included.
-        dialogues: distinct ones.
-        turns: closed ones.
-        unscored_turns: turns without a reward.
-        failed_episodes: how many, by class of the error that ended the policy.
-        action_errors: how many, by code.
+        episodes: number of episodes, failed ones included.
+        dialogues: number of distinct dialogues.
+        turns: number of closed turns.
+        unscored_turns: number of turns without a reward.
+        failed_episodes: number of failed episodes, by class of the policy's exception.
+        action_errors: number of action errors, by code.
     """
 
     episodes: int
@@ -58,13 +58,14 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class ToolMetrics(msgspec.Struct, frozen=True):
-    """How well tools were called, each as a ratio over all turns.
+    """Quality of the tool calls, each a ratio over all turns.
 
     Attributes:
-        precision: of the calls made, those of a tool that was due.
-        recall: of the calls due, those whose tool was called.
-        exact_match: of the calls due, those made with all arguments equal.
-        argument_f1: over the calls due; ``count`` is of arguments due and made together.
+        precision: share of the calls made whose tool was due.
+        recall: share of the due calls whose tool was called.
+        exact_match: share of the due calls that were made with exactly the due arguments.
+        argument_f1: F1 score of the arguments of due calls; ``count`` is the number of arguments
+            due and made together.
     """
 
     precision: Estimate
@@ -74,22 +75,22 @@ class ToolMetrics(msgspec.Struct, frozen=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """What a policy earned.
+    """Summary of a policy's episodes.
 
     Attributes:
-        policy: the policy's name.
-        setting: where it was played.
-        counts: how much was played.
-        mean_return: over the episodes whose every turn is known.
-        reward: per turn.
-        macro_reward: mean of the rewards per turn with and without a due call, which silence about
-            tools cannot raise as most turns need none.
+        policy: name of the policy.
+        setting: setting of the episodes.
+        counts: counts of what was played and what failed.
+        mean_return: mean return of the episodes in which every turn was scored.
+        reward: reward per turn.
+        macro_reward: mean of two rewards per turn: with and without a due call. Most turns need no
+            call, so a policy that never calls tools does well in the plain mean, but not in this.
         splits: reward per turn in each of `SPLITS`.
         domains: reward per turn by domain.
-        components: mean of each part of the reward, over the turns where it applies.
-        tools: the tool calls.
+        components: mean of each component of the reward, over the turns to which it applies.
+        tools: quality of the tool calls.
         response_similarity: Jaccard similarity of the sets of words, whatever the reward is.
-        histogram: how many turns earned how much, in equal bins of [0, 1].
+        histogram: number of turns by reward, in equal bins of [0, 1].
     """
 
     policy: str
@@ -109,15 +110,15 @@ class Evaluation(msgspec.Struct, frozen=True):
 def summarize(
     episodes: Iterable[Episode], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Evaluation:
-    """Summarise what one policy earned in one setting.
+    """Summarise the episodes of one policy in one setting.
 
     Args:
-        episodes: read once, one at a time; a few numbers per dialogue are kept.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        episodes: episodes; read once, one at a time. A few numbers per dialogue are kept.
+        resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: there are no episodes, or not all are of one policy in one setting.
+        ValueError: ``episodes`` is empty, or mixes policies or settings.
     """
     tally = _Tally()
     for episode in episodes:
@@ -126,7 +127,7 @@ def summarize(
 
 
 def setting_of(episode: Episode) -> Setting:
-    """Tell where an episode was played."""
+    """Return the setting of an episode."""
     return Setting(
         corpus=episode.corpus,
         split=episode.split,
@@ -148,7 +149,7 @@ class _Tally:
         self._histogram = [0] * HISTOGRAM_BINS
 
     def add(self, episode: Episode) -> None:
-        """Add what an episode's turns earned."""
+        """Add an episode."""
         self._check(episode)
         self._episodes += 1
         self._turns += len(episode.turns)
@@ -180,7 +181,7 @@ class _Tally:
             self._histogram[min(max(bin_, 0), HISTOGRAM_BINS - 1)] += 1
 
     def evaluation(self, *, resamples: int, seed: int) -> Evaluation:
-        """Estimate everything from what was added."""
+        """Estimate all quantities from the episodes that were added."""
         if self._played is None:
             raise ValueError("there are no episodes to evaluate")
         policy, setting = self._played
@@ -212,7 +213,7 @@ class _Tally:
 
 
 def _means(facts: TurnFacts) -> Iterator[tuple[str, float | None]]:
-    """Yield each quantity that a turn has one value of, and the value."""
+    """Yield the name and value of each quantity that a turn has one value of."""
     yield "reward", facts.reward
     for name in splits_of(facts):
         yield name, facts.reward
@@ -223,7 +224,7 @@ def _means(facts: TurnFacts) -> Iterator[tuple[str, float | None]]:
 
 
 def _ratios(tools: ToolCounts) -> Iterator[tuple[str, float, float]]:
-    """Yield each quantity that is a ratio of counts, with what a turn adds to either count."""
+    """Yield the name of each ratio of counts, and what a turn adds to the two counts."""
     yield "precision", tools.matched, tools.made
     yield "recall", tools.matched, tools.due
     yield "exact_match", tools.exact, tools.due
@@ -233,7 +234,7 @@ def _ratios(tools: ToolCounts) -> Iterator[tuple[str, float, float]]:
 
 
 def splits_of(facts: TurnFacts) -> tuple[str, ...]:
-    """Name those of `SPLITS` that a turn is in."""
+    """Return those of `SPLITS` that a turn belongs to."""
     by_call = "with_due_call" if facts.tools.due else "without_due_call"
     if facts.seen is None:
         return (by_call,)

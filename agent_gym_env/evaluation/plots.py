@@ -1,4 +1,4 @@
-"""Small plots as SVG, to be placed inside a page whose style sheet gives them their colours."""
+"""Drawing small SVG plots for a page, whose style sheet determines their colours."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ text { fill: #7b8494; font: 12px system-ui, sans-serif; dominant-baseline: centr
 circle, .bar { fill: #4a74e0; } .curve { fill: none; stroke: #4a74e0; stroke-width: 2; }
 .band-of-curve { fill: #4a74e0; opacity: .2; }
 """
-"""Of a plot in a file of its own; readable on light and on dark ground."""
+"""Style of a plot in a separate file, readable on light and dark backgrounds."""
 
 _HISTOGRAM_WIDTH = 300
 _HISTOGRAM_HEIGHT = 130
 
 
 class Interval(NamedTuple):
-    """A value with the ends of its confidence interval, each ``None`` where it is not known."""
+    """A value and the ends of its confidence interval; ``None`` for an unknown one."""
 
     value: float | None
     low: float | None
@@ -56,11 +56,11 @@ def interval_plot(
     """Draw a dot with its interval for each category and series.
 
     Args:
-        rows: from top to bottom.
-        series: names, for the words that appear when the pointer rests on a dot.
-        bounds: of the axis.
-        signed: whether values are differences: written with their sign, against a line at 0.
-        name: what the plot shows; with all values it is the text that a screen reader reads.
+        rows: rows from top to bottom.
+        series: names of the series, shown when the pointer rests on a dot.
+        bounds: bounds of the axis.
+        signed: true for differences, which are shown with their sign and a line at 0.
+        name: description of the plot; screen readers read it with all values.
     """
     group = _LINE * len(series) + _GAP
     bottom = _TOP + group * len(rows)
@@ -97,13 +97,13 @@ def _number(value: float | None, *, signed: bool) -> str:
 def histogram_plot(
     counts: Sequence[int], *, series: int, highest_share: float, name: str = ""
 ) -> str:
-    """Draw how often values fell into equal bins of [0, 1].
+    """Draw a histogram over equal bins of [0, 1].
 
     Args:
-        counts: of each bin.
-        series: number of the series, for its colour.
+        counts: number of values in each bin.
+        series: index of the series, which determines its colour.
         highest_share: share of all values at the plot's top, so that several plots can be compared.
-        name: what the plot shows; with all values it is the text that a screen reader reads.
+        name: description of the plot; screen readers read it with all values.
     """
     edges = [f"{index / len(counts):.2f}" for index in range(len(counts) + 1)]
     facts = [f"{edges[at]} to {edges[at + 1]}: {count}" for at, count in enumerate(counts) if count]
@@ -125,19 +125,19 @@ def histogram_plot(
 
 
 class Point(NamedTuple):
-    """A value with its interval, at a place on the axis."""
+    """A value with its interval, at a position on the axis."""
 
     x: float
     interval: Interval
 
 
 def curve_plot(points: Sequence[Point], *, x_label: str, name: str = "") -> str:
-    """Draw how a value from 0 upwards changes, with a band for its interval.
+    """Draw a curve of values from 0 upwards, with a band for the interval.
 
     Args:
-        points: from left to right; those without a value are left out.
-        x_label: what the horizontal axis counts.
-        name: what the plot shows; with all values it is the text that a screen reader reads.
+        points: points from left to right; those without a value are left out.
+        x_label: unit of the horizontal axis.
+        name: description of the plot; screen readers read it with all values.
     """
     known = [point for point in points if point.interval.value is not None]
     bottom = _CURVE_HEIGHT - 2 * _AXIS
@@ -165,7 +165,7 @@ def curve_plot(points: Sequence[Point], *, x_label: str, name: str = "") -> str:
 
 
 def as_file(plot: str) -> str:
-    """Give a plot what it needs to stand in a file of its own: a name space, and a style sheet."""
+    """Add the name space and the style sheet that a plot in a separate file needs."""
     svg = ElementTree.fromstring(plot)  # noqa: S314  (drawn here)
     svg.set("xmlns", "http://www.w3.org/2000/svg")
     style = ElementTree.Element("style")
@@ -252,7 +252,7 @@ def _draw_interval(
 
 
 def _svg(width: float, height: float, name: str, facts: Sequence[str]) -> ElementTree.Element:
-    """Create a plot's element, with its name and values as text for screen readers."""
+    """Create the element of a plot, with its name and values as text for screen readers."""
     label = ". ".join(filter(None, (name, "; ".join(facts)))) or "plot without values"
     return ElementTree.Element(
         "svg",
@@ -277,7 +277,7 @@ def _text(parent: ElementTree.Element, words: str, x: float, y: float, style: st
 
 
 def _hint(shape: ElementTree.Element, words: str) -> None:
-    """Give a shape the words that browsers show when the pointer rests on it."""
+    """Add a text to a shape that browsers show when the pointer rests on it."""
     ElementTree.SubElement(shape, "title").text = words
 
 

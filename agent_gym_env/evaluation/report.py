@@ -1,7 +1,7 @@
-"""A self-contained HTML page on what policies earned, with a browser of their episodes.
+"""Writing a self-contained HTML report on policies, with a browser of their episodes.
 
-Policies write what the page shows, so all of it is data: the template escapes, the script sets text
-only, and the page's own Content-Security-Policy lets nothing run but that script.
+The page shows text that policies wrote, which must not run as code: the template escapes it, the
+script sets text only, and the page's Content-Security-Policy allows that script alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from agent_gym_env.storage.files import written_whole
 Evaluated = tuple[Evaluation, Iterable[Episode]]
 
 TitledPlot = tuple[str, str]
-"""A plot's title, and its SVG, in which every foreign word is escaped."""
+"""Title of a plot, and its SVG with all texts escaped."""
 
 _SPLIT_NAMES = {
     "with_due_call": "call due",
@@ -54,23 +54,23 @@ def write_report(
     """Write the page.
 
     Args:
-        path: of the file; replaced when it exists.
-        evaluations: of each policy, with the episodes that may be shown; they are gone through
-            three times, and few are held at once.
-        comparisons: of pairs of them.
-        plots: more of them, such as a learning curve, as `agent_gym_env.evaluation.plots` draws
-            them.
+        path: path of the file; an existing file is replaced.
+        evaluations: evaluation of each policy, with the episodes to choose from. Episodes are
+            iterated three times, and few are in memory at once.
+        comparisons: comparisons of pairs of the policies.
+        plots: additional plots, such as a learning curve, drawn by
+            `agent_gym_env.evaluation.plots`.
         configurations: configurations of the policies, in the order of the evaluations; ``None``
             for an unknown one. They are shown without keys and without credentials in addresses.
-        max_episodes: how many episodes to embed: the same dialogues for each policy, spread evenly
-            from the worst to the best. Fewer where they would make the page larger than 2 MB.
+        max_episodes: number of episodes to embed: the same dialogues for each policy, spread evenly
+            from the worst to the best. The page stays below 2 MB, with fewer episodes if need be.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: there is no evaluation.
-        StorageError: the disk does not take the page.
+        ValueError: ``evaluations`` is empty.
+        StorageError: the disk is full or read-only.
     """
     page = render_report(
         evaluations,
@@ -93,7 +93,7 @@ def render_report(
     configurations: Sequence[Mapping[str, Any] | None] = (),
     max_episodes: int = 50,
 ) -> str:
-    """Render the page; the same input gives the same page. The arguments are `write_report`'s."""
+    """Render the page. Equal input gives an equal page; for the arguments see `write_report`."""
     if not evaluations:
         raise ValueError("a report needs at least one evaluation")
     summaries = [evaluation for evaluation, _ in evaluations]
@@ -119,7 +119,7 @@ def render_report(
 
 
 def _series_names(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Name each evaluation by its policy, with the setting where policies repeat."""
+    """Return a name for each evaluation: its policy, with the setting if the policy repeats."""
     policies = [evaluation.policy for evaluation in evaluations]
     return [
         policy
@@ -170,7 +170,7 @@ def model_use(episodes: Iterable[Episode]) -> ModelUse | None:
 def _shown_configurations(
     configurations: Sequence[Mapping[str, Any] | None], policies: int
 ) -> list[str | None]:
-    """Return the configurations that say more than a name, as JSON."""
+    """Return the configurations that have more than a name, as JSON."""
     padded = [*configurations, *[None] * policies][:policies]
     return [
         public_configuration(config) if config and config.keys() - {"name"} else None
@@ -179,13 +179,13 @@ def _shown_configurations(
 
 
 def public_configuration(config: Mapping[str, Any]) -> str:
-    """Write a policy's configuration as JSON without keys or credentials in addresses."""
+    """Format a policy's configuration as JSON, without keys and credentials in addresses."""
     shown = without_credentials(config)
     return Scrubber().all(json.dumps(shown, indent=2, ensure_ascii=False, default=str))
 
 
 def _plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[TitledPlot]:
-    """Draw the plots that show every policy, each with its title."""
+    """Draw the plots of all policies, each with its title."""
     titled = {
         "Reward per turn": [_turn_rewards(evaluation) for evaluation in evaluations],
         "Reward per turn, by domain": [evaluation.domains for evaluation in evaluations],
@@ -219,7 +219,7 @@ def _tools(evaluation: Evaluation) -> dict[str, Estimate]:
 
 
 def _rows(columns: Sequence[Mapping[str, Estimate]]) -> list[Row]:
-    """Lay the estimates of several policies side by side, without rows that none of them has."""
+    """Return the estimates of several policies side by side, without rows that all lack."""
     labels = list(dict.fromkeys(label for column in columns for label in column))
     return [
         Row(label, [_interval(column.get(label, Estimate())) for column in columns])
@@ -266,7 +266,7 @@ def _asset(name: str) -> str:
 
 
 def _csp_hash(inline: str) -> str:
-    """Name an inline style or script in a Content-Security-Policy."""
+    """Return the hash of an inline style or script for a Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
 
 

@@ -1,4 +1,4 @@
-"""The episodes that a report shows, chosen and written as JSON for inside its page."""
+"""Choosing the episodes that a report shows, and encoding them as JSON for its page."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _Interest = tuple[bool, bool, float]
 
 
 class Showcase(NamedTuple):
-    """Episodes inside a page.
+    """Episodes to embed in a page.
 
     Attributes:
         json: ``{"policies": [name], "open": number, "shown": [{"policy": number, "episode":
-            episode}]}``, without a character that could end the script element around it. ``open``
-            is the place in ``shown`` of the episode that the page opens on.
-        episodes: how many there are.
+            episode}]}``, without characters that could end the surrounding script element. ``open``
+            is the index in ``shown`` of the episode that the page opens on.
+        episodes: number of episodes.
     """
 
     json: str
@@ -34,13 +34,15 @@ class Showcase(NamedTuple):
 
 
 def showcase(groups: Sequence[Iterable[Episode]], policies: Sequence[str], limit: int) -> Showcase:
-    """Show some of the episodes of each policy.
+    """Choose and encode some of the episodes of each policy.
+
+    Strings are clipped at `MAX_TEXT_CHARS`. An episode with which the data would exceed
+    `MAX_DATA_BYTES` is left out.
 
     Args:
-        groups: the episodes of each policy; gone through twice.
-        policies: their names.
-        limit: how many episodes to show at most. Strings are clipped at `MAX_TEXT_CHARS`; an
-            episode that would go beyond `MAX_DATA_BYTES` for all together is left out.
+        groups: episodes of each policy; iterated twice.
+        policies: names of the policies.
+        limit: largest number of episodes to show.
     """
     shown: list[dict[str, Any]] = []
     interest: list[_Interest] = []
@@ -61,11 +63,11 @@ def choose_episodes(groups: Sequence[Iterable[Episode]], limit: int) -> list[tup
     """Choose episodes to look at: of the same dialogues in each group, from the worst to the best.
 
     Args:
-        groups: the episodes of each policy; gone through twice, so that few are held at once.
-        limit: how many to choose in all; but one dialogue is always chosen.
+        groups: episodes of each policy; iterated twice, so that few are in memory at once.
+        limit: number of episodes to choose in all; at least one dialogue is chosen.
 
     Returns:
-        The number of its group beside each episode, worst dialogue first.
+        Pairs of the index of a group and an episode, worst dialogue first.
     """
     rewards: dict[_Key, list[float | None]] = defaultdict(list)
     for episodes in groups:
@@ -85,11 +87,10 @@ def choose_episodes(groups: Sequence[Iterable[Episode]], limit: int) -> list[tup
 
 
 def instructiveness(episode: Episode) -> _Interest:
-    """Rank an episode by how much it shows; the page opens on the one that ranks highest.
+    """Return the rank of an episode; the page opens on the episode with the highest rank.
 
-    An episode that did not fail comes before one that did, then one in which a tool is called, then
-    the one whose turns earn the most different rewards (by their standard deviation): it shows what
-    goes right and what goes wrong.
+    Episodes that did not fail come first, then those with a tool call, then those whose rewards
+    differ most between turns (by standard deviation): they show successes and mistakes.
     """
     rewards = [turn.reward for turn in episode.turns if turn.reward is not None]
     calls = any(step.action.tool_calls for turn in episode.turns for step in turn.steps)
@@ -106,7 +107,7 @@ def _mean_or_worst(rewards: Iterable[float | None]) -> float:
 
 
 def _shown(episode: Episode) -> Any:
-    """Return what a page shows, clipped: no tools on offer, no raw completions."""
+    """Return the clipped episode without tools and raw completions."""
     plain = msgspec.to_builtins(structs.replace(episode, tools="[]"))
     for turn in plain["turns"]:
         for step in turn["steps"]:
@@ -117,7 +118,7 @@ def _shown(episode: Episode) -> Any:
 
 
 def _escape(json: bytes) -> bytes:
-    """Write what could open or end an element as JSON's escapes; it only occurs in strings."""
+    """Replace characters that could open or end an HTML element by JSON escapes."""
     return json.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")
 
 

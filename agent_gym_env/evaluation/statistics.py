@@ -1,8 +1,8 @@
 """Bootstrap statistics of quantities that are measured many times within each dialogue.
 
-Turns of one dialogue are alike, so whole dialogues are resampled, never turns; a mean per turn is
-then a ratio of two sums, which are resampled together (Davison and Hinkley, *Bootstrap Methods and
-their Application*, 1997, §3.8).
+Turns of one dialogue are correlated, so whole dialogues are resampled, never single turns. A mean
+per turn is then a ratio of two sums, which are resampled together (Davison and Hinkley, *Bootstrap
+Methods and their Application*, 1997, §3.8).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ Floats = npt.NDArray[np.float64]
 Verdict = Literal["better", "worse", "inconclusive"]
 
 _DRAWS_AT_ONCE = 1 << 20
-"""Bounds the memory of a resampling to some tens of megabytes, however many dialogues there are."""
+"""Limit that keeps a resampling within some tens of megabytes for any number of dialogues."""
 
 
 class Estimate(msgspec.Struct, frozen=True):
     """A mean with its 95 % confidence interval.
 
     Attributes:
-        mean: ``None`` where there is nothing to average.
-        low: lower end; ``None`` with fewer than two dialogues.
-        high: upper end.
-        count: how many values the mean is over.
-        left_out: how many values are not known, or do not apply, and so are not in the mean.
+        mean: mean of the values; ``None`` without values.
+        low: lower end of the interval; ``None`` with fewer than two dialogues.
+        high: upper end of the interval.
+        count: number of values in the mean.
+        left_out: number of values that are unknown or do not apply, and so are not in the mean.
     """
 
     mean: float | None = None
@@ -47,19 +47,19 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What a paired comparison says of one quantity: the first policy minus the second.
+    """Result of a paired comparison in one quantity: the first policy minus the second.
 
     Attributes:
-        difference: of the means over what both policies were scored on.
+        difference: difference of the means over the values that both policies have.
         low: lower end of the 95 % confidence interval; ``None`` with fewer than two dialogues.
-        high: upper end.
-        p_value: of a two-sided sign-flip test: how often a difference at least as large comes about
-            when it is a coin's choice, dialogue by dialogue, which policy is called the first.
-        minimum_detectable: the smallest true difference that a sample with this spread would show
+        high: upper end of the interval.
+        p_value: p-value of a two-sided sign-flip test: the probability of a difference at least as
+            large if the two policies were swapped at random in each dialogue.
+        minimum_detectable: smallest true difference that a sample with this spread would detect
             with 80 % probability.
-        verdict: on the first policy; ``inconclusive`` unless interval and test agree.
-        dialogues: how many have a value from both.
-        count: how many values are paired.
+        verdict: verdict on the first policy; ``inconclusive`` unless interval and test agree.
+        dialogues: number of dialogues with a value from both.
+        count: number of paired values.
     """
 
     difference: float | None
@@ -73,9 +73,9 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class ClusterSums:
-    """Sums of numerators and denominators, by quantity and cluster: all that a bootstrap needs.
+    """Sums of numerators and denominators by quantity and cluster, as a bootstrap needs them.
 
-    A cluster is a dialogue. Two numbers per quantity and cluster are kept, whatever is added.
+    A cluster is a dialogue. Memory is two numbers per quantity and cluster.
     """
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class ClusterSums:
         return len(self._clusters)
 
     def add(self, cluster: Hashable, quantity: str, value: float | None) -> None:
-        """Add a value to a mean; ``None`` is left out of it, and counted."""
+        """Add a value to a mean; ``None`` is counted as left out."""
         if value is None:
             self._left_out[quantity] += 1
             self.add_ratio(cluster, quantity, 0.0, 0.0)
@@ -109,11 +109,11 @@ class ClusterSums:
         below[row] += denominator
 
     def quantities(self) -> list[str]:
-        """Name the quantities, in the order in which they first came."""
+        """Return the names of the quantities, in the order in which they were first added."""
         return list(self._sums)
 
     def left_out(self, quantity: str) -> int:
-        """Say how many values of a quantity were ``None``."""
+        """Return the number of values of a quantity that were ``None``."""
         return self._left_out[quantity]
 
     def columns(self, quantity: str) -> tuple[Floats, Floats]:
@@ -131,9 +131,9 @@ class Bootstrap:
     """Estimates of the ratios in some `ClusterSums`, all from the same resampled clusters.
 
     Args:
-        sums: of at least one cluster.
-        resamples: how many times to draw.
-        seed: of the draws.
+        sums: sums of at least one cluster.
+        resamples: number of resamples.
+        seed: seed of the resampling.
     """
 
     def __init__(self, sums: ClusterSums, *, resamples: int, seed: int) -> None:
@@ -146,7 +146,7 @@ class Bootstrap:
         self._resampled = dict(zip(self._columns, ratios.T, strict=True))
 
     def estimates(self, prefix: str = "") -> dict[str, Estimate]:
-        """Estimate every ratio whose name begins so, by what follows in its name."""
+        """Estimate every ratio whose name has a prefix; the keys are the names without it."""
         return {
             name.removeprefix(prefix): self.estimate(name)
             for name in self._columns
@@ -173,16 +173,16 @@ class Bootstrap:
 def resample_ratios(
     numerators: Floats, denominators: Floats, *, resamples: int, rng: np.random.Generator
 ) -> Floats:
-    """Draw clusters with replacement and take the ratio of sums in each draw.
+    """Draw clusters with replacement and compute the ratio of sums of each draw.
 
     Args:
-        numerators: shape (clusters, quantities).
-        denominators: the same shape; 0 where a cluster says nothing of a quantity.
-        resamples: how many times to draw.
-        rng: source of the draws, which are shared by all quantities.
+        numerators: array of shape (clusters, quantities).
+        denominators: array of the same shape; 0 for a cluster without a value of a quantity.
+        resamples: number of resamples.
+        rng: generator of the draws, which all quantities share.
 
     Returns:
-        Shape (resamples, quantities); NaN where a draw holds no cluster with a value.
+        Array of shape (resamples, quantities); NaN where no drawn cluster has a value.
     """
     weights = _draw_weights(len(numerators), resamples, rng)
     sums = [(drawn @ numerators, drawn @ denominators) for drawn in weights]
@@ -193,7 +193,7 @@ def resample_ratios(
 
 
 def _draw_weights(clusters: int, resamples: int, rng: np.random.Generator) -> Iterator[Floats]:
-    """Yield how often each cluster is drawn, some resamples at a time."""
+    """Yield the number of times that each cluster is drawn, for some resamples at a time."""
     at_once = max(1, _DRAWS_AT_ONCE // clusters)
     for start in range(0, resamples, at_once):
         rows = min(at_once, resamples - start)
@@ -204,18 +204,18 @@ def _draw_weights(clusters: int, resamples: int, rng: np.random.Generator) -> It
 
 
 def interval(resampled: Floats, clusters: int) -> tuple[float | None, float | None]:
-    """Take the 95 % confidence interval from resampled values of a quantity.
+    """Compute the 95 % confidence interval from resampled values of a quantity.
 
-    The percentiles are moved outwards so that the interval keeps its promise with few clusters:
-    the *expanded percentile interval* (Hesterberg, "What Teachers Should Know about the Bootstrap",
-    2015).
+    The percentiles are moved outwards, so that the interval has its coverage with few clusters,
+    too: the *expanded percentile interval* (Hesterberg, "What Teachers Should Know about the
+    Bootstrap", 2015).
 
     Args:
-        resampled: shape (resamples,); NaN where a resample has no value.
-        clusters: how many have a value.
+        resampled: array of shape (resamples,); NaN for a resample without a value.
+        clusters: number of clusters with a value.
 
     Returns:
-        The two ends, ``None`` with fewer than two clusters.
+        Lower and upper end; both ``None`` with fewer than two clusters.
     """
     if clusters < 2:
         return None, None
@@ -244,14 +244,14 @@ def paired_difference(
     resamples: int,
     rng: np.random.Generator,
 ) -> Difference:
-    """Compare two policies by what both were scored on.
+    """Compare two policies on the values that both have.
 
     Args:
         first: sum of the first policy's values in each dialogue, shape (dialogues,).
-        second: the same of the second policy.
-        counts: how many values both sums are over; 0 for a dialogue without any.
-        resamples: how many times to draw, for the interval and for the test.
-        rng: source of the draws.
+        second: sum of the second policy's values, same shape.
+        counts: number of values in both sums; 0 for a dialogue without values.
+        resamples: number of resamples, for the interval and for the test.
+        rng: generator of the draws.
     """
     paired = counts > 0
     gains, weights = (first - second)[paired], counts[paired]
@@ -285,14 +285,14 @@ def standard_error(numerators: Floats, denominators: Floats) -> float:
 
 
 def minimum_detectable(error: float) -> float:
-    """Give the smallest difference that is shown with 80 % probability at this standard error."""
+    """Return the smallest difference that is detected with 80 % probability at a standard error."""
     normal = NormalDist()
     return (normal.inv_cdf((1 + CONFIDENCE) / 2) + normal.inv_cdf(POWER)) * error
 
 
 def _sign_flip_test(gains: Floats, resamples: int, rng: np.random.Generator) -> float:
     observed = abs(gains.sum())
-    # Sums in another order differ in the last bits; what is equal but for them counts as equal.
+    # Sums in another order differ in their last bits; such sums count as equal.
     slack = 1e-9 * np.abs(gains).sum()
     at_once = max(1, _DRAWS_AT_ONCE // len(gains))
     reached = 0

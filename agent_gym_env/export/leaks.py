@@ -1,4 +1,4 @@
-"""A check that no dialogue of a held-out split gets among the rows to learn from."""
+"""Checking that training rows contain no dialogue of a held-out split."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from agent_gym_env.export.rows import Tally, digest
 from agent_gym_env.rollout.branching import BranchPoint
 from agent_gym_env.rollout.episode import Episode
 
-TELLING_TURNS = 3
-"""User turns that tell dialogues apart: no two of SGD in different splits begin with the same."""
+IDENTIFYING_TURNS = 3
+"""Number of user turns that identify a dialogue: in SGD, no two splits share a beginning."""
 
 _Record = TypeVar("_Record", Episode, BranchPoint)
 
 
 class HeldOut:
-    """Dialogues that nothing may be learned from.
+    """Dialogues that must not be trained on.
 
-    A dialogue is known by its split, and in whatever split and under whatever id by its first
-    `TELLING_TURNS` user turns.
+    A dialogue is recognised by its split, and also by its first `IDENTIFYING_TURNS` user turns, in
+    any split and under any id.
 
     Args:
-        splits: held out as a whole.
+        splits: splits that are held out as a whole.
     """
 
     def __init__(self, splits: Iterable[Split]) -> None:
@@ -36,13 +36,13 @@ class HeldOut:
             self._splits.add(split.name)
             for index in range(len(split)):
                 users = [turn.user for turn in split.task(index).turns]
-                self._beginnings.add(digest(users[:TELLING_TURNS]))
+                self._beginnings.add(digest(users[:IDENTIFYING_TURNS]))
 
     def has(self, record: Episode | BranchPoint) -> bool:
-        """Tell whether a record is of one of the dialogues, as far as it has come."""
+        """Return whether a record belongs to one of the dialogues, as far as it was played."""
         if record.split in self._splits:
             return True
-        return digest(_user_turns(record)[:TELLING_TURNS]) in self._beginnings
+        return digest(_user_turns(record)[:IDENTIFYING_TURNS]) in self._beginnings
 
 
 def _user_turns(record: Episode | BranchPoint) -> list[str]:
@@ -55,17 +55,17 @@ def _user_turns(record: Episode | BranchPoint) -> list[str]:
 def without_leaks(
     records: Iterable[_Record], held_out: HeldOut, tally: Tally, *, drop: bool
 ) -> Iterator[_Record]:
-    """Pass on the records that are of no held-out dialogue.
+    """Yield the records that belong to no held-out dialogue.
 
     Args:
-        records: episodes or branch points, those of a dialogue one after another: the first states
-            of a dialogue are known by the later ones.
-        held_out: the dialogues.
-        tally: counts the others.
-        drop: whether to leave the others out and go on.
+        records: episodes or branch points, grouped by dialogue: the later states of a dialogue
+            identify its first ones.
+        held_out: held-out dialogues.
+        tally: counts the records that are left out.
+        drop: true to leave out the records of held-out dialogues; false to raise at the end.
 
     Raises:
-        DataError: at the end, if there were others and they are not to be left out.
+        DataError: records of held-out dialogues were found, and ``drop`` is false.
     """
     first = None
     for _, of_dialogue in groupby(records, key=_dialogue):
@@ -78,7 +78,7 @@ def without_leaks(
     if first is not None and not drop:
         raise DataError(
             f"{tally.left_out['held out']} of {tally.read} records are of held-out dialogues, the "
-            f"first of split {first.split!r}: leave such episodes away, or drop them with "
+            f"first of split {first.split!r}. Export other episodes, or leave these out with "
             "--drop-held-out",
             dialogue_id=first.dialogue_id,
         )

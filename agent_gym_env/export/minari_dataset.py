@@ -1,4 +1,4 @@
-"""Episodes as a Minari dataset that loads without this package."""
+"""Writing episodes as a Minari dataset that loads without this package."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from minari.dataset.minari_dataset import parse_dataset_id  # noqa: E402
 from minari.dataset.minari_storage import MinariStorage  # noqa: E402
 
 LEAVES = ("user", "tool_result", "messages", "tools")
-"""Of an observation."""
+"""Leaves of an observation."""
 
 _REPLACED_NUL = "\N{REPLACEMENT CHARACTER}"
-"""HDF5's texts end at the first NUL."""
+"""Replacement for NUL, which ends a text in HDF5."""
 
 
 def write_minari(
@@ -40,17 +40,18 @@ def write_minari(
     Its spaces are Gymnasium's own `Dict` and `Text`, with the characters and lengths that occur.
 
     Args:
-        folder: its name is the dataset's id, such as ``oracle-v0``; it must not be there yet.
-        read: begins to read the episodes. It is called twice: the spaces are written before them.
-        tally: counts the steps that are written, and the episodes without any.
-        leaves: of the observation; ``messages`` and ``tools`` take most of the room, and follow
-            from the others.
+        folder: folder to create. Its name is the dataset's id, such as ``oracle-v0``.
+        read: function that returns the episodes. It is called twice, since the spaces are written
+            first.
+        tally: counts the steps that are written, and the episodes without turns.
+        leaves: leaves of the observation to write. ``messages`` and ``tools`` need most of the
+            space and can be derived from the others.
 
     Raises:
-        ValueError: the folder's name is no id of Minari's, or a leaf is none.
-        DataError: an episode does not hold together.
-        StorageError: the folder is there, or the disk does not take it.
-        AgentGymError: nothing was left to write.
+        ValueError: the folder's name is not a valid Minari id, or a leaf is unknown.
+        DataError: an episode is inconsistent.
+        StorageError: the folder exists, or the disk is full or read-only.
+        AgentGymError: no step was written.
     """
     parse_dataset_id(folder.name)
     unknown = set(leaves) - set(LEAVES)
@@ -82,10 +83,10 @@ def write_minari(
 
 
 class _Survey:
-    """The characters and lengths of all texts, and who played.
+    """Characters and lengths of all texts, and the names of the policies.
 
     Attributes:
-        policies: names.
+        policies: names of the policies.
     """
 
     def __init__(self, leaves: Sequence[str]) -> None:
@@ -123,7 +124,7 @@ def _buffers(
     tally: Tally,
     played: list[dict[str, str]],
 ) -> Iterator[EpisodeBuffer]:
-    """Give what Minari writes, and note who played it."""
+    """Yield the buffers that Minari writes; append the policy and split of each to ``played``."""
     for episode in episodes:
         if not episode.turns:
             tally.leave_out("no turns")
@@ -147,7 +148,7 @@ def _buffer(episode: Episode, leaves: Sequence[str]) -> EpisodeBuffer:
         rewards=[0.0 if reward is None else reward for reward in rewards],
         terminations=[*open_ended, episode.terminated],
         truncations=[*open_ended, not episode.terminated],
-        # As Minari's collector has them: one more than steps, the first of `reset`.
+        # Like those of Minari's collector: one more than steps, the first one from `reset`.
         infos={"reward_valid": [True, *(reward is not None for reward in rewards)]},
     )
 
@@ -157,14 +158,14 @@ def _steps(episode: Episode) -> Iterator[StepRecord]:
 
 
 def _action(step: StepRecord) -> dict[str, str]:
-    """Write an action as a member of the environment's action space."""
+    """Encode an action as a member of the environment's action space."""
     calls = step.action.tool_calls
     written = msgspec.json.encode(calls).decode() if calls else ""
     return {"text": step.action.text, "tool_calls": written}
 
 
 def _rewards(episode: Episode) -> Iterator[float | None]:
-    """Give the reward of each step: the turn's where it closes, 0 before."""
+    """Yield the reward of each step: the turn's reward at its last step, 0 before."""
     for turn in episode.turns:
         yield from [0.0] * (len(turn.steps) - 1)
         yield turn.reward

@@ -1,4 +1,4 @@
-"""Episodes as a Parquet table, one row a turn, and back again."""
+"""Writing episodes to a Parquet table, one row per turn, and reading them back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
 _ROWS_AT_ONCE = 1024
-"""Turns of a row group: what is held in memory."""
+"""Number of turns in a row group, which is held in memory."""
 
 Row = dict[str, Any]
 
@@ -35,8 +35,8 @@ def _required(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
-# What has no fixed keys is JSON: `datasets` reads no maps, and a struct would give each the keys of
-# all others, as nulls.
+# Mappings without fixed keys are stored as JSON: `datasets` cannot read maps, and in a struct each
+# row would have the keys of all others, as nulls.
 _TOOL_CALL = pa.struct([_required("name", _TEXT), _required("arguments", _TEXT)])
 _COMPLETION = pa.struct(
     [
@@ -115,21 +115,21 @@ OF_TURN = [
     pa.field("reason", _TEXT),
 ]
 SCHEMA = pa.schema([*OF_EPISODE, *OF_TURN])
-"""The columns. Those of the turn are null in the one row of an episode without turns."""
+"""Columns. The columns of a turn are null in the single row of an episode without turns."""
 
 
 def write_parquet(path: Path, episodes: Iterable[Episode], tally: Tally) -> None:
     """Write episodes; the file appears when the last one is written.
 
     Args:
-        path: of the file.
-        episodes: any, failed ones too.
+        path: path of the file.
+        episodes: episodes, failed ones included.
         tally: counts the rows.
 
     Raises:
-        StorageError: the disk does not take it.
-        AgentGymError: nothing was left to write.
-        DataError: a seed is beyond 64 bits.
+        StorageError: the disk is full or read-only.
+        AgentGymError: no row was written.
+        DataError: a seed has more than 64 bits.
     """
     rows = (row for number, episode in enumerate(episodes) for row in _rows(number, episode))
     with written_whole(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
@@ -158,7 +158,7 @@ def _rows(number: int, episode: Episode) -> Iterator[Row]:
 _PLAIN_OF_EPISODE = [
     field.name for field in OF_EPISODE if field.name not in ("episode", "reward_name")
 ]
-"""Columns that are fields of an episode as they are."""
+"""Columns that equal the fields of an episode."""
 
 
 def _turn_columns(turn: TurnRecord) -> Row:
@@ -213,16 +213,16 @@ def _json(value: Any) -> str:
 
 
 def read_parquet(path: Path) -> Iterator[Episode]:
-    """Read episodes as they were written, one at a time.
+    """Read episodes one at a time, exactly as they were written.
 
     Raises:
-        DataError: the file is not one that `write_parquet` has written.
+        DataError: the file was not written by `write_parquet`, or is damaged.
     """
     try:
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(SCHEMA):
                 raise DataError(
-                    f"this table has other columns than episodes; expected {SCHEMA.names}, found "
+                    f"not a table of episodes: expected the columns {SCHEMA.names}, found "
                     f"{file.schema_arrow.names}, or other types",
                     file=str(path),
                 )
@@ -233,7 +233,7 @@ def read_parquet(path: Path) -> Iterator[Episode]:
     except OSError as error:
         raise DataError(f"cannot read episodes: {error}", file=str(path)) from error
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"this is no intact Parquet file: {error}", file=str(path)) from error
+        raise DataError(f"damaged Parquet file: {error}", file=str(path)) from error
 
 
 def _episode(rows: list[Row], place: str) -> Episode:
@@ -249,7 +249,7 @@ def _episode(rows: list[Row], place: str) -> Episode:
         turns = [_turn(row) for row in rows if row["turn"] is not None]
         return msgspec.convert({**columns, "turns": turns}, Episode)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
-        raise DataError(f"these rows are no episode: {error}", file=place) from error
+        raise DataError(f"invalid episode: {error}", file=place) from error
 
 
 def _turn(row: Mapping[str, Any]) -> Row:
@@ -278,7 +278,7 @@ def _step(columns: Row) -> Row:
 
 
 def _target(columns: Row) -> list[Any]:
-    """Lay a recorded turn out as `Turn` is written: as an array."""
+    """Return a recorded turn in the form in which `Turn` is encoded: an array."""
     call = columns["call"]
     return [
         columns["user"],

@@ -36,13 +36,15 @@ _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
 
 class PairRule(msgspec.Struct, frozen=True):
-    """Which branches make a pair.
+    """Choice of the pairs of branches that become rows.
 
     Attributes:
-        min_margin: least difference of the rewards.
-        max_pairs: of one branch point; those with the largest margins are taken.
-        ranking: policies, the best first: the better one's message is chosen. Its reward must be
-            higher by the margin where both are known. Without a ranking the rewards alone decide.
+        min_margin: least difference of the two rewards.
+        max_pairs: largest number of pairs per branch point; those with the largest margins are
+            taken.
+        ranking: names of policies, best first: the message of the better policy is chosen. If both
+            rewards are known, its reward must be higher by the margin. Without a ranking, the
+            rewards alone decide.
     """
 
     min_margin: float = 0.1
@@ -73,16 +75,16 @@ def preferences(
 def preference_rows(
     point: BranchPoint, rule: PairRule, tally: Tally, *, rules: str = RULES
 ) -> list[PreferenceRow]:
-    """Make the pairs of a branch point, at the first message that differs.
+    """Return the pairs of a branch point; a pair begins at the first message that differs.
 
     Args:
-        point: two branches of it make a pair.
-        rule: chooses the pairs.
-        tally: counts the pairs of branches that it leaves out, and the branches that failed.
-        rules: of the system message; by default those that `LLMPolicy` plays by.
+        point: branch point; any two of its branches can make a pair.
+        rule: choice of pairs.
+        tally: counts the pairs that are left out, and the branches that failed.
+        rules: text of the system message; by default the one that `LLMPolicy` uses.
 
     Raises:
-        DataError: the branch point does not hold together.
+        DataError: the branch point is inconsistent.
     """
     prompt = conversation(point.messages, point.date, rules)
     pairs = list(_distinct(sorted(_pairs(point, prompt, rule, tally), key=_by_margin), tally))
@@ -93,7 +95,7 @@ def preference_rows(
 
 
 class _Pair(msgspec.Struct, frozen=True):
-    """Two branches, the better one first, and the number of messages that they share."""
+    """Two branches, the messages that both begin with, and the first that differ."""
 
     better: Branch
     worse: Branch
@@ -140,7 +142,7 @@ _Written = tuple[Branch, list[Message]]
 
 
 def _pair(one: _Written, other: _Written, rule: PairRule) -> _Pair | str:
-    """Order two branches and find where they part; or say why they make no pair."""
+    """Return the pair of two branches, or the reason for which they do not make one."""
     order = _order(one[0], other[0], rule.ranking)
     if isinstance(order, str):
         return order
@@ -158,7 +160,7 @@ def _pair(one: _Written, other: _Written, rule: PairRule) -> _Pair | str:
 
 
 def _order(one: Branch, other: Branch, ranking: Sequence[str]) -> float | str:
-    """Say by a positive number that the first is better, by a negative one that the second is."""
+    """Return a positive number if the first is better, a negative one if the second is."""
     if ranking:
         if one.policy not in ranking or other.policy not in ranking:
             return "policy not in ranking"
@@ -177,8 +179,8 @@ def _margin(better: Branch, worse: Branch) -> float | None:
 
 
 def _shared(one: Sequence[Message], other: Sequence[Message]) -> int:
-    """Count the messages before the first that differs."""
-    # As JSON: to Python 1 and true are equal.
+    """Return the number of messages before the first that differs."""
+    # Compared as JSON, since 1 and true are equal in Python.
     same = (_encode_sorted(a) == _encode_sorted(b) for a, b in zip(one, other, strict=False))
     return next((number for number, equal in enumerate(same) if not equal), len(one))
 
@@ -188,7 +190,7 @@ def _by_margin(pair: _Pair) -> float:
 
 
 def _distinct(pairs: Sequence[_Pair], tally: Tally) -> Iterator[_Pair]:
-    """Leave out pairs that say the same as one with a larger margin."""
+    """Yield pairs without those whose messages equal those of a pair with a larger margin."""
     seen: set[bytes] = set()
     for pair in pairs:
         key = _encode_sorted((pair.shared, pair.chosen, pair.rejected))
@@ -248,16 +250,16 @@ def rows_of_pair(pair: PreferenceRow) -> Iterator[LabelledRow]:
 
 
 def common_states(episodes: Iterable[Episode], tally: Tally | None = None) -> Iterator[BranchPoint]:
-    """Find the turns that began with the same conversation, byte for byte, in several episodes.
+    """Yield the turns that began with the same conversation, byte for byte, in several episodes.
 
     Args:
-        episodes: of several policies or seeds, in any order. They pass through temporary files, so
-            that their number does not matter.
+        episodes: episodes of several policies or seeds, in any order. They are sorted in temporary
+            files, so memory does not grow with their number.
         tally: counts the episodes that cannot be paired, since no other has their dialogue.
 
     Raises:
-        DataError: an episode does not hold together.
-        StorageError: there is no room for temporary files.
+        DataError: an episode is inconsistent.
+        StorageError: the disk has no room for temporary files.
     """
     for group in _by_dialogue(episodes):
         if len(group) == 1 and tally is not None:
@@ -266,7 +268,7 @@ def common_states(episodes: Iterable[Episode], tally: Tally | None = None) -> It
 
 
 def _by_dialogue(episodes: Iterable[Episode]) -> Iterator[list[Episode]]:
-    """Group episodes as a hash join of data bases does: partition on disk, then in memory."""
+    """Group episodes like the hash join of a database: partition on disk, then in memory."""
     with _temporary_folder() as folder:
         for path in _partition(episodes, folder):
             groups: defaultdict[bytes, list[Episode]] = defaultdict(list)
@@ -298,7 +300,7 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def _dialogue(episode: Episode) -> bytes:
-    """Give what episodes must agree in, to have states in common."""
+    """Return the key of the episodes that can have states in common."""
     return _encode((episode.corpus, episode.dialogue_id, episode.tools, episode.reward))
 
 

@@ -20,7 +20,7 @@ class ScriptedLM:
             used up, a request ends with `PermanentLMError`.
         name: the model's name.
 
-    Example:
+    Examples:
         >>> lm = ScriptedLM(["Hello!"])
         >>> lm.complete(Request([{"role": "user", "content": "Hi"}])).text
         'Hello!'

@@ -1,4 +1,4 @@
-"""The format of the entities file: what a service knows and how people talk about it.
+"""The format of the entities file: the entities of services, and words for them.
 
 Everything but the rows of a service with search intents is optional. `docs/guides/synthesis.md`
 describes the format for those who write one.
@@ -20,22 +20,23 @@ Wordings = list[str] | ByValue
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Strict: a misspelt field is an error, never dropped in silence."""
+    """An entry in which an unknown field is an error."""
 
 
 class SlotEntry(_Entry, frozen=True):
-    """What is known of a slot beyond its schema.
+    """Information about a slot that is not in its schema.
 
     Attributes:
-        kind: how its values are said; told from the values when absent.
-        concept: slots of one concept carry over from one service to the next; its name if absent.
-        values: example values, for a slot that the rows do not give.
+        kind: kind of its values; by default inferred from them.
+        concept: name shared by slots whose values carry over from one service to the next; by
+            default the slot's name.
+        values: example values, for a slot that is not in the rows.
         spoken: other ways to say a value, by value.
-        label: the slot as a noun phrase; made from its name when absent.
-        inform: phrases that complete what the user wants, such as ``"for {} people"``.
-        request: questions with which the system asks for the value.
-        ask: questions, without question mark, with which the user asks for the attribute.
-        tell: clauses with which the system says the attribute, such as ``"their number is {}"``.
+        label: slot as a noun phrase; by default made from its name.
+        inform: phrases that complete a wish of the user, such as ``"for {} people"``.
+        request: questions of the system for the value.
+        ask: questions of the user for the attribute, without question mark.
+        tell: clauses of the system that say the attribute, such as ``"their number is {}"``.
         again: phrases for a value that carries over, such as ``"on the same day"``.
     """
 
@@ -52,17 +53,17 @@ class SlotEntry(_Entry, frozen=True):
 
 
 class IntentEntry(_Entry, frozen=True):
-    """What is known of an intent beyond its schema.
+    """Information about an intent that is not in its schema.
 
     Attributes:
-        noun: what it finds, where that is not the service's noun.
-        plural: more than one of them.
-        after: the search of the same service whose chosen row this transaction takes up.
-        do: what it does as the user would say it after "I'd like to", such as ``"book a table"``.
-        open: whole sentences with which the user opens instead.
-        offer: sentences that present a row, with its slots as holes.
-        select: sentences with which the user takes a row, where "I'll take it" is out of place.
-        offer_intent: questions with which the system proposes the intent.
+        noun: noun for what it finds; by default the noun of the service.
+        plural: plural of the noun.
+        after: search of the same service whose chosen row this transaction uses.
+        do: verb phrases of the user after "I'd like to", such as ``"book a table"``.
+        open: whole sentences of the user that ask for the intent.
+        offer: sentences that present a row, with its slots as placeholders.
+        select: sentences of the user that take a row, where "I'll take it" does not fit.
+        offer_intent: questions of the system that propose the intent.
         success: sentences that report a success.
         failure: sentences that report a failure or an empty result.
     """
@@ -80,13 +81,13 @@ class IntentEntry(_Entry, frozen=True):
 
 
 class ServiceEntry(_Entry, frozen=True):
-    """What is known of a service beyond its schema.
+    """Information about a service that is not in its schema.
 
     Attributes:
-        name_slot: the slot that names an entity.
-        noun: what an entity is called, such as ``"restaurant"``.
-        plural: more than one of them.
-        rows: the entities, in the order in which a search lists them.
+        name_slot: slot that names an entity.
+        noun: noun for an entity, such as ``"restaurant"``.
+        plural: plural of the noun.
+        rows: entities, in the order in which a search lists them.
         slots: entries by slot.
         intents: entries by intent.
     """
@@ -100,14 +101,14 @@ class ServiceEntry(_Entry, frozen=True):
 
 
 def known_values(slot: Slot, entry: ServiceEntry) -> list[str]:
-    """Return the canonical values that a slot can be seen to take, each once, in file order."""
+    """Return the canonical values of a slot in schema and entry, each once, in file order."""
     values = [*slot.possible_values, *entry.slots.get(slot.name, SlotEntry()).values]
     values += [row[slot.name] for row in entry.rows if slot.name in row]
     return list(dict.fromkeys(values))
 
 
 def slot_kind(slot: Slot, entry: ServiceEntry) -> Kind:
-    """Return the kind of a slot: the one stated, or the one that its values and name suggest."""
+    """Return the kind of a slot: the stated one, or the one inferred from values and name."""
     stated = entry.slots.get(slot.name, SlotEntry()).kind
     if stated is not None:
         return stated

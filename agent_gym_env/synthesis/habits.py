@@ -1,4 +1,4 @@
-"""How often users and systems do what they may do or leave."""
+"""Probabilities of what users and systems may do in a dialogue."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import msgspec
 
 
 class Habits(msgspec.Struct, frozen=True):
-    """Shares of the occasions.
+    """Probabilities, each for one occasion.
 
-    The values give corpora the shape that was counted over the Schema-Guided Dialogue dataset.
+    The default values give corpora the shape of the Schema-Guided Dialogue dataset.
 
     Attributes:
         services: weights of dialogues with one, two and three services.
@@ -16,8 +16,8 @@ class Habits(msgspec.Struct, frozen=True):
         knows_entity: the user books by name, without a search.
         silent_carrying: a value from another service is taken over without a word.
         required_at_once: the user's first words say a required slot.
-        details_at_once: the same, when the user takes up a chosen row.
-        optional_at_once: the first words say the optional wishes although more will be asked.
+        details_at_once: the same, for an intent that uses a chosen row.
+        optional_at_once: the first words say optional values although the system will ask more.
         two_requests: the system asks for two slots at once.
         examples: the system adds examples to a question.
         right_guess: the system asks by suggesting what the user wants.
@@ -26,7 +26,7 @@ class Habits(msgspec.Struct, frozen=True):
         question: the user asks for attributes of an offered row.
         second_question: the user asks for a second attribute.
         alternative: the user asks for another row.
-        after_the_last: the user asks for another row although there is none.
+        after_the_last: the user asks for another row although no row is left.
         change: the user changes a wish.
         proposal: the system proposes the next intent before the user asks for it.
         vain_proposal: the system proposes an intent that the user does not want.

@@ -18,12 +18,12 @@ class Move(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What a speaker does in one turn with one service.
+    """The acts of a speaker in one turn that are about one service.
 
     Attributes:
-        model: the service.
-        intent: the active intent, ``"NONE"`` for none.
-        moves: the acts.
+        model: service.
+        intent: active intent, or ``"NONE"``.
+        moves: acts.
         carried: slots whose values the user takes over from another service without saying them.
     """
 
@@ -34,28 +34,28 @@ class Part(NamedTuple):
 
     @property
     def acts(self) -> frozenset[Act]:
-        """The kinds of the acts."""
+        """Kinds of the acts."""
         return frozenset(move.act for move in self.moves)
 
     def values(self, act: Act) -> dict[str, str]:
-        """The first canonical value by slot of the acts of one kind that have values."""
+        """Return the first canonical value by slot of the acts of one kind that have values."""
         return {m.slot: m.values[0] for m in self.moves if m.act == act and m.values}
 
     def slots(self, act: Act) -> list[str]:
-        """The slots of the acts of one kind."""
+        """Return the slots of the acts of one kind."""
         return [move.slot for move in self.moves if move.act == act]
 
 
 def each(act: Act, values: Mapping[str, str]) -> list[Move]:
-    """One act of a kind for each value by slot."""
+    """Return an act of a kind for each value."""
     return [Move(act, slot, (value,)) for slot, value in values.items()]
 
 
 def about(act: Act, slots: Iterable[str]) -> list[Move]:
-    """One act of a kind, without a value, for each slot."""
+    """Return an act of a kind, without a value, for each slot."""
     return [Move(act, slot) for slot in slots]
 
 
 def intent_move(act: Act, intent: str) -> Move:
-    """An act about an intent."""
+    """Return an act about an intent."""
     return Move(act, "intent", (intent,))

@@ -1,4 +1,4 @@
-"""One service as the generator needs it: its signature, its entities and what it answers."""
+"""A simulated service: its signature, its entities and its answers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from agent_gym_env.synthesis.wording import Wording
 from agent_gym_env.values.equality import DONTCARE
 
 MOST_ROWS = 10
-"""A search lists no more rows than this."""
+"""Largest number of rows that a search returns."""
 
 _REFUSED_OF_1000 = {True: 150, False: 60}
-"""Bookings that a service refuses: with a time that it can move, and without."""
+"""Refused bookings in 1000, by whether they have a time that the service can move."""
+
 _COUNTER_OFFERS_OF_1000 = 650
 _TIME_SHIFTS = (30, -30, 60, -60, 90)
 _OPENS, _CLOSES = 6 * 60, 23 * 60 + 30
@@ -27,21 +28,30 @@ Row = dict[str, str]
 
 
 class Answer(NamedTuple):
-    """What a service answers to a booking."""
+    """Answer of a service to a booking.
+
+    Attributes:
+        succeeded: whether the booking was made.
+        rows: the booking, or a counter-offer; empty for a refusal without one.
+    """
 
     succeeded: bool
     rows: list[Row]
 
 
 class ServiceModel:
-    """A service with its entities; the same question always gets the same answer.
+    """A service with its entities. Equal calls have equal answers.
+
+    Args:
+        service: schema of the service.
+        entry: entry in the entities file.
 
     Attributes:
-        service: its schema.
-        name: its name.
-        wording: how people talk about it.
-        searches: names of intents that look entities up.
-        transactions: names of intents that change the world.
+        service: schema of the service.
+        name: name of the service.
+        wording: words for its slots and intents.
+        searches: names of the intents that look entities up.
+        transactions: names of the transactional intents.
     """
 
     def __init__(self, service: Service, entry: ServiceEntry) -> None:
@@ -56,24 +66,24 @@ class ServiceModel:
         self.transactions = [name for name, it in self._intents.items() if it.is_transactional]
 
     def intent(self, name: str) -> Intent:
-        """The schema of an intent."""
+        """Return the schema of an intent."""
         return self._intents[name]
 
     def parameters(self, intent: str) -> list[str]:
-        """The slots that an intent takes, in the order of the schema's slots."""
+        """Return the slots that an intent takes, in the order of the schema."""
         signature = self._intents[intent]
         taken = {*signature.required_slots, *signature.optional_slots}
         return [slot for slot in self._slots if slot in taken]
 
     def is_parameter(self, slot: str) -> bool:
-        """Whether some intent takes the slot."""
+        """Return whether some intent takes the slot."""
         return any(slot in self.parameters(intent) for intent in self._intents)
 
     def search_before(self, intent: str) -> str | None:
-        """The search whose chosen row an intent takes up, if any.
+        """Return the search whose chosen row an intent uses, if there is one.
 
-        It is the one that the entities file names, else, for a transaction, the one that gives
-        most of the slots it requires which the user does not give to the search.
+        It is the search in the entities file. If that names none, it is, for a transaction, the
+        search with most of the required slots that the user does not specify in the search.
         """
         entry = self._entry.intents.get(intent)
         if entry and entry.after:
@@ -84,25 +94,26 @@ class ServiceModel:
         return best if self.row_gives(best, intent) else None
 
     def intents_after(self, search: str) -> list[str]:
-        """The intents that take up the chosen row of a search."""
+        """Return the intents that use the chosen row of a search."""
         return [intent for intent in self._intents if self.search_before(intent) == search]
 
     def row_gives(self, search: str, intent: str) -> list[str]:
-        """The required slots of an intent that only the chosen row of a search gives."""
+        """Return the required slots of an intent that only the chosen row of a search has."""
         found = self._attributes & set(self._intents[search].result_slots)
         asked = set(self._intents[search].required_slots)
         needed = self._intents[intent].required_slots
         return [slot for slot in needed if slot in found and slot not in asked]
 
     def kind(self, slot: str) -> Kind:
-        """The kind of a slot's values."""
+        """Return the kind of a slot's values."""
         return slot_kind(self._slots[slot], self._entry)
 
     def concept(self, slot: str) -> str | None:
-        """What a slot is about, if values of it may carry over between services.
+        """Return the concept of a slot whose values may carry over between services.
 
-        Slots of one concept do. It is what the entities file says, else the slot's name where its
-        values are free words or dates: numbers and times of one name seldom mean the same.
+        Values carry over between slots of one concept. It is the concept in the entities file, or
+        else the name of a slot for free text or dates. Numbers and times in slots of one name
+        seldom mean the same.
         """
         entry = self._entry.slots.get(slot)
         if entry and entry.concept:
@@ -111,40 +122,40 @@ class ServiceModel:
         return slot if is_free else None
 
     def concepts(self) -> set[str]:
-        """What its slots are about, as far as values of them may carry over."""
+        """Return the concepts of all slots that have one."""
         found = {self.concept(slot) for slot in self._slots}
         return {concept for concept in found if concept is not None}
 
     def takes(self, slot: str, value: str) -> bool:
-        """Whether a slot may have a value that comes from another service."""
+        """Return whether a slot may have a value that comes from another service."""
         return value in self.examples(slot) if self.is_bound(slot) else True
 
     def is_bound(self, slot: str) -> bool:
-        """Whether a slot has only values that the schema or the entities list."""
+        """Return whether a slot takes only values in the schema or the entities."""
         return self.is_categorical(slot) or self.is_attribute(slot)
 
     def name_slot(self) -> str | None:
-        """The slot that names an entity, if the service has one."""
+        """Return the slot that names an entity, if the service has one."""
         return self._entry.name_slot or None
 
     def is_categorical(self, slot: str) -> bool:
-        """Whether the schema lists the slot's values."""
+        """Return whether the schema lists the slot's values."""
         return self._slots[slot].is_categorical
 
     def is_attribute(self, slot: str) -> bool:
-        """Whether the entities have this slot."""
+        """Return whether the entities have this slot."""
         return slot in self._attributes
 
     def is_unknown(self, slot: str) -> bool:
-        """Whether only the service can tell the slot's value: no intent takes it from the user."""
+        """Return whether only the service knows the slot's value."""
         return self.is_attribute(slot) or not self.is_parameter(slot)
 
     def entities(self) -> list[Row]:
-        """The rows of the entities file."""
+        """Return the rows of the entities file."""
         return self._entry.rows
 
     def examples(self, slot: str) -> list[str]:
-        """Values that a user may ask for."""
+        """Return values that a user may ask for."""
         stated = self._entry.slots.get(slot)
         if stated and stated.values:
             return stated.values
@@ -153,12 +164,12 @@ class ServiceModel:
     def search(
         self, intent: str, parameters: Mapping[str, str], indifferent: Collection[str] = ()
     ) -> list[Row]:
-        """List the entities that fit, at most `MOST_ROWS`.
+        """Return the entities that match, at most `MOST_ROWS`.
 
         Args:
-            intent: the search.
+            intent: search intent.
             parameters: canonical values by slot.
-            indifferent: slots for which the user takes any value: their defaults do not filter.
+            indifferent: slots without a preference of the user; their defaults do not filter.
         """
         wanted = self._with_defaults(intent, parameters, indifferent)
         fitting = (row for row in self._entry.rows if _fits(row, wanted))
@@ -166,7 +177,7 @@ class ServiceModel:
         return _distinct(rows)[:MOST_ROWS]
 
     def book(self, intent: str, parameters: Mapping[str, str], chosen: Mapping[str, str]) -> Answer:
-        """Answer a transaction: its row, a row with another time, or nothing."""
+        """Return the answer to a transaction: its row, a row with another time, or no row."""
         if not self.refuses(intent, parameters):
             return Answer(True, [self._result(intent, {**chosen, **parameters}, chosen)])
         if _share("counter", self.name, intent, parameters) < _COUNTER_OFFERS_OF_1000:
@@ -178,7 +189,7 @@ class ServiceModel:
         return Answer(False, [])
 
     def refuses(self, intent: str, parameters: Mapping[str, str]) -> bool:
-        """Whether the service cannot carry this transaction out."""
+        """Return whether the service refuses this transaction."""
         movable = self._movable_time(intent, parameters) is not None
         return _share("refuse", self.name, intent, parameters) < _REFUSED_OF_1000[movable]
 
@@ -220,7 +231,7 @@ def _distinct(rows: list[Row]) -> list[Row]:
 
 
 def _share(purpose: str, service: str, *about: object) -> int:
-    """Draw a number below 1000 that depends on nothing but the arguments."""
+    """Return a pseudo-random number from 0 to 999 that depends on the arguments alone."""
     parts = [sorted(it.items()) if isinstance(it, Mapping) else it for it in about]
     digest = hashlib.blake2b(repr((purpose, service, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % 1000

@@ -1,7 +1,7 @@
-"""Counts the shape of a corpus: lengths, calls, results and what happens in its dialogues.
+"""Statistics of a corpus: lengths, calls, results and events of its dialogues.
 
-The counts are those by which the Schema-Guided Dialogue dataset was described, so that a
-synthesised corpus can be held against it: ``python -m agent_gym_env.synthesis.shape FOLDER``.
+The statistics of a synthetic corpus can be compared with those of the Schema-Guided Dialogue
+dataset: ``python -m agent_gym_env.synthesis.shape FOLDER``.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ EVENTS = (
     "has no preference",
     STRAIGHT,
 )
-"""What may happen in a dialogue; a straight line is one without a detour."""
+"""Events of a dialogue. A straight line is a dialogue without a detour."""
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """Counts of some dialogues; shares are of 1.
+    """Statistics of dialogues. Shares are numbers in [0, 1].
 
     Attributes:
-        dialogues: how many.
+        dialogues: number of dialogues.
         turns: mean number of turns of both speakers.
         call_share: share of the system's turns that have a call.
         calls: mean number of calls in a dialogue.
@@ -50,9 +50,9 @@ class Shape(msgspec.Struct, frozen=True):
         rows: share of calls with no, one, two to nine, and ten results.
         two_frame_share: share of the user's turns that are about two services.
         words: mean number of words in an utterance.
-        distinct_share: number of different utterances by the number of all.
-        odd_turns: system turns whose acts SGD does not combine so.
-        events: share of dialogues in which something happens, by `EVENTS`.
+        distinct_share: number of different utterances divided by the number of all.
+        odd_turns: number of system turns with a combination of acts that SGD does not have.
+        events: share of dialogues by event, see `EVENTS`.
         seen: share of dialogues all, some and none of whose services are in train.
     """
 
@@ -71,11 +71,11 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 def measure(dialogues: Sequence[Dialogue], seen_services: Iterable[str] = ()) -> Shape:
-    """Count the shape of at least one dialogue.
+    """Return the statistics of dialogues.
 
     Args:
-        dialogues: those to count.
-        seen_services: the services of train.
+        dialogues: dialogues, at least one.
+        seen_services: services of train.
     """
     seen = frozenset(seen_services)
     system = [turn for dialogue in dialogues for turn in _system_turns(dialogue)]
@@ -115,7 +115,7 @@ def measure(dialogues: Sequence[Dialogue], seen_services: Iterable[str] = ()) ->
 
 
 def table(shapes: dict[str, Shape]) -> str:
-    """Write shapes side by side as a Markdown table, by name."""
+    """Return a Markdown table with a column for each shape, by name."""
     columns = [_cells(shape) for shape in shapes.values()]
     head = ["", *shapes]
     rows = [[label, *(column[label] for column in columns)] for label in columns[0]]
@@ -173,7 +173,7 @@ def _system_events(turn: SystemTurn) -> Iterator[str]:
 
 
 def _user_events(turn: UserTurn, values: dict[tuple[str, str], str]) -> Iterator[str]:
-    """Tell what happens in a turn; keeps each slot's last value in ``values``."""
+    """Yield the events of a turn, and update the last value of each slot in ``values``."""
     for frame in turn.frames:
         acts = {action.act for action in frame.actions}
         corrects = acts >= {"NEGATE", "INFORM"}

@@ -1,4 +1,4 @@
-"""Reads schema and entities files, and says where they cannot be worked with."""
+"""Reading schema and entities files, with errors that say where a file is invalid."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class _RawEntities(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _SELF_EXPLAINING: tuple[Kind, ...] = ("date", "time", "number", "boolean")
-"""Kinds of slots whose example values need not be written down."""
+"""Kinds of slots that need no example values in the entities file."""
 
 
 def read_schema(path: Path) -> list[Service]:
     """Read a ``schema.json`` in SGD's format.
 
     Raises:
-        DataError: the file cannot be read as one.
+        DataError: the file is not a valid schema.
     """
     services = decode(path, list[Service])
     if not services:
@@ -51,10 +51,10 @@ def read_schema(path: Path) -> list[Service]:
 
 
 def read_entities(path: Path, services: Sequence[Service]) -> dict[str, ServiceEntry]:
-    """Read an entities file for some services; services that it leaves out have empty entries.
+    """Read an entities file for services. Services without an entry get an empty one.
 
     Raises:
-        DataError: the file cannot be read as one, or does not fit the services.
+        DataError: the file is not a valid entities file, or does not match the services.
     """
     entries = _read_entries(path)
     for service in services:
@@ -66,10 +66,10 @@ def read_entities(path: Path, services: Sequence[Service]) -> dict[str, ServiceE
 
 
 def decode(path: Path, shape: type[_Decoded]) -> _Decoded:
-    """Read a JSON file of a given shape, strictly.
+    """Decode a JSON file as a type.
 
     Raises:
-        DataError: the file cannot be read, or has another shape.
+        DataError: the file cannot be read, or has another structure.
     """
     try:
         return msgspec.json.decode(as_utf8(read_file(path), str(path)), type=shape)
@@ -80,7 +80,7 @@ def decode(path: Path, shape: type[_Decoded]) -> _Decoded:
 
 
 def _read_entries(path: Path) -> dict[str, ServiceEntry]:
-    """Read the entries one by one: msgspec does not say under which key it met an error."""
+    """Decode the entries one by one: msgspec does not report the key of an error."""
     entries = {}
     for name, parts in decode(path, _RawEntities).services.items():
         place = f"/services/{name}"
@@ -111,7 +111,7 @@ def _mismatch(path: Path, place: str, error: msgspec.ValidationError, shape: Any
 
 
 _Problems = Iterator[tuple[str, str]]
-"""Pairs of a JSON pointer and what is wrong there."""
+"""Pairs of a JSON pointer and the problem there."""
 
 
 def _schema_problems(service: Service) -> _Problems:
@@ -189,10 +189,13 @@ def _example_problems(place: str, slot: Slot, entry: ServiceEntry) -> _Problems:
             yield place, problem
     for value in stated.values:
         if slot.is_categorical and value not in slot.possible_values:
-            yield f"{place}/values", f"{value!r} is none of {_list(slot.possible_values)}"
+            yield (
+                f"{place}/values",
+                f"expected one of {_list(slot.possible_values)}, found {value!r}",
+            )
     for value in known_values(slot, entry):
         if stated.kind is not None and not fits(stated.kind, value):
-            yield f"{place}/kind", f"the value {value!r} of the slot is no {stated.kind}"
+            yield f"{place}/kind", f"the value {value!r} of the slot is not a {stated.kind}"
 
 
 def _value_problem(value: str) -> str | None:
@@ -205,7 +208,10 @@ def _value_wording_problems(place: str, wordings: Wordings, slot: Slot) -> _Prob
     by_value = wordings if isinstance(wordings, dict) else {"*": wordings}
     for value, options in by_value.items():
         if value != "*" and slot.is_categorical and value not in slot.possible_values:
-            yield f"{place}/{value}", f"{value!r} is none of {_list(slot.possible_values)}"
+            yield (
+                f"{place}/{value}",
+                f"expected one of {_list(slot.possible_values)}, found {value!r}",
+            )
         for index, wording in enumerate(options):
             spot = f"{place}/{value}/{index}" if isinstance(wordings, dict) else f"{place}/{index}"
             yield from _wording_problems(spot, wording, {""})
@@ -246,12 +252,12 @@ def _wording_problems(place: str, wording: str, allowed: set[str]) -> _Problems:
     if problem := templates.check(wording):
         yield place, f"{problem}: {wording!r}"
     elif unknown := templates.slots(wording) - allowed:
-        expected = _list(allowed - {""}) or ("only {}" if allowed else "no hole")
-        yield place, f"unknown hole {_list(unknown)} in {wording!r}; expected {expected}"
+        expected = _list(allowed - {""}) or ("only {}" if allowed else "no placeholder")
+        yield place, f"unknown placeholder {_list(unknown)} in {wording!r}; expected {expected}"
 
 
 def _coverage_problems(service: Service, intent: Intent, entry: ServiceEntry) -> _Problems:
-    """Find slots of an intent for which no value could be made up."""
+    """Yield slots of an intent for which no value is known."""
     if not intent.is_transactional and not entry.rows:
         yield "/rows", f"expected at least one row: {intent.name!r} searches them"
     slots = {slot.name: slot for slot in service.slots}
@@ -264,7 +270,7 @@ def _coverage_problems(service: Service, intent: Intent, entry: ServiceEntry) ->
             f"/slots/{name}",
             (
                 f"no value of slot {name!r} is known, which intent {intent.name!r} needs: "
-                "give it in the rows, or as 'values' of the slot"
+                "add it to the rows, or to 'values' of the slot"
             ),
         )
 

@@ -1,4 +1,4 @@
-"""How people say a value that a service takes in one canonical form."""
+"""Ways in which people say a canonical value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agent_gym_env.corpus.sgd import TODAY
 Kind = Literal["text", "date", "time", "number", "money", "boolean"]
 
 DAYS_AHEAD = 14
-"""Example dates reach this many days from `TODAY`."""
+"""Number of days from `TODAY` in which example dates lie."""
 
 _NUMBER_WORDS = (
     *("zero", "one", "two", "three", "four", "five", "six"),
@@ -30,7 +30,7 @@ _PATTERNS: dict[Kind, re.Pattern[str]] = {
     "money": _DECIMAL,
     "number": _WHOLE,
 }
-"""In the order in which they are tried; other values are text."""
+"""Patterns of the kinds, in the order in which they are tried; other values are text."""
 
 _MONEY_WORDS = ("price", "cost", "fare", "fee", "amount", "balance", "rate_per")
 
@@ -39,9 +39,9 @@ class Surface(NamedTuple):
     """One way to say a value.
 
     Attributes:
-        text: the words that stand for the value, which an annotation marks.
-        lead: words that must come before them without being part of the value, such as ``"the "``.
-        takes_on: whether "on" may come before, as in "on March 4th" but not "on tomorrow".
+        text: words of the value, which an annotation marks.
+        lead: words before the value that are not part of it, such as ``"the "``.
+        takes_on: whether "on" may precede it, as in "on March 4th" but not "on tomorrow".
     """
 
     text: str
@@ -50,7 +50,7 @@ class Surface(NamedTuple):
 
 
 def kind_of(slot: str, values: list[str]) -> Kind:
-    """Tell the kind of a slot from its name and some of its canonical values."""
+    """Infer the kind of a slot from its name and some of its canonical values."""
     if not values:
         return "text"
     is_money = any(word in slot for word in _MONEY_WORDS)
@@ -84,13 +84,13 @@ def spoken(kind: Kind, value: str) -> list[Surface]:
 
 
 def fits(kind: Kind, value: str) -> bool:
-    """Whether a canonical value is one of a kind."""
+    """Return whether a canonical value is of a kind."""
     pattern = _PATTERNS.get(kind)
     return pattern is None or pattern.fullmatch(value) is not None
 
 
 def pick(surfaces: list[Surface], rng: Random) -> Surface:
-    """Draw one of several ways, the first as often as all others together."""
+    """Draw one of several ways; the first has an extra probability of 0.4."""
     return surfaces[0] if rng.random() < 0.4 else rng.choice(surfaces)
 
 
@@ -124,7 +124,7 @@ def _casual_dates(value: str) -> list[Surface]:
 
 
 def _is_next_week(day: date) -> bool:
-    """Whether "next Monday" means this day and no other: a working day of the coming week."""
+    """Return whether "next Monday" means this day: a working day of the next week."""
     today = date.fromisoformat(TODAY)
     weeks = day.isocalendar()[1] - today.isocalendar()[1]
     return day.year == today.year and weeks == 1 and day.weekday() < 5

@@ -1,4 +1,4 @@
-"""Words of the system."""
+"""Utterances of the system."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from agent_gym_env.synthesis.clauses import (
     value,
 )
 from agent_gym_env.synthesis.moves import Part
-from agent_gym_env.synthesis.utterance import Phrase, fill, join, sentence
+from agent_gym_env.synthesis.templates import Phrase, fill, join, sentence
 
 
 def speak(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
-    """Say what the system does in one turn.
+    """Return the phrases of a turn of the system.
 
     Args:
-        part: the acts.
-        heard: the kinds of acts of the user before.
-        rng: draws the wordings.
+        part: acts of the turn.
+        heard: kinds of the user's acts before it.
+        rng: generator that draws the wordings.
     """
     acts = part.acts
     said: list[Phrase] = []
@@ -65,7 +65,7 @@ def _offer(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase]:
 
 
 def presentation(part: Part, offered: Mapping[str, str], rng: Random) -> Phrase:
-    """A sentence that says the offered values."""
+    """Return a sentence with the offered values."""
     wording = part.model.wording
     values = {
         slot: value(part, slot, it, wording.said_by_system, rng) for slot, it in offered.items()
@@ -92,7 +92,7 @@ def _confirmation(part: Part, heard: frozenset[Act], rng: Random) -> list[Phrase
 
 
 def _all_said(part: Part, values: Mapping[str, str], rng: Random) -> list[Phrase]:
-    """Fragments of all values, and a list of those that have none."""
+    """Return fragments of the values, and a list of the values without one."""
     wording = part.model.wording
     said = fragments(part, values, wording.said_by_system, rng)
     details = [
@@ -167,4 +167,4 @@ _SPEAKERS: dict[Act, _Speaker] = {
     "REQ_MORE": _more,
     "GOODBYE": _goodbye,
 }
-"""In the order in which a turn says its acts."""
+"""Functions by act, in the order in which a turn says its acts."""

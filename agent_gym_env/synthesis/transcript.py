@@ -1,4 +1,4 @@
-"""Writes a dialogue's turns in SGD's format and keeps what the user's state says so far."""
+"""The turns of a dialogue in SGD's format, with the state of the user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from agent_gym_env.corpus.sgd import (
 from agent_gym_env.synthesis import system_language, user_language
 from agent_gym_env.synthesis.moves import Move, Part
 from agent_gym_env.synthesis.service_model import Row, ServiceModel
-from agent_gym_env.synthesis.utterance import Mention, spell
+from agent_gym_env.synthesis.templates import Mention, spell
 
 NO_INTENT = "NONE"
 _ADOPTING: dict[Act, tuple[Act, ...]] = {
@@ -29,23 +29,23 @@ _ADOPTING: dict[Act, tuple[Act, ...]] = {
     "AFFIRM": ("CONFIRM", "OFFER", "REQUEST"),
     "NEGATE": ("CONFIRM",),
 }
-"""Acts of the user that take values into the state which the system said with these acts."""
+"""By act of the user: acts of the system whose values it adds to the state."""
 
 
 class Carried(NamedTuple):
-    """A value that the user takes over from another service, with the ways it was said there."""
+    """A value that the user takes over from another service, with its spoken forms there."""
 
     canonical: str
     spoken: list[str]
 
 
-class Memory:
-    """What is known of one service.
+class KnownValues:
+    """The values of one service that were said so far.
 
     Attributes:
-        values: canonical value by slot.
-        spoken: ways in which a slot's value has been said.
-        heard: for each act of the system, what it last said: words by slot and canonical value.
+        values: canonical values by slot.
+        spoken: spoken forms of each slot's value.
+        heard: last words of the system by its act, slot and canonical value.
     """
 
     def __init__(self) -> None:
@@ -53,8 +53,8 @@ class Memory:
         self.spoken: dict[str, list[str]] = {}
         self.heard: dict[Act, dict[tuple[str, str], str]] = {}
 
-    def learn(self, slot: str, canonical: str, words: str) -> None:
-        """Take in a value that was said."""
+    def record(self, slot: str, canonical: str, words: str) -> None:
+        """Record a value that was said."""
         if self.values.get(slot) != canonical:
             self.spoken[slot] = []
         self.values[slot] = canonical
@@ -63,10 +63,10 @@ class Memory:
 
 
 class Transcript:
-    """A dialogue while it is written; user and system alternate by construction.
+    """A dialogue that is being written, in which user and system alternate.
 
-    What the user does is kept until the system speaks, so that the end of one matter and the
-    beginning of the next share a turn.
+    The acts of the user are collected until the system speaks, so that the end of one subject and
+    the beginning of the next share a turn.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -75,16 +75,16 @@ class Transcript:
         self._pending: list[Part] = []
         self._heard: Part | None = None
         self._acts_heard: frozenset[Act] = frozenset()
-        self._memories: dict[str, Memory] = {}
+        self._known_values: dict[str, KnownValues] = {}
 
     @property
     def awaits_system(self) -> bool:
-        """Whether the user has done something that the system has not answered."""
+        """Whether the system has not answered the user's last acts."""
         return bool(self._pending)
 
-    def memory(self, model: ServiceModel) -> Memory:
-        """What is known of a service."""
-        return self._memories.setdefault(model.name, Memory())
+    def known_values(self, model: ServiceModel) -> KnownValues:
+        """Return the values of a service."""
+        return self._known_values.setdefault(model.name, KnownValues())
 
     def user(
         self,
@@ -93,12 +93,12 @@ class Transcript:
         *moves: Move,
         carried: Mapping[str, Carried] | None = None,
     ) -> None:
-        """Let the user do something, in the same turn as what waits for an answer."""
+        """Add acts of the user to the turn that waits for an answer."""
         carried = carried or {}
-        memory = self.memory(model)
+        known = self.known_values(model)
         for slot, value in carried.items():
             for words in value.spoken:
-                memory.learn(slot, value.canonical, words)
+                known.record(slot, value.canonical, words)
         if self._pending and self._pending[-1].model is model:
             before = self._pending.pop()
             moves = (*before.moves, *moves)
@@ -112,13 +112,13 @@ class Transcript:
         call: Mapping[str, str] | None = None,
         results: Sequence[Row] | None = None,
     ) -> None:
-        """Let the system answer, with a call of the intent where one is given."""
+        """Write a turn of the system, with a call of the intent if ``call`` is not ``None``."""
         self._write_user_turn()
         part = Part(model, intent, list(moves))
         said = system_language.speak(part, self._acts_heard, self._rng)
         utterance, mentions = spell(said)
         words = _words(part, utterance, mentions)
-        self.memory(model).heard.update(_words_by_act(part, words))
+        self.known_values(model).heard.update(_words_by_act(part, words))
         service_call = None if call is None else ServiceCall(intent, dict(call))
         rows = None if results is None else list(results)
         actions = _actions(part, words)
@@ -127,12 +127,12 @@ class Transcript:
         self._heard = part
 
     def settled(self, model: ServiceModel) -> dict[str, str]:
-        """What the user has settled so far, canonical or ``dontcare``; ends the user's turn."""
+        """End the user's turn, and return the values so far, canonical or ``dontcare``."""
         self._write_user_turn()
-        return dict(self.memory(model).values)
+        return dict(self.known_values(model).values)
 
     def dialogue(self, dialogue_id: str) -> Dialogue:
-        """The dialogue as far as it is written."""
+        """Return the dialogue that was written so far."""
         services = [frame.service for turn in self._turns for frame in turn.frames]
         return Dialogue(dialogue_id, list(dict.fromkeys(services)), self._turns)
 
@@ -148,7 +148,7 @@ class Transcript:
     def _user_frame(self, part: Part, utterance: str, mentions: Sequence[Mention]) -> UserFrame:
         actions = _actions(part, _words(part, utterance, mentions))
         self._update(part, actions)
-        spoken = self.memory(part.model).spoken
+        spoken = self.known_values(part.model).spoken
         state = DialogueState(
             part.intent,
             sorted(part.slots("REQUEST")),
@@ -157,27 +157,27 @@ class Transcript:
         return UserFrame(part.model.name, actions, _spans(part, mentions), state)
 
     def _update(self, part: Part, actions: Sequence[DialogueAction]) -> None:
-        memory = self.memory(part.model)
+        known = self.known_values(part.model)
         for act in part.acts & _ADOPTING.keys():
             for (slot, canonical), words in self._adopted(part, act).items():
                 if part.model.is_parameter(slot):
-                    memory.learn(slot, canonical, words)
+                    known.record(slot, canonical, words)
         for action in actions:
             if action.act == "INFORM":
-                memory.learn(action.slot, action.canonical_values[0], action.values[0])
+                known.record(action.slot, action.canonical_values[0], action.values[0])
 
     def _adopted(self, part: Part, act: Act) -> dict[tuple[str, str], str]:
-        """What the user takes in: an offer whenever made, all else right after hearing it."""
+        """Return the values that an act adopts: of any offer, and of other acts just before it."""
         recent = self._heard.acts if self._heard else frozenset[Act]()
         adopted: dict[tuple[str, str], str] = {}
         for said_with in _ADOPTING[act]:
             if act == "SELECT" or said_with in recent:
-                adopted.update(self.memory(part.model).heard.get(said_with, {}))
+                adopted.update(self.known_values(part.model).heard.get(said_with, {}))
         return adopted
 
 
 _Words = dict[tuple[str, str], str]
-"""What an utterance says for a slot's canonical value."""
+"""Words of an utterance by slot and canonical value."""
 
 
 def _words(part: Part, utterance: str, mentions: Sequence[Mention]) -> _Words:
@@ -210,7 +210,7 @@ def _actions(part: Part, words: _Words) -> list[DialogueAction]:
 
 
 def _spans(part: Part, mentions: Sequence[Mention]) -> list[SlotSpan]:
-    """The places of values of slots that are not categorical: SGD marks no others."""
+    """Return the places of values of non-categorical slots, the only ones that SGD marks."""
     return [
         SlotSpan(it.slot, it.start, it.end)
         for it in mentions

@@ -1,4 +1,4 @@
-"""Words of the user."""
+"""Utterances of the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agent_gym_env.corpus.sgd import Act
 from agent_gym_env.synthesis import phrases
 from agent_gym_env.synthesis.clauses import deed, draw, fragments, listed, value, wishes
 from agent_gym_env.synthesis.moves import Part
-from agent_gym_env.synthesis.utterance import Phrase, fill, join, sentence
+from agent_gym_env.synthesis.templates import Phrase, fill, join, sentence
 from agent_gym_env.values.equality import DONTCARE
 
 _GREETED = 0.3
@@ -32,12 +32,12 @@ _STOCK_ACTS: frozenset[Act] = frozenset().union(*_STOCK, {"AFFIRM"})
 
 
 def speak(parts: list[Part], heard: Part | None, rng: Random) -> list[Phrase]:
-    """Say what the user does in one turn.
+    """Return the phrases of a turn of the user.
 
     Args:
-        parts: the acts by service, in the order in which they are said.
-        heard: what the system did before, ``None`` at the start.
-        rng: draws the wordings.
+        parts: acts by service, in the order in which they are said.
+        heard: acts of the system before it; ``None`` at the start.
+        rng: generator that draws the wordings.
     """
     said = [phrase for part in parts for phrase in _part(part, heard, len(parts) > 1, rng)]
     if heard is None and rng.random() < _GREETED:
@@ -89,7 +89,7 @@ def _stock(part: Part, acts: frozenset[Act], heard: Part | None, rng: Random) ->
 def _opening(
     part: Part, informed: Mapping[str, str], heard: Part | None, follows: bool, rng: Random
 ) -> list[Phrase]:
-    """Ask for an intent, and say with it what completes the wish."""
+    """Return a request for an intent with its values."""
     wanted, indifferent = _by_preference(informed)
     if wanted and _is_retry(part, heard):
         return _stated(part, wanted, phrases.RETRIES, rng)
@@ -107,7 +107,7 @@ def _opening(
 
 
 def _is_retry(part: Part, heard: Part | None) -> bool:
-    """Whether the user comes back to what the system just could not do."""
+    """Return whether the user retries an intent that just failed."""
     if heard is None or heard.model is not part.model or heard.intent != part.intent:
         return False
     return "NOTIFY_FAILURE" in heard.acts
@@ -129,7 +129,7 @@ def _carried(part: Part, rng: Random) -> list[Phrase]:
 def _answers(
     part: Part, informed: Mapping[str, str], heard: Part | None, rng: Random
 ) -> list[Phrase]:
-    """Answer what was asked, then say the other wishes."""
+    """Return the answers to the system's questions, then the other values."""
     wanted, indifferent = _by_preference(informed)
     asked = heard.slots("REQUEST") if heard else []
     answer = {slot: it for slot, it in wanted.items() if slot in asked}
@@ -140,7 +140,7 @@ def _answers(
 
 
 def _bare_answer(part: Part, answer: Mapping[str, str], rng: Random) -> list[Phrase]:
-    """Answer by a single value alone, now and then."""
+    """Return a single value as the answer, with a probability."""
     if len(answer) != 1 or rng.random() > _BARE_VALUE:
         return []
     [(slot, canonical)] = answer.items()
@@ -151,7 +151,7 @@ def _bare_answer(part: Part, answer: Mapping[str, str], rng: Random) -> list[Phr
 
 
 def _stated(part: Part, wanted: Mapping[str, str], leads: list[str], rng: Random) -> list[Phrase]:
-    """Say values: those with a fragment after one of the leads, the others in clauses."""
+    """Return values with a fragment after one of the leads, and the others in clauses."""
     completions = fragments(part, wanted, part.model.wording.said_by_user, rng)
     said = [sentence(draw(leads, rng, join(completions)))] if completions else []
     return said + _wishes(part, wanted, rng)
@@ -186,6 +186,6 @@ def _indifference(part: Part, slots: list[str], rng: Random) -> list[Phrase]:
 
 
 def _by_preference(informed: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Part values that the user wants from slots about which the user has no preference."""
+    """Separate the values that the user wants from the slots without a preference."""
     wanted = {slot: it for slot, it in informed.items() if it != DONTCARE}
     return wanted, [slot for slot, it in informed.items() if it == DONTCARE]

@@ -1,4 +1,4 @@
-"""What a user wants of an intent, drawn so that the entities can (mostly) fulfil it."""
+"""The values that a user wants for an intent, drawn so that entities mostly match them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Wishes = dict[str, str]
 def search_wishes(
     model: ServiceModel, search: str, known: Mapping[str, str], rng: Random
 ) -> Wishes:
-    """Draw what a user wants of a search.
+    """Draw the values that a user wants for a search.
 
     Args:
-        model: the service.
-        search: the intent.
-        known: values by slot that are settled already.
-        rng: draws the rest.
+        model: service.
+        search: search intent.
+        known: values by slot that are known already.
+        rng: generator that draws the rest.
     """
     wishes = _wishes_for_an_entity(model, search, known, rng)
     for slot, default in model.intent(search).optional_slots.items():
@@ -39,7 +39,14 @@ def search_wishes(
 def booking_wishes(
     model: ServiceModel, booking: str, known: Mapping[str, str], rng: Random
 ) -> Wishes:
-    """Draw what a user wants of a transaction; what the chosen row gives is in ``known``."""
+    """Draw the values that a user wants for a transaction.
+
+    Args:
+        model: service.
+        booking: transactional intent.
+        known: values by slot that are known already, those of the chosen row included.
+        rng: generator that draws the rest.
+    """
     signature = model.intent(booking)
     wanted = [
         slot
@@ -52,7 +59,7 @@ def booking_wishes(
 def another_search(
     model: ServiceModel, search: str, wishes: Wishes, shown: Collection[Row], rng: Random
 ) -> tuple[str, str] | None:
-    """Draw another value for one slot with which the search finds something not yet shown."""
+    """Draw another value of one slot with which the search finds a new row."""
     slots = [slot for slot in model.parameters(search) if slot in wishes or rng.random() < 0.5]
     rng.shuffle(slots)
     for slot in slots:
@@ -66,7 +73,7 @@ def another_search(
 def another_booking(
     model: ServiceModel, wishes: Wishes, fixed: Collection[str], rng: Random
 ) -> tuple[str, str] | None:
-    """Draw another value for one slot that the chosen row does not fix."""
+    """Draw another value of one slot that the chosen row does not determine."""
     slots = [slot for slot in wishes if slot not in fixed]
     if not slots:
         return None
@@ -76,7 +83,7 @@ def another_booking(
 
 
 def found(model: ServiceModel, search: str, wishes: Mapping[str, str]) -> list[Row]:
-    """What a search with these wishes lists."""
+    """Return the rows of a search with these values."""
     wanted = {slot: value for slot, value in wishes.items() if value != DONTCARE}
     return model.search(search, wanted, wishes.keys() - wanted.keys())
 
@@ -97,7 +104,7 @@ def _wishes_for_an_entity(
 
 
 def _target(model: ServiceModel, search: str, known: Mapping[str, str], rng: Random) -> Row:
-    """Draw an entity that the user will find, with what is settled where there is one."""
+    """Draw the entity that the user will find; it has the known values, if possible."""
     rows = model.entities()
     for slot in model.parameters(search):
         near = [row for row in rows if slot in known and row.get(slot) == known[slot]]
@@ -108,7 +115,7 @@ def _target(model: ServiceModel, search: str, known: Mapping[str, str], rng: Ran
 def _spoiled(
     model: ServiceModel, search: str, wishes: Wishes, known: Mapping[str, str], rng: Random
 ) -> Wishes | None:
-    """Change one wish so that nothing fulfils them all, where that is possible."""
+    """Change one value so that no entity matches, if possible."""
     slots = [slot for slot in wishes if model.is_attribute(slot) and slot not in known]
     rng.shuffle(slots)
     for slot in slots:

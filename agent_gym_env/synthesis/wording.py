@@ -1,4 +1,4 @@
-"""What people call the parts of one service: its entities file's words, or ones made from names."""
+"""Words for the slots and intents of a service, from the entities file or made from names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _INFORM_BY_KIND: dict[Kind, list[str]] = {"date": ["on {}"], "time": ["at {}"]}
 
 
 class Wording:
-    """Templates for the slots and intents of one service; the holes bear the slots' names."""
+    """Templates for the slots and intents of one service, with slots as placeholders."""
 
     def __init__(self, service: Service, entry: ServiceEntry) -> None:
         self._entry = entry
@@ -41,37 +41,37 @@ class Wording:
         self._intents = {intent.name: intent for intent in service.intents}
 
     def label(self, slot: str) -> str:
-        """The slot as a noun phrase."""
+        """Return a noun phrase for a slot."""
         return self._slot(slot).label or " ".join(_CAMEL.findall(slot)).lower()
 
     def counted(self, intent: str, count: int) -> str:
-        """The number and noun of what an intent found."""
+        """Return the number and noun of the entities that an intent found."""
         entry = self._intent(intent) if self._intent(intent).noun else self._entry
         return f"{count} {entry.noun if count == 1 else entry.plural or f'{entry.noun}s'}"
 
     def has_fragment(self, slot: str, value: str) -> bool:
-        """Whether there are words that complete a wish by a value."""
+        """Return whether there is a fragment for a value."""
         return bool(self._fragments(slot, value))
 
     def fragment(self, slot: str, value: str, rng: Random) -> str:
-        """Words that complete a wish by a value, such as "for {party_size} people"."""
+        """Draw a fragment that adds a value to a request, such as "for {party_size} people"."""
         options = self._fragments(slot, value)
         return _named(templates.choose(rng.choice(options), rng), slot)
 
     def wish(self, slot: str, value: str) -> str:
-        """A clause that wants a value, for a slot without a fragment."""
+        """Return a clause that asks for a value, for a slot without a fragment."""
         if self._kinds[slot] == "boolean":
             return _Flag.of(slot, self.label(slot)).wish(value == "True")
         return f"the {self.label(slot)} should be {{{slot}}}"
 
     def detail(self, slot: str, value: str) -> str:
-        """A value in a list of values, for a slot without a fragment."""
+        """Return a value for a list of values, for a slot without a fragment."""
         if self._kinds[slot] == "boolean":
             return f"{self.label(slot)}: {'yes' if value == 'True' else 'no'}"
         return f"{self.label(slot)} {{{slot}}}"
 
     def indifference(self, slot: str, rng: Random) -> str:
-        """A clause by which the user has no preference."""
+        """Draw a clause that says that the user has no preference."""
         options = ["I don't mind about the", "I have no preference for the", "it can be any"]
         what = self.label(slot)
         if self._kinds[slot] == "boolean":
@@ -80,7 +80,7 @@ class Wording:
         return templates.choose(f"[{'|'.join(options)}] {what}", rng)
 
     def request(self, slot: str, rng: Random) -> str:
-        """A question with which the system asks for a value."""
+        """Draw a question of the system for a value."""
         label = self.label(slot)
         made = [f"What {label} would you like?", f"What {label} should I use?"]
         if self._kinds[slot] == "boolean":
@@ -88,7 +88,7 @@ class Wording:
         return templates.choose(rng.choice(self._slot(slot).request or made), rng)
 
     def question(self, slot: str, rng: Random) -> str:
-        """A question, without its mark, with which the user asks for an attribute."""
+        """Draw a question of the user for an attribute, without question mark."""
         label = self.label(slot)
         made = [f"what is the {label}", f"what's the {label}"]
         if self._kinds[slot] == "boolean":
@@ -96,7 +96,7 @@ class Wording:
         return templates.choose(rng.choice(self._slot(slot).ask or made), rng)
 
     def statement(self, slot: str, value: str, rng: Random) -> str:
-        """A clause with which the system says an attribute."""
+        """Draw a clause of the system that says an attribute."""
         label = self.label(slot)
         made = [f"the {label} is {{}}"]
         if self._kinds[slot] == "boolean":
@@ -105,54 +105,54 @@ class Wording:
         return _named(templates.choose(rng.choice(options), rng), slot)
 
     def again(self, slot: str, rng: Random) -> str | None:
-        """Words for a value that carries over from another service, if there are any."""
+        """Draw words for a value that carries over from another service, if there are any."""
         options = self._slot(slot).again
         return templates.choose(rng.choice(options), rng) if options else None
 
     def deed(self, intent: str, rng: Random) -> str:
-        """What an intent does, in the user's words after "I'd like to"."""
+        """Draw a verb phrase for an intent that fits after "I'd like to"."""
         options = self._intent(intent).do or [_verb_phrase(self._intents[intent])]
         return templates.choose(rng.choice(options), rng)
 
     def opening(self, intent: str, rng: Random) -> str | None:
-        """A whole sentence by which the user asks for an intent, if there is one."""
+        """Draw a whole sentence that asks for an intent, if there is one."""
         return _drawn(self._intent(intent).open, rng)
 
     def offered_slots(self, intent: str, needed: Collection[str], rng: Random) -> list[str]:
-        """Draw the slots by which a row is presented: those of a sentence, or the needed ones."""
+        """Draw the slots that present a row: those of a sentence, or the needed ones."""
         offers = [templates.slots(text) for text in self._intent(intent).offer]
         fitting = [slots for slots in offers if slots.issuperset(needed)]
         drawn = rng.choice(fitting) if fitting else set(needed) or self._telling(intent)
         return [slot for slot in self._kinds if slot in drawn]
 
     def offer(self, intent: str, slots: Collection[str], rng: Random) -> str | None:
-        """A sentence that presents a row by just these slots, if there is one."""
+        """Draw a sentence that presents a row with exactly these slots, if there is one."""
         options = self._intent(intent).offer
         return _drawn([text for text in options if templates.slots(text) == set(slots)], rng)
 
     def choice(self, intent: str, rng: Random) -> str | None:
-        """A sentence with which the user takes a row, if there is one."""
+        """Draw a sentence of the user that takes a row, if there is one."""
         return _drawn(self._intent(intent).select, rng)
 
     def proposal(self, intent: str, rng: Random) -> str | None:
-        """A question that proposes an intent, if there is one."""
+        """Draw a question that proposes an intent, if there is one."""
         return _drawn(self._intent(intent).offer_intent, rng)
 
     def success(self, intent: str, rng: Random) -> str | None:
-        """A sentence that reports a success, if there is one."""
+        """Draw a sentence that reports a success, if there is one."""
         return _drawn(self._intent(intent).success, rng)
 
     def failure(self, intent: str, rng: Random) -> str | None:
-        """A sentence that reports a failure, if there is one."""
+        """Draw a sentence that reports a failure, if there is one."""
         return _drawn(self._intent(intent).failure, rng)
 
     def said_by_user(self, slot: str, value: str, rng: Random) -> Surface:
-        """One way in which the user says a value."""
+        """Draw a way in which the user says a value."""
         others = [Surface(alias) for alias in self._slot(slot).spoken.get(value, [])]
         return pick(spoken(self._kinds[slot], value) + others, rng)
 
     def said_by_system(self, slot: str, value: str, rng: Random) -> Surface:
-        """One way in which the system says a value."""
+        """Draw a way in which the system says a value."""
         return pick(formal(self._kinds[slot], value), rng)
 
     def _fragments(self, slot: str, value: str) -> list[str]:
@@ -160,7 +160,7 @@ class Wording:
         return stated or _INFORM_BY_KIND.get(self._kinds[slot], [])
 
     def _telling(self, intent: str) -> set[str]:
-        """The name of an entity, else the first things that the user does not know already."""
+        """Return the slot that names an entity, or else the first slots new to the user."""
         signature = self._intents[intent]
         if self._entry.name_slot in signature.result_slots:
             return {self._entry.name_slot}
@@ -230,7 +230,7 @@ def _drawn(options: list[str], rng: Random) -> str | None:
 
 
 def _verb_phrase(intent: Intent) -> str:
-    """Read the description as a verb phrase where it begins with a verb, else the name."""
+    """Return the description if it is a verb phrase, or else the words of the name."""
     named = [word.lower() for word in _CAMEL.findall(intent.name)]
     described = _PLAIN.findall(intent.description.rstrip("."))
     verbs = {*_VERBS, *named[:1]}

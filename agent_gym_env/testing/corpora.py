@@ -41,7 +41,7 @@ def check_corpus(
     Raises:
         ConformanceError: a promise is broken.
 
-    Example:
+    Examples:
         >>> check_corpus("sample")
     """
     promise = "its files are in order"

@@ -32,7 +32,7 @@ def check_env(env: str | Env, *, episodes: int = 3, seed: int = 0) -> None:
     Raises:
         ConformanceError: a promise is broken.
 
-    Example:
+    Examples:
         >>> check_env("agent_gym_env:SGD-v0")
     """
     bare: Any = (gym.make(env) if isinstance(env, str) else env).unwrapped

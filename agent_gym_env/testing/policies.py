@@ -40,7 +40,7 @@ def check_policy(
         ConformanceError: a promise is broken.
         LMError: the language model that the policy asks did not answer.
 
-    Example:
+    Examples:
         >>> check_policy("uniform")
     """
     env = make_env(split="dev") if env is None else env

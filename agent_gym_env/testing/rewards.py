@@ -46,7 +46,7 @@ def check_reward(
         ConformanceError: a promise is broken.
         LMError: the run's budget is spent, or a language model's provider refuses the key.
 
-    Example:
+    Examples:
         >>> check_reward("balanced")
     """
     env = make_env(split="dev") if env is None else env

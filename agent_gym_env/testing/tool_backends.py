@@ -44,7 +44,7 @@ def check_tool_backend(
     Raises:
         ConformanceError: a promise is broken.
 
-    Example:
+    Examples:
         >>> entities = make_env(split="dev").unwrapped.split.entities
         >>> from agent_gym_env.tools.replay import ReplayBackend
         >>> check_tool_backend(lambda catalogue: ReplayBackend(catalogue, entities))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -302,11 +303,24 @@ _VALUE = re.compile(_KINDS)
 WORDS = _DATE_WORDS | _TIME_WORDS | _NUMBER_WORDS
 """Every value has a digit or begins one of its words with one of these, as "sevenpm" does."""
 
-_SPOKEN = re.compile(rf"(?<!\w){_any_of(sorted(WORDS))}")
-_DIGIT = re.compile("[0-9]")
-# A cheap test that rules out most places of a text: no value begins otherwise.
-_BEGIN = r"(?=[0-9adefhjlmnoqstwyz]|-[$\u20ac\u00a30-9]|[$\u20ac\u00a3]\s?[0-9])"
-_MENTION = re.compile(rf"(?<!\w){_BEGIN}(?<!\d[-.,:/])(?:{_KINDS})(?!\w)(?![-.,:/]\d)")
+# The pattern of values is slow, so it is tried only where a value can begin. A word is recognised
+# by its first three letters.
+_FIRST_WORDS = (
+    *WORDS,
+    *_MONTHS,
+    *_SHIFTS,
+    *_PARTS.split("|"),
+    "the",
+    "this",
+    "next",
+    "later",
+    "day",
+)
+_BEGINNINGS = _any_of(sorted({word[:3] for word in _FIRST_WORDS}))
+_MAY_BEGIN = re.compile(
+    rf"(?<!\w)(?:[0-9]|-[$\u20ac\u00a30-9]|[$\u20ac\u00a3]\s?[0-9]|{_BEGINNINGS})"
+)
+_MENTION = re.compile(rf"(?<!\d[-.,:/])(?:{_KINDS})(?!\w)(?![-.,:/]\d)")
 
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
@@ -352,19 +366,27 @@ def find_values(text: str, today: str) -> list[FoundValue]:
     """
     # Lower case that keeps every character's place, which str.lower() does not.
     lower = text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
-    if not (_DIGIT.search(lower) or _SPOKEN.search(lower)):
-        return []
-    return list(islice(_mentions(lower, date.fromisoformat(today)), MAX_MENTIONS))
+    return list(islice(_mentions(lower, today), MAX_MENTIONS))
 
 
-def _mentions(text: str, today: date) -> Iterator[FoundValue]:
+def _mentions(text: str, today: str) -> Iterator[FoundValue]:
     at = 0
-    while match := _MENTION.search(text, at):
-        kind: Kind = match.lastgroup  # type: ignore[assignment]
-        found = _read_first(_RULES[kind], match[0], today)
-        if found is None:
-            # For example a day that no month has; the numbers inside it may be found as numbers.
-            at = match.start() + 1
-        else:
-            yield FoundValue(match.start(), match.end(), kind, found)
-            at = match.end()
+    while beginning := _MAY_BEGIN.search(text, at):
+        match = _MENTION.match(text, beginning.start())
+        found = match and _found(match, today)
+        if found:
+            yield found
+        # A text that was not read may contain a value: "May 45th" contains a number.
+        at = found.end if found else beginning.start() + 1
+
+
+def _found(match: re.Match[str], today: str) -> FoundValue | None:
+    kind: Kind = match.lastgroup  # type: ignore[assignment]
+    value = _read_mention(kind, match[0], today)
+    return None if value is None else FoundValue(match.start(), match.end(), kind, value)
+
+
+# The same times and numbers are said again and again.
+@lru_cache(maxsize=8192)
+def _read_mention(kind: Kind, text: str, today: str) -> str | None:
+    return _read_first(_RULES[kind], text, date.fromisoformat(today))

@@ -1,4 +1,4 @@
-"""A choice among a few candidate actions, for libraries whose actions are numbers."""
+"""Actions as choices among a few candidates, for libraries whose actions are numbers."""
 
 from __future__ import annotations
 
@@ -17,29 +17,32 @@ from agent_gym_env.wrappers.checks import (
     require_positive,
     require_text_and_calls,
 )
-from agent_gym_env.wrappers.remembered import Remembered
+from agent_gym_env.wrappers.observation_cache import ObservationCache
 
 Info = dict[str, Any]
 Texts = dict[str, str]
 
 
 class CandidateAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConstructorArgs):
-    """Makes the action a choice among ``k`` candidates, well-formed calls and replies.
+    """Transforms the action into a choice among ``k`` candidates: well-formed calls and replies.
 
-    ``info["action_mask"]`` (int8, shape ``(k,)``, as `gymnasium.spaces.Discrete.sample` takes it)
-    and `action_masks` (booleans, as sb3-contrib asks for them) say which numbers have a candidate;
-    one without a candidate is silence. The candidates themselves are in `candidates`; the
-    observation stays as it is (see `EncodeObservation`).
+    ``info["action_mask"]`` (int8, shape ``(k,)``, for `gymnasium.spaces.Discrete.sample`) and
+    `action_masks` (booleans, for sb3-contrib) mark the numbers that have a candidate. A number
+    without a candidate is an empty reply. The observation does not change (see
+    `EncodeObservation`).
 
-    What is lost: everything that no candidate says. The best candidate in hindsight is the ceiling
-    of all that can be learnt through this wrapper.
+    Actions that are lost: everything that is not a candidate. The reward of the best candidate in
+    hindsight is the upper bound of what a policy can earn through this wrapper.
 
     Args:
-        env: ``SGD-v0``, or wrappers around it that leave observation and action alone.
-        source: proposes actions; it sees the observation and nothing else.
-        k: how many candidates at most.
+        env: ``SGD-v0``, or wrappers around it that do not change observation and action.
+        source: proposes actions from the observation alone.
+        k: largest number of candidates.
 
-    Example:
+    Attributes:
+        candidates: candidates for the current observation, the best first.
+
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> from agent_gym_env.assembly import make_candidates
         >>> env = gym.make("SGD-v0")
@@ -60,18 +63,18 @@ class CandidateAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConst
         self.action_space = spaces.Discrete(k)
         self.k = k
         self.candidates: Sequence[Candidate] = ()
-        self._candidates_for = Remembered(lambda seen: tuple(source.candidates(seen, k))[:k])
+        self._candidates_for = ObservationCache(lambda seen: tuple(source.candidates(seen, k))[:k])
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Texts, Info]:
-        """Begin a dialogue, as `SGDEnv.reset`."""
+        """Begin a dialogue, as `SGDEnv.reset` does."""
         observation, info = self.env.reset(seed=seed, options=options)
         self.propose(observation)
         return observation, self._with_mask(info)
 
     def step(self, action: Any) -> tuple[Texts, float, bool, bool, Info]:
-        """Take a candidate.
+        """Take the candidate with a number.
 
         Raises:
             ValueError: the number is not in the action space.
@@ -84,7 +87,7 @@ class CandidateAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConst
         return observation, float(reward), terminated, truncated, self._with_mask(info)
 
     def chosen(self, action: Any) -> Action:
-        """Give the candidate of a number; silence where it has none.
+        """Return the action of a number; an empty reply if it has no candidate.
 
         Raises:
             ValueError: the number is not in the action space.
@@ -95,14 +98,14 @@ class CandidateAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConst
         return self.candidates[index].action if index < len(self.candidates) else Action()
 
     def propose(self, observation: Observation) -> None:
-        """Propose candidates anew, for an observation that neither `reset` nor `step` gave.
+        """Update ``candidates`` for an observation that neither `reset` nor `step` returned.
 
-        `SGDEnv.set_state` gives one, as it returns to an earlier state of the dialogue.
+        `SGDEnv.set_state` returns such an observation when it restores a state.
         """
         self.candidates = self._candidates_for(observation)
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Say which numbers have a candidate.
+        """Return which numbers have a candidate.
 
         Returns:
             Booleans, shape ``(k,)``.

@@ -1,4 +1,4 @@
-"""What wrappers ask of the environment that they are put around."""
+"""Checks that wrappers make on the environment and on their arguments."""
 
 from __future__ import annotations
 
@@ -13,73 +13,67 @@ _ACTION = frozenset(("text", "tool_calls"))
 
 
 def require_conversation(env: gym.Env[Any, Any], wrapper: str) -> None:
-    """Refuse an environment whose observation is not that of ``SGD-v0``.
+    """Raise an error if the observation space is not that of ``SGD-v0``.
+
+    Args:
+        env: environment to be wrapped.
+        wrapper: name of the wrapper.
 
     Raises:
-        TypeError: it is another one.
+        TypeError: the observation space lacks a text.
     """
     _require_leaves(env.observation_space, _OBSERVATION, wrapper, "observation")
 
 
 def require_text_and_calls(env: gym.Env[Any, Any], wrapper: str) -> None:
-    """Refuse an environment whose action is not that of ``SGD-v0``.
+    """Raise an error if the action space is not that of ``SGD-v0``.
+
+    Args:
+        env: environment to be wrapped.
+        wrapper: name of the wrapper.
 
     Raises:
-        TypeError: it is another one.
+        TypeError: the action space lacks a text.
     """
     _require_leaves(env.action_space, _ACTION, wrapper, "action")
 
 
 def refuse_time_limit(env: gym.Env[Any, Any], wrapper: str) -> None:
-    """Refuse an environment with a `TimeLimit` in it, for wrappers that go back in a dialogue.
+    """Raise an error if an environment contains a `TimeLimit`, whose count cannot be restored.
+
+    Args:
+        env: environment to be wrapped.
+        wrapper: name of the wrapper.
 
     Raises:
-        TypeError: there is one, whose count would not go back.
+        TypeError: the environment contains a `TimeLimit`.
     """
     inner = env
     while isinstance(inner, gym.Wrapper):
         if isinstance(inner, TimeLimit):
             raise TypeError(
-                f"{wrapper} goes back to where a turn began, and the count of a TimeLimit inside "
-                f"it would not: make the environment without max_episode_steps and put the "
+                f"{wrapper} returns to the beginning of a turn, but the count of a TimeLimit "
+                "inside it does not: make the environment without max_episode_steps and put the "
                 f"TimeLimit around {wrapper}"
             )
         inner = inner.env
 
 
-def require_string(space: spaces.Space[Any], wrapper: str, inside: str) -> None:
-    """Refuse a space that is not one of single strings.
-
-    Args:
-        space: the space found.
-        wrapper: who asks.
-        inside: the wrapper that would have made strings of it.
-
-    Raises:
-        TypeError: it is another one.
-    """
-    if not isinstance(space, spaces.Text):
-        raise TypeError(
-            f"{wrapper} wraps an environment whose space is a Text, not "
-            f"{type(space).__name__}: put {inside} around it first"
-        )
-
-
 def require_list(name: str, value: object) -> None:
-    """Refuse a string where strings are expected, of which it would be taken for a list.
+    """Raise an error if an argument is one string, which would be read as a list of characters.
 
     Raises:
-        TypeError: it is one.
+        TypeError: the value is a string.
     """
     if isinstance(value, str):
-        raise TypeError(f"{name} is a list of strings, not the string {value!r}")
+        raise TypeError(f"{name} must be a list of strings, not the string {value!r}")
 
 
 def require_positive(name: str, value: int) -> None:
-    """Refuse a number below 1.
+    """Raise an error if a number is below 1.
 
     Raises:
-        ValueError: it is below 1.
+        ValueError: the number is below 1.
     """
     if value < 1:
         raise ValueError(f"{name} must be at least 1, not {value}")

@@ -1,4 +1,4 @@
-"""A part of a split, to hold dialogues out."""
+"""Episodes from a part of a split, to hold dialogues out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from agent_gym_env.wrappers.checks import require_list
 
 
 class DialogueSubset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
-    """Plays only some dialogues, drawn uniformly with the environment's own generator.
+    """Plays only the dialogues that are listed, drawn uniformly with the environment's generator.
 
     Args:
         env: ``SGD-v0``, or wrappers around it that pass on the option ``dialogue_id``.
-        dialogue_ids: of the environment's split, at least one.
+        dialogue_ids: ids of dialogues of the environment's split, at least one.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = gym.make("SGD-v0")
         >>> some = env.unwrapped.split.dialogue_ids()[:3]
@@ -34,9 +34,9 @@ class DialogueSubset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         gym.utils.RecordConstructorArgs.__init__(self, dialogue_ids=list(self.dialogue_ids))
         gym.Wrapper.__init__(self, env)
         if not self.dialogue_ids:
-            raise ValueError("dialogue_ids is empty, at least one is needed")
+            raise ValueError("dialogue_ids is empty; at least one id is required")
         for dialogue_id in self.dialogue_ids:
-            self._bare.split.index(dialogue_id)  # says now, and not at a reset, which is unknown
+            self._bare.split.index(dialogue_id)  # raises now, not at a reset, if it is unknown
 
     @property
     def _bare(self) -> Any:
@@ -45,9 +45,9 @@ class DialogueSubset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin one of the dialogues, or the one that the options name."""
+        """Begin one of the dialogues, or the one in the option ``dialogue_id``."""
         if seed is not None:
-            # Not by `Env.reset`, after which the draw below would come again with the next reset.
+            # `Env.reset` would seed the generator again, and the next reset would repeat the draw.
             self._bare.np_random, self._bare._np_random_seed = seeding.np_random(seed)
         if not options or "dialogue_id" not in options:
             drawn = int(self._bare.np_random.integers(len(self.dialogue_ids)))

@@ -1,4 +1,4 @@
-"""The conversation as one vector of numbers."""
+"""Observations as vectors of numbers."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from agent_gym_env.encoders.conversation import ConversationEncoder, Vector
 from agent_gym_env.encoders.text import Encoder
 from agent_gym_env.types import Observation
 from agent_gym_env.wrappers.checks import require_conversation
-from agent_gym_env.wrappers.remembered import Remembered
+from agent_gym_env.wrappers.observation_cache import ObservationCache
 
 
 class EncodeObservation(
     gym.ObservationWrapper[Vector, Any, dict[str, str]], gym.utils.RecordConstructorArgs
 ):
-    """Shows the conversation as one float32 vector, with all numbers in [-1, 1].
+    """Transforms the observation into one float32 vector of numbers in [-1, 1].
 
-    First come the texts that decide what to do next, each through an encoder (the user's last
-    words, the agent's last words, what it has asked, filled and offered, the last result, the tools
-    on offer), then facts such as the last result's status
-    (`agent_gym_env.encoders.conversation`). Around `CandidateAction` the vector goes on with a row
-    for each candidate (`agent_gym_env.encoders.candidates`).
+    The vector has three parts:
 
-    What is lost: the order of words beyond the encoder's n-grams, and all but the last user turn
-    and the last result as such.
+    - encoded texts: the user's last words, the agent's last words and questions, the arguments and
+      offered values so far, the last result, the tools (`agent_gym_env.encoders.conversation`);
+    - facts, such as the status of the last result;
+    - around `CandidateAction`, a row for each candidate (`agent_gym_env.encoders.candidates`).
+
+    Information that is lost: the order of words beyond the encoder's n-grams, and the exact words
+    of all but the last user turn and the last result.
 
     Args:
         env: ``SGD-v0``, with or without `CandidateAction` around it.
-        encoder: of texts; by default a `HashingEncoder`. Environments that share one in a
+        encoder: encoder of texts; by default a `HashingEncoder`. Environments that share a
             `CachedEncoder` encode each text once.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = EncodeObservation(gym.make("SGD-v0"))
         >>> vector, info = env.reset(seed=0)
@@ -50,7 +51,7 @@ class EncodeObservation(
         self._conversation = ConversationEncoder(encoder)
         size = self._conversation.dim
         self._rows: CandidateEncoder | None = None
-        self._vector_for = Remembered(self._encode)
+        self._vector_for = ObservationCache(self._encode)
         if env.has_wrapper_attr("candidates"):
             k = env.get_wrapper_attr("k")
             self._rows = CandidateEncoder(self._conversation.encoder, k)
@@ -59,14 +60,14 @@ class EncodeObservation(
         self._nothing = np.zeros(size, np.float32)
 
     def step(self, action: Any) -> tuple[Vector, Any, bool, bool, dict[str, Any]]:
-        """Take an action; where it ends the episode nothing is to be decided, and all is zero."""
+        """Take an action. At the end of the episode the vector is zero."""
         seen: Any
         seen, reward, terminated, truncated, info = self.env.step(action)
         vector = self._nothing.copy() if terminated else self.observation(seen)
         return vector, reward, terminated, truncated, info
 
     def observation(self, observation: Observation) -> Vector:
-        """Encode the conversation, and the candidates where there are any."""
+        """Return the encoded conversation, and the encoded candidates if there are any."""
         vector: Vector = self._vector_for(observation).copy()
         return vector
 

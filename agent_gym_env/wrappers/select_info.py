@@ -1,4 +1,4 @@
-"""Only some entries of ``info``, for libraries that copy or stack it at each step."""
+"""Selected entries of ``info``, for libraries that copy or stack it at each step."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Info = dict[str, Any]
 
 
 class SelectInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Leaves of ``info`` the entries that are named.
+    """Removes all entries of ``info`` except the given ones.
 
-    stable-baselines3 copies infos deeply, and Tianshou makes arrays of them, in which ``None``
-    (such as ``info["target"]`` while a turn is open) becomes a NaN.
+    stable-baselines3 copies each ``info`` deeply. Tianshou stacks them in arrays, where ``None``
+    (such as ``info["target"]`` while a turn is open) becomes NaN.
 
     Args:
         env: any environment.
-        keys: what is kept where it is there.
+        keys: keys of the entries to keep.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = SelectInfo(gym.make("SGD-v0"), ["reward_valid"])
         >>> observation, info = env.reset(seed=0)

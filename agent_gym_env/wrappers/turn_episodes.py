@@ -1,4 +1,4 @@
-"""A turn as an episode, tried several times before the dialogue goes on."""
+"""Turns as episodes, each played several times before the dialogue continues."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ Info = dict[str, Any]
 
 
 class TurnEpisodes(gym.Wrapper[Texts, Any, Texts, Any], RecordConstructorArgs):
-    """Ends the episode with each turn of the agent, and plays each turn several times.
+    """Ends the episode after each turn of the agent, and plays each turn several times.
 
-    `reset` goes back to where the turn began until it has been tried ``tries`` times, then on to
-    the next turn with what was done in the last try, and after the last turn to another dialogue.
-    In a replayed dialogue little of what an agent says in one turn touches its reward in another,
-    so that short episodes have less noise; and what is worked out for a situation, such as its
-    candidates, serves several tries.
+    `reset` returns to the beginning of the turn until it was played ``tries`` times. Then it
+    continues with the next turn after the last try, and after the last turn with another dialogue.
 
-    What is lost: what an action does to later turns earns nothing.
+    In a replayed dialogue the words of one turn hardly affect the rewards of others, so short
+    episodes have returns with less noise. What is computed once for a situation, such as its
+    candidates, serves all tries.
+
+    Rewards that are lost: the effects of an action on later turns.
 
     Args:
-        env: ``SGD-v0``, or wrappers around it that leave observation and action alone and count
-            nothing: a `TimeLimit` goes outside.
-        tries: how often each turn is played.
+        env: ``SGD-v0``, or wrappers around it that do not change observation and action and do not
+            count steps: put a `TimeLimit` around this wrapper.
+        tries: number of times that each turn is played.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, agent_gym_env
         >>> env = TurnEpisodes(gym.make("SGD-v0"), tries=2)
         >>> first, info = env.reset(seed=0)
@@ -58,7 +59,7 @@ class TurnEpisodes(gym.Wrapper[Texts, Any, Texts, Any], RecordConstructorArgs):
         self._next: tuple[Texts, Info] | None = None
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Texts, Info]:
-        """Begin the turn again, or the next one; with a seed or options, another dialogue."""
+        """Begin the turn again, or the next turn; with a seed or options, another dialogue."""
         following, self._next = self._next, None
         if seed is not None or options:
             self._left, following = 0, None
@@ -67,12 +68,12 @@ class TurnEpisodes(gym.Wrapper[Texts, Any, Texts, Any], RecordConstructorArgs):
             return self._bare("set_state")(self._begin)  # type: ignore[no-any-return]
         begun = following or self.env.reset(seed=seed, options=options)
         self._left = self.tries - 1
-        # Without the generator's state: nothing is drawn within a turn.
+        # The state of the generator is left out: nothing is random within a turn.
         self._begin = {**self._bare("get_state")(), "random": ""} if self._left else {}
         return begun
 
     def step(self, action: Any) -> tuple[Texts, float, bool, bool, Info]:
-        """Take an action; the episode ends where it closes the turn."""
+        """Take an action. The episode ends if the action closes the turn."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         is_closed = info["target"] is not None
         over = terminated or truncated
@@ -80,7 +81,7 @@ class TurnEpisodes(gym.Wrapper[Texts, Any, Texts, Any], RecordConstructorArgs):
         return observation, float(reward), terminated or is_closed, truncated, info
 
     def get_state(self) -> Info:
-        """Take the state of the environment and of the tries, as JSON-able values."""
+        """Return the state of the environment and the number of tries left, as JSON values."""
         return {
             "env": self._bare("get_state")(),
             "begin": self._begin,
@@ -88,16 +89,16 @@ class TurnEpisodes(gym.Wrapper[Texts, Any, Texts, Any], RecordConstructorArgs):
         }
 
     def set_state(self, state: Mapping[str, Any]) -> tuple[Texts, Info]:
-        """Return to a state of an episode that was under way, as `SGDEnv.set_state`.
+        """Restore a state in the middle of an episode, as `SGDEnv.set_state` does.
 
         Raises:
-            ValueError: the value is no such state.
+            ValueError: the value is not a state of this wrapper.
         """
         left, begin = state["left"], state["begin"]
         if not isinstance(left, int) or left < 0:
-            raise ValueError(f"this is no state of TurnEpisodes: {left!r} tries are left")
+            raise ValueError(f"not a TurnEpisodes state: its number of tries left is {left!r}")
         if left:
-            self._bare("set_state")(begin)  # Says now, and not at a reset, if it is none.
+            self._bare("set_state")(begin)  # Raises now, not at a reset, if it is not a state.
         self._left, self._begin, self._next = left, dict(begin), None
         return self._bare("set_state")(state["env"])  # type: ignore[no-any-return]
 

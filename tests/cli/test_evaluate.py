@@ -184,4 +184,4 @@ def test_a_file_without_episodes_is_a_data_error(
         "rescore": ["--reward", "balanced", "--out", str(tmp_path / "rescored.jsonl")],
     }
     assert main([command, str(empty), *more[command]]) == 4
-    assert "there are no episodes" in capsys.readouterr().err
+    assert "expected episodes, found none" in capsys.readouterr().err

@@ -147,7 +147,7 @@ def test_a_place_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> No
 def test_what_is_no_table_is_told(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "episodes.parquet"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="no intact Parquet file"):
+    with pytest.raises(DataError, match="damaged Parquet file"):
         list(read_parquet(path))
 
 
@@ -174,5 +174,5 @@ def test_rows_that_were_tampered_with_are_told(tmp_path: Path) -> None:
     rows = pq.read_table(path).to_pylist()
     rows[0]["components"] = "no JSON"
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
-    with pytest.raises(DataError, match=r"no episode.*episode 0"):
+    with pytest.raises(DataError, match=r"invalid episode.*episode 0"):
         list(read_parquet(path))

@@ -1,6 +1,6 @@
 """What the ways to game a reward earn, on the embedded corpus and, when asked for, on SGD.
 
-The tables of docs/guides/rewards.md are the output of this module, run with ``AGENT_GYM_LONG=1``
+The tables of docs/results/rewards.md are the output of this module, run with ``AGENT_GYM_LONG=1``
 and ``-s``.
 """
 
@@ -24,7 +24,7 @@ MAX_TEXT_CHARS = 65536
 """Where the environment cuts a reply."""
 
 # Those that know nothing of the target's words. A reward over bags of words sees neither order nor
-# negation, and pays for values that are said alone: see docs/guides/rewards.md for the others.
+# negation, and pays for values that are said alone: see docs/results/rewards.md for the others.
 BLIND = {
     "silence",
     "goodbye",

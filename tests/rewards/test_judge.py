@@ -356,7 +356,7 @@ def test_an_agent_cannot_make_a_case_long(character: str, shape: str) -> None:
 
 
 def test_the_sizes_of_cases_in_the_documentation_are_these() -> None:
-    """The figures of docs/guides/rewards.md; with -rP they are printed."""
+    """The figures of docs/results/rewards.md; with -rP they are printed."""
     sizes = {"no call": _size(make_case(closed(), with_reference=True))}
     for name, character in (("letters", "a"), ("direction marks", "\u202e")):
         values = {f"argument {number}": character * 8000 for number in range(7)}
@@ -368,7 +368,7 @@ def test_the_sizes_of_cases_in_the_documentation_are_these() -> None:
 
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_no_case_of_sgd_is_cut(split: str, sgd_path: Path) -> None:
-    """The other figures of docs/guides/rewards.md: all dialogues with ``AGENT_GYM_LONG=1``."""
+    """The other figures of docs/results/rewards.md: all dialogues with ``AGENT_GYM_LONG=1``."""
     longest = dict.fromkeys(MAX_CASE_CHARS, 0)
     sizes = []
     episodes = None if LONG else 30

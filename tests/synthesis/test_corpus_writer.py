@@ -10,7 +10,7 @@ import pytest
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.sgd import Dialogue, Service
 from agent_gym_env.errors import StorageError
-from agent_gym_env.synthesis.corpus_writer import write_split
+from agent_gym_env.synthesis.corpus_synthesis import write_split
 from agent_gym_env.synthesis.generate import DIALOGUES_PER_SHARD, synthesize
 from tests.synthesis.bakery import ENTITIES, SERVICES
 
@@ -111,7 +111,7 @@ def test_an_interrupted_writer_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_a_split_is_not_overwritten_unless_asked_for(tmp_path: Path) -> None:
     write_split(tmp_path / "train", SERVICES, _dialogues(DIALOGUES_PER_SHARD + 1))
-    with pytest.raises(StorageError, match="lies there already"):
+    with pytest.raises(StorageError, match="exists already"):
         write_split(tmp_path / "train", SERVICES, _dialogues(1))
     write_split(tmp_path / "train", SERVICES, _dialogues(1), replace=True)
     assert not (tmp_path / "train" / "dialogues_002.json").exists()

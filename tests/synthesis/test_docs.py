@@ -12,6 +12,7 @@ from agent_gym_env.synthesis.shape import measure, read_dialogues, table
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "guides" / "synthesis.md").read_text(encoding="utf-8")
+SHAPES = (ROOT / "docs" / "results" / "sample_corpus.md").read_text(encoding="utf-8")
 
 
 def _block(language: str) -> str:
@@ -21,7 +22,9 @@ def _block(language: str) -> str:
 
 def test_the_page_s_schema_and_entities_give_a_corpus(tmp_path: Path) -> None:
     for name in ("schema", "entities"):
-        (tmp_path / f"{name}.json").write_text(_block(f"json {name}"), encoding="utf-8")
+        (tmp_path / f"{name}.json").write_text(
+            _block(f'json title="{name}.json"'), encoding="utf-8"
+        )
     summary = synthesize_corpus(
         tmp_path / "schema.json", tmp_path / "entities.json", tmp_path / "out", 40, 1
     )
@@ -34,4 +37,4 @@ def test_the_page_s_table_is_what_is_measured_now() -> None:
     seen = {service for dialogue in dialogues["train"] for service in dialogue.services}
     measured = table({split: measure(them, seen) for split, them in dialogues.items()})
     for row in measured.splitlines()[2:]:
-        assert row in PAGE, "docs/guides/synthesis.md is out of date"
+        assert row in SHAPES, "docs/results/sample_corpus.md is out of date"

@@ -14,8 +14,7 @@ import torch
 
 from agent_gym_env.policies.sb3_model import Shape
 from agent_gym_env.training.cloning import Demonstrations, clone, demonstrate
-from agent_gym_env.wrappers.candidate_action import CandidateAction
-from agent_gym_env.wrappers.encode_observation import EncodeObservation
+from agent_gym_env.wrappers import CandidateAction, EncodeObservation
 from tests.corpora import TRAIN
 from tests.wrappers.scripted_source import ScriptedSource
 

@@ -414,7 +414,7 @@ def test_searching_takes_linear_time(unit: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 def test_real_values_equal_their_canonical_form_and_no_other(sgd_path: Path, split: str) -> None:
-    """The figures of docs/guides/rewards.md; run with ``-s`` to see them."""
+    """The figures of docs/results/rewards.md; run with ``-s`` to see them."""
     agreed: dict[str, list[bool]] = defaultdict(list)
     meanings: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for service, slot, said, meant in _value_pairs(sgd_path, split):

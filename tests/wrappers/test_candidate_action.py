@@ -15,7 +15,7 @@ from agent_gym_env.corpus.sgd import Dialogue, SystemTurn
 from agent_gym_env.retrieval.candidates import CandidateGenerator
 from agent_gym_env.retrieval.training import train_model
 from agent_gym_env.types import Action
-from agent_gym_env.wrappers.candidate_action import CandidateAction
+from agent_gym_env.wrappers import CandidateAction
 from tests.corpora import CAKES, TEAS, TRAIN, TRAMS, write_split
 from tests.wrappers.conftest import Make
 from tests.wrappers.scripted_source import BYE, FIND_GREEN, SENCHA, WHICH, ScriptedSource

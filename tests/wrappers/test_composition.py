@@ -12,13 +12,15 @@ import pytest
 from gymnasium.utils.env_checker import check_env as check_with_gymnasium
 from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit, TransformReward
 
-from agent_gym_env.wrappers.byte_tokens import ByteAction, ByteObservation
-from agent_gym_env.wrappers.candidate_action import CandidateAction
-from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
-from agent_gym_env.wrappers.encode_observation import EncodeObservation
-from agent_gym_env.wrappers.text_action import TextAction
-from agent_gym_env.wrappers.text_observation import TextObservation
-from agent_gym_env.wrappers.turn_episodes import TurnEpisodes
+from agent_gym_env.wrappers import (
+    CandidateAction,
+    DialogueSubset,
+    EncodeObservation,
+    SelectInfo,
+    TextAction,
+    TextObservation,
+    TurnEpisodes,
+)
 from tests.corpora import TRAIN
 from tests.wrappers.conftest import Make
 from tests.wrappers.scripted_source import ScriptedSource
@@ -39,16 +41,12 @@ def text(env: Env) -> Env:
     return TextAction(TextObservation(env))
 
 
-def tokens(env: Env) -> Env:
-    return ByteAction(ByteObservation(text(env), length=256), length=16)
-
-
 def held_out(env: Env) -> Env:
     return numbers(DialogueSubset(env, IDS[:2]))
 
 
-STACKS = [numbers, tried, text, tokens, held_out]
-NUMERIC = [numbers, tried, tokens, held_out]
+STACKS = [numbers, tried, text, held_out]
+NUMERIC = [numbers, tried, held_out]
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -109,9 +107,9 @@ def test_stable_baselines3s_checker_is_content(make: Make, stack: Callable[[Env]
 
 
 def test_the_spec_tells_which_wrappers_there_are(make: Make) -> None:
-    env = ByteObservation(TextObservation(make()), length=64)
+    env = SelectInfo(TextObservation(make()), ["turn"])
     assert env.spec is not None
     wrappers = env.spec.additional_wrappers
-    assert [wrapper.name for wrapper in wrappers] == ["TextObservation", "ByteObservation"]
+    assert [wrapper.name for wrapper in wrappers] == ["TextObservation", "SelectInfo"]
     remade = gym.make(env.spec)
     assert remade.observation_space == env.observation_space

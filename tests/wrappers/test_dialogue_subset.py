@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agent_gym_env.errors import DataError
-from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
+from agent_gym_env.wrappers import DialogueSubset
 from tests.corpora import TRAIN
 from tests.wrappers.conftest import Make
 

@@ -12,8 +12,7 @@ from gymnasium.spaces import Discrete
 from gymnasium.wrappers import TransformObservation
 from numpy.typing import NDArray
 
-from agent_gym_env.wrappers.candidate_action import CandidateAction
-from agent_gym_env.wrappers.encode_observation import EncodeObservation
+from agent_gym_env.wrappers import CandidateAction, EncodeObservation
 from tests.corpora import TRAIN
 from tests.wrappers.conftest import Make
 from tests.wrappers.scripted_source import ScriptedSource

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent_gym_env.wrappers.select_info import SelectInfo
+from agent_gym_env.wrappers import SelectInfo
 from tests.wrappers.conftest import Make
 
 
@@ -28,5 +28,5 @@ def test_nothing_else_changes(make: Make) -> None:
 
 
 def test_one_string_is_no_list_of_names(make: Make) -> None:
-    with pytest.raises(TypeError, match="keys is a list of strings, not the string 'turn'"):
+    with pytest.raises(TypeError, match="keys must be a list of strings, not the string 'turn'"):
         SelectInfo(make(), "turn")

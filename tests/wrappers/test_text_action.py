@@ -9,7 +9,7 @@ import pytest
 from gymnasium.spaces import Discrete
 from gymnasium.wrappers import TransformAction
 
-from agent_gym_env.wrappers.text_action import TextAction
+from agent_gym_env.wrappers import TextAction
 from tests.corpora import FIND_TEA, TRAIN
 from tests.wrappers.conftest import Make
 

@@ -10,7 +10,7 @@ from gymnasium.spaces import Discrete
 from gymnasium.wrappers import TransformObservation
 
 from agent_gym_env.types import Action, ToolCall
-from agent_gym_env.wrappers.text_observation import TextObservation
+from agent_gym_env.wrappers import TextObservation
 from tests.corpora import FIND_TEA, TRAIN
 from tests.wrappers.conftest import Make
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from agent_gym_env.synthesis.surfaces import Surface
-from agent_gym_env.synthesis.utterance import Mention, Value, fill, join, sentence, spell
+from agent_gym_env.synthesis.templates import Mention, Value, fill, join, sentence, spell
 
 
 def _value(text: str, lead: str = "", takes_on: bool = True) -> Value:

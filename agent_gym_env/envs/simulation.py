@@ -1,0 +1,281 @@
+"""Simulated dialogues: the dynamics of ``SGDSim-v0``, without Gymnasium.
+
+The turn rule is that of replay. What differs: services keep state, the user answers what the agent
+said and did, and success is verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from agent_gym_env.chat import MessageLog
+from agent_gym_env.corpus.corpus import Split
+from agent_gym_env.corpus.task import Task
+from agent_gym_env.envs.actions import RefusedCall
+from agent_gym_env.envs.conversation import Conversation
+from agent_gym_env.envs.replay import OfferedTools
+from agent_gym_env.rewards.base import Score
+from agent_gym_env.rewards.task import ClosedEpisode, TaskReward, Verdict
+from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
+from agent_gym_env.types import DialogueAct, ToolCall, ToolResult
+from agent_gym_env.users.agenda import AgendaUser, UserState
+from agent_gym_env.users.heard import heard_acts
+from agent_gym_env.users.verdict import judge
+from agent_gym_env.users.wording import words_of
+
+Understanding = Literal["acts"]
+STATE_VERSION = 1
+
+
+class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that makes a simulated dialogue what it is, as JSON-able values.
+
+    Attributes:
+        version: of this shape.
+        corpus: fingerprint of the split.
+        split: the split's name.
+        dialogue_id: the dialogue.
+        turn: how many turns of the agent have closed.
+        log: the messages so far.
+        calls: those of the open turn.
+        executed: how many calls the dialogue has seen.
+        words: the observation's ``user``.
+        tool_result: the observation's ``tool_result``.
+        user: the user's state.
+        services: the services' state.
+        verdict: the verdict at the end of the last closed turn.
+        random: state of the generator that draws dialogues, JSON; ``""`` for none.
+    """
+
+    version: int
+    corpus: str
+    split: str
+    dialogue_id: str
+    turn: int
+    log: str
+    calls: list[ToolCall]
+    executed: int
+    words: str
+    tool_result: str
+    user: UserState
+    services: ServiceState
+    verdict: Verdict
+    random: str = ""
+
+
+class WatchedServices:
+    """Services whose answers the user is told: what the agent says is compared with them.
+
+    Args:
+        services: the services.
+        user: the user.
+        offer: the tools on offer.
+    """
+
+    __slots__ = ("_offer", "_services", "_user")
+
+    def __init__(self, services: StatefulServices, user: AgendaUser, offer: OfferedTools) -> None:
+        self._services, self._user, self._offer = services, user, offer
+
+    def reset(self, task: Task) -> None:
+        """Begin a dialogue."""
+        self._services.reset(task)
+
+    def next_turn(self) -> None:
+        """Move on to the agent's next turn."""
+
+    def full_name(self, name: str) -> str:
+        """Return the full name of the tool that a name means, or the name where it means none."""
+        return self._services.full_name(name)
+
+    def execute(self, call: ToolCall) -> ToolResult:
+        """Answer a call, and let the user know."""
+        result = self._services.execute(call)
+        spec = self._offer.catalogue.tools.get(result.name)
+        if spec is not None and result.error is None:
+            self._user.note_result(spec, call.arguments, result.status, rows_of(result))
+        return result
+
+
+class SimulationSettings(msgspec.Struct, frozen=True):
+    """What all dialogues of one environment share.
+
+    Attributes:
+        split: where the dialogues come from.
+        reward: scores closed turns.
+        max_tool_calls_per_turn: a turn with more closes.
+        patience: how many turns that lead nowhere the user bears.
+    """
+
+    split: Split
+    reward: TaskReward
+    max_tool_calls_per_turn: int
+    patience: int
+
+
+class Simulation:
+    """One dialogue in play.
+
+    Args:
+        settings: what it shares with others.
+        offer: the tools on offer.
+        index: index of the dialogue in its split.
+        state: to go on from; ``None`` to begin.
+
+    Attributes:
+        task: the recorded dialogue.
+        turn: how many turns of the agent have closed.
+        over: whether the dialogue is over.
+        verdict: how far the dialogue has got.
+        score: score of the turn that the last action closed; ``None`` where it left it open.
+        understood: whether the user understood the turn that the last action closed; ``None``
+            where it left the turn open.
+    """
+
+    def __init__(
+        self,
+        settings: SimulationSettings,
+        offer: OfferedTools,
+        index: int,
+        state: SimulationState | None = None,
+    ) -> None:
+        self.task = settings.split.task(index)
+        self._settings, self._offer = settings, offer
+        self._goal = settings.split.goal(index)
+        tools = offer.catalogue.tools
+        user = None if state is None else state.user
+        self._user = AgendaUser(
+            self._goal, tools, self.task.date, patience=settings.patience, state=user
+        )
+        self._services = StatefulServices(offer.catalogue, settings.split.entities)
+        self._services.reset(self.task, None if state is None else state.services)
+        self.score: Score | None = None
+        self.understood: bool | None = None
+        self.turn, self._tool_result = 0, ""
+        if state is None:
+            self._words = words_of(self._user.open(), self.task, self._user.state.turn)
+        else:
+            self.turn, self._words, self._tool_result = state.turn, state.words, state.tool_result
+        watched = WatchedServices(self._services, self._user, offer)
+        self._conversation = Conversation(watched, settings.max_tool_calls_per_turn, self._words)
+        if state is not None:
+            self._conversation.log = MessageLog(state.log, state.executed)
+            self._conversation.calls = tuple(state.calls)
+        self.over = self._user.is_over()
+        self.verdict = self._judge() if state is None else state.verdict
+
+    def begin(self) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return the observation and info of the dialogue as it is, with nothing closed."""
+        return self._observation(), self._info(None)
+
+    def step(
+        self,
+        text: str,
+        calls: Sequence[ToolCall | RefusedCall],
+        acts: Sequence[DialogueAct],
+        error: str | None,
+    ) -> tuple[dict[str, str], float, bool, dict[str, Any]]:
+        """Take an action.
+
+        Returns:
+            Observation, reward, whether the dialogue is over, and info.
+        """
+        conversation = self._conversation
+        self._tool_result, self.score, self.understood = "", None, None
+        if calls:
+            self._tool_result, refused = conversation.execute(calls)
+            error = error or refused
+            if not text and conversation.is_open():
+                self._words = ""
+                return self._observation(), 0.0, False, self._info(error)
+        made = len(conversation.calls)
+        self._answer(text, acts)
+        before, self.verdict = self.verdict, self._judge()
+        closed = ClosedEpisode(before, self.verdict, made, self.over)
+        self.score = self._settings.reward.score(closed)
+        return self._observation(), self.score.value or 0.0, self.over, self._info(error)
+
+    def _answer(self, text: str, acts: Sequence[DialogueAct]) -> None:
+        """Close the agent's turn, and let the user speak."""
+        state = self._user.state
+        heard = heard_acts(acts, state.rows, self.task.date)
+        replies = self._user.react(heard)
+        self.understood = not any(act.act == "UNCLEAR" for act in replies)
+        self.turn += 1
+        self.over = self._user.is_over()
+        said = words_of(replies, self.task, state.turn) if replies else None
+        self._words = said or ""
+        self._conversation.close(text, said)
+
+    def _judge(self) -> Verdict:
+        return judge(self._goal, self._user.state, self._services.state.queried)
+
+    def _observation(self) -> dict[str, str]:
+        return {
+            "user": self._words,
+            "tool_result": self._tool_result,
+            "messages": self.messages,
+            "tools": self._offer.json,
+        }
+
+    def _info(self, error: str | None) -> dict[str, Any]:
+        score, verdict = self.score, self.verdict
+        parts = self._settings.reward.parts
+        return {
+            "dialogue_id": self.task.dialogue_id,
+            "turn": self.turn,
+            "services": list(self.task.services),
+            "date": self.task.date,
+            "reward_components": dict.fromkeys(parts) if score is None else score.components,
+            "reward_valid": score is None or score.value is not None,
+            "action_error": error,
+            "target": None,
+            "user_understood": self.understood,
+            "errands_done": self._user.state.errand + self._user.state.finished,
+            "task": {
+                "success": verdict.success if self.over else None,
+                "strict": verdict.strict if self.over else None,
+                "milestones": verdict.milestones if self.over else None,
+                "reasons": list(verdict.reasons) if self.over else None,
+            },
+        }
+
+    @property
+    def messages(self) -> str:
+        """The conversation so far, JSON in OpenAI's chat format."""
+        return self._conversation.log.messages
+
+    def user_acts(self) -> tuple[Any, ...]:
+        """Return the acts of the user's last turn: for teachers and tests, never for a policy."""
+        return self._user.state.acts
+
+    def user_counters(self) -> Mapping[str, int]:
+        """Return how often the user did not understand, took a default and so on."""
+        return self._user.state.counters
+
+    def tool_schemas(self) -> Mapping[str, Any]:
+        """Return the tools on offer, by full name."""
+        return self._offer.catalogue.tools
+
+    def state(self, random: str = "") -> SimulationState:
+        """Take the state, to come back to it later; the live one goes on changing."""
+        conversation = self._conversation
+        return SimulationState(
+            version=STATE_VERSION,
+            corpus=self._settings.split.fingerprint,
+            split=self._settings.split.name,
+            dialogue_id=self.task.dialogue_id,
+            turn=self.turn,
+            log=conversation.log.text,
+            calls=list(conversation.calls),
+            executed=conversation.log.call_count,
+            words=self._words,
+            tool_result=self._tool_result,
+            user=self._user.state,
+            services=self._services.state,
+            verdict=self.verdict,
+            random=random,
+        )

@@ -1,0 +1,1 @@
+"""Who answers the agent in the simulation."""

@@ -1,0 +1,758 @@
+"""A user with a goal, without a language model: it reacts to what the agent says and does.
+
+Where the recorded user once answered the same situation, that answer is given again; elsewhere the
+goal says what to answer. Every value that the agent offers, confirms or tells is compared with what
+the user has said and with what the services have answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from zlib import crc32
+
+import msgspec
+
+from agent_gym_env.corpus.goals import Decision, Errand, Goal, Kind, Situations, UserAct
+from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.users.heard import Heard, Row
+from agent_gym_env.values.equality import DONTCARE, canonical
+
+PATIENCE = 4
+"""How many turns the user bears that lead nowhere."""
+
+_REQUESTS_BORNE = 2
+"""The same slots may be asked for so often before it costs patience."""
+
+_IDLE_BORNE = 2
+"""So many turns in a row may change nothing before it costs patience."""
+
+
+class Question(msgspec.Struct, array_like=True):
+    """A question of the user.
+
+    Attributes:
+        errand: index of the errand in which it was asked.
+        slot: what was asked for.
+        row: key of the row that was asked about; ``None`` where none was on the table.
+        answered: whether the right value was told.
+    """
+
+    errand: int
+    slot: str
+    row: int | None = None
+    answered: bool = False
+
+
+class UserState(msgspec.Struct):
+    """The user's state between two turns; all of it can be written as JSON.
+
+    Attributes:
+        errand: index of the errand under way.
+        counts: how often each kind of situation was met in it.
+        said: values by service and slot, as the user last said them.
+        here: the slots of them that were said in this errand.
+        changes: how often what was said has changed.
+        row: the row on the table.
+        seen: keys of the rows offered in this errand.
+        known: keys of the rows that this errand's queries returned.
+        rows: the rows that the last query with an answer returned.
+        chosen: the row that the user took, by errand.
+        questions: in the order in which they were asked.
+        patience: how many more fruitless turns the user bears in this errand.
+        idle: how many turns in a row have changed nothing.
+        consented: errands whose write the user has agreed to, and not changed since.
+        written: errands whose write was right.
+        verdicts: of each write: ``right``, or a stable code of what was wrong.
+        unconsented: how many writes were made without consent.
+        reported: errands of which the agent reported a success.
+        failed: errands of which the agent reported a failure.
+        refused: keys of counter-offers that the user turned down.
+        wants_other: whether the user waits for another row.
+        faults: stable codes of what the agent did against the rules, in order.
+        counters: how often the user did not understand, took a default and so on, by name.
+        answer: first row of the last transaction's answer; empty for none.
+        booked: the row of the last write that went through, by tool.
+        tried: tools of the transactions that failed.
+        acts: the user's last acts.
+        turn: index of the recorded turn that opens with words for just these acts; ``None`` for
+            acts that the recorded user never did.
+        finished: whether the user has said goodbye.
+        left: whether the user has lost patience.
+    """
+
+    errand: int = 0
+    counts: dict[str, int] = {}
+    said: dict[str, dict[str, str]] = {}
+    here: list[str] = []
+    changes: int = 0
+    row: Row | None = None
+    seen: list[int] = []
+    known: list[int] = []
+    rows: list[Row] = []
+    chosen: dict[int, Row] = {}
+    questions: list[Question] = []
+    patience: int = PATIENCE
+    idle: int = 0
+    consented: list[int] = []
+    written: list[int] = []
+    verdicts: list[str] = []
+    unconsented: int = 0
+    reported: list[int] = []
+    failed: list[int] = []
+    refused: list[int] = []
+    wants_other: bool = False
+    faults: list[str] = []
+    counters: dict[str, int] = {}
+    answer: Row = {}
+    booked: dict[str, Row] = {}
+    tried: list[str] = []
+    acts: tuple[UserAct, ...] = ()
+    turn: int | None = None
+    finished: bool = False
+    left: bool = False
+
+
+class AgendaUser:
+    """Plays one goal.
+
+    Args:
+        goal: what the user wants.
+        tools: of the dialogue's services, by full name.
+        today: the day of the dialogue, ISO.
+        patience: how many turns that lead nowhere the user bears in an errand.
+        state: to go on from; ``None`` at the beginning.
+    """
+
+    __slots__ = (
+        "_decision", "_goal", "_heard", "_patience", "_situations", "_today", "_tools", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        goal: Goal,
+        tools: Mapping[str, ToolSpec],
+        today: str,
+        *,
+        patience: int = PATIENCE,
+        state: UserState | None = None,
+    ) -> None:
+        self._goal = goal
+        self._tools = tools
+        self._today = today
+        self._patience = patience
+        self.state = UserState(patience=patience) if state is None else state
+        self._situations = Situations()
+        self._situations.counts = self.state.counts
+        self._heard: Kind = "none"
+        self._decision: Decision | None = None
+
+    def open(self) -> tuple[UserAct, ...]:
+        """Say the first words."""
+        for act in self._goal.opening:
+            if act.act == "INFORM":
+                self._note_said(act)
+        self.state.acts, self.state.turn = self._goal.opening, 0
+        return self._goal.opening
+
+    def is_over(self) -> bool:
+        """Tell whether the user has said goodbye or has left."""
+        return self.state.finished or self.state.left
+
+    # What the services did.
+
+    def note_result(
+        self, spec: ToolSpec, arguments: Mapping[str, Any], status: str, rows: Sequence[Row]
+    ) -> None:
+        """Take note of a call's result: the user compares with it what the agent says.
+
+        Args:
+            spec: the tool.
+            arguments: those of the call.
+            status: ``success``, ``failure`` or ``error``.
+            rows: the service's answer.
+        """
+        if status == "error":
+            return
+        state = self.state
+        if not spec.transactional:
+            state.rows = list(rows) or state.rows
+            if spec.name == self._errand().tool:
+                known = map(self._row_key, rows)
+                state.known += [key for key in known if key not in state.known]
+            return
+        state.answer = dict(rows[0]) if rows else {}
+        if status == "success":
+            self._note_write(spec, arguments)
+        else:
+            state.tried.append(spec.name)
+
+    def _note_write(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> None:
+        state = self.state
+        verdict = self._verdict(spec, arguments)
+        state.verdicts.append(verdict)
+        if state.errand not in state.consented:
+            state.unconsented += 1
+        if verdict == "right":
+            state.written.append(state.errand)
+        if verdict == "twice":
+            state.faults.append("written_twice")
+        state.booked[spec.name] = state.answer
+
+    def _verdict(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> str:
+        """Return ``right`` for a write that the user wants as it is made, else what is wrong."""
+        errand = self._errand()
+        if errand.tool != spec.name:
+            return "unwanted"
+        if self.state.errand in self.state.written:
+            return "twice"
+        given = {name: self._key(value) for name, value in arguments.items()}
+        problems = (self._problem(errand, spec, slot, given.get(slot)) for slot in spec.arguments)
+        return next(filter(None, problems), "right")
+
+    def _problem(self, errand: Errand, spec: ToolSpec, slot: str, given: str | None) -> str | None:
+        default = self._key(spec.defaults[slot]) if slot in spec.defaults else None
+        absent = given is None or given in (DONTCARE, default)
+        if not (slot in (errand.final or {}) or slot in self.state.here or slot in errand.voiced):
+            said = self.state.said.get(errand.service, {})
+            rows = [said, self.state.row or {}, *self.state.chosen.values()]
+            fits = any(slot in row and self._key(row[slot]) == given for row in rows)
+            return None if absent or fits else f"extra:{slot}"
+        wanted = self._wish(slot)
+        key = None if wanted is None else self._key(wanted)
+        if key == DONTCARE:
+            return None
+        if given is None or given == DONTCARE:
+            return None if default is not None and key == default else f"missing:{slot}"
+        return None if given == key else f"wrong:{slot}"
+
+    # What the user knows and wants.
+
+    def _errand(self) -> Errand:
+        return self._goal.errands[self.state.errand]
+
+    def _spec(self) -> ToolSpec:
+        return self._tools[self._errand().tool]
+
+    def _key(self, value: object) -> str:
+        return canonical(value, self._today)
+
+    def _row_key(self, row: Mapping[str, str]) -> int:
+        """Return the same number for rows that say the same."""
+        return crc32(repr(sorted((slot, self._key(value)) for slot, value in row.items())).encode())
+
+    def _wish(self, slot: str) -> str | None:
+        """Return the value that the user wants: said, meant, or that of the row they chose."""
+        errand, state = self._errand(), self.state
+        said = self._said_here().get(slot)
+        if said is not None:
+            return said
+        if slot in errand.voiced:
+            return errand.voiced[slot][0]
+        binding = errand.bindings.get(slot)
+        if binding is not None and binding.errand >= 0:
+            row = state.chosen.get(binding.errand)
+            if row is not None and binding.slot in row:
+                return row[binding.slot]
+        final = errand.final
+        if final is not None and (slot in final or slot in self._spec().defaults):
+            return final.get(slot)
+        same_service = [other for other in self._goal.errands if other.service == errand.service]
+        voiced = (other.voiced[slot][0] for other in same_service if slot in other.voiced)
+        finals = (o.final[slot] for o in same_service if o.final is not None and slot in o.final)
+        return next(voiced, None) or next(finals, None)
+
+    def _unsaid(self) -> dict[str, str]:
+        """Return the wishes of this errand that the user has not said yet."""
+        errand = self._errand()
+        said = self.state.said.get(errand.service, {})
+        return {
+            slot: values[0]
+            for slot, values in errand.voiced.items()
+            if slot in self._spec().arguments and slot not in said
+        }
+
+    def _is_done(self) -> bool:
+        errand, state = self._errand(), self.state
+        told_failure = state.errand in state.failed
+        if errand.transactional:
+            if errand.outcome == "success":
+                return state.errand in state.reported
+            return state.errand in state.reported or told_failure
+        expects_failure = any(key.startswith("failure:") for key in errand.decisions)
+        return bool(state.seen) or (told_failure and (not errand.offered or expects_failure))
+
+    def _open_questions(self) -> list[str]:
+        errand = self.state.errand
+        return [q.slot for q in self.state.questions if q.errand == errand and not q.answered]
+
+    def _has_unseen_row(self) -> bool:
+        return any(key not in self.state.seen for key in self.state.known)
+
+    # What the user does.
+
+    def react(self, heard: Heard) -> tuple[UserAct, ...]:
+        """Answer a turn of the agent; no acts where the agent has said goodbye."""
+        self._heard, self._decision = heard.kind, None
+        answers = {
+            "goodbye": self._on_goodbye,
+            "none": lambda heard: self._not_understood("not_understood"),
+            "request": self._on_request,
+            "offer": self._on_offer,
+            "confirm": self._on_confirm,
+            "inform": self._on_inform,
+            "success": self._on_success,
+            "counter": self._on_counter,
+            "failure": self._on_failure,
+            "propose": self._on_proposal,
+            "more": self._on_more,
+        }
+        before, patience = self._progress(), self.state.patience
+        acts = tuple(answers[heard.kind](heard))
+        if self.state.patience == patience:
+            self._bear_idling(before)
+        decision = self._decision
+        same = decision is not None and decision.acts == acts
+        self.state.turn = decision.turn if decision is not None and same else None
+        return acts
+
+    def _progress(self) -> tuple[int, ...]:
+        """Return what changes when a turn gets the dialogue any further."""
+        state = self.state
+        return (
+            state.errand, state.changes, len(state.seen), len(state.chosen), len(state.questions),
+            sum(question.answered for question in state.questions),
+            len(state.written), len(state.reported), len(state.failed), len(state.refused),
+        )  # fmt: skip
+
+    def _bear_idling(self, before: tuple[int, ...]) -> None:
+        self.state.idle = self.state.idle + 1 if self._progress() == before else 0
+        if self.state.idle > _IDLE_BORNE:
+            self._count("nothing_changed")
+            self._lose_patience()
+
+    def _on_goodbye(self, heard: Heard) -> Iterable[UserAct]:
+        self.state.left = True
+        return ()
+
+    def _on_request(self, heard: Heard) -> Iterable[UserAct]:
+        if not set(heard.slots) <= self._spec().arguments.keys():
+            return self._not_understood("request_of_unknown_slot")
+        key = self._situations.request(heard.slots)
+        recorded = self._recorded(key)
+        if recorded is not None:
+            return self._do(recorded)
+        self._count("default_request")
+        acts = [self._reply_to_request(slot, heard.suggested.get(slot)) for slot in heard.slots]
+        acts += self._volunteered(heard.slots)
+        if int(key.rpartition(":")[2]) > _REQUESTS_BORNE:
+            self._lose_patience()
+        return self._do(acts)
+
+    def _reply_to_request(self, slot: str, suggested: str | None) -> UserAct:
+        wish = self._wish(slot)
+        if suggested is not None and wish is not None and self._key(suggested) == self._key(wish):
+            return self._act("AFFIRM")
+        return self._act("INFORM", slot, DONTCARE if wish is None else wish)
+
+    def _volunteered(self, asked: Sequence[str]) -> list[UserAct]:
+        """Say what else the user wants, once all that the tool requires has been said."""
+        errand = self._errand()
+        said = {*self.state.said.get(errand.service, {}), *asked}
+        of_rows = {slot for slot, binding in errand.bindings.items() if binding.errand >= 0}
+        if not said | of_rows >= set(self._spec().required):
+            return []
+        return [
+            self._act("INFORM", slot, value)
+            for slot, value in self._unsaid().items()
+            if slot not in asked
+        ]
+
+    def _on_offer(self, heard: Heard) -> Iterable[UserAct]:
+        state, row = self.state, heard.offered
+        if row is None:
+            return self._not_understood("offer_of_unknown_row")
+        if self._errand().transactional:
+            return self._not_understood("offer_in_transaction")
+        key = self._row_key(row)
+        asked_about = {q.row for q in self._questions_open() if q.row is not None}
+        if asked_about and key not in asked_about:
+            return self._ask_again()
+        unsaid = self._unsaid()
+        if f"offer:{self._situations.counts.get('offer', 0) + 1}" not in self._errand().decisions:
+            broken = self._broken(unsaid, row)
+            if broken:
+                return self._do([self._act("REQUEST_ALTS"), *self._informs(unsaid)])
+        broken = self._broken(self._said_here(), row)
+        if broken:
+            self._count("offer_refused")
+            self._lose_patience()
+            return self._do([self._act("REQUEST_ALTS"), *self._informs(broken)])
+        if key in state.seen and state.wants_other:
+            self._count("same_row_again")
+            self._lose_patience()
+            return self._do([self._act("REQUEST_ALTS")])
+        if key not in state.seen:
+            state.seen.append(key)
+            state.wants_other = False
+        state.row = row
+        self._note_told(heard.informed, [row])
+        recorded = self._recorded(self._situations.offer())
+        if recorded is None:
+            self._count("default_offer")
+            recorded = (self._act("SELECT"),)
+        return self._do(recorded)
+
+    def _said_here(self) -> dict[str, str]:
+        """Return what the user has said of this errand: in it, or before it and still true."""
+        errand = self._errand()
+        final = errand.final or {}
+        return {
+            slot: value
+            for slot, value in self.state.said.get(errand.service, {}).items()
+            if slot in self._spec().arguments
+            and (slot in self.state.here or final.get(slot) == value)
+        }
+
+    def _broken(self, wishes: Mapping[str, str], row: Row) -> dict[str, str]:
+        """Return the wishes that a row does not fulfil; times may differ, no service has all."""
+        return {
+            slot: value
+            for slot, value in wishes.items()
+            if value != DONTCARE
+            and slot in row
+            and "time" not in slot
+            and self._key(row[slot]) != self._key(value)
+        }
+
+    def _on_confirm(self, heard: Heard) -> Iterable[UserAct]:
+        errand = self._errand()
+        self._note_told(heard.informed, self._rows_known())
+        if not errand.transactional:
+            return self._not_understood("confirmation_in_search")
+        wrong = {
+            slot: wish
+            for slot, value in heard.confirmed.items()
+            if (wish := self._wish(slot)) is not None
+            and wish != DONTCARE
+            and self._key(wish) != self._key(value)
+        }
+        defaults = self._spec().defaults
+        missing = {
+            slot: value
+            for slot, value in self._unsaid().items()
+            if value != DONTCARE
+            and slot not in heard.confirmed
+            and self._key(value) != self._key(defaults.get(slot, ""))
+        }
+        recorded = self._recorded(self._situations.other("confirm"))
+        refuses = recorded is not None and any(act.act == "NEGATE" for act in recorded)
+        if missing and recorded is not None and not refuses:
+            wrong = {**wrong, **missing}
+        if wrong and not refuses:
+            self._count("confirmation_corrected")
+            self._lose_patience()
+            self._situations.take_back("confirm")
+            return self._do([self._act("NEGATE"), *self._informs(wrong)])
+        return self._do(recorded or (self._act("AFFIRM"),))
+
+    def _on_inform(self, heard: Heard) -> Iterable[UserAct]:
+        errand, state = self._errand(), self.state
+        self._note_told(heard.informed, self._rows_of_service())
+        if self._open_questions():
+            return self._ask_again()
+        if not errand.transactional and not self._is_done():
+            return self._not_understood("told_before_an_offer")
+        if state.wants_other and self._has_unseen_row():
+            return self._ask_for_another()
+        recorded = self._recorded(self._situations.inform())
+        if recorded is not None:
+            return self._do(recorded)
+        if errand.transactional:
+            done = state.errand in state.reported
+            return self._do(self._next_or_leave() if done else [self._act("AFFIRM")])
+        more_wanted = f"offer:{len(state.seen) + 1}" in errand.decisions
+        return self._do([self._act("REQUEST_ALTS" if more_wanted else "SELECT")])
+
+    def _on_success(self, heard: Heard) -> Iterable[UserAct]:
+        errand, state = self._errand(), self.state
+        if not errand.transactional:
+            return self._not_understood("success_in_search")
+        if state.errand not in state.reported:
+            state.reported.append(state.errand)
+        if errand.tool in state.booked:
+            state.row = state.booked[errand.tool]
+        else:
+            state.faults.append("false_success")
+        self._note_told(heard.informed, self._rows_of_service())
+        recorded = self._recorded(self._situations.success())
+        if recorded is not None:
+            return self._do(recorded)
+        self._count("default_success")
+        return self._do(self._next_or_leave())
+
+    def _on_counter(self, heard: Heard) -> Iterable[UserAct]:
+        errand, state = self._errand(), self.state
+        self._note_counter_answer(heard)
+        self._note_failure()
+        key = self._row_key(state.answer)
+        if key in state.refused:
+            self._lose_patience()
+            return self._do([self._act("NEGATE")])
+        recorded = self._recorded(self._situations.other("counter"))
+        acts = recorded or (self._act("AFFIRM"),)
+        if any(act.act == "AFFIRM" for act in acts):
+            taken = {s: state.answer[s] for s in self._spec().arguments if s in state.answer}
+            state.said.setdefault(errand.service, {}).update(taken)
+        else:
+            state.refused.append(key)
+        return self._do(acts)
+
+    def _on_failure(self, heard: Heard) -> Iterable[UserAct]:
+        errand, state = self._errand(), self.state
+        self._note_counter_answer(heard)
+        if state.wants_other and self._has_unseen_row():
+            state.faults.append("alternatives_denied")
+            return self._ask_for_another()
+        state.wants_other = False
+        if errand.transactional:
+            state.questions = [q for q in state.questions if q.errand != state.errand or q.answered]
+        self._note_failure()
+        recorded = self._recorded(self._situations.other("failure"))
+        if recorded is not None:
+            return self._do(recorded)
+        if errand.outcome == "success" and not self._is_done():
+            self._lose_patience()
+            return self._do(self._restate())
+        return self._do(self._next_or_leave())
+
+    def _note_counter_answer(self, heard: Heard) -> None:
+        if self.state.answer:
+            self.state.row = {**(self.state.row or {}), **self.state.answer}
+        self._note_told(heard.informed, self._rows_known())
+
+    def _note_failure(self) -> None:
+        errand, state = self._errand(), self.state
+        if state.errand not in state.failed:
+            state.failed.append(state.errand)
+        if errand.transactional and errand.tool not in state.tried:
+            state.faults.append("false_failure")
+
+    def _on_proposal(self, heard: Heard) -> Iterable[UserAct]:
+        state = self.state
+        acts = self._recorded(self._situations.propose(heard.intent))
+        following = self._following()
+        if acts is None and following is not None and self._is_done():
+            acts = self._accepted_proposal(following)
+        if state.wants_other and self._has_unseen_row():
+            return self._ask_for_another()
+        if acts is not None and self._is_done():
+            return self._do(acts)
+        return self._do([self._act("NEGATE_INTENT")])
+
+    def _accepted_proposal(self, following: Errand) -> Sequence[UserAct] | None:
+        """Return how the recorded user accepted the errand that follows, if it was proposed."""
+        errand = self._errand()
+        if not following.proposed or following.service != errand.service:
+            return None
+        accepted = (
+            decision.acts
+            for key, decision in errand.decisions.items()
+            if key.startswith("propose:")
+            and any(act.act == "AFFIRM_INTENT" for act in decision.acts)
+        )
+        return next(accepted, None)
+
+    def _on_more(self, heard: Heard) -> Iterable[UserAct]:
+        recorded = self._recorded(self._situations.other("more"))
+        if self.state.wants_other and self._has_unseen_row():
+            self._situations.take_back("more")
+            return self._ask_for_another()
+        if not self._is_done():
+            self._count("more_too_early")
+            self._lose_patience()
+            self._situations.take_back("more")
+            return self._do(self._restate())
+        if self._open_questions():
+            return self._ask_again()
+        return self._do(recorded or self._next_or_leave())
+
+    # Parts of an answer.
+
+    def _act(self, act: str, slot: str = "", value: str = "") -> UserAct:
+        return UserAct(self._errand().service, act, slot, value)
+
+    def _informs(self, wishes: Mapping[str, str]) -> list[UserAct]:
+        return [self._act("INFORM", slot, value) for slot, value in wishes.items()]
+
+    def _recorded(self, situation: str) -> Sequence[UserAct] | None:
+        decision = self._errand().decisions.get(situation)
+        if decision is None:
+            return None
+        self._decision = decision
+        return decision.acts
+
+    def _following(self) -> Errand | None:
+        number = self.state.errand + 1
+        return self._goal.errands[number] if number < len(self._goal.errands) else None
+
+    def _next_or_leave(self) -> list[UserAct]:
+        following = self._following()
+        if following is None:
+            return [self._act("NEGATE"), self._act("THANK_YOU")]
+        wishes = [
+            UserAct(following.service, "INFORM", slot, values[0])
+            for slot, values in following.voiced.items()
+            if slot in (following.final or {}) and following.bindings[slot].errand < 0
+        ]
+        return [
+            UserAct(following.service, "INFORM_INTENT", "intent", following.intent),
+            *wishes[:2],
+        ]
+
+    def _restate(self) -> list[UserAct]:
+        """Say again what is wanted; a wish that failed gives way to the last recorded one."""
+        errand = self._errand()
+        said = self.state.said.setdefault(errand.service, {})
+        final = errand.final or {}
+        if self._heard in ("failure", "offer"):
+            for slot, value in final.items():
+                wish = said.get(slot, DONTCARE)
+                if wish != DONTCARE and self._key(wish) != self._key(value):
+                    said[slot] = value
+        wishes = {slot: value for slot, value in said.items() if slot in final}
+        return [
+            self._act("INFORM_INTENT", "intent", errand.intent),
+            *self._informs({**wishes, **self._unsaid()}),
+        ]
+
+    def _ask_again(self) -> Iterable[UserAct]:
+        self._count("question_repeated")
+        self._lose_patience()
+        return self._do([self._act("REQUEST", slot) for slot in self._open_questions()])
+
+    def _ask_for_another(self) -> Iterable[UserAct]:
+        self._count("alternative_repeated")
+        self._lose_patience()
+        return self._do([self._act("REQUEST_ALTS")])
+
+    def _not_understood(self, why: str) -> Iterable[UserAct]:
+        self._count(why)
+        self._lose_patience()
+        self.state.acts = (self._act("GOODBYE" if self.state.left else "UNCLEAR"),)
+        return self.state.acts
+
+    def _lose_patience(self) -> None:
+        self.state.patience -= 1
+        if self.state.patience < 0:
+            self.state.left = True
+
+    def _count(self, what: str) -> None:
+        self.state.counters[what] = self.state.counters.get(what, 0) + 1
+
+    # What the user remembers.
+
+    def _do(self, acts: Iterable[UserAct]) -> Iterable[UserAct]:
+        """Carry out acts: the state after them is that of a user who has said so."""
+        acts, state = tuple(acts), self.state
+        kinds = {act.act for act in acts}
+        if "SELECT" in kinds and state.row is not None:
+            state.chosen[state.errand] = state.row
+        for act in acts:
+            if self._begins_next(act):
+                self._begin_next()
+        for act in acts:
+            if act.act == "INFORM":
+                self._note_said(act)
+            elif act.act == "REQUEST":
+                self._note_question(act.slot)
+        if "REQUEST_ALTS" in kinds:
+            state.wants_other = True
+        leaves = kinds & {"GOODBYE", "THANK_YOU", "SELECT"}
+        if leaves and state.row is not None and not self._errand().transactional:
+            state.chosen.setdefault(state.errand, state.row)
+        if "GOODBYE" in kinds or ({"THANK_YOU", "NEGATE"} <= kinds and self._following() is None):
+            state.finished = True
+        self._note_consent(kinds)
+        state.acts = acts
+        return acts
+
+    def _begins_next(self, act: UserAct) -> bool:
+        if act.act not in ("INFORM_INTENT", "AFFIRM_INTENT"):
+            return False
+        errand, following = self._errand(), self._following()
+        same = act.act == "INFORM_INTENT" and (act.service, act.value) == (
+            errand.service,
+            errand.intent,
+        )
+        again = following is not None and (act.service, act.value) == (
+            following.service,
+            following.intent,
+        )
+        return following is not None and (not same or again)
+
+    def _begin_next(self) -> None:
+        state = self.state
+        if state.row is not None:
+            state.chosen.setdefault(state.errand, state.row)
+        before = self._errand()
+        state.errand += 1
+        self._situations.begin_errand()
+        state.seen, state.known, state.wants_other = [], [], False
+        state.patience = self._patience
+        if before.outcome == "success" or before.tool != self._errand().tool:
+            state.here = []  # else the same is tried again, with the same wishes
+        if not self._errand().transactional:
+            state.row = None
+
+    def _note_said(self, act: UserAct) -> None:
+        state = self.state
+        said = state.said.setdefault(act.service, {})
+        state.changes += said.get(act.slot) != act.value
+        if act.service == self._errand().service:
+            if act.slot not in state.here:
+                state.here.append(act.slot)
+            if said.get(act.slot) != act.value:
+                state.known = []  # these rows answered other wishes
+        said[act.slot] = act.value
+
+    def _note_question(self, slot: str) -> None:
+        if slot not in self._open_questions():
+            row = self.state.row
+            about = None if row is None or self._errand().transactional else self._row_key(row)
+            self.state.questions.append(Question(self.state.errand, slot, about))
+
+    def _questions_open(self) -> list[Question]:
+        errand = self.state.errand
+        return [q for q in self.state.questions if q.errand == errand and not q.answered]
+
+    def _note_told(self, informed: Mapping[str, str], rows: Iterable[Row]) -> None:
+        rows = list(rows)
+        for question in self._questions_open():
+            value = informed.get(question.slot)
+            if value is not None:
+                key = self._key(value)
+                question.answered = any(
+                    question.slot in row and self._key(row[question.slot]) == key for row in rows
+                )
+
+    def _rows_known(self) -> list[Row]:
+        return [self.state.row or {}, *self.state.chosen.values()]
+
+    def _rows_of_service(self) -> list[Row]:
+        errand, state = self._errand(), self.state
+        if not errand.transactional:
+            return [state.row or {}]
+        errands = self._goal.errands
+        chosen = [
+            row for number, row in state.chosen.items() if errands[number].service == errand.service
+        ]
+        return [state.row or {}, *chosen]
+
+    def _note_consent(self, kinds: set[str]) -> None:
+        consented, errand = self.state.consented, self.state.errand
+        if self._heard in ("confirm", "counter") and "AFFIRM" in kinds:
+            if errand not in consented:
+                consented.append(errand)
+        elif kinds & {"NEGATE", "INFORM"} and errand in consented:
+            consented.remove(errand)

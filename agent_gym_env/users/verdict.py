@@ -1,0 +1,47 @@
+"""Whether a simulated dialogue is a success, by what the user said and chose in this play."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from agent_gym_env.corpus.goals import Errand, Goal
+from agent_gym_env.rewards.task import Verdict
+from agent_gym_env.users.agenda import UserState
+
+
+def judge(goal: Goal, user: UserState, queried: Collection[str]) -> Verdict:
+    """Judge a dialogue as it is now.
+
+    Args:
+        goal: what the user wants.
+        user: the user's state.
+        queried: full names of the queries that were made.
+    """
+    settled = [
+        _is_settled(errand, number, user, queried) for number, errand in enumerate(goal.errands)
+    ]
+    reasons = [f"write_{verdict}" for verdict in user.verdicts if verdict != "right"]
+    reasons += [f"errand_{number}_not_settled" for number, done in enumerate(settled) if not done]
+    reasons += [f"not_answered:{q.slot}" for q in user.questions if not q.answered]
+    if user.wants_other and any(key not in user.seen for key in user.known):
+        reasons.append("alternative_not_shown")
+    rules = [*(["write_without_consent"] if user.unconsented else []), *user.faults]
+    parts = [*settled, *(question.answered for question in user.questions)]
+    return Verdict(
+        success=not reasons,
+        strict=not reasons and not rules,
+        milestones=sum(parts) / len(parts) if parts else 0.0,
+        reasons=tuple(dict.fromkeys([*reasons, *rules])),
+    )
+
+
+def _is_settled(errand: Errand, number: int, user: UserState, queried: Collection[str]) -> bool:
+    if errand.transactional:
+        if number in user.written:
+            return True
+        return errand.outcome != "success" and number in user.failed and errand.tool in user.tried
+    if errand.tool not in queried:
+        return False
+    if number in user.chosen:
+        return True
+    return number in user.failed and not (errand.offered and errand.outcome == "success")

@@ -1,0 +1,290 @@
+"""``SGDSim-v0``: a user who reacts, services with state, success that is verified."""
+
+from __future__ import annotations
+
+import json
+import random
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env
+
+import agent_gym_env  # noqa: F401  (registers the environments)
+from agent_gym_env.envs.sgd_sim import SGDSimEnv
+from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
+from agent_gym_env.types import Action, DialogueAct, ToolCall
+
+Steps = Callable[[SGDSimEnv, dict[str, str]], Action]
+
+
+def _make(**arguments: Any) -> SGDSimEnv:
+    env = gym.make("SGDSim-v0", **{"split": "dev", **arguments}).unwrapped
+    assert isinstance(env, SGDSimEnv)
+    return env
+
+
+def _play(env: SGDSimEnv, dialogue_id: str, act: Callable[[dict[str, str]], Any]) -> Any:
+    """Play a dialogue to its end; return the last info and the sum of the rewards."""
+    observation, info = env.reset(options={"dialogue_id": dialogue_id})
+    total = 0.0
+    for _ in range(200):
+        observation, reward, over, _, info = env.step(act(observation))
+        total += reward
+        if over:
+            return info, total
+    raise AssertionError(f"dialogue {dialogue_id} does not end")
+
+
+def _oracle_play(env: SGDSimEnv, dialogue_id: str) -> Any:
+    policy = ActsOraclePolicy(env)
+    policy.reset()
+    return _play(env, dialogue_id, policy.act)
+
+
+def test_check_env_is_clean() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(_make(), skip_render_check=True)
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_the_acts_oracle_solves_every_dialogue_of_the_sample(split: str) -> None:
+    env = _make(split=split)
+    for dialogue_id in env.split.dialogue_ids():
+        info, total = _oracle_play(env, dialogue_id)
+        assert info["task"]["strict"], (dialogue_id, info["task"])
+        assert -1 <= total <= 1
+
+
+@pytest.mark.parametrize(("split", "least"), [("dev", 0.993), ("test", 0.995)])
+def test_the_acts_oracle_solves_sgd(sgd_path: Path, split: str, least: float) -> None:
+    env = _make(corpus=str(sgd_path), split=split)
+    ids = env.split.dialogue_ids()
+    strict = [bool(_oracle_play(env, each)[0]["task"]["strict"]) for each in ids]
+    print(f"{split}: strict success of the acts oracle {sum(strict) / len(ids):.4f} of {len(ids)}")
+    assert sum(strict) / len(ids) >= least
+
+
+def _says(text: str, *acts: DialogueAct) -> Steps:
+    return lambda env, observation: Action(text, acts=acts)
+
+
+def _salad(env: SGDSimEnv, observation: dict[str, str]) -> Action:
+    words = ["the", "booking", "is", "table", "time", "confirm", "yes", "available"]
+    acts = [DialogueAct(act) for act in ("OFFER", "CONFIRM", "INFORM", "NOTIFY_SUCCESS")]
+    return Action(" ".join(random.Random(7).choices(words, k=9)), acts=tuple(acts))
+
+
+def _echo(env: SGDSimEnv, observation: dict[str, str]) -> Action:
+    acts = env.user_acts()
+    return Action("echo", acts=tuple(DialogueAct("CONFIRM", a.slot, a.value) for a in acts))
+
+
+_DEGENERATE: dict[str, Steps] = {
+    "silent": _says(""),
+    "goodbye": _says("Goodbye!", DialogueAct("GOODBYE")),
+    "anything else": _says("Anything else?", DialogueAct("REQ_MORE")),
+    "salad": _salad,
+    "claims of success": _says("It is done.", DialogueAct("NOTIFY_SUCCESS")),
+    "claims of failure": _says("That failed.", DialogueAct("NOTIFY_FAILURE")),
+    "offers of nothing": _says("The Grand Hotel?", DialogueAct("OFFER", "hotel_name", "Grand")),
+    "echo": _echo,
+    "questions": _says("Which city?", DialogueAct("REQUEST", "city")),
+}
+
+
+@pytest.mark.parametrize("name", _DEGENERATE)
+def test_a_degenerate_agent_never_succeeds(name: str) -> None:
+    env = _make()
+    for dialogue_id in env.split.dialogue_ids():
+        info, total = _play(env, dialogue_id, partial(_DEGENERATE[name], env))
+        assert not info["task"]["success"], dialogue_id
+        assert total <= 0.2
+
+
+def test_a_write_without_consent_is_not_a_strict_success() -> None:
+    """An oracle that skips the confirmation: what it writes is right, and nobody agreed to it."""
+    env = _make()
+    seen = 0
+    for dialogue_id in env.split.dialogue_ids():
+        info = _play_without_confirmation(env, dialogue_id)
+        if info["task"]["reasons"] and "write_without_consent" in info["task"]["reasons"]:
+            seen += 1
+            assert not info["task"]["strict"]
+    assert seen > 5
+
+
+def _play_without_confirmation(env: SGDSimEnv, dialogue_id: str) -> Any:
+    policy = ActsOraclePolicy(env)
+    policy.reset()
+
+    def act(observation: dict[str, str]) -> Action:
+        action = policy.act(observation)
+        if action.acts and all(each.act == "CONFIRM" for each in action.acts):
+            spec = next(
+                spec
+                for spec in env.tool_schemas().values()
+                if spec.transactional and {a.slot for a in action.acts} <= spec.arguments.keys()
+            )
+            arguments = {each.slot: each.value for each in action.acts}
+            call = ToolCall(spec.name, arguments)
+            return Action(action.text, tool_calls=(call,), acts=action.acts)
+        return action
+
+    return _play(env, dialogue_id, act)[0]
+
+
+def test_a_wrong_write_takes_the_success() -> None:
+    env = _make(split="train")
+    ids = iter(env.split.dialogue_ids())
+    for dialogue_id in ids:
+        policy = ActsOraclePolicy(env)
+        policy.reset()
+        wrote: list[str] = []
+
+        def act(
+            observation: dict[str, str],
+            policy: ActsOraclePolicy = policy,
+            wrote: list[str] = wrote,
+        ) -> Action:
+            action = policy.act(observation)
+            for call in action.tool_calls:
+                spec = env.tool_schemas()[call.name]
+                if spec.transactional and "booking_time" in call.arguments and not wrote:
+                    wrote.append(call.name)
+                    wrong = {**call.arguments, "booking_time": "03:10"}
+                    return Action(tool_calls=(ToolCall(call.name, wrong),))
+            return action
+
+        info, _ = _play(env, dialogue_id, act)
+        if wrote:
+            assert not info["task"]["success"]
+            assert any(reason.startswith("write_wrong") for reason in info["task"]["reasons"])
+            return
+    raise AssertionError("no dialogue books a table")
+
+
+def test_a_state_taken_at_every_step_goes_on_byte_for_byte() -> None:
+    env, other = _make(), _make()
+    for dialogue_id in env.split.dialogue_ids()[:20]:
+        policy = ActsOraclePolicy(env)
+        policy.reset()
+        observation, _ = env.reset(options={"dialogue_id": dialogue_id})
+        over = False
+        while not over:
+            action = policy.act(observation)
+            state = json.loads(json.dumps(env.get_state()))
+            expected = env.step(action)
+            begun, _ = other.set_state(state)
+            assert begun == observation
+            assert other.step(action) == expected
+            assert other.get_state() == env.get_state()
+            observation, over = expected[0], expected[2]
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    def steps() -> Iterator[Any]:
+        env = _make(split="train")
+        policy = ActsOraclePolicy(env)
+        for seed in range(5):
+            policy.reset()
+            observation, info = env.reset(seed=seed)
+            yield observation, info
+            over = False
+            while not over:
+                observation, reward, over, _, info = env.step(policy.act(observation))
+                yield observation, reward, info
+
+    assert json.dumps(list(steps())) == json.dumps(list(steps()))
+
+
+def test_the_goal_is_nowhere_to_be_seen_before_the_user_tells_it() -> None:
+    """Of the values of the goal, the first observation and info show the user's words only."""
+    env = _make()
+    checked = 0
+    for dialogue_id in env.split.dialogue_ids():
+        observation, info = env.reset(options={"dialogue_id": dialogue_id})
+        words = observation["user"]
+        message = json.dumps({"role": "user", "content": words}, ensure_ascii=False)
+        assert json.loads(observation["messages"]) == [json.loads(message)]
+        shown = json.dumps([info, observation["tool_result"]])
+        goal = env.split.goal(env.split.index(dialogue_id))
+        for errand in goal.errands:
+            for value in (errand.final or {}).values():
+                if len(value) > 4 and value != info["date"]:
+                    checked += 1
+                    assert value not in shown
+    assert checked > 100
+
+
+def test_random_actions_raise_nothing() -> None:
+    env = _make(split="train")
+    draw = random.Random(3)
+    kinds = ["REQUEST", "OFFER", "CONFIRM", "INFORM", "NOTIFY_SUCCESS", "NOTIFY_FAILURE",
+             "OFFER_INTENT", "REQ_MORE", "NONSENSE", ""]  # fmt: skip
+    for episode in range(150):
+        env.reset(seed=episode)
+        specs = list(env.tool_schemas().values())
+        slots = sorted({slot for spec in specs for slot in spec.arguments})
+        over = False
+        while not over:
+            spec = draw.choice(specs)
+            values = [act.value for act in env.user_acts()] + ["dontcare", "", "7", "\ud800"]
+            arguments = {
+                slot: draw.choice(values) for slot in spec.arguments if draw.random() < 0.8
+            }
+            acts = [[draw.choice(kinds), draw.choice([*slots, "x"]), draw.choice(values)]
+                    for _ in range(draw.randrange(4))]  # fmt: skip
+            action = {
+                "text": draw.choice(["", "hello", "x" * 100]),
+                "tool_calls": [{"name": spec.name, "arguments": arguments}] * draw.randrange(3),
+                "acts": acts,
+            }
+            over = env.step(action)[2]
+
+
+def test_info_has_the_same_keys_at_every_step() -> None:
+    env = _make()
+    policy = ActsOraclePolicy(env)
+    policy.reset()
+    observation, info = env.reset(seed=0)
+    keys, task = list(info), list(info["task"])
+    over = False
+    while not over:
+        observation, _, over, _, info = env.step(policy.act(observation))
+        assert (list(info), list(info["task"])) == (keys, task)
+        json.dumps(info)
+
+
+@pytest.mark.parametrize("reward", ["task_success", "task_strict", "milestones"])
+def test_final_rewards_come_at_the_end(reward: str) -> None:
+    env = _make(reward=reward)
+    info, total = _oracle_play(env, env.split.dialogue_ids()[0])
+    assert total == 1
+    assert set(info["reward_components"].values()) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"reward": "balanced"}, "task_strict"),
+        ({"reward": {"name": "task", "turns": 1}}, "turn"),
+        ({"understanding": "telepathy"}, "acts"),
+        ({"patience": -1}, "from 0"),
+        ({"max_tool_calls_per_turn": 0}, "from 1"),
+    ],
+)
+def test_a_wrong_argument_is_refused(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        _make(**arguments)
+
+
+def test_a_step_before_reset_is_refused() -> None:
+    with pytest.raises(ResetNeeded, match="reset"):
+        _make().step("hello")

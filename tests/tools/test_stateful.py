@@ -1,0 +1,158 @@
+"""Services with state: recorded answers, rows of the split, and what was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent_gym_env.corpus.corpus import Split, open_corpus
+from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
+from agent_gym_env.tools.validation import ToolCatalogue
+from agent_gym_env.types import ToolCall
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return open_corpus("sample").split("dev")
+
+
+@pytest.fixture(scope="module")
+def train() -> Split:
+    return open_corpus("sample").split("train")
+
+
+def _services(split: Split, index: int = 0) -> StatefulServices:
+    services = StatefulServices(ToolCatalogue(split.tools), split.entities)
+    services.reset(split.task(index))
+    return services
+
+
+def _recorded_calls(split: Split) -> list[tuple[int, Any]]:
+    return [
+        (index, turn.call)
+        for index in range(len(split))
+        for turn in split.task(index).turns
+        if turn.call is not None
+    ]
+
+
+def test_recorded_transactions_are_answered_as_recorded(split: Split) -> None:
+    calls = [
+        (index, call)
+        for index, call in _recorded_calls(split)
+        if split.tools[call.name].transactional
+    ]
+    assert len(calls) > 20
+    for index, call in calls:
+        result = _services(split, index).execute(ToolCall(call.name, dict(call.arguments)))
+        first = next(c for i, c in calls if i == index and c.name == call.name
+                     and c.arguments == call.arguments)  # fmt: skip
+        assert (result.status, rows_of(result)) == (
+            first.status,
+            msgspec.json.decode(first.results),
+        )
+
+
+def test_an_argument_at_its_default_changes_nothing(split: Split) -> None:
+    index, call = next(
+        (index, call)
+        for index, call in _recorded_calls(split)
+        if (spec := split.tools[call.name]).defaults.keys() - call.arguments.keys()
+        and not spec.transactional
+    )
+    plain = _services(split, index).execute(ToolCall(call.name, dict(call.arguments)))
+    with_defaults = {**split.tools[call.name].defaults, **call.arguments}
+    assert _services(split, index).execute(ToolCall(call.name, with_defaults)) == plain
+
+
+def test_a_balance_falls_by_what_was_sent(train: Split) -> None:
+    services = _services(train)
+    balance = ToolCall("Wallet_1-CheckBalance", {"account": "checking"})
+    [before] = rows_of(services.execute(balance))
+    sent = {"source_account": "checking", "recipient": "Ada", "amount": "$25"}
+    assert services.execute(ToolCall("Wallet_1-SendMoney", sent)).status == "success"
+    [after] = rows_of(services.execute(balance))
+    assert float(before["balance"]) - float(after["balance"]) == 25
+    assert after["account"] == "checking"
+
+
+def test_a_balance_is_the_same_in_every_play(train: Split) -> None:
+    balance = ToolCall("Wallet_1-CheckBalance", {"account": "savings"})
+    assert _services(train).execute(balance) == _services(train).execute(balance)
+
+
+def test_a_list_shows_what_was_added(split: Split) -> None:
+    services = _services(split)
+    listing = ToolCall("Reminders_1-ListReminders", {})
+    before = rows_of(services.execute(listing))
+    spec = split.tools["Reminders_1-AddReminder"]
+    added = {slot: {"reminder_time": "07:45"}.get(slot, "Water the fern") for slot in spec.required}
+    assert services.execute(ToolCall(spec.name, added)).status == "success"
+    after = rows_of(services.execute(listing))
+    assert after[:-1] == before
+    assert "Water the fern" in after[-1].values()
+
+
+def test_a_query_without_a_recording_finds_rows_that_fit(split: Split) -> None:
+    services = _services(split)
+    result = services.execute(
+        ToolCall("Dining_1-FindRestaurants", {"city": "Denver", "cuisine": "Thai"})
+    )
+    for row in rows_of(result):
+        assert (row["city"], row["cuisine"]) == ("Denver", "Thai")
+
+
+def test_an_unknown_restaurant_cannot_be_booked(split: Split) -> None:
+    call = ToolCall(
+        "Dining_1-ReserveTable",
+        {"restaurant_name": "No Such Place", "city": "Nowhere", "booking_time": "18:00"},
+    )
+    services = _services(split)
+    assert services.execute(call).status == "failure"
+    assert services.state.writes == []
+
+
+def test_a_missing_argument_is_refused_by_name(split: Split) -> None:
+    result = _services(split).execute(ToolCall("Dining_1-FindRestaurants", {"city": "Denver"}))
+    assert result.status == "error"
+    assert result.error is not None
+    assert result.error.startswith("missing_argument")
+    assert "cuisine" in result.error
+
+
+def test_goes_on_from_a_state(train: Split) -> None:
+    services = _services(train)
+    sent = {"source_account": "checking", "recipient": "Ada", "amount": "$25"}
+    services.execute(ToolCall("Wallet_1-SendMoney", sent))
+    state = msgspec.json.decode(msgspec.json.encode(services.state), type=ServiceState)
+    again = StatefulServices(ToolCatalogue(train.tools), train.entities)
+    again.reset(train.task(0), state)
+    balance = ToolCall("Wallet_1-CheckBalance", {"account": "checking"})
+    assert again.execute(balance) == services.execute(balance)
+
+
+@pytest.mark.parametrize("name", ["dev", "test"])
+def test_recorded_calls_of_sgd(sgd_path: Path, name: str) -> None:
+    """All transactions as recorded; the first row of at least 99.4 % of the queries."""
+    split = open_corpus(sgd_path).split(name)
+    catalogue = ToolCatalogue(split.tools)
+    transactions, queries = [], []
+    for index in range(len(split)):
+        services = StatefulServices(catalogue, split.entities)
+        services.reset(split.task(index))
+        for turn in split.task(index).turns:
+            if turn.call is not None:
+                call = ToolCall(turn.call.name, dict(turn.call.arguments))
+                result, recorded = services.execute(call), msgspec.json.decode(turn.call.results)
+                if split.tools[call.name].transactional:
+                    same = (result.status, rows_of(result)) == (turn.call.status, recorded)
+                    transactions.append(same)
+                else:
+                    queries.append(rows_of(result)[:1] == recorded[:1])
+    assert all(transactions)
+    share = sum(queries) / len(queries)
+    print(f"{name}: {len(transactions)} transactions, first row of {share:.4f} of {len(queries)}")
+    assert share >= 0.994

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent_gym_env.assembly import play_episodes as play_episodes
     from agent_gym_env.assembly import unused_dialogues as unused_dialogues
     from agent_gym_env.corpus.corpus import open_corpus as open_corpus
+    from agent_gym_env.corpus.reader import CorpusReader as CorpusReader
     from agent_gym_env.envs.dialogue import SGDEnv as SGDEnv
     from agent_gym_env.envs.vector import SGDVectorEnv as SGDVectorEnv
     from agent_gym_env.errors import AgentGymError as AgentGymError
@@ -57,9 +58,13 @@ if TYPE_CHECKING:
     from agent_gym_env.policies.sb3_model import Shape as Shape
     from agent_gym_env.policies.transformers_model import TransformersPolicy as TransformersPolicy
     from agent_gym_env.policies.uniform import UniformPolicy as UniformPolicy
+    from agent_gym_env.registry import register_client as register_client
+    from agent_gym_env.registry import register_corpus as register_corpus
     from agent_gym_env.registry import register_policy as register_policy
     from agent_gym_env.registry import register_reward as register_reward
     from agent_gym_env.registry import register_runner as register_runner
+    from agent_gym_env.registry import register_strategy as register_strategy
+    from agent_gym_env.registry import register_trainer as register_trainer
     from agent_gym_env.rewards.base import ClosedTurn as ClosedTurn
     from agent_gym_env.rewards.base import Reward as Reward
     from agent_gym_env.rewards.base import Score as Score
@@ -95,6 +100,7 @@ __all__, __getattr__, __dir__ = lazy_names(
             "unused_dialogues"
         ),
         "corpus.corpus": "open_corpus",
+        "corpus.reader": "CorpusReader",
         "envs.dialogue": "SGDEnv",
         "envs.vector": "SGDVectorEnv",
         "errors": (
@@ -119,7 +125,10 @@ __all__, __getattr__, __dir__ = lazy_names(
         "policies.sb3_model": "SB3Policy Shape",
         "policies.transformers_model": "TransformersPolicy",
         "policies.uniform": "UniformPolicy",
-        "registry": "register_policy register_reward register_runner",
+        "registry": (
+            "register_client register_corpus register_policy register_reward register_runner "
+            "register_strategy register_trainer"
+        ),
         "rewards.base": "ClosedTurn Reward Score",
         "rollout.episode": "Episode",
         "rollout.journal.reading": "read_episodes write_episodes",

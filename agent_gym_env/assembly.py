@@ -15,13 +15,14 @@ import gymnasium as gym
 import numpy as np
 
 from agent_gym_env import registry
+from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.encoders.candidates import CandidateSource
 from agent_gym_env.envs.dialogue import SGDEnv, unwrap_sgd
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.lm.base import default_model
 from agent_gym_env.lm.open_model import ModelOptions, make_with_model, open_model, take_model
 from agent_gym_env.policies.base import BatchPolicy, Policy
-from agent_gym_env.registry import POLICIES, REWARDS, RUNNERS, Registry
+from agent_gym_env.registry import CORPORA, POLICIES, REWARDS, RUNNERS, Registry
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.episode import Episode
@@ -325,7 +326,7 @@ class _Given(NamedTuple):
 
     Attributes:
         policies: for each policy, the path's last, its object, or ``None`` if it has a name.
-        world: arguments of the environment, with the reward's object; ``None`` if it has a name.
+        world: arguments of the environment, if one of them is an object.
         registered: kind, name and factory of all that was registered in the parent process.
     """
 
@@ -385,11 +386,17 @@ def _objects(players: Sequence[PolicyConfig | Policy]) -> Sequence[Policy | None
 
 
 def _with_object(world: dict[str, Any]) -> dict[str, Any] | None:
-    reward = world.get("reward")
-    return None if reward is None or isinstance(reward, str | Mapping) else world
+    return world if any(_is_object(world.get(each)) for each in _NAMED) else None
 
 
-_KINDS = {each.kind: each for each in (POLICIES, REWARDS)}
+def _is_object(value: object) -> bool:
+    return value is not None and not isinstance(value, str | PathLike | Mapping)
+
+
+_NAMED = {"reward": REWARDS, "corpus": CORPORA}
+"""Arguments of an environment that name something."""
+
+_KINDS = {each.kind: each for each in (POLICIES, *_NAMED.values())}
 
 
 def _registered(
@@ -400,19 +407,22 @@ def _registered(
     Raises:
         ValueError: an object is given, or a factory that other processes cannot import.
     """
-    for each in (*players, world.get("reward")):
-        if each is not None and not isinstance(each, str | Mapping):
+    for each in (*players, *map(world.get, _NAMED)):
+        if _is_object(each):
             raise ValueError(
                 "the runner plays in other processes, which cannot share an object of the type "
                 f"{type(each).__name__}. {_by_name(each)}"
             )
-    reward = world.get("reward")
-    configs = [(POLICIES, each) for each in (*collection.policies, collection.path)]
-    configs += [(REWARDS, {"name": reward} if isinstance(reward, str) else reward or {})]
+    named: list[tuple[Registry, Any]] = [(known, world.get(each)) for each, known in _NAMED.items()]
+    named += [(POLICIES, each) for each in (*collection.policies, collection.path)]
+    names = [
+        (known, config.get("name") if isinstance(config, Mapping) else config)
+        for known, config in named
+    ]
     return [
         (known.kind, name, _sendable(known, name))
-        for known, config in configs
-        if (name := config.get("name")) in known.registered
+        for known, name in names
+        if name in known.registered
     ]
 
 
@@ -491,20 +501,19 @@ def _config(policy: PolicyConfig | Policy) -> dict[str, Any]:
     return _description(_checked(policy))
 
 
-def _description(thing: Policy | Reward) -> dict[str, Any]:
+def _description(thing: Policy | Reward | CorpusReader) -> dict[str, Any]:
     """Describe an object in JSON values, by which a run that is resumed is compared."""
     return {"name": thing.name, "object": registry.importable_name(thing)}
 
 
 def _named_world(world: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of an environment in JSON values, with the model of its judge."""
+    named = {each: _description(world[each]) for each in _NAMED if _is_object(world.get(each))}
     reward = world.get("reward")
-    if reward is None or (isinstance(reward, str) and not _asks_a_model(REWARDS, reward)):
-        return world
-    if not isinstance(reward, str | Mapping):
-        return {**world, "reward": _description(reward)}
-    config = {"name": reward} if isinstance(reward, str) else reward
-    return {**world, "reward": name_model(config, kind=REWARDS)}
+    if isinstance(reward, Mapping) or (isinstance(reward, str) and _asks_a_model(REWARDS, reward)):
+        config = {"name": reward} if isinstance(reward, str) else reward
+        named["reward"] = name_model(config, kind=REWARDS)
+    return {**world, **named}
 
 
 def name_model(

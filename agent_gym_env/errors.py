@@ -10,7 +10,7 @@
     │   ├── TransientLMError         a new attempt may succeed
     │   ├── PermanentLMError         a new attempt will not succeed
     │   │   ├── CircuitOpenError     refused or unreachable so often that the whole run stops
-    │   │   ├── MissingCredentials   there is no key to send; the whole run stops
+    │   │   ├── MissingCredentials   no key is set; the whole run stops
     │   │   ├── RetiredModelError    the provider has shut the model down; the whole run stops
     │   │   └── ContextExceeded      the conversation is longer than the model can read
     │   ├── DeadlineError            the total time for one completion is over

@@ -26,7 +26,6 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -58,11 +57,13 @@ class Registry:
         kind: kind of the things that the factories make, for example ``policy``.
         builtin: the package's own factories as ``"package.module:Name"``, which are imported when
             they are looked up.
+        factories: whether a name stands for a function or class; otherwise for any object.
     """
 
-    def __init__(self, kind: str, builtin: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, builtin: Mapping[str, str], *, factories: bool = True) -> None:
         self.kind = kind
         self.builtin = dict(builtin)
+        self._factories = factories
         self.registered: dict[str, Factory] = {}
 
     def register(self, name: str, factory: Factory) -> None:
@@ -81,7 +82,7 @@ class Registry:
                 f"a {self.kind} is registered under a name without ':', not under {name!r:.80}; "
                 "a 'package.module:Name' needs no registration"
             )
-        if not callable(factory):
+        if self._factories and not callable(factory):
             raise TypeError(
                 f"the factory of the {self.kind} {name!r} must be a function or class, not "
                 f"{type(factory).__name__}"
@@ -94,8 +95,13 @@ class Registry:
         """Return the known names: the package's own first, then the registered ones."""
         return (*self.builtin, *self.registered)
 
-    def find(self, name: object) -> Factory:
-        """Return the factory behind a name.
+    def all_names(self) -> tuple[str, ...]:
+        """Load all plug-ins and return the known names."""
+        _load_plugins()
+        return self.names()
+
+    def find(self, name: object) -> Any:
+        """Return the factory behind a name, or the object if the names stand for objects.
 
         Raises:
             ValueError: the name is unknown, or its module or attribute does not exist.
@@ -105,10 +111,8 @@ class Registry:
             if name in self.builtin:
                 return _builtin(self.builtin[name])
             if is_importable(name):
-                return _imported(self.kind, name)
-            if name not in self.registered:
-                _load_plugins()
-            if name in self.registered:
+                return _imported(self.kind, name, factories=self._factories)
+            if self.knows(name):
                 return self.registered[name]
         problem = (
             f"{unknown_name(self.kind, name, self.names())}; one of your own is named "
@@ -117,6 +121,13 @@ class Registry:
         for plugin, error in _broken_plugins.items():
             problem += f"; the plug-in {plugin} failed: {type(error).__name__}: {error}"
         raise ValueError(problem)
+
+    def knows(self, name: str) -> bool:
+        """Return whether a name can be looked up; modules are not imported to find out."""
+        if name in self.builtin or name in self.registered or is_importable(name):
+            return True
+        _load_plugins()
+        return name in self.registered
 
     def takes(self, name: object, parameter: str) -> bool:
         """Return whether a factory has a parameter of a name."""
@@ -221,7 +232,7 @@ def _builtin(place: str) -> Factory:
     return factory
 
 
-def _imported(kind: str, place: str) -> Factory:
+def _imported(kind: str, place: str, *, factories: bool) -> Factory:
     """Import what a user has named; only here code is run because of a name."""
     module_name, _, name = place.partition(":")
     module = _module(kind, module_name, place)
@@ -230,7 +241,7 @@ def _imported(kind: str, place: str) -> Factory:
     except AttributeError as error:
         near = did_you_mean(name, [each for each in vars(module) if not each.startswith("_")])
         raise ValueError(f"{kind} {place!r}: {module_name} has no {name!r}{near}") from error
-    if not callable(factory):
+    if factories and not callable(factory):
         raise ValueError(
             f"{kind} {place!r} must be a function or class, not an object of the type "
             f"{type(factory).__name__}"
@@ -240,9 +251,11 @@ def _imported(kind: str, place: str) -> Factory:
 
 def _module(kind: str, name: str, place: str) -> Any:
     try:
-        with suppress(ModuleNotFoundError):
+        try:
             return importlib.import_module(name)
-        _add_current_folder(name)
+        except ModuleNotFoundError:
+            if not _add_current_folder(name):
+                raise
         return importlib.import_module(name)
     except AgentGymError:
         raise
@@ -258,17 +271,21 @@ def _module(kind: str, name: str, place: str) -> Any:
         raise AgentGymError(f"{kind} {place!r} cannot be imported: {problem}") from error
 
 
-def _add_current_folder(module: str) -> None:
-    """Let a module be found in the current folder, after all that is installed.
+def _add_current_folder(module: str) -> bool:
+    """Let a module be found in the current folder, after everything that is installed.
 
-    An installed command does not look there. It does so only when a user has named a module that
-    is there, so that no file of a folder takes the place of a library.
+    An installed command does not search that folder. It is added only if a user has named a module
+    that is there, and at the end, so that no file of a folder replaces a library.
+
+    Returns:
+        Whether the folder was added.
     """
     folder, top = os.getcwd(), module.partition(".")[0]
-    if folder not in sys.path and any(
-        os.path.exists(os.path.join(folder, each)) for each in (top, f"{top}.py")
-    ):
-        sys.path.append(folder)
+    found = any(os.path.exists(os.path.join(folder, each)) for each in (top, f"{top}.py"))
+    if folder in sys.path or not found:
+        return False
+    sys.path.append(folder)
+    return True
 
 
 _plugins_lock = threading.RLock()
@@ -339,6 +356,48 @@ RUNNERS = Registry(
 )
 
 
+CORPORA = Registry(
+    "corpus",
+    {
+        "sample": "agent_gym_env.corpus.locations:sample_path",
+        "sgd": "agent_gym_env.corpus.locations:sgd_path",
+    },
+)
+
+CLIENTS = Registry(
+    "client",
+    {
+        "litellm": "agent_gym_env.lm.litellm_client:litellm_client",
+        "local": "agent_gym_env.lm.aiohttp_client:local_client",
+        "google-genai": "agent_gym_env.lm.google_genai_client:google_genai_client",
+        "google-generativeai": (
+            "agent_gym_env.lm.google_generativeai_client:google_generativeai_client"
+        ),
+    },
+)
+
+TRAINERS = Registry(
+    "trainer",
+    {
+        "sft": "agent_gym_env.training.trainers:SFT",
+        "dpo": "agent_gym_env.training.trainers:DPO",
+        "grpo": "agent_gym_env.training.trainers:GRPO",
+    },
+    factories=False,
+)
+
+STRATEGIES = Registry(
+    "strategy",
+    {
+        "bootstrap": "agent_gym_env.optimization.dspy_strategies:bootstrap",
+        "bootstrap_random": "agent_gym_env.optimization.dspy_strategies:bootstrap_random",
+        "mipro": "agent_gym_env.optimization.dspy_strategies:mipro",
+        "gepa": "agent_gym_env.optimization.dspy_strategies:gepa",
+        "simba": "agent_gym_env.optimization.dspy_strategies:simba",
+    },
+)
+
+
 def register_policy(name: str, factory: Factory) -> None:
     """Register a policy under a name, for configurations and the command line.
 
@@ -382,3 +441,58 @@ def register_runner(name: str, factory: Factory) -> None:
         ValueError: the name is taken.
     """
     RUNNERS.register(name, factory)
+
+
+def register_corpus(name: str, factory: Factory) -> None:
+    """Register a corpus under a name.
+
+    Args:
+        name: new name.
+        factory: class or function that returns a `CorpusReader`, or the path of a corpus in SGD's
+            format. All parameters are options.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    CORPORA.register(name, factory)
+
+
+def register_client(name: str, factory: Factory) -> None:
+    """Register a client of language models under a name.
+
+    Args:
+        name: new name.
+        factory: class or function that returns a `LanguageModel`. It may ask for ``model`` (the
+            name of the model), ``api_base``, ``limits``, ``budget``, ``cache``, ``price`` and
+            ``when_retired``, which come from the configuration; see `ModelOptions`.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    CLIENTS.register(name, factory)
+
+
+def register_strategy(name: str, strategy: Factory) -> None:
+    """Register a strategy of `OptimizationRunner` under a name.
+
+    Args:
+        name: new name.
+        strategy: function that takes a `Search` and returns the best program that it found.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    STRATEGIES.register(name, strategy)
+
+
+def register_trainer(name: str, trainer: Any) -> None:
+    """Register a trainer of language models under a name, for ``agent-gym train``.
+
+    Args:
+        name: new name.
+        trainer: an `agent_gym_env.training.trainers.Trainer`.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    TRAINERS.register(name, trainer)

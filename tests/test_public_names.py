@@ -17,21 +17,25 @@ from agent_gym_env.errors import MissingDependency
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
-SUBPACKAGES = ("agent_gym_env.export", "agent_gym_env.testing", "agent_gym_env.wrappers")
+SUBPACKAGES = (
+    "agent_gym_env.corpus",
+    "agent_gym_env.export",
+    "agent_gym_env.testing",
+    "agent_gym_env.wrappers",
+)
 PACKAGES = ("agent_gym_env", *SUBPACKAGES)
 
 PUBLIC = """
-Action AgentGymError BatchPolicy BudgetExceeded CandidateEnvs CandidateEnvsConfig
-ChecksumError ClosedTurn
-Completion ConstantPolicy DPOConfig DSPyPolicy DataError DeadlineError Episode GRPOConfig
-JudgeError LLMPolicy LMError LanguageModel LockError MissingDependency Observation
-OptimizationRunner OraclePolicy PPOConfig PermanentLMError Policy Request Response
+Action AgentGymError BatchPolicy BudgetExceeded CandidateEnvs CandidateEnvsConfig ChecksumError
+ClosedTurn Completion ConstantPolicy CorpusReader DPOConfig DSPyPolicy DataError DeadlineError
+Episode GRPOConfig JudgeError LLMPolicy LMError LanguageModel LockError MissingDependency
+Observation OptimizationRunner OraclePolicy PPOConfig PermanentLMError Policy Request Response
 ResumeMismatchError RetrievalPolicy Reward SB3Policy SFTConfig SGDEnv SGDVectorEnv Score Shape
 StorageError TinyConfig ToolBackend ToolCall ToolResult TransformersPolicy TransientLMError
-UniformPolicy collect compare make_candidates make_env make_policy make_reward
-open_corpus open_model play play_episodes read_episodes register_policy register_reward
-register_runner require_or_exit rescore summarize train_dpo train_grpo train_ppo train_sft
-unused_dialogues write_episodes write_report
+UniformPolicy collect compare make_candidates make_env make_policy make_reward open_corpus
+open_model play play_episodes read_episodes register_client register_corpus register_policy
+register_reward register_runner register_strategy register_trainer require_or_exit rescore
+summarize train_dpo train_grpo train_ppo train_sft unused_dialogues write_episodes write_report
 """
 
 
@@ -51,7 +55,9 @@ def test_every_public_name_is_defined_where_it_is_looked_for(package: str) -> No
     assert set(module.__all__) <= set(dir(module))
 
 
-@pytest.mark.parametrize("package", ["agent_gym_env", "agent_gym_env.export"])
+@pytest.mark.parametrize(
+    "package", ["agent_gym_env", "agent_gym_env.corpus", "agent_gym_env.export"]
+)
 def test_type_checkers_see_the_same_names(package: str) -> None:
     spec = find_spec(package)
     assert spec is not None

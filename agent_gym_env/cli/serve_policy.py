@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent_gym_env.cli.console import print_json
 from agent_gym_env.cli.settings import ServePolicy
 from agent_gym_env.extras import require_installed
-from agent_gym_env.lm.huggingface_hub import check_model_path
+from agent_gym_env.lm.huggingface_models import check_model_path
 
 
 def serve_policy(settings: ServePolicy) -> None:

@@ -318,7 +318,7 @@ class Optimize(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Optimise an agent's prompt with DSPy.
 
     Attributes:
-        strategy: DSPy's optimiser.
+        strategy: bootstrap, bootstrap_random, mipro, gepa or simba, or one of your own.
         effort: length of the search.
         options: further options of DSPy's optimiser, by its own names.
         prompt_model: language model that writes instructions: a name, or a JSON object with
@@ -338,7 +338,7 @@ class Optimize(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         events: print each event of the run as one line of JSON.
     """
 
-    strategy: Literal["bootstrap", "bootstrap_random", "mipro", "gepa", "simba"] = "mipro"
+    strategy: str = "mipro"
     effort: Literal["light", "medium", "heavy"] = "light"
     options: dict[str, Any] = {}
     prompt_model: Model | None = None

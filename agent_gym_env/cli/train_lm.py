@@ -11,9 +11,9 @@ import msgspec
 from agent_gym_env.cli.console import phases, print_json
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.settings import Folder, Variant
-from agent_gym_env.lm.huggingface_hub import check_model_path
+from agent_gym_env.lm.huggingface_models import check_model_path
+from agent_gym_env.registry import TRAINERS
 from agent_gym_env.training.config import TINY
-from agent_gym_env.training.trainers import TRAINERS
 
 _Rows = Annotated[
     tuple[str, ...], msgspec.Meta(min_length=1, extra={"positional": True, "metavar": "ROWS"})
@@ -32,8 +32,8 @@ def _settings_of(trainer: str, explanations: str = "", **more: Any) -> Any:
             ("json", bool, False),
             *((name, type_, None) for name, type_ in more.items()),
         ],
-        bases=(TRAINERS[trainer].config_class(),),
-        namespace={"__doc__": _DESCRIPTION.format(TRAINERS[trainer].help, explanations)},
+        bases=(TRAINERS.find(trainer).config_class(),),
+        namespace={"__doc__": _DESCRIPTION.format(TRAINERS.find(trainer).help, explanations)},
         module=__name__,
         frozen=True,
         kw_only=True,
@@ -76,7 +76,7 @@ def grpo(settings: Any) -> ExitCode:
 
 
 def _train(name: str, settings: Any) -> ExitCode:
-    trainer = TRAINERS[name]
+    trainer = TRAINERS.find(name)
     config_class = trainer.config_class()
     config = config_class(
         **{each: getattr(settings, each) for each in config_class.__struct_fields__}

@@ -6,9 +6,9 @@ import functools
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -16,7 +16,6 @@ import numpy as np
 from agent_gym_env.corpus.compiler import WordCounts, compile_split, source_fingerprint
 from agent_gym_env.corpus.entities import EntityTable
 from agent_gym_env.corpus.goals import Goal
-from agent_gym_env.corpus.locations import sample_path, sgd_path
 from agent_gym_env.corpus.reader import CorpusReader, OnProgress
 from agent_gym_env.corpus.sgd import SPLITS, Service
 from agent_gym_env.corpus.sgd_reader import SGDReader, open_source
@@ -24,6 +23,7 @@ from agent_gym_env.corpus.store import STORE_FORMAT, Store
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_specs
 from agent_gym_env.errors import ChecksumError, DataError, StorageError
+from agent_gym_env.registry import CORPORA
 from agent_gym_env.storage.cache_folder import home
 from agent_gym_env.storage.files import locked, remove_unfinished
 from agent_gym_env.suggestions import did_you_mean, unknown_name
@@ -32,7 +32,8 @@ Seen = Literal["all", "seen", "unseen"]
 _BUILD_WAIT_S = 3600.0
 """Longest wait for another process that compiles the same split, in seconds."""
 
-_NAMED: dict[str, Callable[[], Path]] = {"sample": sample_path, "sgd": sgd_path}
+CorpusConfig = str | os.PathLike[str] | Mapping[str, Any] | CorpusReader
+"""A corpus's name or path, a mapping with its name and options, or a reader."""
 
 
 class Corpus:
@@ -197,7 +198,7 @@ class Split:
         """Read the user's goal of a dialogue by the dialogue's index, from 0.
 
         Raises:
-            IndexError: there is no such dialogue.
+            IndexError: the split has fewer dialogues.
             StorageError: the store is damaged.
         """
         if not 0 <= index < self._dialogues:
@@ -294,7 +295,7 @@ class Split:
         unknown = allowed - set(self.services)
         if unknown:
             what = f"a service of split {self.name!r}"
-            raise ValueError(unknown_name(what, min(unknown), self.services))
+            raise ValueError(unknown_name(what, min(unknown, key=str), self.services))
         if seen == "all":
             return allowed
         if seen not in ("seen", "unseen"):
@@ -313,15 +314,14 @@ def _open_split(path: Path) -> Split:
     return Split(Store(path))
 
 
-def open_corpus(
-    corpus: str | os.PathLike[str] | CorpusReader, *, schema_variant: str | None = None
-) -> Corpus:
+def open_corpus(corpus: CorpusConfig, *, schema_variant: str | None = None) -> Corpus:
     """Open a corpus.
 
     Args:
         corpus: ``"sample"`` (comes with the package), ``"sgd"`` (after ``agent-gym data
-            download``), the path of a folder or archive in SGD's format, or a reader of another
-            format; see `CorpusReader`.
+            download``), the path of a folder or archive in SGD's format, the name of a reader of
+            another format (see `agent_gym_env.registry`), ``{"name": …, **options}``, or a reader;
+            see `CorpusReader`.
         schema_variant: ``v1`` to ``v5`` to see the dialogues in that schema of SGD-X.
 
     Raises:
@@ -329,17 +329,33 @@ def open_corpus(
         ValueError: ``corpus`` is neither a name nor a path nor a reader, or the schema variant is
             unknown or was asked of another reader than SGD's.
     """
-    if not isinstance(corpus, str | os.PathLike):
-        return Corpus(_checked_reader(corpus, schema_variant))
-    name = os.fspath(corpus)
-    if name not in _NAMED and not os.path.exists(name):
+    found = _read_name(corpus)
+    if not isinstance(found, str | os.PathLike):
+        return Corpus(_checked_reader(found, schema_variant))
+    if not os.path.exists(found):
+        names = CORPORA.names()
         raise DataError(
-            f"there is no such folder or archive{did_you_mean(name, list(_NAMED))}; a corpus is "
-            f"{', '.join(map(repr, _NAMED))} or the path of a folder or archive",
-            file=name,
+            f"there is no such folder or archive{did_you_mean(os.fspath(found), names)}; a corpus "
+            f"is {', '.join(map(repr, names))}, the path of a folder or archive, or the "
+            "'package.module:Name' of a reader",
+            file=os.fspath(found),
         )
-    source = open_source(_NAMED[name]() if name in _NAMED else corpus)
-    return Corpus(SGDReader(source, schema_variant))
+    return Corpus(SGDReader(open_source(found), schema_variant))
+
+
+def _read_name(corpus: CorpusConfig) -> str | os.PathLike[str] | CorpusReader:
+    """Return the reader or path that a configuration names."""
+    if isinstance(corpus, Mapping):
+        options = dict(corpus)
+        return CORPORA.make(options.pop("name", None), options, {})  # type: ignore[no-any-return]
+    if isinstance(corpus, str) and _is_name(corpus):
+        return CORPORA.make(corpus, {}, {})  # type: ignore[no-any-return]
+    return corpus
+
+
+def _is_name(corpus: str) -> bool:
+    """Return whether a text is the name of a corpus; an existing path goes first."""
+    return corpus in CORPORA.builtin or (not os.path.exists(corpus) and CORPORA.knows(corpus))
 
 
 def _checked_reader(reader: CorpusReader, schema_variant: str | None) -> CorpusReader:

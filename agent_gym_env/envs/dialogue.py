@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from os import PathLike
 from typing import Any, NoReturn
 
 import gymnasium as gym
 import msgspec
 from gymnasium.error import ResetNeeded
 
-from agent_gym_env.corpus.corpus import Seen, open_corpus
-from agent_gym_env.corpus.reader import CorpusReader
+from agent_gym_env.corpus.corpus import CorpusConfig, Seen, open_corpus
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import (
@@ -92,7 +90,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
 
     def __init__(
         self,
-        corpus: str | PathLike[str] | CorpusReader = "sample",
+        corpus: CorpusConfig = "sample",
         split: str = "train",
         services: Sequence[str] | None = None,
         seen: Seen = "all",
@@ -106,14 +104,16 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         """Open a corpus.
 
         Args:
-            corpus: ``"sample"``, ``"sgd"``, the path of a folder or archive in SGD's format, or a
-                `CorpusReader` of another format.
+            corpus: ``"sample"``, ``"sgd"``, the path of a folder or archive in SGD's format, the
+                ``"package.module:Name"`` of a reader of another format, a mapping with a name and
+                options, or a `CorpusReader`.
             split: ``"train"``, ``"dev"`` or ``"test"``, or another split that a reader has.
             services: play only dialogues all of whose services are among these.
             seen: ``"seen"`` or ``"unseen"`` to play only dialogues all of whose services the train
                 split has, or has not.
             schema_variant: ``"v1"`` to ``"v5"`` for the rewritten schemas of SGD-X.
-            reward: a preset's name, a mapping that configures one, or a `Reward`.
+            reward: a name, for example ``"balanced"`` or ``"package.module:Name"``, a mapping with
+                a name and options, or a `Reward`.
             tools_offered: ``"dialogue"`` or ``"all"``: the tools of the dialogue's services, or of
                 every service of the split.
             max_tool_calls_per_turn: a turn with more closes.

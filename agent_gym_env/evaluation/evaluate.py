@@ -183,7 +183,7 @@ class _Tally:
     def evaluation(self, *, resamples: int, seed: int) -> Evaluation:
         """Estimate all quantities from the episodes that were added."""
         if self._played is None:
-            raise ValueError("there are no episodes to evaluate")
+            raise ValueError("expected at least one episode to evaluate, found none")
         policy, setting = self._played
         bootstrap = Bootstrap(self._sums, resamples=resamples, seed=seed)
         return Evaluation(

@@ -24,8 +24,7 @@ from agent_gym_env.evaluation.evaluate import Evaluation
 from agent_gym_env.evaluation.plots import Interval, Row, histogram_plot, interval_plot
 from agent_gym_env.evaluation.showcase import showcase
 from agent_gym_env.evaluation.statistics import Estimate
-from agent_gym_env.lm.address import without_credentials
-from agent_gym_env.lm.secret import Scrubber
+from agent_gym_env.lm.credentials import Scrubber, without_credentials
 from agent_gym_env.rollout.episode import Episode, Spending, spent_on
 from agent_gym_env.storage.files import written_whole
 

@@ -60,7 +60,7 @@ def showcase(groups: Sequence[Iterable[Episode]], policies: Sequence[str], limit
 
 
 def choose_episodes(groups: Sequence[Iterable[Episode]], limit: int) -> list[tuple[int, Episode]]:
-    """Choose episodes to look at: of the same dialogues in each group, from the worst to the best.
+    """Choose episodes of the same dialogues in each group, from the worst to the best.
 
     Args:
         groups: episodes of each policy; iterated twice, so that few are in memory at once.

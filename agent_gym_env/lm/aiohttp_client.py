@@ -9,12 +9,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent_gym_env.extras import require
-from agent_gym_env.lm.address import Address, split_address
 from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import FREE, Price
 from agent_gym_env.lm.chat_completions import payload, read_completion
 from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
-from agent_gym_env.lm.secret import Secret, key_from_environment
+from agent_gym_env.lm.credentials import Address, Secret, key_from_environment, split_address
 from agent_gym_env.lm.transport import Failure, failure_of_status
 
 _KEY_VARIABLE = "OPENAI_API_KEY"

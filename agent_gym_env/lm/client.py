@@ -27,9 +27,9 @@ from agent_gym_env.errors import (
     TransientLMError,
 )
 from agent_gym_env.extras import tolerate_library_warnings
-from agent_gym_env.lm.address import environment_secrets
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.budget import Budget, Price
+from agent_gym_env.lm.credentials import Scrubber, ScrubbingFilter, environment_secrets
 from agent_gym_env.lm.gemini import WhenRetired
 from agent_gym_env.lm.retry import (
     ConnectionBreaker,
@@ -39,7 +39,6 @@ from agent_gym_env.lm.retry import (
     is_unreachable,
     wait_s,
 )
-from agent_gym_env.lm.secret import Scrubber, ScrubbingFilter
 from agent_gym_env.lm.transport import Failure, Transport
 from agent_gym_env.storage.files import written_whole
 from agent_gym_env.types import Usage

@@ -15,19 +15,20 @@ from typing import Any, TypeVar
 
 from agent_gym_env.chat import functions_of
 from agent_gym_env.extras import pip_line, require
-from agent_gym_env.lm.address import place, split_address
 from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import PRICES
 from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
-from agent_gym_env.lm.gemini import bare_name, gemini_key, model_to_ask
-from agent_gym_env.lm.generate_content import (
+from agent_gym_env.lm.credentials import Secret, place, split_address
+from agent_gym_env.lm.gemini import (
+    bare_name,
     config,
     contents,
+    gemini_key,
+    model_to_ask,
     read_generated,
     system_instruction,
     tool_config,
 )
-from agent_gym_env.lm.secret import Secret
 from agent_gym_env.lm.transport import Failure, failure_of_status
 from agent_gym_env.process_wide import SharedChange
 

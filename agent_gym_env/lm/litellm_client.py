@@ -12,13 +12,12 @@ import msgspec
 
 from agent_gym_env.errors import MissingCredentials
 from agent_gym_env.extras import require
-from agent_gym_env.lm.address import Address, split_address
 from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import PRICES, Price
 from agent_gym_env.lm.chat_completions import payload, read_completion
 from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
+from agent_gym_env.lm.credentials import Address, Secret, split_address
 from agent_gym_env.lm.gemini import gemini_key, model_to_ask
-from agent_gym_env.lm.secret import Secret
 from agent_gym_env.lm.transport import Failure, causes, failure_of_status
 
 _NO_KEY = "none"

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from agent_gym_env.extras import require_installed
-from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import LanguageModel, default_model
 from agent_gym_env.lm.budget import Budget, Price
 from agent_gym_env.lm.gemini import WhenRetired
-from agent_gym_env.lm.google_genai_client import google_genai_client
-from agent_gym_env.lm.google_generativeai_client import google_generativeai_client
-from agent_gym_env.lm.litellm_client import litellm_client
 from agent_gym_env.lm.retry import Limits
-from agent_gym_env.registry import Registry
+from agent_gym_env.registry import CLIENTS, Registry
 from agent_gym_env.suggestions import argument_types, explained
 from agent_gym_env.types import AtLeast0, FromZero
 
@@ -31,7 +27,8 @@ class ModelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         model: its name, as the client spells it.
         client: ``litellm``; ``local`` for the lean one and a server that speaks OpenAI's
-            protocol; ``google-genai``; ``google-generativeai``.
+            protocol; ``google-genai``; ``google-generativeai``; or one of your own, see
+            `agent_gym_env.registry`.
         api_base: another place than the provider's own; needed by ``local``.
         cache: folder in which answers are kept.
         budget_usd: what may be spent.
@@ -43,7 +40,7 @@ class ModelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     model: str = msgspec.field(default_factory=default_model)
-    client: Literal["litellm", "local", "google-genai", "google-generativeai"] = "litellm"
+    client: str = "litellm"
     api_base: str | None = None
     cache: str | None = None
     budget_usd: FromZero | None = None
@@ -72,21 +69,23 @@ def open_model(config: ModelConfig | None = None, *, cache: Path | None = None) 
     if not isinstance(config, Mapping):
         return checked_model(config)
     options = _options(config)
-    module, extra = _LIBRARIES[options.client]
-    require_installed(module, extra=extra)  # before a key is asked for
+    if options.client in _LIBRARIES:
+        module, extra = _LIBRARIES[options.client]
+        require_installed(module, extra=extra)  # before a key is asked for
     if options.client == "local" and options.api_base is None:
         raise ValueError(
             'the client "local" needs "api_base", for example http://127.0.0.1:8000/v1'
         )
-    return _CLIENTS[options.client](
-        options.model,
-        api_base=options.api_base,
-        price=options.price,
-        when_retired=options.when_retired,
-        limits=options.limits,
-        budget=Budget(usd=options.budget_usd, calls=options.budget_calls),
-        cache=cache if options.cache is None else Path(options.cache),
-    )
+    context = {
+        "model": options.model,
+        "api_base": options.api_base,
+        "price": options.price,
+        "when_retired": options.when_retired,
+        "limits": options.limits,
+        "budget": Budget(usd=options.budget_usd, calls=options.budget_calls),
+        "cache": cache if options.cache is None else Path(options.cache),
+    }
+    return checked_model(CLIENTS.make(options.client, {}, context))
 
 
 _LIBRARIES = {
@@ -96,13 +95,6 @@ _LIBRARIES = {
     "google-generativeai": ("google.generativeai", "google-generativeai"),
 }
 """The library of each client, and the extra that it comes with."""
-
-_CLIENTS: dict[str, Callable[..., LanguageModel]] = {
-    "litellm": litellm_client,
-    "local": local_client,
-    "google-genai": google_genai_client,
-    "google-generativeai": google_generativeai_client,
-}
 
 
 def take_model(options: dict[str, Any]) -> ModelConfig:

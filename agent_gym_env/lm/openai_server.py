@@ -19,7 +19,7 @@ from agent_gym_env.errors import ContextExceeded, LMError, PermanentLMError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import LanguageModel, Request, Response, StoppableModel
 from agent_gym_env.lm.chat_completions import InvalidRequest, completion, events, failure, read_body
-from agent_gym_env.lm.secret import Secret
+from agent_gym_env.lm.credentials import Secret
 
 fastapi: Any = require("fastapi", extra="serve")
 uvicorn: Any = require("uvicorn", extra="serve")

@@ -16,15 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from agent_gym_env.extras import require
-from agent_gym_env.lm.torch_batching import (
+from agent_gym_env.lm.torch_cache import (
+    PAGE,
+    PagePool,
     batching,
+    can_be_paged,
     forward_arguments,
     is_empty,
     joined,
     padded_left,
     states,
 )
-from agent_gym_env.lm.torch_pages import PAGE, PagePool, can_be_paged
 
 torch: Any = require("torch", extra="train")
 _cache_utils: Any = require("transformers.cache_utils", extra="train")

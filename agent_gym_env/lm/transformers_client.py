@@ -22,8 +22,12 @@ from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.chat_templates import with_tools
 from agent_gym_env.lm.guided import CallGrammar, CallGuide
-from agent_gym_env.lm.huggingface_hub import locate_model
-from agent_gym_env.lm.model_folder import no_progress_bar, reading_model, refuse_missing
+from agent_gym_env.lm.huggingface_models import (
+    locate_model,
+    no_progress_bar,
+    reading_model,
+    refuse_missing,
+)
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer

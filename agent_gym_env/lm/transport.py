@@ -10,7 +10,7 @@ import msgspec
 
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.budget import Price
-from agent_gym_env.lm.secret import Secret
+from agent_gym_env.lm.credentials import Secret
 from agent_gym_env.types import Usage
 
 FailureKind = Literal["transient", "refused_key", "no_credentials", "too_long", "refused"]

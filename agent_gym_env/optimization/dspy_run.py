@@ -59,9 +59,8 @@ from agent_gym_env.optimization.result import (
     improvement_pct,
 )
 from agent_gym_env.policies.base import Policy
-from agent_gym_env.policies.dspy_module import SGDAgentModule
+from agent_gym_env.policies.dspy_module import SGDAgentModule, load_program, save_program
 from agent_gym_env.policies.dspy_program import DSPyPolicy
-from agent_gym_env.policies.dspy_state import load_program, save_program
 from agent_gym_env.process_wide import suppress_output
 from agent_gym_env.rewards.base import Reward, Score
 from agent_gym_env.rewards.presets import make_reward_for

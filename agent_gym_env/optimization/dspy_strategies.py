@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from agent_gym_env.extras import require
 from agent_gym_env.optimization.dspy_examples import TurnMetric, TurnProgram
-from agent_gym_env.optimization.result import Effort, Strategy
+from agent_gym_env.optimization.result import Effort
 from agent_gym_env.process_wide import SharedChange
+from agent_gym_env.registry import STRATEGIES
 
 require("dspy", extra="dspy")
 
@@ -61,17 +62,17 @@ class Search(NamedTuple):
     options: Mapping[str, Any]
 
 
-def optimize(strategy: Strategy, search: Search) -> TurnProgram:
+def optimize(strategy: str, search: Search) -> TurnProgram:
     """Search for a better program.
 
     Raises:
         TypeError: DSPy's optimiser does not know an option.
     """
-    program: TurnProgram = _STRATEGIES[strategy](search)
+    program: TurnProgram = STRATEGIES.find(strategy)(search)
     return program
 
 
-def check_libraries(strategy: Strategy) -> None:
+def check_libraries(strategy: str) -> None:
     """Check that the libraries of a strategy are installed; DSPy checks after the first calls.
 
     Raises:
@@ -81,13 +82,15 @@ def check_libraries(strategy: Strategy) -> None:
         require("optuna", extra="dspy")
 
 
-def _bootstrap(search: Search) -> Any:
+def bootstrap(search: Search) -> Any:
+    """Collect demonstrations from turns with a high reward."""
     settings = {**_DEMONSTRATIONS, **search.options}
     optimizer = dspy.BootstrapFewShot(metric=search.metric, max_errors=_ANY, **settings)
     return optimizer.compile(search.student, trainset=list(search.train))
 
 
-def _bootstrap_random(search: Search) -> Any:
+def bootstrap_random(search: Search) -> Any:
+    """Collect several sets of demonstrations, and take the best."""
     settings = {
         **_DEMONSTRATIONS,
         "num_candidate_programs": {"light": 4, "medium": 8, "heavy": 16}[search.effort],
@@ -102,7 +105,8 @@ def _bootstrap_random(search: Search) -> Any:
     )
 
 
-def _mipro(search: Search) -> Any:
+def mipro(search: Search) -> Any:
+    """Search for demonstrations and instructions together."""
     options = dict(search.options)
     of_compile = {
         name: options.pop(name)
@@ -147,7 +151,8 @@ def _kept_verbosity() -> Iterator[None]:
 _optuna_verbosity = SharedChange(_kept_verbosity)
 
 
-def _gepa(search: Search) -> Any:
+def gepa(search: Search) -> Any:
+    """Rewrite the instructions after reflection on mistakes."""
     limits = {"auto", "max_metric_calls", "max_full_evals"} & search.options.keys()
     settings = {
         **({} if limits else {"auto": search.effort}),
@@ -166,7 +171,8 @@ def _gepa(search: Search) -> Any:
     )
 
 
-def _simba(search: Search) -> Any:
+def simba(search: Search) -> Any:
+    """Collect demonstrations and rules from the turns with the most variable rewards."""
     settings = {
         "bsize": min(32, len(search.train)),
         "max_steps": {"light": 4, "medium": 8, "heavy": 16}[search.effort],
@@ -177,15 +183,6 @@ def _simba(search: Search) -> Any:
     return optimizer.compile(
         search.student, trainset=[*search.train, *search.validation], seed=search.seed
     )
-
-
-_STRATEGIES: dict[str, Callable[[Search], Any]] = {
-    "bootstrap": _bootstrap,
-    "bootstrap_random": _bootstrap_random,
-    "mipro": _mipro,
-    "gepa": _gepa,
-    "simba": _simba,
-}
 
 
 class ProposalAdapter(ChatAdapter):  # type: ignore[misc]  # dspy is untyped

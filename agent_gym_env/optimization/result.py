@@ -12,17 +12,17 @@ import msgspec
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Difference, Estimate
-from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.lm.base import default_model
+from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.lm.open_model import ModelConfig
 from agent_gym_env.optimization.monitor import Callback, CallCounts, Event
+from agent_gym_env.registry import STRATEGIES
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.storage.files import read_file, written_whole
 from agent_gym_env.suggestions import unknown_name
 
 RESULT_FORMAT = 1
 
-Strategy = Literal["bootstrap", "bootstrap_random", "mipro", "gepa", "simba"]
 Effort = Literal["light", "medium", "heavy"]
 
 
@@ -35,7 +35,8 @@ class Settings:
         strategy: ``bootstrap``: demonstrations from turns with a high reward; ``bootstrap_random``:
             the best of several sets of them; ``mipro``: sets of demonstrations and proposed
             instructions together; ``gepa``: instructions, rewritten after reflection on mistakes;
-            ``simba``: demonstrations and rules from the turns with the most variable rewards.
+            ``simba``: demonstrations and rules from the turns with the most variable rewards; or a
+            registered name, or ``package.module:Name``.
         num_train: number of turns to learn from.
         output_path: path of the program, JSON. The result is written beside it, as
             ``<name>_result.json``.
@@ -64,7 +65,7 @@ class Settings:
     """
 
     data_path: str | PathLike[str] = "sample"
-    strategy: Strategy = "mipro"
+    strategy: str = "mipro"
     num_train: int = 50
     output_path: str | PathLike[str] = "checkpoints/agent.json"
     _: KW_ONLY
@@ -86,9 +87,10 @@ class Settings:
     callback: Callback | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in (("strategy", get_args(Strategy)), ("effort", get_args(Effort))):
-            if getattr(self, name) not in choices:
-                raise ValueError(unknown_name(name, getattr(self, name), choices))
+        if not STRATEGIES.knows(self.strategy):
+            raise ValueError(unknown_name("strategy", self.strategy, STRATEGIES.names()))
+        if self.effort not in get_args(Effort):
+            raise ValueError(unknown_name("effort", self.effort, get_args(Effort)))
         for name in ("num_train", "num_validation", "num_held_out", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -44,7 +44,7 @@ class Act(Protocol):
 
 
 class Tool(Protocol):
-    """What the policy knows of a tool: its schema."""
+    """Schema of a tool, as the policy sees it."""
 
     @property
     def name(self) -> str:
@@ -52,7 +52,7 @@ class Tool(Protocol):
 
     @property
     def transactional(self) -> bool:
-        """Whether it changes the world."""
+        """True if a call of the tool changes data."""
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ class ActsOraclePolicy:
         self._play: _Steps | None = None
 
     def reset(self, *, seed: int | None = None) -> None:
-        """Begin an episode; nothing is drawn."""
+        """Begin an episode. Nothing is random."""
         self._play = None
 
     def act(self, observation: Observation) -> Action:

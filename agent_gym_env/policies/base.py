@@ -1,4 +1,4 @@
-"""The contract of a policy."""
+"""The contract of policies."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from agent_gym_env.types import Action, Observation
 
 
 class Policy(Protocol):
-    """An agent. It acts on the bare environment's observation, whatever it makes of it inside.
+    """An agent that acts on observations of the unwrapped environment.
 
-    It never sees ``info``: what the corpus did is not for it.
+    It never sees ``info``, which contains what the corpus recorded.
+
+    Attributes:
+        name: name in reports.
     """
 
     name: str
 
     def reset(self, *, seed: int | None = None) -> None:
-        """Begin an episode; with a seed, every draw that follows repeats."""
+        """Begin an episode. With a seed, all random draws after it repeat."""
 
     def act(self, observation: Observation) -> Action:
-        """Choose what to do now."""
+        """Return the next action."""
 
 
 @runtime_checkable
 class BatchPolicy(Protocol):
-    """A policy that is faster when asked about several conversations at once."""
+    """A policy that is faster if it is asked about several conversations at once."""
 
     def act_batch(
         self, observations: Sequence[Observation], *, seeds: Sequence[int | None] | None = None
     ) -> Sequence[Action]:
-        """Choose an action for each observation.
+        """Return an action for each observation.
 
         Args:
-            observations: each of an episode of its own.
-            seeds: of these episodes; ``None`` for draws that nobody repeats.
+            observations: observations, each of another episode.
+            seeds: seeds of these episodes; ``None`` for draws that need not repeat.
         """

@@ -10,21 +10,20 @@ import torch  # noqa: E402  (`require` first says where it comes from)
 from torch import Tensor, nn  # noqa: E402
 
 _NEARLY_UNIFORM = 0.01
-"""Gain of the last layer's first weights, the one that stable-baselines3 gives its action nets."""
+"""Gain of the last layer's initial weights, as in stable-baselines3's action nets."""
 
 
 class CandidateNetwork(nn.Module):
-    """Scores each candidate by the same small network, and values the state.
+    """Scores all candidates with one small network, and computes features for the state's value.
 
-    Because the weights are shared among candidates, what is learnt is not tied to places in the
-    list, and any number of them can be scored. The shape of its methods is what
-    stable-baselines3 asks of an ``mlp_extractor``.
+    The candidates share the weights, so a score does not depend on the candidate's place in the
+    list. The methods are those of an ``mlp_extractor`` of stable-baselines3.
 
     Args:
-        conversation: numbers that describe the conversation.
-        k: how many candidates.
-        width: numbers that describe each candidate.
-        hidden: units of each hidden layer.
+        conversation: length of the vector of a conversation.
+        k: number of candidates.
+        width: length of the vector of a candidate.
+        hidden: number of units of each hidden layer.
     """
 
     def __init__(self, conversation: int, k: int, width: int, hidden: int = 64) -> None:
@@ -39,10 +38,10 @@ class CandidateNetwork(nn.Module):
         self.score = nn.Linear(hidden, 1, bias=False)
         self.value_context = nn.Linear(conversation, hidden)
         self.value_candidate = nn.Linear(width, hidden, bias=False)
-        self._begin()
+        self._initialise()
 
-    def _begin(self) -> None:
-        """Set the first weights: nearly the same score for each candidate."""
+    def _initialise(self) -> None:
+        """Set the initial weights, with which all candidates have nearly equal scores."""
         for layer in self.children():
             if isinstance(layer, nn.Linear):
                 nn.init.orthogonal_(layer.weight, gain=2**0.5)
@@ -51,14 +50,14 @@ class CandidateNetwork(nn.Module):
         nn.init.orthogonal_(self.score.weight, gain=_NEARLY_UNIFORM)
 
     def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Give scores, shape ``(n, k)``, and what the value is read from, ``(n, hidden)``."""
+        """Return scores, shape ``(n, k)``, and features of the value, shape ``(n, hidden)``."""
         return self.forward_actor(vectors), self.forward_critic(vectors)
 
     def forward_actor(self, vectors: Tensor) -> Tensor:
-        """Give the logit of each candidate.
+        """Return the logit of each candidate.
 
         Args:
-            vectors: of `EncodeObservation` around `CandidateAction`, shape ``(n, size)``.
+            vectors: vectors of `EncodeObservation` around `CandidateAction`, shape ``(n, size)``.
 
         Returns:
             Shape ``(n, k)``.
@@ -69,13 +68,13 @@ class CandidateNetwork(nn.Module):
         return scores[..., 0]
 
     def forward_critic(self, vectors: Tensor) -> Tensor:
-        """Give what the value of the state is read from, shape ``(n, hidden)``."""
+        """Return features from which the value of the state is computed, shape ``(n, hidden)``."""
         conversation, rows = self._cut(vectors)
         best = self.value_candidate(rows).amax(dim=1)
         return torch.relu(self.value_context(conversation) + best)
 
     def actor_parameters(self) -> list[nn.Parameter]:
-        """Give the weights that the scores depend on."""
+        """Return the weights that the scores depend on."""
         layers = (self.context, self.candidate, self.mixed, self.score)
         return [weights for layer in layers for weights in layer.parameters()]
 

@@ -1,4 +1,4 @@
-"""The policy that says the same words in every turn: what a reward pays for no agency at all."""
+"""The policy that says the same words in every turn: the reward of an agent that does nothing."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from agent_gym_env.types import Action, Observation
 from agent_gym_env.values.words import words
 
 _VOCABULARY = 300
-"""The best words are among the most frequent; the rest need not be tried."""
+"""Number of the most frequent words that are tried."""
 
 
 class ConstantPolicy:
     """Answers every turn with one text and calls no tool.
 
     Args:
-        text: what it says; ``""`` is silence.
-        name: by default ``"silent"`` for silence, else ``"constant"``.
+        text: reply of every turn; ``""`` for an empty one.
+        name: name in reports; by default ``"silent"`` for an empty text, else ``"constant"``.
     """
 
     def __init__(
@@ -32,10 +32,10 @@ class ConstantPolicy:
         self.name = name or ("constant" if text else "silent")
 
     def reset(self, *, seed: int | None = None) -> None:
-        """Begin an episode; nothing is drawn."""
+        """Begin an episode. Nothing is random."""
 
     def act(self, observation: Observation) -> Action:
-        """Say the text."""
+        """Return the text as a reply."""
         return Action(text=self.text)
 
 
@@ -45,13 +45,14 @@ def silent_policy() -> ConstantPolicy:
 
 
 def best_constant_text(replies: Sequence[str], *, max_words: int = 14) -> str:
-    """Find, greedily, the words that as a set have the highest mean Jaccard similarity to replies.
+    """Return words that, as a set, have a high mean Jaccard similarity to replies.
 
-    The result is no sentence; it is the most that the formula pays for a constant answer.
+    They are chosen greedily, and are not a sentence. Their reward is nearly the highest that a
+    constant reply can earn.
 
     Args:
-        replies: recorded replies, best some thousands of the train split.
-        max_words: the most words to take; fewer when one more would lower the mean.
+        replies: recorded replies, preferably some thousands of the train split.
+        max_words: largest number of words; fewer if one more would lower the mean.
     """
     word_sets = [set(words(reply)) for reply in replies]
     frequency = Counter(word for word_set in word_sets for word in word_set)

@@ -29,14 +29,14 @@ CONCURRENT_ACTIONS = 16
 class DSPyPolicy:
     """Acts by a DSPy program.
 
-    What a model writes in no form that DSPy can read is said to the user as it is.
+    An answer of the model that DSPy cannot parse is said to the user.
 
     Args:
-        program: decides; see `load_program` for one from a file.
-        model: is asked.
-        date: the dialogues' "today", ISO.
-        temperature: of sampling; ``None`` for the provider's own.
-        name: as reports show it; by default ``dspy:`` and the model's name.
+        program: program, such as one that `load_program` read from a file.
+        model: language model that the program asks.
+        date: date of the dialogues, ISO.
+        temperature: sampling temperature; ``None`` for the provider's default.
+        name: name in reports; by default ``dspy:`` and the model's name.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class DSPyPolicy:
         self._lm = DSPyLM(model, temperature=temperature)
 
     def reset(self, *, seed: int | None = None) -> None:
-        """Begin an episode; nothing is drawn here."""
+        """Begin an episode. Nothing is random here."""
 
     def act(self, observation: Observation) -> Action:
         """Ask the program.
 
         Raises:
-            LMError: the model does not answer.
+            LMError: the model did not answer.
         """
         with recorded_answers() as answers:
             action = self._decide(observation)
@@ -69,7 +69,7 @@ class DSPyPolicy:
     def act_batch(
         self, observations: Sequence[Observation], *, seeds: Sequence[int | None] | None = None
     ) -> list[Action]:
-        """Ask the program about several conversations at once; nothing is drawn here."""
+        """Ask the program about several conversations at once. ``seeds`` has no effect."""
         with ThreadPoolExecutor(min(len(observations) or 1, CONCURRENT_ACTIONS)) as pool:
             asked = [pool.submit(copy_context().run, self.act, each) for each in observations]
             return [each.result() for each in asked]
@@ -87,7 +87,7 @@ class DSPyPolicy:
 
 
 def _our_error(error: BaseException) -> BaseException:
-    """Find the error that DSPy has wrapped."""
+    """Return our error inside an error of DSPy, or that error itself."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, LMError):
         cause = cause.__cause__
@@ -95,7 +95,7 @@ def _our_error(error: BaseException) -> BaseException:
 
 
 def _completion(answers: Sequence[Response]) -> Completion | None:
-    """Add up what one action took; DSPy asks again where it cannot read an answer."""
+    """Return the total usage of one action: DSPy asks again if it cannot parse an answer."""
     if not answers:
         return None
     usages = [answer.usage for answer in answers if answer.usage is not None]

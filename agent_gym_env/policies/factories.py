@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent_gym_env.lm.huggingface_hub import check_model_path
+from agent_gym_env.lm.huggingface_models import check_model_path
 from agent_gym_env.lm.open_model import ModelConfig, open_model
 from agent_gym_env.lm.prompt import RULES
 from agent_gym_env.policies.llm import SGD_DATE
@@ -111,9 +111,8 @@ def dspy_policy(
         date: the dialogues' "today", ISO.
         temperature: temperature of sampling; ``None`` for the provider's own.
     """
-    from agent_gym_env.policies.dspy_module import SGDAgentModule
+    from agent_gym_env.policies.dspy_module import SGDAgentModule, load_program
     from agent_gym_env.policies.dspy_program import DSPyPolicy
-    from agent_gym_env.policies.dspy_state import load_program
 
     agent = SGDAgentModule() if program is None else load_program(program)
     return DSPyPolicy(agent, open_model(model), date=date, temperature=temperature)

@@ -3,43 +3,46 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from agent_gym_env.chat import Message, tool_names
+from agent_gym_env.chat import Message, functions_of, tool_names
 from agent_gym_env.errors import LMError
-from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.base import LanguageModel, Request, Response
 from agent_gym_env.lm.open_model import ModelConfig, open_model
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.prompt import RULES, CallIds, as_text, system_message
-from agent_gym_env.lm.tool_check import ToolCheck
-from agent_gym_env.types import Action, AtLeast1, FromZero, Observation
+from agent_gym_env.types import Action, AtLeast1, FromZero, Observation, Usage
+
+_log = logging.getLogger(__name__)
 
 SGD_DATE = "2019-03-01"
-"""The "today" of every dialogue in SGD; the observation does not tell it."""
+"""Date of every dialogue in SGD, which is not in the observation."""
 
 
 class LLMPolicy:
-    """Plays by what a language model says.
+    """Acts by the answers of a language model.
 
-    Words beside calls are not said: in every provider's protocol a model that calls a tool means
-    to go on when it has the result. They are kept in the action's completion.
+    Words beside calls are not said, because a model that calls a tool continues after the result.
+    They are kept in the action's completion.
 
     Args:
         model: a model, its name, or a mapping as in `agent_gym_env.lm.open_model.ModelOptions`;
             ``None`` for `agent_gym_env.lm.base.default_model`.
-        native_tools: whether the model takes tools by its protocol; if not they are written into
-            the system message and calls are read out of its text. Calls in the text are understood
-            either way.
-        rules: the system message; ``{today}`` in it stands for the date.
-        date: the dialogues' "today", ISO.
-        temperature: of sampling; ``None`` for the provider's own, which Google advises for Gemini.
-        max_tokens: of an answer; ``None`` for the provider's own. Reasoning counts.
-        send_seed: whether an episode's seed goes to the provider; not every one takes it.
-        extra: further parameters, as the provider spells them.
-        name: as reports show it; by default ``llm:`` and the model's name.
+        native_tools: whether tools are sent by the provider's protocol. Otherwise they are written
+            into the system message. Calls in the text of an answer are parsed in both cases.
+        rules: system message, in which ``{today}`` is replaced by the date.
+        date: date of the dialogues, ISO.
+        temperature: sampling temperature; ``None`` for the provider's default, which Google
+            recommends for Gemini.
+        max_tokens: largest number of tokens of an answer, reasoning included; ``None`` for the
+            provider's default.
+        send_seed: whether an episode's seed is sent to the provider. Not every provider accepts it.
+        extra: further parameters of the request, by the provider's names.
+        name: name in reports; by default ``llm:`` and the model's name.
     """
 
     def __init__(
@@ -89,11 +92,11 @@ class LLMPolicy:
         """Ask about several conversations at once.
 
         Args:
-            observations: each of an episode of its own.
-            seeds: of these episodes, where the model is sent any.
+            observations: observations, each of another episode.
+            seeds: seeds of these episodes, sent only with ``send_seed``.
 
         Raises:
-            LMError: the first that ended one of them.
+            LMError: a request failed; the first such error.
         """
         read = [_read(observation) for observation in observations]
         if seeds is None or not self._send_seed:
@@ -150,3 +153,81 @@ def _date(text: str) -> datetime.date:
         return datetime.date.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f"date must be like 2019-03-01, not {text!r}") from error
+
+
+class ToolCheck:
+    """Finds out once whether a server leaves tools out of the prompt, by the usage that it reports.
+
+    It compares the prompt tokens of a request with and without its tools.
+
+    Only the user's own server is asked: providers support tools, and charge for requests.
+
+    Args:
+        model: answers the requests.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self._is_open = bool(getattr(model, "is_own_server", False))
+
+    def look(self, request: Request, response: Response) -> Response:
+        """Log a warning if the server has left the tools of a request out of its prompt.
+
+        Args:
+            request: a request with tools.
+            response: response of the server. One without usage, or after several tries, is ignored.
+
+        Returns:
+            The response; its usage and cost include the comparing request if one was sent.
+        """
+        if not self._is_open or not request.tools or not _tells_tokens(response):
+            return response
+        self._is_open = False
+        try:
+            without = self._model.complete(msgspec.structs.replace(request, tools=(), max_tokens=1))
+        except LMError:
+            return response
+        if _tells_tokens(without):
+            self._compare(request, _usage(response), _usage(without))
+        return _billed(response, without)
+
+    def _compare(self, request: Request, with_tools: Usage, without: Usage) -> None:
+        if with_tools.prompt_tokens - without.prompt_tokens < _fewest_tokens(request.tools):
+            _log.warning(
+                "the server of %s seems to leave tools out of its prompt: %d tokens with %d tools, "
+                "%d without any. Give it a chat template that supports tools, or have them written "
+                'into the system message: "native_tools": false',
+                self._model.name,
+                with_tools.prompt_tokens,
+                len(request.tools),
+                without.prompt_tokens,
+            )
+
+
+def _billed(response: Response, question: Response) -> Response:
+    """Add the usage and cost of the comparing request to those of a response."""
+    usage, more = _usage(response), _usage(question)
+    costs = [cost for cost in (response.cost_usd, question.cost_usd) if cost is not None]
+    return msgspec.structs.replace(
+        response,
+        usage=Usage(
+            usage.prompt_tokens + more.prompt_tokens,
+            usage.completion_tokens + more.completion_tokens,
+        ),
+        cost_usd=sum(costs) if costs else None,
+        attempts=response.attempts + question.attempts,
+    )
+
+
+def _usage(response: Response) -> Usage:
+    return response.usage or Usage()
+
+
+def _tells_tokens(response: Response) -> bool:
+    return _usage(response).prompt_tokens > 0 and response.attempts == 1
+
+
+def _fewest_tokens(tools: Any) -> int:
+    """Count the names of tools and arguments: no template shows them in fewer tokens."""
+    parameters = (function.get("parameters") or {} for function in functions_of(tools))
+    return len(tools) + sum(len(each.get("properties") or {}) for each in parameters)

@@ -1,4 +1,4 @@
-"""The policy that does what the corpus did: the upper bound, and the teacher."""
+"""The policy that repeats what the corpus recorded: an upper bound and a teacher."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from agent_gym_env.types import Action, Observation
 
 @runtime_checkable
 class Teacher(Protocol):
-    """What knows the recorded answer of the open turn; the bare environment does."""
+    """An environment that knows the recorded answer of the open turn."""
 
     def recorded_action(self) -> Action:
-        """Give what the corpus does in the open turn: its call, if any, and its reply."""
+        """Return the recorded action of the open turn: its call, if any, and its reply."""
 
 
 class HasUnwrapped(Protocol):
@@ -20,16 +20,19 @@ class HasUnwrapped(Protocol):
 
     @property
     def unwrapped(self) -> object:
-        """The bare environment."""
+        """The unwrapped environment."""
 
 
 class OraclePolicy:
-    """Plays the recorded call alone, then, when its result is there, the recorded reply.
+    """Makes the recorded call, and after its result says the recorded reply.
 
-    It asks the environment that is being played for the answer, which no other policy may.
+    It asks the environment for the answer, which no other policy may do.
 
     Args:
-        env: the environment to be played; its bare environment is a `Teacher`.
+        env: environment to be played, whose unwrapped environment is a `Teacher`.
+
+    Raises:
+        TypeError: the environment has no ``recorded_action()``.
     """
 
     name = "oracle"
@@ -44,10 +47,10 @@ class OraclePolicy:
         self._teacher = teacher
 
     def reset(self, *, seed: int | None = None) -> None:
-        """Begin an episode; nothing is drawn."""
+        """Begin an episode. Nothing is random."""
 
     def act(self, observation: Observation) -> Action:
-        """Do what the corpus did."""
+        """Return the recorded call or reply."""
         recorded = self._teacher.recorded_action()
         if recorded.tool_calls and not observation["tool_result"]:
             return Action(tool_calls=recorded.tool_calls)

@@ -1,4 +1,4 @@
-"""A policy trained by stable-baselines3, which acts on the bare environment's observation."""
+"""The policy that stable-baselines3 trained, for the unwrapped environment."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ import torch  # noqa: E402  (`require` first says where it comes from)
 from agent_gym_env.policies.candidate_network import CandidateNetwork  # noqa: E402
 
 FORMAT = 1
-"""Of a saved policy; raised whenever the numbers that its network reads change."""
+"""Format of a saved policy. Raise it with each change of the vectors that its network reads."""
 
 _LARGEST = 1 << 28
-"""Bytes of a policy's arrays."""
+"""Largest size of a policy's arrays in bytes."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -40,13 +40,14 @@ _SavedCandidates = dict[Literal["training_dialogues", "indexed", "lessons"], _Co
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a policy is, beside its weights.
+    """Sizes of a policy's network and encoder.
 
     Attributes:
-        k: how many candidates it chooses among.
+        k: number of candidates.
         encoder_dim: length of an encoded text.
-        ngrams: of its hashing encoder; ``None`` with another encoder, which is not saved.
-        hidden: units of each hidden layer.
+        ngrams: ``ngrams`` of the `HashingEncoder`; ``None`` for another encoder, which is not
+            saved.
+        hidden: number of units of each hidden layer.
     """
 
     k: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 16
@@ -55,34 +56,34 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hidden: Annotated[int, msgspec.Meta(ge=1, le=1 << 14)] = 64
 
     def encoder(self) -> Encoder:
-        """Make the hashing encoder.
+        """Return the hashing encoder.
 
         Raises:
-            ValueError: it was another one.
+            ValueError: the policy was trained with another encoder.
         """
         if self.ngrams is None:
             raise ValueError(
-                f"the policy was trained with an encoder of its own, of {self.encoder_dim} "
-                "numbers: pass it as encoder=…"
+                f"the policy was trained with another encoder than the hashing encoder, of "
+                f"{self.encoder_dim} numbers: pass it as encoder=…"
             )
         return HashingEncoder(self.encoder_dim, ngrams=self.ngrams)
 
     def network(self) -> CandidateNetwork:
-        """Make a network of fresh weights."""
+        """Return a network with initial weights."""
         conversation = len(TEXTS) * self.encoder_dim + len(FLAGS)
         width = len(FACTS) + self.encoder_dim
         return CandidateNetwork(conversation, self.k, width, self.hidden)
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a saved policy begins with.
+    """Header of a saved policy.
 
     Attributes:
-        format: of the file.
-        name: of the policy.
-        shape: of network and encoder.
-        candidates: the options of the source that the policy was trained with.
-        masked: whether it chooses among the candidates that there are, or among all numbers.
+        format: format of the file.
+        name: name of the policy.
+        shape: sizes of network and encoder.
+        candidates: options of the source of candidates, as saved; see `source_options`.
+        masked: whether the policy chooses among existing candidates only, or among all numbers.
     """
 
     format: int
@@ -100,21 +101,21 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SB3Policy:
-    """Chooses among candidates by a trained network.
+    """Chooses among candidates with a trained network.
 
-    It makes of the bare observation what the wrappers `CandidateAction` and `EncodeObservation`
-    make of it.
+    It encodes the observation in the same way as the wrappers `CandidateAction` and
+    `EncodeObservation`.
 
     Args:
-        network: scores candidates.
-        source: proposes them.
-        shape: of network and encoder.
-        encoder: of texts; by default that of the shape.
-        deterministic: whether it takes the candidate with the highest score, or draws one.
-        name: of the policy.
-        candidates: the options of the source, kept with a saved policy.
-        masked: whether it chooses among the candidates that there are, or among all ``k`` numbers,
-            of which one without a candidate is silence.
+        network: network that scores candidates.
+        source: source of candidates.
+        shape: sizes of network and encoder.
+        encoder: encoder of texts; by default the hashing encoder of ``shape``.
+        deterministic: whether the candidate with the highest score is taken, or one is drawn.
+        name: name in reports.
+        candidates: options of the source, which are saved with the policy.
+        masked: whether the policy chooses among existing candidates only, or among all ``k``
+            numbers, where a number without a candidate is an empty reply.
     """
 
     def __init__(
@@ -141,12 +142,12 @@ class SB3Policy:
         self._random = np.random.default_rng()
 
     def reset(self, *, seed: int | None = None) -> None:
-        """Begin an episode; without a seed the draws go on where they were."""
+        """Begin an episode. Without a seed the sequence of draws continues."""
         if seed is not None:
             self._random = np.random.default_rng(seed)
 
     def act(self, observation: Observation) -> Action:
-        """Choose a candidate; silence where there is none."""
+        """Return the chosen candidate; an empty reply if there is none."""
         candidates = self._source.candidates(observation, self.shape.k)[: self.shape.k]
         if not candidates:
             return Action()
@@ -165,10 +166,10 @@ class SB3Policy:
         return int(self._random.choice(len(probabilities), p=probabilities / probabilities.sum()))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write shape and weights into one ``.npz`` file: plain arrays, no pickle.
+        """Write shape and weights into one ``.npz`` file of plain arrays, without pickle.
 
         Raises:
-            StorageError: the disk does not take it.
+            StorageError: the file cannot be written.
         """
         candidates: _SavedCandidates = {name: n for name, n in self.candidates.items()}  # noqa: C416
         header = Header(FORMAT, self.name, self.shape, candidates, self.masked)
@@ -184,24 +185,25 @@ class SB3Policy:
         encoder: Encoder | None = None,
         deterministic: bool = True,
     ) -> SB3Policy:
-        """Read a policy. Nothing in the file is executed, so that it need not be trusted.
+        """Read a policy. Nothing in the file is executed, so it need not be trusted.
 
         Args:
-            path: a file that `save` wrote.
-            source: proposes candidates, best the one that the policy was trained with.
-            encoder: where the policy was trained with one of its own.
+            path: file that `save` wrote.
+            source: source of candidates, preferably the one that the policy was trained with.
+            encoder: encoder of texts, if the policy was trained with another than the hashing
+                encoder.
             deterministic: as in `SB3Policy`.
 
         Raises:
-            DataError: the file is no such policy.
-            ValueError: the encoder is missing, or of another length.
+            DataError: the file is not a saved policy.
+            ValueError: the encoder is missing, or its vectors have another length.
         """
         header, weights = _read(Path(path))
         shape = header.shape
         if encoder is not None and encoder.dim != shape.encoder_dim:
             raise ValueError(
                 f"the policy was trained with an encoder of {shape.encoder_dim} numbers, this one "
-                f"gives {encoder.dim}"
+                f"has {encoder.dim}"
             )
         try:
             network = _network_of(shape, weights)
@@ -220,10 +222,10 @@ class SB3Policy:
 
 
 def read_header(path: str | PathLike[str]) -> Header:
-    """Read what a saved policy is.
+    """Read the header of a saved policy.
 
     Raises:
-        DataError: the file is no such policy.
+        DataError: the file is not a saved policy.
     """
     return _read(Path(path))[0]
 
@@ -241,7 +243,7 @@ def _network_of(shape: Shape, weights: Arrays) -> CandidateNetwork:
     tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or not tensor.isfinite().all():
-            raise ValueError(f"{name} holds other values than finite float32 numbers")
+            raise ValueError(f"{name} contains NaN or infinity, or is not float32")
     with torch.device("meta"):  # The header may promise more than memory holds.
         network = shape.network()
     network.load_state_dict(tensors, assign=True)

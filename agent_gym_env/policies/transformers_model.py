@@ -1,4 +1,4 @@
-"""The policy that plays a language model of one's own, in this process."""
+"""The policy that acts by a language model in this process."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from agent_gym_env.types import FromZero
 
 
 class TransformersPolicy(LLMPolicy):
-    """Plays by what a Hugging Face model says; see `LLMPolicy` and `TransformersClient`.
+    """Acts by the answers of a Hugging Face model; see `LLMPolicy` and `TransformersClient`.
 
     Args:
-        path: a Hugging Face folder, a name on its hub, or a model in memory.
-        rules: the system message; ``{today}`` in it stands for the date.
-        date: the dialogues' "today", ISO.
-        temperature: of sampling; 0 takes the likeliest token. Draws follow the episode's seed.
-        name: as reports show it; by default ``transformers:`` and the folder's name.
-        **options: of `TransformersClient`.
+        path: Hugging Face folder, name on its hub, or model in memory.
+        rules: system message, in which ``{today}`` is replaced by the date.
+        date: date of the dialogues, ISO.
+        temperature: sampling temperature; 0 takes the most probable token. The episode's seed
+            determines the draws.
+        name: name in reports; by default ``transformers:`` and the folder's name.
+        **options: options of `TransformersClient`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The policy that acts at random but well-formed: the lower bound of anything that learns."""
+"""The policy of random well-formed actions: a lower bound for policies that learn."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ _WORD = re.compile(r"[\w']+")
 
 
 class UniformPolicy:
-    """Draws an action from a fixed distribution over what the observation offers.
+    """Draws actions from a fixed distribution over the tools and words of the observation.
 
-    With probability ``call_probability`` (0 when no tool is on offer) it is a call alone: a tool,
-    uniform among those on offer; every required argument and each optional one with probability
-    1/2; a value uniform among the allowed ones, where the schema lists them, else a run of one to
-    three words that follow each other in what the user has said, uniform in length and place.
-    Otherwise it is a text of 1 to ``max_words`` words, each uniform among the words said so far.
+    With ``call_probability`` (0 if there are no tools) the action is a call without text:
+
+    - the tool is uniform among the tools of the observation;
+    - it has every required argument, and each optional one with probability 1/2;
+    - a value is uniform among the allowed values, if the schema lists them. Otherwise it is a run
+      of one to three words of the user, uniform in length and place.
+
+    Else the action is a text of 1 to ``max_words`` words, each uniform among the words so far.
 
     Args:
-        call_probability: of a call, in [0, 1].
-        max_words: the longest text.
-        seed: of the draws until `reset` is given one.
+        call_probability: probability of a call, in [0, 1].
+        max_words: largest number of words in a text, at least 1.
+        seed: seed of the draws until `reset` gets one.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     name = "uniform"
@@ -44,12 +50,12 @@ class UniformPolicy:
         self._random = np.random.default_rng(seed)
 
     def reset(self, *, seed: int | None = None) -> None:
-        """Begin an episode; without a seed the draws go on where they were."""
+        """Begin an episode. Without a seed the sequence of draws continues."""
         if seed is not None:
             self._random = np.random.default_rng(seed)
 
     def act(self, observation: Observation) -> Action:
-        """Draw an action."""
+        """Return a random action."""
         messages = msgspec.json.decode(observation["messages"])
         tools = msgspec.json.decode(observation["tools"])
         if tools and self._random.random() < self.call_probability:

@@ -71,7 +71,7 @@ def verify(episodes: Iterable[Episode], rewards: Sequence[Reward]) -> Verificati
         turns += len(episode.turns)
         short += _short_turns(episode, rewards)
     if setting is None:
-        raise ValueError("there are no episodes to verify")
+        raise ValueError("expected at least one episode to verify, found none")
     return Verification(
         corpus=setting.corpus,
         split=setting.split,

@@ -10,7 +10,7 @@ import gymnasium as gym
 import msgspec
 
 from agent_gym_env.envs.dialogue import unwrap_sgd
-from agent_gym_env.lm.address import without_credentials
+from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.policies.base import BatchPolicy, Policy
 from agent_gym_env.rollout.branching import (
     Branch,

@@ -79,7 +79,7 @@ class Transcript:
 
     @property
     def awaits_system(self) -> bool:
-        """Whether the system has not answered the user's last acts."""
+        """True if the system has not answered the user's last acts."""
         return bool(self._pending)
 
     def known_values(self, model: ServiceModel) -> KnownValues:

@@ -14,7 +14,7 @@ import numpy as np
 from agent_gym_env.errors import AgentGymError, ResumeMismatchError, StorageError
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.extras import require
-from agent_gym_env.lm.address import without_credentials
+from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.policies.candidate_network import CandidateNetwork
 from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.process_wide import random_state_kept

@@ -1,8 +1,9 @@
 """The trainers of language models, by name.
 
 A trainer is a struct of settings and a function. Both are named as ``module:Name``, so that the
-libraries of a trainer are imported when it is used and not before. To add one, add a line to
-`TRAINERS`.
+libraries of a trainer are imported when it is used and not before. To add one of your own, make a
+`Trainer` and name it ``"package.module:NAME"``, or register it with
+`agent_gym_env.register_trainer`.
 """
 
 from __future__ import annotations
@@ -63,20 +64,18 @@ class Trainer(msgspec.Struct, frozen=True):
         return cast(TrainFunction, resolve_name(self.train))
 
 
-TRAINERS = {
-    "sft": Trainer(
-        help="imitate recorded conversations, with TRL",
-        config="agent_gym_env.training.config:SFTConfig",
-        train="agent_gym_env.training.sft:train_sft",
-    ),
-    "dpo": Trainer(
-        help="prefer the better message of each pair, with TRL",
-        config="agent_gym_env.training.config:DPOConfig",
-        train="agent_gym_env.training.dpo:train_dpo",
-    ),
-    "grpo": Trainer(
-        help="play the environment and learn from its reward, with TRL",
-        config="agent_gym_env.training.config:GRPOConfig",
-        train="agent_gym_env.training.grpo:train_grpo",
-    ),
-}
+SFT = Trainer(
+    help="imitate recorded conversations, with TRL",
+    config="agent_gym_env.training.config:SFTConfig",
+    train="agent_gym_env.training.sft:train_sft",
+)
+DPO = Trainer(
+    help="prefer the better message of each pair, with TRL",
+    config="agent_gym_env.training.config:DPOConfig",
+    train="agent_gym_env.training.dpo:train_dpo",
+)
+GRPO = Trainer(
+    help="play the environment and learn from its reward, with TRL",
+    config="agent_gym_env.training.config:GRPOConfig",
+    train="agent_gym_env.training.grpo:train_grpo",
+)

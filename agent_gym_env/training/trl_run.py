@@ -23,10 +23,14 @@ import msgspec
 
 from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.extras import require
-from agent_gym_env.lm.address import without_credentials
 from agent_gym_env.lm.chat_templates import with_tools
-from agent_gym_env.lm.huggingface_hub import locate_model
-from agent_gym_env.lm.model_folder import no_progress_bar, reading_model, refuse_missing
+from agent_gym_env.lm.credentials import without_credentials
+from agent_gym_env.lm.huggingface_models import (
+    locate_model,
+    no_progress_bar,
+    reading_model,
+    refuse_missing,
+)
 from agent_gym_env.process_wide import SharedChange, environment_variable, random_state_kept
 from agent_gym_env.storage.files import folder_written_whole, read_file, written_whole
 from agent_gym_env.training.chat_dataset import digest

@@ -41,7 +41,7 @@ def test_a_turn_without_a_reward_on_one_side_is_left_out_on_both() -> None:
     assert found.mean_return.count == 0
 
 
-def test_turns_that_a_failed_episode_never_came_to_are_left_out() -> None:
+def test_turns_that_a_failed_episode_did_not_reach_are_left_out() -> None:
     failed = episode(turn(1.0), error="TimeoutError: 30 s", terminated=False)
     found = compare([failed], [episode(turn(0.5), turn(0.0), turn(0.0))])
     assert found.reward.difference == 0.5

@@ -64,7 +64,7 @@ def test_the_macro_reward_weighs_both_kinds_of_turns_equally() -> None:
     assert found.macro_reward.mean == pytest.approx(0.6)
 
 
-def test_there_is_no_macro_reward_where_no_call_is_due() -> None:
+def test_without_a_due_call_the_macro_reward_is_unknown() -> None:
     assert summarize(episodes([1.0])).macro_reward.mean is None
 
 
@@ -131,7 +131,7 @@ def test_an_evaluation_survives_json() -> None:
 
 
 def test_no_episodes_are_refused() -> None:
-    with pytest.raises(ValueError, match="no episodes"):
+    with pytest.raises(ValueError, match="at least one episode"):
         summarize([])
 
 

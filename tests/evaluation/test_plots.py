@@ -23,7 +23,7 @@ def x_of(tick: str, svg: str) -> float:
     return next(float(each.get("x", "")) for each in marks(svg, "tick middle") if each.text == tick)
 
 
-def test_a_dot_stands_at_its_value_and_the_line_spans_its_interval() -> None:
+def test_a_dot_marks_the_value_and_the_line_spans_the_interval() -> None:
     svg = interval_plot([Row("all", [Interval(0.5, 0.25, 0.75)])], series=["agent"])
     (dot,), (line,) = marks(svg, "dot"), marks(svg, "whisker")
     assert float(dot.get("cx", "")) == x_of("0.5", svg)

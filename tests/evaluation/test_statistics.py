@@ -205,12 +205,12 @@ def test_one_shared_dialogue_has_a_difference_and_no_verdict() -> None:
     assert (found.low, found.p_value, found.verdict) == (None, None, "inconclusive")
 
 
-def test_nothing_shared_is_no_difference() -> None:
+def test_without_shared_dialogues_the_difference_is_unknown() -> None:
     found = paired_difference(column(0.0), column(0.0), column(0.0), resamples=10, rng=rng())
     assert (found.difference, found.count) == (None, 0)
 
 
-def test_equal_policies_are_told_apart_in_at_most_one_sample_of_twenty() -> None:
+def test_equal_policies_differ_in_at_most_one_sample_of_twenty() -> None:
     generator = rng(21)
     wrong = sum(
         paired_difference(

@@ -61,7 +61,7 @@ def test_a_call_more_makes_another_conversation() -> None:
         episode(turn(user="Hello")),
     ],
 )
-def test_what_is_not_the_same_situation_is_no_common_state(other: Episode) -> None:
+def test_episodes_of_different_situations_share_no_state(other: Episode) -> None:
     assert list(common_states([episode(turn()), other])) == []
 
 
@@ -84,7 +84,7 @@ def test_no_temporary_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_without_room_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/dev/full")
     with pytest.raises(StorageError, match="TMPDIR"):
         list(common_states([episode(turn())]))

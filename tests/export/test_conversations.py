@@ -58,7 +58,7 @@ def test_the_mean_leaves_out_turns_without_a_reward(
     assert episode(*map(turn, rewards)).mean_reward == mean
 
 
-def test_an_episode_that_does_not_hold_together_is_told_by_its_dialogue() -> None:
+def test_an_inconsistent_episode_is_refused_with_its_dialogue() -> None:
     good = turn(made=[call()])
     first = msgspec.structs.replace(good.steps[0], tool_result="[]")
     broken = msgspec.structs.replace(good, steps=(first, *good.steps[1:]))

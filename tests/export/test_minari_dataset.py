@@ -142,7 +142,7 @@ def test_a_nul_is_replaced(tmp_path: Path) -> None:
         ("a-v0", (), "leaves must be some of"),
     ],
 )
-def test_a_wrong_argument_is_told(
+def test_a_wrong_argument_is_refused(
     tmp_path: Path, name: str, leaves: tuple[str, ...], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):

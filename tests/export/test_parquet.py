@@ -131,7 +131,7 @@ def test_no_episodes_make_no_table(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_seed_beyond_64_bits_is_told_and_no_file_is_left(tmp_path: Path) -> None:
+def test_a_seed_beyond_64_bits_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot hold"):
         written(tmp_path, episode(turn(), seed=2**70))
     assert list(tmp_path.iterdir()) == []
@@ -144,32 +144,32 @@ def test_a_place_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PAR1" * 9])
-def test_what_is_no_table_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_table_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "episodes.parquet"
     path.write_bytes(content)
     with pytest.raises(DataError, match="damaged Parquet file"):
         list(read_parquet(path))
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read episodes"):
         list(read_parquet(tmp_path / "nothing.parquet"))
 
 
-def test_another_table_is_told_with_its_columns(tmp_path: Path) -> None:
+def test_a_table_with_other_columns_is_refused_with_their_names(tmp_path: Path) -> None:
     path = tmp_path / "other.parquet"
     pq.write_table(pa.table({"x": [1]}), path)
     with pytest.raises(DataError, match=r"found \['x'\]"):
         list(read_parquet(path))
 
 
-def test_another_version_s_episode_is_told(tmp_path: Path) -> None:
+def test_an_episode_of_another_version_is_refused(tmp_path: Path) -> None:
     path, _ = written(tmp_path, msgspec.structs.replace(EVERYTHING, format=EPISODE_FORMAT + 1))
     with pytest.raises(DataError, match=f"this version reads {EPISODE_FORMAT}"):
         list(read_parquet(path))
 
 
-def test_rows_that_were_tampered_with_are_told(tmp_path: Path) -> None:
+def test_rows_that_were_tampered_with_are_refused(tmp_path: Path) -> None:
     path, _ = written(tmp_path, EVERYTHING)
     rows = pq.read_table(path).to_pylist()
     rows[0]["components"] = "no JSON"

@@ -111,7 +111,7 @@ def test_two_seeds_that_say_the_same_make_one_pair() -> None:
     assert left_out == {"same reward": 1, "duplicate": 1}
 
 
-def test_a_ranking_decides_also_where_no_reward_could_be_told() -> None:
+def test_a_ranking_decides_without_rewards_too() -> None:
     found = point(branch(None, "A", policy="student"), branch(0.5, "B", policy="teacher"))
     (row,), _ = pairs(found, BY_RANK)
     assert (row.chosen_policy, row.margin) == ("teacher", None)
@@ -138,7 +138,7 @@ def test_branches_that_failed_make_no_pair_and_are_counted() -> None:
     assert left_out == {"failed": 2}
 
 
-def test_a_branch_that_does_not_hold_together_is_told() -> None:
+def test_an_inconsistent_branch_is_refused() -> None:
     broken = with_results(branch(1.0, made=[call()]), "[]")
     with pytest.raises(DataError, match="do not answer the calls"):
         pairs(point(broken, branch(0.0)))

@@ -11,7 +11,7 @@ from tests.evaluation.episode_factory import FIND, call, turn
 ASKED = '[{"role":"user","content":"Hi"}]'
 
 
-def test_the_system_message_stands_first_and_tells_the_date() -> None:
+def test_the_system_message_comes_first_and_contains_the_date() -> None:
     system, user = conversation(ASKED, "2019-03-01", "Today is {today}.")
     assert system == {"role": "system", "content": "Today is Friday, 2019-03-01."}
     assert user == {"role": "user", "content": "Hi"}
@@ -44,7 +44,7 @@ def test_calls_are_numbered_on_from_those_before() -> None:
     assert [each["id"] for each in request["tool_calls"]] == ["call_3", "call_4"]
 
 
-def test_a_date_that_is_none_is_told() -> None:
+def test_an_invalid_date_is_refused() -> None:
     with pytest.raises(DataError, match="like 2019-03-01, not 'tomorrow'"):
         conversation(ASKED, "tomorrow", "")
 
@@ -56,16 +56,15 @@ def test_a_date_that_is_none_is_told() -> None:
         "{}",
         '[{"role":"assistant","tool_calls":[{"id":"call_0"}]}]',
         '[{"role":"assistant","tool_calls":[{"function":{"arguments":"{"}}]}]',
-        '[{"role":"assistant","tool_calls":null}]',
         '[{"content":"Hi"}]',
     ],
 )
-def test_messages_that_are_none_of_an_environment_s_are_told(messages: str) -> None:
+def test_messages_that_no_environment_wrote_are_refused(messages: str) -> None:
     with pytest.raises(DataError, match="not an environment's"):
         conversation(messages, "2019-03-01", "")
 
 
 @pytest.mark.parametrize("tools", ["nonsense", "{}", "[1]", ""])
-def test_tools_that_are_no_list_of_objects_are_told(tools: str) -> None:
+def test_tools_must_be_a_list_of_objects(tools: str) -> None:
     with pytest.raises(DataError, match="tools are not an environment's"):
         read_tools(tools)

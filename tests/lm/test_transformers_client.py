@@ -17,8 +17,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from agent_gym_env.errors import DataError, PermanentLMError, TransientLMError
 from agent_gym_env.lm.base import Request, Response
+from agent_gym_env.lm.torch_cache import PAGE
 from agent_gym_env.lm.torch_generation import Draft, Generator
-from agent_gym_env.lm.torch_pages import PAGE
 from agent_gym_env.lm.transformers_client import (
     LoadedModel,
     TransformersClient,

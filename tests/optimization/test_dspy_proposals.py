@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from agent_gym_env.optimization import OptimizationResult, OptimizationRunner
-from agent_gym_env.optimization.result import Strategy
 from tests.lm.server import Faults, LMServer, Raw
 from tests.lm.wire_formats import ChatAnswer, ChatRequest, bill, write_answer
 from tests.optimization.conftest import Client
 from tests.optimization.pupil import CARE, Pupil
 
-PROPOSING: dict[Strategy, dict[str, Any]] = {
+PROPOSING: dict[str, dict[str, Any]] = {
     "mipro": {"num_candidates": 3, "num_trials": 2, "minibatch": False},
     "gepa": {"max_metric_calls": 60},
     "simba": {"bsize": 8, "num_candidates": 3, "max_steps": 2, "max_demos": 0},
@@ -40,7 +39,7 @@ def is_proposing(request: ChatRequest) -> bool:
 def optimize(client: Client, tmp_path: Path) -> Optimize:
     """Makes the same small run, again and again."""
 
-    def run(strategy: Strategy, **options: Any) -> OptimizationResult:
+    def run(strategy: str, **options: Any) -> OptimizationResult:
         return OptimizationRunner(
             "sample", strategy, output_path=tmp_path / "agent.json", model=client(**options),
             num_train=12, num_validation=12, num_held_out=6, threads=1, max_errors=200,
@@ -62,7 +61,7 @@ def answers_proposals_by(server: LMServer, pupil: Pupil, text: str) -> None:
 @pytest.mark.parametrize("text", UNUSABLE.values(), ids=UNUSABLE)
 @pytest.mark.parametrize("strategy", PROPOSING)
 def test_a_run_whose_every_proposal_is_unusable_comes_to_its_end(
-    strategy: Strategy, text: str, optimize: Optimize, server: LMServer, pupil: Pupil
+    strategy: str, text: str, optimize: Optimize, server: LMServer, pupil: Pupil
 ) -> None:
     answers_proposals_by(server, pupil, text)
     result = optimize(strategy)
@@ -72,7 +71,7 @@ def test_a_run_whose_every_proposal_is_unusable_comes_to_its_end(
 
 @pytest.mark.parametrize("strategy", PROPOSING)
 def test_an_answer_that_could_not_be_used_is_not_used_again(
-    strategy: Strategy, optimize: Optimize, server: LMServer, pupil: Pupil
+    strategy: str, optimize: Optimize, server: LMServer, pupil: Pupil
 ) -> None:
     answers_proposals_by(server, pupil, UNUSABLE["prose"])
     optimize(strategy)
@@ -87,7 +86,7 @@ def test_an_answer_that_could_not_be_used_is_not_used_again(
 
 @pytest.mark.parametrize("strategy", PROPOSING)
 def test_what_could_be_used_is_used_again(
-    strategy: Strategy, optimize: Optimize, server: LMServer
+    strategy: str, optimize: Optimize, server: LMServer
 ) -> None:
     first = optimize(strategy)
     server.exchanges.clear()
@@ -97,7 +96,7 @@ def test_what_could_be_used_is_used_again(
 
 @pytest.mark.parametrize("strategy", PROPOSING)
 def test_a_proposal_that_the_model_fails_at_costs_that_proposal(
-    strategy: Strategy, optimize: Optimize, server: LMServer, pupil: Pupil
+    strategy: str, optimize: Optimize, server: LMServer, pupil: Pupil
 ) -> None:
     def answer(request: ChatRequest) -> Raw:
         if is_proposing(request):

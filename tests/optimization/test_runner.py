@@ -35,7 +35,6 @@ from agent_gym_env.lm.retry import Limits
 from agent_gym_env.lm.scripted import ScriptedLM
 from agent_gym_env.optimization import OptimizationResult, OptimizationRunner
 from agent_gym_env.optimization.monitor import Event, Finished, PhaseBegan, Stopped, TurnScored
-from agent_gym_env.optimization.result import Strategy
 from agent_gym_env.rewards.judge import JudgeReward
 from tests.lm.server import LMServer
 from tests.optimization.conftest import Client
@@ -57,7 +56,7 @@ Runner = Callable[..., OptimizationRunner]
 def runner(client: Client, tmp_path: Path) -> Runner:
     """Makes small runs."""
 
-    def make(strategy: Strategy = "bootstrap", **arguments: Any) -> OptimizationRunner:
+    def make(strategy: str = "bootstrap", **arguments: Any) -> OptimizationRunner:
         arguments.setdefault("model", client())
         arguments.setdefault("options", QUICK[strategy])
         defaults = {"num_train": 12, "num_validation": 12, "num_held_out": 40, "threads": 2}

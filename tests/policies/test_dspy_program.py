@@ -19,9 +19,8 @@ from tests.lm.server import LMServer
 pytest.importorskip("dspy", reason="pip install -e '.[dspy]'")
 pytest.importorskip("aiohttp", reason="pip install -e '.[local]'")
 
-from agent_gym_env.policies.dspy_module import SGDAgentModule, program_inputs
+from agent_gym_env.policies.dspy_module import SGDAgentModule, program_inputs, save_program
 from agent_gym_env.policies.dspy_program import DSPyPolicy
-from agent_gym_env.policies.dspy_state import save_program
 
 TOOLS = json.dumps(
     [{"type": "function", "function": {

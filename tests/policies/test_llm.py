@@ -73,7 +73,7 @@ def test_what_cannot_be_parsed_is_said() -> None:
     assert (action.text, action.tool_calls) == ("<tool_call>{nonsense", ())
 
 
-def test_the_date_stands_in_the_rules() -> None:
+def test_the_date_is_in_the_rules() -> None:
     lm = ScriptedLM(["a", "b"])
     LLMPolicy(lm).act(observation())
     LLMPolicy(lm, date="2024-02-29", rules="It is {today}.").act(observation())

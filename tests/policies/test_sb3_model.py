@@ -211,7 +211,9 @@ def test_weights_are_finite_float32_numbers(tmp_path: Path, value: Any) -> None:
         arrays = {name: file[name] for name in file.files}
     arrays["score.weight"] = np.full_like(arrays["score.weight"], value, dtype=type(value))
     np.savez(path, **arrays)
-    with pytest.raises(DataError, match=r"score\.weight holds other values than finite float32"):
+    with pytest.raises(
+        DataError, match=r"score\.weight contains NaN or infinity, or is not float32"
+    ):
         SB3Policy.load(path, Source())
 
 
@@ -240,8 +242,10 @@ def test_an_encoder_of_ones_own_has_to_be_given_again(tmp_path: Path) -> None:
     shape = Shape(k=3, encoder_dim=4, ngrams=None, hidden=8)
     path = tmp_path / "policy.npz"
     SB3Policy(shape.network(), Source(), shape, encoder=HashingEncoder(4)).save(path)
-    with pytest.raises(ValueError, match=r"an encoder of its own, of 4 numbers: pass it"):
+    with pytest.raises(
+        ValueError, match=r"another encoder than the hashing encoder, of 4 numbers: pass it"
+    ):
         SB3Policy.load(path, Source())
-    with pytest.raises(ValueError, match="an encoder of 4 numbers, this one gives 5"):
+    with pytest.raises(ValueError, match="an encoder of 4 numbers, this one has 5"):
         SB3Policy.load(path, Source(), encoder=HashingEncoder(5))
     assert SB3Policy.load(path, Source(), encoder=HashingEncoder(4)).shape == shape

@@ -34,6 +34,7 @@ NOT_ALIKE = (
     "share no episode",
     "played dialogue",
     "no episodes",
+    "at least one episode",
 )
 """What the commands say of episodes that are in order, but not of one policy in one setting."""
 

@@ -119,8 +119,8 @@ def test_a_damaged_checkpoint_is_refused_or_read(tmp_path: Path) -> None:
 
 def test_a_damaged_program_is_refused_or_read(tmp_path: Path) -> None:
     pytest.importorskip("dspy", reason="needs the extra 'dspy'")
-    from agent_gym_env.policies.dspy_state import load_program, save_program
-    from tests.policies.test_dspy_state import taught
+    from agent_gym_env.policies.dspy_module import load_program, save_program
+    from tests.policies.test_dspy_module import taught
 
     path = tmp_path / "program.json"
     save_program(taught(), path)

@@ -1,4 +1,4 @@
-"""A tea shop as an agent finds it: its tools, what is known of words, and answers by hand."""
+"""A tea shop for the tests: its tools, word counts, states and fixed answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GYOKURO = {"name": "Gyokuro", "kind": "green", "origin": "Yame", "price": "30"}
 
 
 def vocabulary() -> Vocabulary:
-    """What a train split would have taught of the shop's words."""
+    """Return the word counts of an imaginary train split about the shop."""
     return Vocabulary(
         common={"i", "do", "send", "the", "is"},
         kinds={"gram": {"number": 9}, "day": {"date": 9}, "name": {"text": 9}},
@@ -33,19 +33,19 @@ def vocabulary() -> Vocabulary:
 
 
 def tools() -> ToolSchemas:
-    """The tools of the tea shop and of the cake shop."""
+    """Return the tools of the tea shop and of the cake shop."""
     return ToolSchemas(tools_json(TOOLS, ["Teas_1", "Cakes_1"]), vocabulary())
 
 
 def state(tool: str | None = FIND) -> State:
-    """A conversation that heads to a tool."""
+    """Return the state of a conversation whose user wants a tool."""
     scene = State(tools(), TODAY)
     scene.tool = None if tool is None else scene.tools.by_name[tool]
     return scene
 
 
 def answering(answer: Callable[[Question], str | None]) -> Decide:
-    """Answer each question with certainty; what is no option counts as "none"."""
+    """Return a function that answers each question with certainty; unknown answers are "none"."""
 
     def decide(question: Question) -> NDArray[np.float64]:
         wanted = answer(question)

@@ -25,7 +25,7 @@ def observation(*messages: dict[str, Any], tools: str = "[]") -> Observation:
 
 
 def played(env: SGDEnv) -> list[Observation]:
-    """What an agent sees that always says the same."""
+    """Return the observations of an agent that always says the same."""
     seen, _ = env.reset(options={"dialogue_id": "1_00000"})
     observations: list[Observation] = [seen]
     over = False

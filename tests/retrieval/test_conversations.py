@@ -54,7 +54,7 @@ def test_a_conversation_is_taken_in_message_by_message() -> None:
     assert (state.user, state.has_called) == ("Yes", False)
 
 
-def test_following_along_comes_to_the_same_as_reading_all_at_once() -> None:
+def test_reading_message_by_message_gives_the_state_of_reading_all_at_once() -> None:
     along = conversations()
     for count in range(1, len(MESSAGES) + 1):
         state = along.state(observation(MESSAGES[:count]))
@@ -82,7 +82,7 @@ def test_arguments_of_any_json_type_are_read(kind: Any) -> None:
     assert isinstance(arguments["kind"], str)
 
 
-def test_a_refused_call_is_no_call() -> None:
+def test_a_refused_call_is_not_recorded_as_a_call() -> None:
     messages = [MESSAGES[0], call("Nothing"), result("Nothing", "error", error="unknown_tool: …")]
     state = conversations().state(observation(messages))
     assert (state.calls, state.has_called, state.status) == ({}, True, "error")

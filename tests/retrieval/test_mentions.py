@@ -27,11 +27,11 @@ def test_values_of_each_kind_are_found(text: str, kind: str, said: str) -> None:
     assert (kind, said) in mentions(text)
 
 
-def test_a_common_word_at_the_begin_of_a_sentence_is_no_name() -> None:
+def test_a_common_word_at_the_beginning_of_a_sentence_is_not_a_name() -> None:
     assert mentions("Hi. Book it. Is it far?") == []
 
 
-def test_the_speaker_is_no_name() -> None:
+def test_the_word_for_the_speaker_is_not_a_name() -> None:
     assert mentions("so I come, as I'd like to") == []
 
 

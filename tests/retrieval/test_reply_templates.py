@@ -37,7 +37,7 @@ def test_values_without_marks_are_found_by_their_words() -> None:
     }
 
 
-def test_the_number_of_results_becomes_a_hole() -> None:
+def test_the_number_of_results_becomes_a_placeholder() -> None:
     template = template_of("I have 2: Sencha?", [], found(SENCHA, GYOKURO))
     assert template is not None
     assert Placeholder("", "count", "2") in template.parts
@@ -64,14 +64,14 @@ def test_a_value_out_of_reach_leaves_nothing_to_say() -> None:
     assert TemplateFiller(found(SENCHA)).fill(template) is None
 
 
-def test_a_slot_of_like_name_and_kind_stands_in() -> None:
+def test_a_slot_of_similar_name_and_kind_fills_the_placeholder() -> None:
     template = Template((Placeholder("shop_name", "row", "Blue Pot"),))
     assert TemplateFiller(found({"tea_name": "Oolong", "stock": "4"})).fill(template) == "Oolong"
     template = Template((Placeholder("shop_name", "row", "12"),))
     assert TemplateFiller(found({"tea_name": "Oolong"})).fill(template) is None
 
 
-def test_two_holes_take_two_slots() -> None:
+def test_two_placeholders_take_two_slots() -> None:
     template = Template(
         (Placeholder("shop_name", "row", "Pot"), " ", Placeholder("town_name", "row", "Hill"))
     )

@@ -1,7 +1,7 @@
 from tests.retrieval.scenes import FIND, ORDER, tools
 
 
-def test_a_query_is_told_by_its_verb() -> None:
+def test_a_query_is_recognised_by_its_verb() -> None:
     by_name = tools().by_name
     assert by_name[FIND].is_query
     assert not by_name[ORDER].is_query
@@ -15,7 +15,7 @@ def test_slots_tell_how_their_values_are_given() -> None:
     assert tools().slots["Cakes_1"]["day"].kind == "date"
 
 
-def test_no_preference_is_no_default() -> None:
+def test_no_preference_is_not_a_default() -> None:
     by_name = tools().by_name
     assert by_name[FIND].slots["origin"].default is None
     assert by_name[ORDER].slots["wrapped"].default == "False"

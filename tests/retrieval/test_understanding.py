@@ -67,7 +67,7 @@ def test_what_could_be_called_before_the_user_spoke_is_kept() -> None:
     assert scene.ready == {ORDER: {"name": "Sencha", "grams": "50", "wrapped": "False"}}
 
 
-def test_without_tools_the_user_is_heard_all_the_same() -> None:
+def test_without_tools_the_user_turn_is_still_recorded() -> None:
     scene = state(None)
     scene.tools.by_name.clear()
     update_state(scene, "hello", answering(lambda question: None))

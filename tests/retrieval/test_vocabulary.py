@@ -38,7 +38,7 @@ def test_a_listed_value_is_found_among_those_allowed() -> None:
     assert known.value_among("dark", ("green",)) is None
 
 
-def test_a_word_that_is_mostly_no_value_is_no_phrase() -> None:
+def test_a_word_that_is_seldom_a_value_is_not_a_phrase() -> None:
     chatter = [Turn("will it come", "Yes.", "Teas_1") for _ in range(9)]
     known = counted(call(FIND, kind="green", origin="Will"), *chatter)
     assert "will" not in known.phrases

@@ -60,7 +60,7 @@ def test_an_audit_counts_what_it_answered(audited: Audit) -> None:
     assert audited.rewards == ("ground_truth", "balanced")
 
 
-def test_parts_and_turns_with_values_are_told_apart(audited: Audit) -> None:
+def test_components_and_turns_with_values_are_estimated_separately(audited: Audit) -> None:
     (row,) = (row for row in audited.rows if row.name == "target with wrong values, with its call")
     score = row.scores["balanced"]
     assert (score.with_values.count, score.reward.count) == (2, 4)
@@ -69,7 +69,7 @@ def test_parts_and_turns_with_values_are_told_apart(audited: Audit) -> None:
     assert score.components["tool_accuracy"].left_out == 2
 
 
-def test_a_policy_stands_beside_the_corruptions(
+def test_a_policy_is_scored_beside_the_exploits(
     corpus: Corpus, dev: Split, rewards: list[Reward]
 ) -> None:
     env = SGDEnv(corpus.name, split="dev", reward="balanced")

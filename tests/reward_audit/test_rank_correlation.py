@@ -23,7 +23,7 @@ def test_one_value_has_no_correlation(first: list[float]) -> None:
     assert correlated(first, list(range(len(first)))) is None
 
 
-def test_without_a_correlation_there_is_no_interval() -> None:
+def test_an_undefined_correlation_has_no_interval() -> None:
     nothing = np.zeros(3)
     found = rank_correlation(nothing, nothing, nothing, resamples=10, seed=0)
     assert (found.mean, found.low, found.count) == (None, None, 3)

@@ -84,7 +84,7 @@ def test_a_call_that_is_answered_otherwise_than_recorded_is_named(tiny: Path) ->
 
 
 def test_without_episodes_there_is_nothing_to_verify() -> None:
-    with pytest.raises(ValueError, match="no episodes"):
+    with pytest.raises(ValueError, match="at least one episode"):
         verify([], [StrictReward()])
 
 

@@ -105,7 +105,7 @@ def test_a_completion_is_kept(env: SGDEnv) -> None:
     assert episode.turns[0].steps[0].action == Action("Hi.", completion=completion)
 
 
-def test_a_completion_that_is_no_unicode_can_be_written(env: SGDEnv) -> None:
+def test_a_completion_with_lone_surrogates_can_be_written(env: SGDEnv) -> None:
     action = Action("Hi.", completion=Completion("\ud800Hi."))
     episode = play(env, Scripted(action), dialogue_id=TEA)
     assert msgspec.json.decode(msgspec.json.encode(episode), type=Episode) == episode
@@ -204,7 +204,7 @@ class Undecided:
         return Score(None, {"verdict": None}, "no answer")
 
 
-def test_a_reward_that_cannot_be_told_is_none_with_its_reason(tiny_corpus: Path) -> None:
+def test_an_unknown_reward_is_none_with_its_reason(tiny_corpus: Path) -> None:
     env = SGDEnv(str(tiny_corpus), reward=Undecided())
     for turn in play(env, ConstantPolicy("Yes."), dialogue_id=TEA).turns:
         assert (turn.reward, turn.components, turn.reason) == (None, {"verdict": None}, "no answer")

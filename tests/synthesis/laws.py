@@ -1,4 +1,4 @@
-"""What holds in every dialogue of SGD, as a list of the places where a dialogue breaks it."""
+"""Rules that every dialogue of SGD follows, and a function that lists where they are broken."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_an_entity_has_the_same_attributes_in_all_dialogues() -> None:
 
 @pytest.mark.parametrize("variant", SCHEMA_VARIANTS)
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_schema_variant_names_everything_anew(split: str, variant: str) -> None:
+def test_a_schema_variant_renames_everything(split: str, variant: str) -> None:
     renamed = _services(split, SAMPLE / "sgd_x" / "data" / variant)
     mapped = SchemaVariant(SERVICES[split], renamed)
     for dialogue in DIALOGUES[split][:5]:

@@ -81,7 +81,7 @@ def test_a_shape_counts_what_can_be_counted_by_hand() -> None:
     )
 
 
-def test_a_corrected_confirmation_is_no_changed_wish() -> None:
+def test_a_corrected_confirmation_is_not_a_changed_wish() -> None:
     corrected = Dialogue(
         "1_00002",
         ["A_1"],

@@ -8,7 +8,7 @@ def _value(text: str, lead: str = "", takes_on: bool = True) -> Value:
     return Value("Bakery_1", "what", text, Surface(text, lead, takes_on))
 
 
-def test_a_mention_says_where_its_value_stands() -> None:
+def test_a_mention_has_the_place_of_its_value() -> None:
     text, mentions = spell([sentence(fill("a table in {city}", {"city": _value("Austin")}))])
     assert text == "A table in Austin."
     assert mentions == [Mention("Bakery_1", "what", "Austin", 11, 17)]
@@ -25,7 +25,7 @@ def test_words_after_a_full_stop_inside_a_phrase_get_a_capital() -> None:
     assert text == "That might work. What is it?"
 
 
-def test_on_stands_before_dates_but_not_before_days_counted_from_today() -> None:
+def test_on_precedes_dates_but_not_days_relative_to_today() -> None:
     template = "a room on {day}"
     dated = fill(template, {"day": _value("March 4th")})
     relative = fill(template, {"day": _value("tomorrow", takes_on=False)})

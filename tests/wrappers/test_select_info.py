@@ -27,6 +27,6 @@ def test_nothing_else_changes(make: Make) -> None:
     assert bare.step("Hello.")[:4] == lean.step("Hello.")[:4]
 
 
-def test_one_string_is_no_list_of_names(make: Make) -> None:
+def test_one_string_is_refused_as_a_list_of_names(make: Make) -> None:
     with pytest.raises(TypeError, match="keys must be a list of strings, not the string 'turn'"):
         SelectInfo(make(), "turn")

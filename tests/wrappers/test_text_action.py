@@ -27,7 +27,7 @@ def test_words_are_said(make: Make) -> None:
     }
 
 
-def test_what_stands_in_tags_is_called(make: Make) -> None:
+def test_a_call_in_tags_is_made(make: Make) -> None:
     env = TextAction(make())
     env.reset(options=TEA)
     observation, reward, *_ = env.step(f"<tool_call>{CALL}</tool_call>")
@@ -42,7 +42,7 @@ def test_any_unicode_of_the_space_is_an_action(make: Make) -> None:
     env.step("Grüße 🍵")
 
 
-def test_what_is_no_string_raises(make: Make) -> None:
+def test_another_type_than_a_string_raises(make: Make) -> None:
     env = TextAction(make())
     env.reset(options=TEA)
     with pytest.raises(TypeError, match="one string, not int64"):

@@ -1,4 +1,4 @@
-"""What a journal holds: recovering it when it is opened, and checking it from end to end."""
+"""Contents of a journal: recovering them after a kill, and checking them from end to end."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "line", [b"{}", b"[]", b"nonsense", b'{"dialogue_id": "\xff"}', b"[" * 100_000]
 )
-def test_a_line_that_is_no_episode_is_told_with_its_number(tmp_path: Path, line: bytes) -> None:
+def test_an_invalid_line_is_reported_with_its_number(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "episodes.jsonl"
     path.write_bytes(msgspec.json.encode(EPISODES[0]) + b"\n" + line + b"\n")
     reading = read_episodes(path)
@@ -95,14 +95,14 @@ def test_a_byte_order_mark_blank_lines_and_line_ends_of_windows_are_read(tmp_pat
     assert record_kind([path]) == "episodes"
 
 
-def test_a_torn_last_line_is_told(tmp_path: Path) -> None:
+def test_an_unfinished_last_line_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "episodes.jsonl"
     path.write_bytes(msgspec.json.encode(EPISODES[0])[:-1])
     with pytest.raises(DataError, match="invalid episode"):
         list(read_episodes(path))
 
 
-def test_another_version_s_episode_is_told(tmp_path: Path) -> None:
+def test_an_episode_of_another_version_is_refused(tmp_path: Path) -> None:
     newer = msgspec.structs.replace(EPISODES[0], format=EPISODE_FORMAT + 1)
     path = tmp_path / "episodes.jsonl"
     path.write_bytes(msgspec.json.encode(newer))

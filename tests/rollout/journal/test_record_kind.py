@@ -35,11 +35,11 @@ def test_what_is_neither_is_left_to_the_reader_of_episodes(tmp_path: Path, conte
     assert record_kind([path]) == "episodes"
 
 
-def test_a_mixture_is_told(episodes: Path, branches: Path) -> None:
+def test_mixed_kinds_are_refused(episodes: Path, branches: Path) -> None:
     with pytest.raises(DataError, match=r"episodes\.jsonl episodes, .*branches\.jsonl branches"):
         record_kind([episodes, branches])
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read: No such file"):
         record_kind([tmp_path / "nothing"])

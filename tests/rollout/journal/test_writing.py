@@ -233,7 +233,7 @@ def cut(path: Path) -> None:
 @pytest.mark.parametrize(
     ("shard", "lose"), [(0, cut), (-1, cut), (-1, Path.unlink)], ids=["closed", "last", "deleted"]
 )
-def test_lines_that_were_lost_since_are_told_and_collected_again(
+def test_lost_lines_are_reported_and_collected_again(
     tmp_path: Path, jobs: range, shard: int, lose: Callable[[Path], None]
 ) -> None:
     manifest = fill(tmp_path, jobs, parts=2, shard_bytes=300)
@@ -247,7 +247,7 @@ def test_lines_that_were_lost_since_are_told_and_collected_again(
     assert check_journal(tmp_path).records == 12
 
 
-def test_a_missing_shard_is_told(tmp_path: Path) -> None:
+def test_a_missing_shard_is_reported(tmp_path: Path) -> None:
     fill(tmp_path, shard_bytes=100)
     (tmp_path / SHARD).unlink()
     for use in (said, fill, check_journal):
@@ -255,7 +255,7 @@ def test_a_missing_shard_is_told(tmp_path: Path) -> None:
             use(tmp_path)
 
 
-def test_shards_without_a_manifest_are_told(tmp_path: Path) -> None:
+def test_shards_without_a_manifest_are_refused(tmp_path: Path) -> None:
     fill(tmp_path)
     (tmp_path / "manifest.json").unlink()
     with pytest.raises(StorageError, match=r"no manifest\.json"):
@@ -264,7 +264,7 @@ def test_shards_without_a_manifest_are_told(tmp_path: Path) -> None:
         said(tmp_path)
 
 
-def test_a_job_that_is_there_twice_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_job_that_occurs_twice_is_reported_with_its_line(tmp_path: Path) -> None:
     fill(tmp_path)
     path = tmp_path / SHARD
     with path.open("ab") as file:
@@ -273,7 +273,7 @@ def test_a_job_that_is_there_twice_is_told_with_its_line(tmp_path: Path) -> None
         check_journal(tmp_path)
 
 
-def test_a_manifest_of_another_version_is_told(tmp_path: Path) -> None:
+def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
     fill(tmp_path)
     path = tmp_path / "manifest.json"
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
@@ -281,7 +281,7 @@ def test_a_manifest_of_another_version_is_told(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-def test_a_journal_of_the_other_kind_is_told(tmp_path: Path) -> None:
+def test_a_journal_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     fill(tmp_path)
     with pytest.raises(DataError, match="holds branches, not episodes"):
         list(record_lines(tmp_path, "episodes"))

@@ -9,13 +9,14 @@ from urllib.parse import quote
 
 import pytest
 
-from agent_gym_env.lm.address import (
+from agent_gym_env.lm.credentials import (
+    REDACTED,
+    Scrubber,
     environment_secrets,
     place,
     split_address,
     without_credentials,
 )
-from agent_gym_env.lm.secret import REDACTED, Scrubber
 
 
 def basic(pair: str) -> str:

@@ -9,7 +9,7 @@ pytest.importorskip("transformers", reason="the extra train is not installed")
 import torch
 from transformers.cache_utils import Cache, DynamicCache
 
-from agent_gym_env.lm.torch_pages import PAGE, BatchLayer, PagePool, can_be_paged
+from agent_gym_env.lm.torch_cache import PAGE, BatchLayer, PagePool, can_be_paged
 
 HEADS, FEATURES = 2, 4
 PAGE_BYTES = 2 * HEADS * PAGE * FEATURES * 4

@@ -14,8 +14,7 @@ from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.budget import Price
 from agent_gym_env.lm.scripted import ScriptedLM
-from agent_gym_env.lm.tool_check import ToolCheck
-from agent_gym_env.policies.llm import LLMPolicy
+from agent_gym_env.policies.llm import LLMPolicy, ToolCheck
 from agent_gym_env.types import Usage
 from tests.lm.test_openai_server import Running
 

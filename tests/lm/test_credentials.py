@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from agent_gym_env.lm.secret import (
+from agent_gym_env.lm.credentials import (
     REDACTED,
     Scrubber,
     ScrubbingFilter,

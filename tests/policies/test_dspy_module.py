@@ -17,9 +17,13 @@ pytest.importorskip("aiohttp", reason="pip install -e '.[local]'")
 import dspy
 
 from agent_gym_env.lm.aiohttp_client import local_client
-from agent_gym_env.policies.dspy_module import SGDAgentModule
+from agent_gym_env.policies.dspy_module import (
+    MAX_PROGRAM_BYTES,
+    SGDAgentModule,
+    load_program,
+    save_program,
+)
 from agent_gym_env.policies.dspy_program import DSPyPolicy
-from agent_gym_env.policies.dspy_state import MAX_PROGRAM_BYTES, load_program, save_program
 
 OBSERVATION = {
     "user": "Hello",
@@ -174,7 +178,9 @@ def test_loading_runs_nothing_imports_nothing_and_connects_nowhere(tmp_path: Pat
         b" " * (MAX_PROGRAM_BYTES + 1),
     ],
 )
-def test_what_is_no_program_is_refused_with_its_file(tmp_path: Path, content: bytes) -> None:
+def test_another_file_than_a_program_is_refused_with_its_name(
+    tmp_path: Path, content: bytes
+) -> None:
     path = tmp_path / "agent.json"
     path.write_bytes(content)
     with pytest.raises(DataError) as error:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agent_gym_env.errors import DataError
-from agent_gym_env.lm.huggingface_hub import ModelSource, check_model_path, locate_model
+from agent_gym_env.lm.huggingface_models import ModelSource, check_model_path, locate_model
 
 hub: Any = pytest.importorskip("huggingface_hub", reason="needs the extra 'train'")
 pytest.importorskip("transformers", reason="needs the extra 'train'")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent_gym_env.errors import DataError
-from agent_gym_env.lm.model_folder import reading_model
+from agent_gym_env.lm.huggingface_models import reading_model
 
 
 def test_a_configuration_that_is_not_a_file_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from agent_gym_env.chat import Message
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.budget import Price
-from agent_gym_env.lm.generate_content import (
+from agent_gym_env.lm.gemini import (
     config,
     contents,
     read_generated,

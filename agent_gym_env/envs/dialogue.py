@@ -283,7 +283,7 @@ def _backend_factory(
 
 
 def _make_backend(
-    name: str, options: Mapping[str, Any], context: Mapping[str, Any], catalogue: ToolCatalogue
+    name: object, options: Mapping[str, Any], context: Mapping[str, Any], catalogue: ToolCatalogue
 ) -> ToolBackend:
     backend: ToolBackend = TOOL_BACKENDS.call(name, options, {**context, "catalogue": catalogue})
     return backend

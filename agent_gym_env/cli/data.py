@@ -61,9 +61,10 @@ def download_sgd(settings: Download) -> None:
     if settings.json:
         print_json(report)
         return
-    print(f"{report.folder}: {len(report.installed)} files new, {len(report.present)} were there")
+    new, old = len(report.installed), len(report.present)
+    print(f"{report.folder}: {new} new files, {old} files were there already")
     if report.missing:
-        print(f"missing, of the whole data set: {len(report.missing)} files")
+        print(f"{len(report.missing)} files of the whole data set are missing")
 
 
 def build(settings: CorpusSplits) -> None:

@@ -234,7 +234,7 @@ def _run(words: Sequence[str]) -> int:
 def _gymnasium_error() -> type[Exception]:
     """Return the base of Gymnasium's errors, or of ours as long as Gymnasium is not imported."""
     gymnasium = sys.modules.get("gymnasium")
-    return AgentGymError if gymnasium is None else gymnasium.error.Error  # type: ignore[no-any-return]
+    return AgentGymError if gymnasium is None else gymnasium.error.Error
 
 
 @contextmanager

@@ -69,9 +69,9 @@ def rescore_file(settings: Rescore) -> None:
     Raises:
         ValueError: the output is the input, or the episodes are of another corpus.
     """
-    if settings.out.exists() and settings.out.samefile(settings.episodes):
-        raise ValueError(f"--out {settings.out} is the file that is read: name another file")
     first = next(_episodes(settings.episodes))
+    if settings.out.exists() and settings.out.resolve().is_relative_to(settings.episodes.resolve()):
+        raise ValueError(f"--out {settings.out} would overwrite what is read: name another file")
     corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
     split = corpus.split(first.split)
     if split.fingerprint != first.corpus:

@@ -44,8 +44,8 @@ class CorpusSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=
     """Choice of the corpus.
 
     Attributes:
-        corpus: 'sample', 'sgd' (after `agent-gym data download`), or the path of a folder or
-            archive in SGD's format.
+        corpus: 'sample', 'sgd' (after `agent-gym data download`), the path of a folder or archive
+            in SGD's format, or the package.module:Name of a reader.
         schema_variant: variant of SGD-X by which all schemas are rewritten.
     """
 
@@ -460,24 +460,27 @@ class Completion(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     ]
 
 
-_Any = TypeVar("_Any", bound=Settings)
+_AnySettings = TypeVar("_AnySettings", bound=msgspec.Struct)
 
 
-def with_language_model(settings: _Any) -> _Any:
+def with_language_model(settings: _AnySettings) -> _AnySettings:
     """Name the language model in each policy and reward of the settings that asks one."""
-    if not isinstance(settings, ModelSettings):
+    values = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    named = {name: value for name, value in values.items() if _holds_names(value)}
+    if not named:
         return settings
     from agent_gym_env.assembly import name_model
     from agent_gym_env.registry import POLICIES, REWARDS
 
+    model = values.get("model")
     changed: dict[str, Any] = {}
-    for name in settings.__struct_fields__:
+    for name, value in named.items():
         kind = POLICIES if name in ("policy", "path") else REWARDS
-        value = getattr(settings, name)
-        if isinstance(value, Named):
-            changed[name] = Named(name_model(value, settings.model, kind=kind))
-        elif isinstance(value, tuple) and value and isinstance(value[0], Named):
-            changed[name] = tuple(
-                Named(name_model(each, settings.model, kind=kind)) for each in value
-            )
+        several = value if isinstance(value, tuple) else (value,)
+        found = tuple(Named(name_model(each, model, kind=kind)) for each in several)
+        changed[name] = found if isinstance(value, tuple) else found[0]
     return msgspec.structs.replace(settings, **changed)
+
+
+def _holds_names(value: object) -> bool:
+    return isinstance(value[0] if isinstance(value, tuple) and value else value, Named)

@@ -72,7 +72,18 @@ def grpo(settings: Any) -> ExitCode:
     """Train by reinforcement learning."""
     given = {name: getattr(settings, name) for name in ("corpus", "schema_variant")}
     env = {**settings.env, **{name: value for name, value in given.items() if value}}
-    return _train("grpo", msgspec.structs.replace(settings, env=env))
+    reward = _with_model_of_judge(settings.reward)
+    return _train("grpo", msgspec.structs.replace(settings, env=env, reward=reward))
+
+
+def _with_model_of_judge(reward: str | dict[str, Any]) -> str | dict[str, Any]:
+    """Name the language model of a judge that names none, so that the run records it."""
+    from agent_gym_env.assembly import name_model
+    from agent_gym_env.registry import REWARDS
+
+    config = {"name": reward} if isinstance(reward, str) else reward
+    named = name_model(config, kind=REWARDS)
+    return reward if named == config else named
 
 
 def _train(name: str, settings: Any) -> ExitCode:

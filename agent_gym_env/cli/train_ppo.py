@@ -8,13 +8,11 @@ from typing import Any
 
 from msgspec import structs
 
-from agent_gym_env.assembly import name_model
 from agent_gym_env.cli.console import phases, print_json, print_table
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.settings import Folder, Model, Variant
 from agent_gym_env.cli.settings_parser import Named
 from agent_gym_env.evaluation.table import interval, number
-from agent_gym_env.registry import REWARDS
 from agent_gym_env.training.curve import CurvePoint, read_curve
 from agent_gym_env.training.ppo_config import PPOConfig
 
@@ -52,7 +50,7 @@ class PPO(PPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
         env = {**self.world.env, **{name: value for name, value in given.items() if value}}
         changed: dict[str, Any] = {"env": env}
         if self.reward is not None:
-            changed["reward"] = name_model(self.reward, self.model, kind=REWARDS)
+            changed["reward"] = dict(self.reward)
         fields = {name: getattr(self, name) for name in PPOConfig.__struct_fields__}
         return PPOConfig(**fields | {"world": structs.replace(self.world, **changed)})
 

@@ -1,1 +1,1 @@
-"""From text to vectors."""
+"""Encoders of texts, conversations and candidates as vectors of numbers."""

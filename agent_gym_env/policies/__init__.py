@@ -1,1 +1,1 @@
-"""Agents: from an observation to an action."""
+"""Policies: agents that return an action for an observation."""

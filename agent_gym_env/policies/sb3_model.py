@@ -171,6 +171,7 @@ class SB3Policy:
         Raises:
             StorageError: the file cannot be written.
         """
+        # A comprehension, since a dict with fewer possible keys is another type to mypy.
         candidates: _SavedCandidates = {name: n for name, n in self.candidates.items()}  # noqa: C416
         header = Header(FORMAT, self.name, self.shape, candidates, self.masked)
         weights = {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}

@@ -1,1 +1,1 @@
-"""Writes dialogue corpora from a schema and a table of entities, in SGD's file format."""
+"""A generator of corpora in SGD's file format, from a schema and a table of entities."""

@@ -98,12 +98,15 @@ def test_rescore_scores_without_playing(
 def test_rescore_does_not_overwrite_what_it_reads(
     evaluated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorded = evaluated / "oracle.jsonl"
-    before = recorded.read_bytes()
-    command = ["rescore", str(recorded), "--reward", "ground_truth", "--out"]
-    assert main([*command, str(evaluated / "journal" / ".." / "oracle.jsonl")]) == 2
-    assert "is the file that is read: name another file" in capsys.readouterr().err
-    assert recorded.read_bytes() == before
+    journal = evaluated / "journal" / "oracle"
+    (shard,) = journal.glob("*.jsonl")
+    same = evaluated / "journal" / ".." / "oracle.jsonl"
+    for source, out in ((evaluated / "oracle.jsonl", same), (journal, shard)):
+        before = out.read_bytes()
+        command = ["rescore", str(source), "--reward", "ground_truth", "--out", str(out)]
+        assert main(command) == 2
+        assert "would overwrite what is read: name another file" in capsys.readouterr().err
+        assert out.read_bytes() == before
 
 
 def test_report_writes_one_page_about_several_files(evaluated: Path, tmp_path: Path) -> None:
@@ -221,6 +224,4 @@ def test_a_corpus_that_is_not_there_is_answered_with_the_known_ones(
 ) -> None:
     assert main([*command, "--corpus", "smaple"]) == 4
     said = capsys.readouterr().err
-    assert (
-        "no such folder or archive (did you mean 'sample'?); a corpus is 'sample', 'sgd' " in said
-    )
+    assert "no such folder or archive (did you mean 'sample'?); a corpus is 'sample', 'sgd'" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -11,7 +12,7 @@ import pytest
 
 from agent_gym_env.cli import settings as all_settings
 from agent_gym_env.cli.main import COMMANDS, Command, make_parser, parse
-from agent_gym_env.cli.settings import Model, Split, Variant
+from agent_gym_env.cli.settings import Model, Split, Variant, with_language_model
 from agent_gym_env.cli.settings_parser import Named, Parser, add_options, read_settings
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS
 from agent_gym_env.export.preference_pairs import PairRule
@@ -276,6 +277,22 @@ def test_what_the_settings_repeat_is_what_the_library_has() -> None:
     explained = str(all_settings.Export.__doc__)
     assert f"difference of rewards in a pair; {rule.min_margin} by default" in explained
     assert f"pairs from one state; {rule.max_pairs} by default" in explained
+
+
+def test_yaml_without_its_library_is_refused_with_the_command_that_installs_it(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("size: 3")
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert "run pip install pyyaml, or use JSON" in refused(capsys, *NEEDED, "--config", str(path))
+
+
+def test_the_language_model_is_named_in_policies_and_judges_that_ask_one() -> None:
+    _, settings = parse(["evaluate", "--policy", "llm", "oracle", "--model", "mine"])
+    named = with_language_model(settings)
+    assert named.policy == ({"name": "llm", "model": "mine"}, {"name": "oracle"})
+    assert named.reward == ({"name": "balanced"},)
 
 
 def test_a_configuration_of_a_command_is_read(tmp_path: Path) -> None:

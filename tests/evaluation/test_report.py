@@ -36,7 +36,7 @@ HOSTILE = (
 
 
 class Page(HTMLParser):
-    """What a browser would make of a page, as far as the tests ask."""
+    """The parts of a parsed page that the tests look at."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

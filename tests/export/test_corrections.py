@@ -15,7 +15,7 @@ FOUND = turn(
 
 
 def answers(rows: list[ConversationRow]) -> list[object]:
-    """What is learned of each row: the words of a reply, or the call."""
+    """Return the message to learn of each row: the words of a reply, or the call."""
     found: list[object] = []
     for row in rows:
         (learned,) = [m for m in row.messages if m["role"] == "assistant" and m.get("weight") != 0]

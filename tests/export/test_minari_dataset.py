@@ -60,7 +60,7 @@ found = {
 }
 print(json.dumps(found))
 """
-"""What a reader of the data set writes who knows Minari and Gymnasium only."""
+"""Script of a reader who knows only Minari and Gymnasium."""
 
 
 def exported(

@@ -1,4 +1,4 @@
-"""What the ways to game a reward earn, on the embedded corpus and, when asked for, on SGD.
+"""The scores of known exploits, on the embedded corpus and, when asked for, on SGD.
 
 The tables of docs/results/rewards.md are the output of this module, run with ``AGENT_GYM_LONG=1``
 and ``-s``.

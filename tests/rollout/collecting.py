@@ -1,4 +1,4 @@
-"""Players that other processes can make, and what they have collected."""
+"""Players that other processes can create, and reading what they have collected."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ CALL = '<tool_call>{"name": "Teas_1-FindTea", "arguments": {"kind": "green"}}</t
 def collection(
     corpus: Path, *policies: str, jobs: int = 6, model: dict[str, Any] | None = None, **options: Any
 ) -> Collection:
-    """Say what to collect of a corpus.
+    """Configure a collection.
 
     Args:
-        corpus: in SGD's format.
-        *policies: names; ``model`` is `model_policy`, and the default.
-        jobs: how many.
+        corpus: path of a corpus in SGD's format.
+        *policies: names of policies; ``model`` is `model_policy`, and the default.
+        jobs: number of jobs.
         model: arguments of `model_policy`.
-        **options: of `Collection`.
+        **options: options of `Collection`.
     """
     world = {"corpus": str(corpus), "reward": "balanced"}
     named = [{"name": name} for name in policies or ("model",)]
@@ -44,7 +44,7 @@ def collection(
 
 
 def open_player(collection: Collection) -> JobPlayer:
-    """Make a player as `agent_gym_env.assembly.open_player` does, which also knows ``model``."""
+    """Create a player like `agent_gym_env.assembly.open_player`, which also knows ``model``."""
     env = make_env(**collection.world)
 
     def open_policies(env: Env) -> list[Policy]:
@@ -67,13 +67,13 @@ def model_policy(
     stops_after: int | None = None,
     delay_s: float = 0.0,
 ) -> LLMPolicy:
-    """Make a policy that can be asked about several conversations, and does what a seed decides.
+    """Create a policy that takes batches and whose actions follow from the seed.
 
     Args:
         fails_on: words of the user after which the model refuses.
         dies_on: words of the user after which the process dies.
-        stops_after: how many answers the budget has room for.
-        delay_s: of each answer.
+        stops_after: number of answers within the budget.
+        delay_s: seconds before each answer.
     """
     asked = itertools.count()
 
@@ -95,7 +95,7 @@ def model_policy(
 
 
 class _Model:
-    """Answers by a function; unlike `ScriptedLM` it keeps nothing of what it was asked."""
+    """Answers by a function; unlike `ScriptedLM` it does not keep the requests."""
 
     name = "scripted"
 
@@ -112,15 +112,15 @@ class _Model:
         return [self._reply(request) for request in requests]
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Release nothing: the model holds no resources."""
 
 
 def records(folder: Path, *, torn: bool = False) -> dict[tuple[int, int], dict[str, Any]]:
-    """Read what is in a journal, by job and part, without what differs between equal runs.
+    """Read the records of a journal by job and part, without fields that differ between equal runs.
 
     Args:
-        folder: of the journal.
-        torn: whether a last line may be torn.
+        folder: folder of the journal.
+        torn: true if the last line may be unfinished.
     """
     found = {}
     for path in sorted(folder.glob("*-*.jsonl")):

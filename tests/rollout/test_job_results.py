@@ -1,4 +1,4 @@
-"""What is kept of a job: the best that has ended, all that was spent, and why it failed."""
+"""The result of a job: the best episode that ended, all spending, and the reason of a failure."""
 
 from __future__ import annotations
 

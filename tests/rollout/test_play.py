@@ -200,7 +200,7 @@ class Undecided:
     parts: tuple[str, ...] = ("verdict",)
 
     def score(self, turn: ClosedTurn) -> Score:
-        """Give no value."""
+        """Return a score without a value."""
         return Score(None, {"verdict": None}, "no answer")
 
 

@@ -1,4 +1,4 @@
-"""What a collection comes to does not depend on who plays it."""
+"""The episodes of a collection do not depend on the runner."""
 
 from __future__ import annotations
 

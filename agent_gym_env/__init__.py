@@ -94,7 +94,7 @@ if TYPE_CHECKING:
     from agent_gym_env.types import ToolCall as ToolCall
     from agent_gym_env.types import ToolResult as ToolResult
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,

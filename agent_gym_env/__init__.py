@@ -1,7 +1,8 @@
 """Agent Gym: task-oriented dialogues with tool calls as Gymnasium environments.
 
-Importing this package registers ``SGD-v0``; ``gym.make("agent_gym_env:SGD-v0")`` imports it by
-itself. Everything else is imported when it is first used, so that the import stays fast.
+Importing this package registers ``SGD-v0`` and ``SGDSim-v0``;
+``gym.make("agent_gym_env:SGD-v0")`` imports it by itself. Everything else is imported when it is
+first used, so that the import stays fast.
 
 The names below, and those of `agent_gym_env.wrappers`, `agent_gym_env.export` and
 `agent_gym_env.testing`, are the public ones. All other modules are internal.
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from agent_gym_env.corpus.corpus import open_corpus as open_corpus
     from agent_gym_env.corpus.reader import CorpusReader as CorpusReader
     from agent_gym_env.envs.dialogue import SGDEnv as SGDEnv
+    from agent_gym_env.envs.sgd_sim import SGDSimEnv as SGDSimEnv
     from agent_gym_env.envs.vector import SGDVectorEnv as SGDVectorEnv
     from agent_gym_env.errors import AgentGymError as AgentGymError
     from agent_gym_env.errors import BudgetExceeded as BudgetExceeded
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from agent_gym_env.lm.base import Response as Response
     from agent_gym_env.lm.open_model import open_model as open_model
     from agent_gym_env.optimization.runner import OptimizationRunner as OptimizationRunner
+    from agent_gym_env.policies.acts_oracle import ActsOraclePolicy as ActsOraclePolicy
     from agent_gym_env.policies.base import BatchPolicy as BatchPolicy
     from agent_gym_env.policies.base import Policy as Policy
     from agent_gym_env.policies.constant import ConstantPolicy as ConstantPolicy
@@ -86,11 +89,12 @@ if TYPE_CHECKING:
     from agent_gym_env.training.sft import train_sft as train_sft
     from agent_gym_env.types import Action as Action
     from agent_gym_env.types import Completion as Completion
+    from agent_gym_env.types import DialogueAct as DialogueAct
     from agent_gym_env.types import Observation as Observation
     from agent_gym_env.types import ToolCall as ToolCall
     from agent_gym_env.types import ToolResult as ToolResult
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
@@ -102,6 +106,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "corpus.corpus": "open_corpus",
         "corpus.reader": "CorpusReader",
         "envs.dialogue": "SGDEnv",
+        "envs.sgd_sim": "SGDSimEnv",
         "envs.vector": "SGDVectorEnv",
         "errors": (
             "AgentGymError BudgetExceeded ChecksumError DataError DeadlineError JudgeError "
@@ -116,6 +121,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "lm.base": "LanguageModel Request Response",
         "lm.open_model": "open_model",
         "optimization.runner": "OptimizationRunner",
+        "policies.acts_oracle": "ActsOraclePolicy",
         "policies.base": "BatchPolicy Policy",
         "policies.constant": "ConstantPolicy",
         "policies.dspy_program": "DSPyPolicy",
@@ -141,7 +147,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "training.ppo": "train_ppo",
         "training.ppo_config": "PPOConfig",
         "training.sft": "train_sft",
-        "types": "Action Completion Observation ToolCall ToolResult",
+        "types": "Action Completion DialogueAct Observation ToolCall ToolResult",
     },
 )
 

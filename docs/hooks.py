@@ -24,6 +24,10 @@ def _help(command: str) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    if extra := re.search(r"is not installed. It comes with the extra '(\w+)'", done.stderr):
+        return f"Install the extra `{extra[1]}` to see the options of this command."
+    if done.returncode != 0:
+        raise RuntimeError(f"agent-gym {command} --help: {done.stderr}")
     return f"```text\n{done.stdout.strip()}\n```"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import agent_gym_env
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "data" / "sample"
@@ -136,3 +140,62 @@ def test_importing_the_package_loads_no_heavy_library(tmp_path: Path) -> None:
     loaded = set(run_python(code, str(ROOT), cwd=tmp_path).split())
     assert "agent_gym_env" in loaded
     assert loaded.isdisjoint(HEAVY)
+
+
+# What is published
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheel and source distribution, built as a release is, from a copy."""
+    pytest.importorskip("build")
+    source = tmp_path_factory.mktemp("source")
+    for path in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        shutil.copy(ROOT / path, source)
+    for name in ("agent_gym_env", "data"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    run_module("build", "--no-isolation", "--outdir", str(source / "dist"), str(source))
+    return source / "dist"
+
+
+def run_module(module: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_metadata_of_a_release_passes_the_strict_check(distributions: Path) -> None:
+    pytest.importorskip("twine")
+    run_module("twine", "check", "--strict", *map(str, distributions.iterdir()))
+
+
+@pytest.mark.parametrize("suffix", [".whl", ".tar.gz"])
+def test_a_release_passes_the_demo_in_a_fresh_environment(
+    distributions: Path, tmp_path: Path, suffix: str
+) -> None:
+    """Without network: the environment sees the libraries of this one, but not the checkout."""
+    (release,) = (path for path in distributions.iterdir() if path.name.endswith(suffix))
+    run_module("venv", "--without-pip", str(tmp_path / "venv"))
+    python = tmp_path / "venv" / "bin" / "python"
+    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
+    pip("install", "--no-build-isolation", "--target", str(site), str(release))
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    script = "import agent_gym_env, sys; from agent_gym_env.cli.main import main; "
+    script += "print(agent_gym_env.__file__); sys.exit(main(['demo']))"
+    done = subprocess.run(
+        [str(python), "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "AGENT_GYM_HOME": str(tmp_path / "home"), "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(site) in done.stdout
+    assert "oracle" in done.stdout
+
+
+def test_the_versions_agree() -> None:
+    cited = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited is not None
+    assert cited[1] == agent_gym_env.__version__

@@ -12,13 +12,13 @@ from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import FREE, Price
 from agent_gym_env.lm.chat_completions import payload, read_completion
-from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
+from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model, with_client_options
 from agent_gym_env.lm.credentials import Address, Secret, key_from_environment, split_address
 from agent_gym_env.lm.transport import Failure, failure_of_status
 
 _KEY_VARIABLE = "OPENAI_API_KEY"
 _MAX_BYTES = 16 * 2**20
-"""Of an answer; a server that sends more is not read to its end."""
+"""Largest size of an answer; the rest of a larger one is not read."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -26,6 +26,7 @@ _encode = msgspec.json.Encoder().encode
 DEFAULT_ADDRESS = "http://127.0.0.1:8000/v1"
 
 
+@with_client_options
 def local_client(model: str, api_base: str = DEFAULT_ADDRESS, **options: Any) -> RemoteLM:
     """Create a client for a server that the user runs.
 
@@ -73,7 +74,7 @@ class AiohttpTransport:
         self._session: tuple[asyncio.AbstractEventLoop, Any] | None = None
 
     async def send(self, request: Request) -> Response | Failure:
-        """Ask once. A redirect is not followed: it would carry the key elsewhere."""
+        """Send a request once. Redirects are not followed: they would carry the key elsewhere."""
         headers = {"Content-Type": "application/json"}
         authorization = self._authorization()
         if authorization:
@@ -94,7 +95,7 @@ class AiohttpTransport:
         return f"Bearer {self._key.reveal()}" if self._key else self._address.authorization
 
     def failure(self, error: BaseException) -> Failure:
-        """Every exception of aiohttp is one of the connection, which the next try opens anew."""
+        """Classify an exception; those of aiohttp are all connection failures."""
         if not isinstance(error, (self._aiohttp.ClientError, OSError, asyncio.TimeoutError)):
             raise error
         return Failure("transient", f"{type(error).__name__}: {error}")
@@ -116,7 +117,7 @@ class AiohttpTransport:
 
 
 async def _read(stream: Any) -> bytes:
-    """Read a body whole, but not without end."""
+    """Read a body, up to the size limit."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in stream.iter_any():
@@ -128,7 +129,7 @@ async def _read(stream: Any) -> bytes:
 
 
 def _key_for(address: Address) -> Secret | None:
-    """A key for elsewhere is not shown to whatever listens on this machine."""
+    """Read the key from the environment, except for a server on this machine."""
     if address.user or _is_on_this_machine(address):
         return None
     return key_from_environment(_KEY_VARIABLE)

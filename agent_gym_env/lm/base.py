@@ -1,4 +1,4 @@
-"""What is asked of a language model, what it answers, and the contract between the two."""
+"""Requests to a language model, its responses, and the protocol that every model implements."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def default_model() -> str:
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Everything that decides what a model answers, but the model: JSON values only.
+    """Everything that decides a model's answer except the model itself; JSON values only.
 
     Attributes:
-        messages: the conversation, the system message first.
-        tools: what may be called, in OpenAI's function format.
+        messages: messages of the conversation, the system message first.
+        tools: tools that the model may call, in OpenAI's function format.
         tool_choice: ``auto``, ``none``, ``required``, or OpenAI's object that names a function.
         parallel_tool_calls: ``False`` for at most one call in the answer; ``None`` for the
             provider's own choice. Gemini has no such parameter.
         response_format: JSON schema that the text must follow; ``None`` for free text.
-        temperature: of sampling; ``None`` for the provider's own.
-        max_tokens: of the answer; ``None`` for the provider's own.
-        seed: of sampling, where the provider has one.
+        temperature: sampling temperature; ``None`` for the provider's default.
+        max_tokens: limit of the answer's tokens; ``None`` for the provider's default.
+        seed: seed of sampling, for providers that take one.
         stop: texts that end the answer.
         extra: further parameters, as the provider spells them.
         sample: number of the draw; equal requests of different numbers are cached apart. It is
@@ -60,23 +60,26 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Response(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One answer, and what it took to get it.
+    """One answer, with its cost and the time that it took.
 
     Attributes:
-        text: the words; ``""`` for none. Calls that could not be read are in it, as written.
-        tool_calls: what the model calls, arguments parsed.
+        text: words of the answer, ``""`` if there are none. It includes calls that could not be
+            read, as they were written.
+        tool_calls: calls that the model makes, with their arguments parsed.
         tool_call_ids: the provider's id of each call, to be sent back verbatim: Gemini keeps the
             signature of its reasoning in it.
-        model: the model that answered.
-        finish_reason: in OpenAI's words: ``stop``, ``length``, ``tool_calls``, ``content_filter``.
-        usage: tokens of all wire responses it took, ``None`` where the provider does not tell.
-        cost_usd: of all wire responses it took; ``None`` where the price is not known; 0 from the
-            cache.
+        model: name of the model that answered.
+        finish_reason: reason for the end, in OpenAI's words: ``stop``, ``length``, ``tool_calls``,
+            ``content_filter``.
+        usage: tokens of all responses that were billed for it; ``None`` if the provider does not
+            report them.
+        cost_usd: cost of all responses that were billed for it; ``None`` if the price is unknown,
+            0 for a cached answer.
         latency_s: wall-clock seconds from the question to the answer, waits included.
         attempts: requests that went over the wire; 0 from the cache.
-        cached: whether it comes from the cache.
-        token_ids: of the answer as the model wrote it, its end among them; ``None`` where the
-            provider does not tell.
+        cached: whether the answer comes from the cache.
+        token_ids: tokens of the answer as the model wrote it, including the end token; ``None`` if
+            the provider does not report them.
     """
 
     text: str
@@ -92,7 +95,7 @@ class Response(msgspec.Struct, frozen=True, omit_defaults=True):
     token_ids: tuple[int, ...] | None = None
 
     def completion(self) -> Completion:
-        """Give what an action and its episode keep."""
+        """Return the part that an action and its episode record."""
         return Completion(
             text=self.text,
             model=self.model,
@@ -104,26 +107,26 @@ class Response(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LanguageModel(Protocol):
-    """A model that answers. Safe to ask from several threads at once."""
+    """A model that answers requests. Several threads may ask it at once."""
 
     name: str
     """The model's name, as reports show it."""
 
     def complete(self, request: Request) -> Response:
-        """Answer.
+        """Answer a request.
 
         Raises:
-            TransientLMError: the provider failed, and went on failing when it was asked again.
+            TransientLMError: the provider failed in every try.
             PermanentLMError: the provider refuses the request.
             DeadlineError: there was no answer in time.
-            BudgetExceeded: the run has spent what it may spend.
+            BudgetExceeded: the budget is spent.
         """
 
     def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
-        """Answer many requests at once, each with its answer or the error that it ended with."""
+        """Answer many requests at once; return an answer or an error for each."""
 
     def close(self) -> None:
-        """Let go of connections and threads; closing twice is fine."""
+        """Close connections and threads; closing twice is allowed."""
 
 
 @runtime_checkable

@@ -11,14 +11,14 @@ from agent_gym_env.types import Usage
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """What went over the wire.
+    """The requests of a run and their cost.
 
     Attributes:
-        calls: requests, failed ones included.
-        cost_usd: of all that was billed and has a known price.
-        unpriced_calls: answers whose price is not known.
-        prompt_tokens: of all answers.
-        completion_tokens: of all answers.
+        calls: number of requests, including failed ones.
+        cost_usd: cost of all billed answers whose price is known.
+        unpriced_calls: number of answers whose price is unknown.
+        prompt_tokens: total tokens of all prompts that were billed.
+        completion_tokens: total tokens of all answers that were billed.
     """
 
     calls: int = 0
@@ -29,15 +29,15 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 class Budget:
-    """Counts each request once; refuses the one that would pass a limit.
+    """Counter of requests and their cost that refuses a request beyond a limit.
 
-    A request reserves what it may cost before it is sent, and settles what it did cost after:
-    requests under way at once pass the limit by no more than they were underestimated.
+    A request reserves its estimated cost before it is sent and settles its true cost afterwards.
+    Requests under way at once exceed the limit by at most the sum of their underestimates.
 
     Args:
-        usd: limit in US dollars; ``None`` for none.
-        calls: limit in requests over the wire; ``None`` for none.
-        spent: by the earlier part of a run that is resumed.
+        usd: limit in US dollars; ``None`` for no limit.
+        calls: limit in requests over the wire; ``None`` for no limit.
+        spent: spending of the earlier part of a run that is resumed.
     """
 
     def __init__(
@@ -54,18 +54,18 @@ class Budget:
 
     @property
     def spent(self) -> Spent:
-        """What has been spent so far."""
+        """The spending so far."""
         return self._spent
 
     def reserve(self, estimate_usd: float) -> bool:
-        """Set aside one request of at most this cost.
+        """Reserve the estimated cost of one request.
 
         Returns:
-            Whether it may be sent now; if not, others have reserved what is left, and it may be
-            once they have settled.
+            Whether the request may be sent now. If not, other requests have reserved the rest; ask
+            again when they have settled.
 
         Raises:
-            BudgetExceeded: what is spent leaves no room for it.
+            BudgetExceeded: the rest of the budget is too small.
         """
         with self._lock:
             spent = self._spent
@@ -84,16 +84,16 @@ class Budget:
             return True
 
     def settle(self, estimate_usd: float, usage: Usage | None, cost_usd: float | None) -> None:
-        """Put what a reserved request did take in place of what it might have.
+        """Replace the estimated cost of a reserved request by its true cost.
 
         Args:
-            estimate_usd: as reserved.
-            usage: ``None`` if nothing was billed.
-            cost_usd: ``None`` if it is not known.
+            estimate_usd: cost that was reserved.
+            usage: tokens that were billed; ``None`` for none.
+            cost_usd: true cost; ``None`` if it is unknown.
         """
         with self._lock:
             spent = self._spent
-            # Sums of floats leave a rest that would refuse the last call.
+            # Rounding errors of the sum must not refuse the last call.
             self._reserved_usd = max(0.0, self._reserved_usd - estimate_usd)
             if usage is None:
                 return
@@ -107,12 +107,13 @@ class Budget:
 
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """US dollars for a million tokens.
+    """Prices in US dollars for a million tokens.
 
     Attributes:
-        prompt: of what is sent.
-        completion: of what is written, reasoning included.
-        cached_prompt: of what is sent and the provider still remembers; ``None`` for ``prompt``.
+        prompt: price of prompt tokens.
+        completion: price of completion tokens, including reasoning.
+        cached_prompt: price of prompt tokens that the provider has cached; ``None`` for the price
+            of ``prompt``.
     """
 
     prompt: float
@@ -120,7 +121,7 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cached_prompt: float | None = None
 
     def cost_usd(self, usage: Usage, cached_tokens: int = 0) -> float:
-        """Give the cost of one answer, of whose prompt so many tokens were remembered."""
+        """Return the cost of one answer, given how many prompt tokens the provider had cached."""
         remembered = self.prompt if self.cached_prompt is None else self.cached_prompt
         fresh = usage.prompt_tokens - cached_tokens
         return (
@@ -131,7 +132,7 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 FREE = Price(0.0, 0.0)
-"""Of a server of one's own."""
+"""Price of a server that the user runs."""
 
 PRICES = {
     "gemini-3-pro-preview": Price(2.0, 12.0, 0.2),

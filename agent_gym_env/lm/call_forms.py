@@ -41,7 +41,7 @@ _ABOUT_A_CALL = frozenset((
     "provider_name", "provider_details", "provider_specific_fields", "will_continue", "requestor",
     "state", "step",
 ))  # fmt: skip
-"""Keys that say nothing about which tool is called."""
+"""Keys that do not decide which tool is called."""
 
 _KNOWN = _ABOUT_A_CALL.union(NAME_KEYS, ARGUMENT_KEYS)
 _PLAIN = frozenset(("name", "arguments"))
@@ -106,8 +106,8 @@ def is_reasoning(part: Mapping[str, Any]) -> bool:
 
 def words_of(parts: Iterable[Any]) -> str | None:
     """Join the words of a message's parts; ``None`` where no part is words."""
-    said = [words for words in map(_words, parts) if words is not None]
-    return "".join(said) if said else None
+    found = [words for words in map(_words, parts) if words is not None]
+    return "".join(found) if found else None
 
 
 def _words(part: Any) -> str | None:

@@ -28,7 +28,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def payload(request: Request, model: str) -> dict[str, Any]:
-    """Write a request; what it leaves open is not sent."""
+    """Write a request; parameters that are ``None`` are left out."""
     body: dict[str, Any] = {"model": model, "messages": list(request.messages)}
     if request.tools:
         body["tools"] = list(request.tools)
@@ -88,17 +88,17 @@ _decode_completion = msgspec.json.Decoder(_Completion).decode
 
 
 def read_completion(body: bytes | str, model: str, price: Price | None) -> Response | Failure:
-    """Read an answer; one that says nothing is a failure that was billed.
+    """Read an answer; an answer with neither words nor calls is a failure that was billed.
 
     Args:
         body: JSON.
-        model: as asked for, where the answer does not name it.
-        price: what tokens cost.
+        model: name of the requested model, used if the answer names none.
+        price: price of tokens; ``None`` if it is unknown.
     """
     try:
         completion = _decode_completion(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Failure("transient", f"the answer is no chat completion: {error}")
+        return Failure("transient", f"the answer is not a chat completion: {error}")
     usage, cost_usd = _bill(completion.usage, price)
     if not completion.choices:
         reason = "the answer has no choices"
@@ -174,9 +174,9 @@ class InvalidRequest(Exception):  # noqa: N818  (OpenAI's word for it)
     """A request that is refused.
 
     Args:
-        message: what is wrong, and what is expected.
-        status: of HTTP.
-        code: for machines.
+        message: problem, and the expected form.
+        status: HTTP status.
+        code: machine-readable code of the problem.
     """
 
     def __init__(self, message: str, *, status: int = 400, code: str | None = None) -> None:
@@ -285,11 +285,11 @@ class ChatBody(msgspec.Struct):
 
     @property
     def tells_usage(self) -> bool:
-        """Whether the events of a stream end with the usage."""
+        """True if a stream's last event reports the usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
     def request(self) -> Request:
-        """Give what is asked."""
+        """Return the request as our models take it."""
         choice = self.tool_choice
         form = self.response_format
         return Request(
@@ -344,16 +344,16 @@ def read_body(body: bytes, model: str) -> ChatBody:
 
     Args:
         body: JSON.
-        model: the one that is served.
+        model: name of the served model.
 
     Raises:
-        InvalidRequest: it cannot be answered.
+        InvalidRequest: the request cannot be answered.
     """
     try:
         sent = _decode_object(body)
         chat = msgspec.convert(sent, ChatBody)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"the body is no chat completion request: {error}") from None
+        raise InvalidRequest(f"the body is not a chat completion request: {error}") from None
     if chat.model not in ("", model):
         raise InvalidRequest(
             f"the model {chat.model[:100]!r} is not served here; expected {model!r}",
@@ -408,7 +408,7 @@ def completion(response: Response) -> bytes:
     """Write an answer."""
     choice = {
         "index": 0,
-        "message": {"role": "assistant", **_said(response)},
+        "message": {"role": "assistant", **_answer_fields(response)},
         "logprobs": None,
         "finish_reason": response.finish_reason,
     }
@@ -422,16 +422,16 @@ def completion(response: Response) -> bytes:
 
 
 def events(response: Response, *, tells_usage: bool = False) -> Iterator[bytes]:
-    """Write an answer as server-sent events: whole, in one piece.
+    """Write an answer as server-sent events, whole in one event.
 
     Args:
-        response: the answer.
-        tells_usage: whether an event with the usage comes last, as OpenAI's ``include_usage`` asks.
+        response: answer to write.
+        tells_usage: whether a last event reports the usage, as OpenAI's ``include_usage`` asks.
     """
     head = _head(response, "chat.completion.chunk")
     if tells_usage:
         head["usage"] = None
-    delta = {"role": "assistant", **_said(response)}
+    delta = {"role": "assistant", **_answer_fields(response)}
     for number, call in enumerate(delta.get("tool_calls", ())):
         call["index"] = number
     for piece, reason in ((delta, None), ({}, response.finish_reason)):
@@ -470,7 +470,7 @@ def _head(response: Response, kind: str) -> dict[str, Any]:
     }
 
 
-def _said(response: Response) -> dict[str, Any]:
+def _answer_fields(response: Response) -> dict[str, Any]:
     """Return words and calls, without reasoning. The words are null only beside calls."""
     text, _ = without_reasoning(response.text)
     if not response.tool_calls:

@@ -1,8 +1,8 @@
 """Chat templates with tools, for models whose own template leaves tools out.
 
-``hermes`` is ChatML with tools as JSON and calls in Hermes' tags, as Qwen2.5's template has it.
-``compact`` names tools and arguments only and cuts results short, for a model that is trained on
-it. Both mark what the assistant says, which ``train sft`` learns.
+``hermes`` is ChatML with tools as JSON and calls in Hermes' tags, as in Qwen2.5's template.
+``compact`` writes only the names of tools and arguments and shortens results, for a model that is
+trained on it. Both mark the assistant's words, which ``train sft`` learns.
 """
 
 from __future__ import annotations
@@ -124,12 +124,12 @@ def read_template(chat_template: str, tokenizer: Any) -> str:
 
 
 def compact_template(result_characters: int) -> str:
-    """Write the template ``compact``: ChatML with Hermes calls, cut down to what is needed.
+    """Return the template ``compact``: ChatML with Hermes calls, reduced to the minimum.
 
-    It has no place for a system message. A tool is its name and those of its arguments, required
-    ones marked by a star. Of a tool's result its status, the number of its rows and its begin are
-    shown. The arguments of a call are sorted: their order says nothing, and need not be learned.
-    Messages of the assistant with ``"weight": 0`` are read and not learned.
+    It has no system message. A tool is written as its name and the names of its arguments, required
+    ones with a star. A tool's result is written as its status, the number of its rows and its first
+    characters. The arguments of a call are sorted, so that their order need not be learned.
+    Messages of the assistant with ``"weight": 0`` are read but not learned.
     """
     return _COMPACT.replace("RESULT_CHARACTERS", str(result_characters))
 

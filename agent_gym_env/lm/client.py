@@ -1,10 +1,11 @@
-"""The engine behind every remote model: it waits, tries again, counts, caches and scrubs."""
+"""The client behind every remote model: retries, budget, cache, and removal of secrets."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import hashlib
+import inspect
 import logging
 import os
 import threading
@@ -51,6 +52,7 @@ _UNLIMITED_COMPLETION = 512
 
 _CACHE_FORMAT = 1
 _T = TypeVar("_T")
+_Factory = TypeVar("_Factory", bound=Callable[..., Any])
 _log = logging.getLogger(__name__)
 
 _encode = msgspec.json.Encoder().encode
@@ -84,6 +86,23 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
         return f"{type(self).__name__}(…)"
 
 
+def with_client_options(factory: _Factory) -> _Factory:
+    """List the fields of `ClientOptions` in the signature of a factory that takes ``**options``.
+
+    `Registry.make` fills the parameters that a signature names, and `help` shows them.
+    """
+    signature = inspect.signature(factory)
+    named = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    fields = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
+        for field in msgspec.structs.fields(ClientOptions)
+        if field.name not in signature.parameters
+    ]
+    parameters = [*named, *fields]
+    factory.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return factory
+
+
 def remote_model(
     transport: Callable[[str | None, ClientOptions], Transport],
     model: str | None,
@@ -103,13 +122,13 @@ def remote_model(
 
 
 class RemoteLM:
-    """A model behind a provider's library.
+    """A remote model, asked through a provider's library.
 
     Args:
-        transport: the provider's library.
-        limits: of each completion.
-        budget: what may be spent; share one between clients for a limit over all of them.
-        cache: folder of the cache; ``None`` for none.
+        transport: adapter of the provider's library.
+        limits: limits of each completion.
+        budget: limit of what may be spent; clients that share one stay within it together.
+        cache: folder of the cache; ``None`` for no cache.
 
     Raises:
         ValueError: the budget is in US dollars, and the model's price is not known.
@@ -130,7 +149,7 @@ class RemoteLM:
         if self.budget.usd is not None and transport.price is None:
             raise ValueError(
                 f"the price of {self.name} is not known, so a budget in US dollars cannot be kept; "
-                "give price=Price(prompt, completion), or a budget in calls"
+                "pass price=Price(prompt, completion), or a budget in calls"
             )
         self._transport = transport
         self._scrubber = Scrubber((*transport.secrets, *environment_secrets()))
@@ -142,11 +161,11 @@ class RemoteLM:
         self._cache = None if cache is None else ResponseCache(cache)
         self._traffic: _Traffic | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
-        # Also when nobody closes the client: aiohttp complains of connections left open.
-        self._finalizer = weakref.finalize(self, _let_go, transport, self._log_filter)
+        # For clients that nobody closes: aiohttp warns of connections left open.
+        self._finalizer = weakref.finalize(self, _close, transport, self._log_filter)
 
     def complete(self, request: Request) -> Response:
-        """Answer; see `LanguageModel.complete`."""
+        """Answer a request; see `LanguageModel.complete`."""
         (outcome,) = self.complete_many([request])
         if isinstance(outcome, LMError):
             raise outcome
@@ -160,7 +179,7 @@ class RemoteLM:
             return BACKGROUND.run(self._answer_all(requests))
 
     def cancel(self) -> None:
-        """End all that is under way in other threads, which get a `CancelledError`."""
+        """Cancel all requests under way in other threads, which get a `CancelledError`."""
         for task in list(self._under_way):
             task.get_loop().call_soon_threadsafe(task.cancel)
 
@@ -170,8 +189,8 @@ class RemoteLM:
             self._cache.remove(cache_key(self._transport.identity, request))
 
     def close(self) -> None:
-        """Let go of connections."""
-        _let_go(self._transport, self._log_filter)
+        """Close the connections."""
+        _close(self._transport, self._log_filter)
 
     async def _answer_all(self, requests: Sequence[Request]) -> list[Response | LMError]:
         tasks = [asyncio.ensure_future(self._answer(request)) for request in requests]
@@ -194,7 +213,7 @@ class RemoteLM:
             return _from_cache(known, time.monotonic() - begun)
         in_flight = self._on_this_loop().in_flight
         if key in in_flight:
-            # The same is being asked: one answer serves both.
+            # An equal request is under way: one answer serves both.
             outcome = await asyncio.shield(in_flight[key])
             if isinstance(outcome, LMError):
                 return outcome
@@ -217,14 +236,14 @@ class RemoteLM:
                 return error
 
     def _on_this_loop(self) -> _Traffic:
-        """Give what belongs to the running loop; a forked child runs another one."""
+        """Return the traffic of the running loop; a forked child runs another loop."""
         loop = asyncio.get_running_loop()
         if self._traffic is None or self._traffic.loop is not loop:
             self._traffic = _Traffic(loop, self.limits.concurrency)
         return self._traffic
 
     async def _ask(self, request: Request) -> Response:
-        """Ask until there is an answer, a refusal, or no time or try left."""
+        """Send a request until there is an answer, a refusal, or no try or time left."""
         begun = time.monotonic()
         ends = begun + self.limits.deadline_s
         bill = _Bill()
@@ -267,7 +286,7 @@ class RemoteLM:
             await asyncio.sleep(pause)
 
     async def _attempt(self, request: Request, ends: float) -> Response | Failure:
-        """Send once; the time is up when it is up, whatever the library is waiting for."""
+        """Send a request once; the time limit holds whatever the library is waiting for."""
         estimate = self._estimate_usd(request)
         while not self.budget.reserve(estimate):
             if time.monotonic() >= ends:
@@ -292,7 +311,7 @@ class RemoteLM:
             # Not awaited: a library that swallows the cancellation must not hold the answer back.
             task.cancel()
         if not task.done():
-            task.add_done_callback(_forget)
+            task.add_done_callback(_read_outcome)
             return Failure("transient", f"no answer within {allowed_s:.3g} s", reached=False)
         if task.cancelled():
             return Failure("transient", "the library gave the request up")
@@ -318,9 +337,9 @@ class RemoteLM:
         return msgspec.structs.replace(outcome, cost_usd=price.cost_usd(outcome.usage))
 
     def _clean(self, outcome: Response | Failure) -> Response | Failure:
-        """Take secrets out: a model may echo its headers, and a provider quote them.
+        """Remove secrets: a model may echo its headers, and a provider may quote them.
 
-        It is done at once, so that a debugger which shows the variables of a trace shows none.
+        This happens at once, so that a debugger that shows variables shows no secret.
         """
         if isinstance(outcome, Failure):
             reason = " ".join(self._scrubber.all(outcome.reason).split())[:_REASON_LENGTH]
@@ -340,13 +359,13 @@ _REFUSALS: dict[str, type[PermanentLMError]] = {
 }
 
 
-def _let_go(transport: Transport, log_filter: ScrubbingFilter) -> None:
+def _close(transport: Transport, log_filter: ScrubbingFilter) -> None:
     log_filter.detach()
     BACKGROUND.finish(transport.aclose)
 
 
 class _Traffic:
-    """What is under way on one event loop."""
+    """The requests under way on one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, concurrency: int) -> None:
         self.loop = loop
@@ -355,7 +374,7 @@ class _Traffic:
 
 
 class _Bill:
-    """Adds up what the requests of one completion were billed."""
+    """Sum of the bills of one completion's requests."""
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
@@ -374,7 +393,7 @@ class _Bill:
 
 
 def _from_cache(response: Response, latency_s: float) -> Response:
-    """Nothing is billed for it again."""
+    """Return a cached answer, which costs nothing again."""
     return msgspec.structs.replace(
         response, usage=Usage(), cost_usd=0.0, latency_s=latency_s, attempts=0, cached=True
     )
@@ -384,27 +403,27 @@ def _is_refused_key(outcome: Response | Failure) -> bool:
     return isinstance(outcome, Failure) and outcome.kind == "refused_key"
 
 
-def _forget(task: asyncio.Task[Response | Failure]) -> None:
-    """Take the outcome of a request that nobody waits for, so that it is not logged as lost."""
+def _read_outcome(task: asyncio.Task[Response | Failure]) -> None:
+    """Read the outcome of an abandoned request, so that asyncio does not log it as lost."""
     if not task.cancelled():
         task.exception()
 
 
 class ResponseCache:
-    """Keeps answers for as long as the folder is kept. Processes may share one.
+    """Cache of answers on disk: one file for each, named by a hash. Processes may share a folder.
 
-    A file is written aside and renamed, so a reader sees a whole one or none; a checksum in its
-    first line tells what a disk has damaged, which counts as not there.
+    A file is written under another name and renamed, so that readers never see a part of it. Its
+    first line has a checksum; a damaged file counts as missing.
 
     Args:
-        folder: made when the first answer is kept.
+        folder: folder of the files, created with the first answer.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def read(self, key: str) -> Response | None:
-        """Give the answer under a key."""
+        """Return the answer stored under a key; ``None`` if there is none."""
         try:
             checksum, _, body = self._path(key).read_bytes().partition(b"\n")
         except OSError:
@@ -417,13 +436,13 @@ class ResponseCache:
             return None
 
     def write(self, key: str, response: Response) -> None:
-        """Keep an answer. It was paid for: a disk that is full costs the cache, not the answer."""
+        """Store an answer; a full disk is only logged, since the answer was paid for."""
         body = _encode(response)
         try:
             with written_whole(self._path(key), synced=False) as file:
                 file.write(_checksum(body) + b"\n" + body)
         except StorageError as error:
-            _log.warning("cannot keep an answer: %s", error)
+            _log.warning("cannot cache an answer: %s", error)
 
     def remove(self, key: str) -> None:
         """Delete the answer under a key, if it is there."""
@@ -435,11 +454,11 @@ class ResponseCache:
 
 
 def cache_key(identity: str, request: Request) -> str:
-    """Hash all that decides an answer.
+    """Hash everything that decides an answer.
 
     Args:
-        identity: library, model and place, as in `Transport`.
-        request: all of it.
+        identity: library, model and address, as in `Transport`.
+        request: the request.
     """
     return hashlib.sha256(_encode_sorted((_CACHE_FORMAT, identity, request))).hexdigest()
 
@@ -449,7 +468,11 @@ def _checksum(body: bytes) -> bytes:
 
 
 class BackgroundLoop:
-    """An event loop in a daemon thread, started by the first call; a forked child gets its own."""
+    """An event loop in a daemon thread, started by the first call; a forked child gets its own.
+
+    The process has one, not one for each client: litellm binds its queues and connections to the
+    first loop that it meets.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -459,7 +482,7 @@ class BackgroundLoop:
         self._process = os.getpid()
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run a coroutine to its end; what interrupts the wait, Ctrl-C say, cancels it."""
+        """Run a coroutine to its end; an interruption of the wait, such as Ctrl-C, cancels it."""
         future = asyncio.run_coroutine_threadsafe(work, self._running())
         try:
             return future.result()
@@ -468,9 +491,9 @@ class BackgroundLoop:
             raise
 
     def finish(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run what lets go of connections; nothing, where none can have been made.
+        """Run the coroutine that closes connections, unless none can have been opened.
 
-        It is safe in a finalizer, which the collector may run on the loop's own thread.
+        It may be called in a finalizer, which can run on the loop's own thread.
         """
         if self._loop is None or self._process != os.getpid():
             return
@@ -482,7 +505,7 @@ class BackgroundLoop:
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._process != os.getpid():
-            # The thread did not come along, and the lock may have been held when we were forked.
+            # A fork does not copy the thread, and the lock may have been held at that time.
             self._lock, self._loop, self._process = threading.Lock(), None, os.getpid()
         with self._lock:
             if self._loop is None:

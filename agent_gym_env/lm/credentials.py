@@ -28,7 +28,7 @@ _MIN_MIXED_LENGTH = 5
 """Shortest length of a secret that the user gave and that is not a plain word or number."""
 
 _MIN_LENGTH_WITH_GAPS = 12
-"""Of a secret that is recognised where it is written in pieces; a shorter one may be two words."""
+"""Shortest secret that is recognised when it is written in pieces; a shorter one may be words."""
 
 _LOOKS_SECRET = re.compile(
     r"""
@@ -54,7 +54,7 @@ _LONG_PARAMETER = 16
 
 
 class Secret:
-    """A key; its value is given on request only, and never to `repr`, `str` or `pickle`."""
+    """A key whose value is only returned by `reveal`, never by `repr`, `str` or `pickle`."""
 
     __slots__ = ("_value",)
 
@@ -62,14 +62,14 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Give the value, to be sent and forgotten."""
+        """Return the value, to be sent and not stored."""
         return self._value
 
     def __repr__(self) -> str:
         return "Secret(…)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a key is not written to disk; make the client anew from the environment")
+        raise TypeError("a key cannot be pickled; create the client again from the environment")
 
 
 def key_from_environment(*names: str) -> Secret | None:
@@ -79,10 +79,10 @@ def key_from_environment(*names: str) -> Secret | None:
 
 
 class Scrubber:
-    """Takes secrets out of text: the ones it was given, as they stand or encoded.
+    """Removes known secrets from text, whether written plainly or encoded.
 
     Args:
-        secrets: of the client.
+        secrets: secrets of the client.
     """
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
@@ -91,10 +91,10 @@ class Scrubber:
         values = given | found
         forms = {form for value in values for form in _forms(value)}
         self._known = sorted(forms, key=len, reverse=True)
-        self._bare = [(form, _bare(form)) for form in self._known]
+        self._joined = [(form, _without_separators(form)) for form in self._known]
 
     def known(self, text: str) -> str:
-        """Take out the known secrets and nothing else: for what a model says."""
+        """Remove the known secrets and nothing else: for a model's words."""
         for form in self._known:
             # A search for each is many times faster than one pattern with them all.
             if form in text:
@@ -102,17 +102,17 @@ class Scrubber:
         return self._without_spelled_out(text)
 
     def _without_spelled_out(self, text: str) -> str:
-        """Take out secrets whose characters are encoded one by one, or written with gaps."""
+        """Remove secrets whose characters are encoded one by one, or written with gaps."""
         decoded = _decoded(text)
-        bare = _bare(decoded)
-        for form, bare_form in self._bare:
+        joined = _without_separators(decoded)
+        for form, joined_form in self._joined:
             # The pattern is slow, and needed only where decoding brings the secret to light.
-            if form in decoded or (len(bare_form) >= _MIN_LENGTH and bare_form in bare):
+            if form in decoded or (len(joined_form) >= _MIN_LENGTH and joined_form in joined):
                 text = re.sub(_spelled_out(form), REDACTED, text)
         return text
 
     def all(self, text: str) -> str:
-        """Take out all that is or looks like a secret: for messages of errors."""
+        """Remove everything that is or looks like a secret: for error messages."""
         return _LOOKS_SECRET.sub(REDACTED, self.known(text))
 
 
@@ -125,12 +125,12 @@ _LIBRARY_LOGGERS = (
 
 
 class ScrubbingFilter(logging.Filter):
-    """Takes known secrets out of what a library logs; attach it to that library's logger.
+    """Removes known secrets from what a library logs; attach it to the library's loggers.
 
     At the level DEBUG libraries log whole answers, and a server may echo headers.
 
     Args:
-        scrubber: knows the secrets.
+        scrubber: remover of the secrets.
     """
 
     def __init__(self, scrubber: Scrubber) -> None:
@@ -138,7 +138,7 @@ class ScrubbingFilter(logging.Filter):
         self._scrubber = scrubber
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, without secrets."""
+        """Remove secrets from a record, and let it pass."""
         message = record.getMessage()
         cleaned = self._scrubber.known(message)
         if cleaned != message:
@@ -183,7 +183,7 @@ def _inside_base64(octets: bytes) -> Iterator[str]:
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for shift in range(3):
             # Inside a longer text a value begins at any of three places of a group of four; the
-            # first and last characters mix with what stands around it.
+            # first and last characters depend on their neighbours.
             encoded = encode(b"\0" * shift + octets).decode().rstrip("=")
             yield encoded[-(-shift * 8 // 6) : -1]
 
@@ -202,7 +202,7 @@ _CHARACTER = re.compile(
 )
 _SEPARATORS = re.compile(r"(?:[\s:,-]|\\+[nrt]|0x)+")
 _GAP = r"(?:[\s:,-]|\\+[nrt]|0x){0,4}"
-"""What may stand between the digits of bytes, or where a long text is folded."""
+"""Text between the digits of bytes, or at a fold of a long text."""
 
 
 def _decoded(text: str) -> str:
@@ -220,8 +220,8 @@ def _octets(run: str) -> bytes:
     return bytes.fromhex("".join(re.findall(r"(?i)(?:%(?:25)*|x|=)([0-9a-f]{2})", run)))
 
 
-def _bare(text: str) -> str:
-    """Leave out what may separate the characters of a secret."""
+def _without_separators(text: str) -> str:
+    """Remove separators between the characters of a secret."""
     return _SEPARATORS.sub("", text).replace("\\", "")
 
 

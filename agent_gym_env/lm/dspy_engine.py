@@ -1,4 +1,4 @@
-"""DSPy's calls, answered by one of our language models: its cache, budget and limits hold."""
+"""DSPy's requests, answered by one of our language models with its cache, budget and limits."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _recorded: ContextVar[list[Response] | None] = ContextVar("recorded_answers", de
 
 
 class DSPyLM(dspy.LM):  # type: ignore[misc]  # dspy is untyped
-    """One of our models as DSPy takes it. DSPy's own cache and retries are off: the model has its.
+    """One of our models as a DSPy model. DSPy's own cache and retries are off: the model has both.
 
     Args:
-        model: answers.
-        temperature: of sampling; ``None`` for the provider's own.
+        model: model that answers.
+        temperature: sampling temperature; ``None`` for the provider's default.
     """
 
     def __init__(self, model: LanguageModel, *, temperature: float | None = None) -> None:
-        # DSPy reads families of models out of names; ours must say nothing to it.
+        # DSPy derives a model family from a name; this name must not match any.
         name = f"agent_gym/{model.name.replace('/', ':')}"
         super().__init__(
             name, engine=_Engine(model), temperature=temperature, cache=False, num_retries=0
         )
 
     def copy(self, **updates: Any) -> DSPyLM:
-        """Copy it; DSPy asks for another draw of equal requests by a new ``rollout_id``."""
+        """Copy the model; DSPy asks for another draw of equal requests by a new ``rollout_id``."""
         if updates.get("rollout_id") is not None:
             updates["engine"] = self.engine.with_sample(updates["rollout_id"])
         copied: DSPyLM = super().copy(**updates)
@@ -45,7 +45,7 @@ class DSPyLM(dspy.LM):  # type: ignore[misc]  # dspy is untyped
 
 
 class _Engine:
-    """Turns one request of DSPy's into one of ours."""
+    """Translates DSPy's requests and our answers."""
 
     def __init__(self, model: LanguageModel, sample: int = 0) -> None:
         self._model = model

@@ -26,13 +26,13 @@ from agent_gym_env.lm.transport import Failure
 from agent_gym_env.types import ToolCall, Usage
 
 KEY_VARIABLES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
-"""The variables that hold the key; the first that is set counts."""
+"""Environment variables that may hold the key; the first that is set is used."""
 
 _SIGNATURE = "__thought__"
 """Between an id and the signature of the reasoning behind a call; as litellm writes it."""
 
 _UNSIGNED = base64.b64encode(b"skip_thought_signature_validator").decode()
-"""What Google takes for a call that another model made.
+"""Signature that Google accepts for a call that another model made.
 
 https://ai.google.dev/gemini-api/docs/thought-signatures
 """
@@ -61,7 +61,7 @@ class RetiredModel(msgspec.Struct, frozen=True):
         name: the model's name without litellm's prefix.
         day: the day of the shutdown.
         successors: the models to ask in its place, the nearest first.
-        source: the page that says so.
+        source: address of the page that announces it.
     """
 
     name: str
@@ -81,7 +81,7 @@ RETIRED_GEMINI_MODELS = {
         RetiredModel("gemini-2.5-pro-preview-06-05", datetime.date(2025, 12, 2), _NEAREST),
     )
 }
-"""By name. gemini-2.5-pro and gemini-2.5-flash are not here: sources disagree on their last day."""
+"""Retired models by name, without gemini-2.5-pro and -flash: sources disagree on their last day."""
 
 
 def model_to_ask(model: str, api_base: str | None, when_retired: WhenRetired) -> str:
@@ -129,20 +129,20 @@ def _refusal(retired: RetiredModel) -> str:
 
 
 def gemini_key(model: str, given: str | None = None) -> Secret:
-    """Give the key.
+    """Return the key for Gemini.
 
     Args:
-        model: for the message.
-        given: by the user; ``None`` for the environment's.
+        model: name of the model, for the error message.
+        given: key that the user passed; ``None`` to read it from the environment.
 
     Raises:
-        MissingCredentials: there is none.
+        MissingCredentials: no key is set.
     """
     key = Secret(given) if given else key_from_environment(*KEY_VARIABLES)
     if key is None:
         variables = " or ".join(KEY_VARIABLES)
         raise MissingCredentials(
-            f"there is no key for {model}: set the environment variable {variables}"
+            f"no key is set for {model}: set the environment variable {variables}"
         )
     return key
 
@@ -153,13 +153,13 @@ def bare_name(model: str) -> str:
 
 
 def system_instruction(messages: Sequence[Message]) -> str | None:
-    """Give the system message, which Gemini takes apart from the conversation."""
+    """Return the system message, which Gemini takes separately from the conversation."""
     texts = [message["content"] for message in messages if message["role"] == "system"]
     return "\n".join(texts) or None
 
 
 def contents(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Write the conversation; bytes are base64, neighbours of one role are one content."""
+    """Write the conversation; neighbours of one role are one content, and bytes are base64."""
     names: dict[str, str] = {}
     written: list[dict[str, Any]] = []
     for message in messages:
@@ -268,17 +268,17 @@ _decode_generated = msgspec.json.Decoder(_Generated).decode
 
 
 def read_generated(body: bytes | str, model: str, price: Price | None) -> Response | Failure:
-    """Read an answer; one that says nothing is a failure that was billed.
+    """Read an answer; an answer with neither words nor calls is a failure that was billed.
 
     Args:
         body: JSON.
-        model: as asked for, where the answer does not name it.
-        price: what tokens cost.
+        model: name of the requested model, used if the answer names none.
+        price: price of tokens; ``None`` if it is unknown.
     """
     try:
         generated = _decode_generated(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Failure("transient", f"the answer is no generated content: {error}")
+        return Failure("transient", f"the answer is not generated content: {error}")
     usage, cost_usd = _bill(generated.usage_metadata, price)
 
     def unread(reason: str) -> Failure:
@@ -291,7 +291,7 @@ def read_generated(body: bytes | str, model: str, price: Price | None) -> Respon
     candidate = (generated.candidates or [_Candidate()])[0]
     parts = (candidate.content and candidate.content.parts) or []
     reason = "SAFETY" if blocked else str(candidate.finish_reason or "STOP")
-    text, calls, ids = _taken_apart(parts)
+    text, calls, ids = _split_parts(parts)
     if not text and not calls and reason not in ("MAX_TOKENS", *_BLOCKED):
         return unread(f"the answer has neither text nor calls ({reason})")
     return Response(
@@ -309,7 +309,7 @@ def _finish_reason(reason: str, calls: Sequence[ToolCall]) -> str:
     return "tool_calls" if calls else _REASONS.get(reason, "stop")
 
 
-def _taken_apart(
+def _split_parts(
     parts: Iterable[_Part],
 ) -> tuple[str, tuple[ToolCall, ...], tuple[str, ...]]:
     text = ""

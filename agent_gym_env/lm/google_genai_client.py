@@ -11,7 +11,7 @@ from agent_gym_env.chat import functions_of
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import PRICES
-from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
+from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model, with_client_options
 from agent_gym_env.lm.credentials import Secret, split_address
 from agent_gym_env.lm.gemini import (
     bare_name,
@@ -28,6 +28,7 @@ from agent_gym_env.lm.transport import Failure, failure_of_status
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
+@with_client_options
 def google_genai_client(model: str | None = None, **options: Any) -> RemoteLM:
     """Create a client that uses google-genai.
 
@@ -39,7 +40,7 @@ def google_genai_client(model: str | None = None, **options: Any) -> RemoteLM:
 
     Raises:
         MissingDependency: google-genai is not installed.
-        MissingCredentials: there is no key.
+        MissingCredentials: no key is set.
         RetiredModelError: Google has shut the model down.
     """
     return remote_model(GoogleGenAITransport, model, options)
@@ -63,7 +64,7 @@ class GoogleGenAITransport:
         self._client: tuple[asyncio.AbstractEventLoop, Any] | None = None
 
     async def send(self, request: Request) -> Response | Failure:
-        """Ask once."""
+        """Send a request once."""
         settings = config(request)
         settings["system_instruction"] = system_instruction(request.messages)
         if request.tools:
@@ -78,9 +79,9 @@ class GoogleGenAITransport:
         return read_generated(body, self.name, self.price)
 
     def failure(self, error: BaseException) -> Failure:
-        """Read the status of Google's errors; others are of the connection."""
+        """Classify an exception; those that are not Google's are connection failures."""
         if isinstance(error, json.JSONDecodeError):
-            return Failure("transient", f"the answer is no JSON: {error}")
+            return Failure("transient", f"the answer is not JSON: {error}")
         if isinstance(error, self._genai.errors.APIError):
             status = error.code if isinstance(error.code, int) else 500
             headers = getattr(error.response, "headers", None) or {}

@@ -1,7 +1,7 @@
 """Gemini through google-generativeai, which Google stopped supporting on 30 November 2025.
 
-It knows no signatures of reasoning, which Gemini 3 asks for with every native tool call: with those
-models use it without native tools, or use `agent_gym_env.lm.google_genai_client`.
+It does not support signatures of reasoning, which Gemini 3 requires with every native tool call.
+Use it without native tools for those models, or use `agent_gym_env.lm.google_genai_client`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agent_gym_env.chat import functions_of
 from agent_gym_env.extras import pip_line, require
 from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import PRICES
-from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
+from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model, with_client_options
 from agent_gym_env.lm.credentials import Secret, place, split_address
 from agent_gym_env.lm.gemini import (
     bare_name,
@@ -35,9 +35,10 @@ from agent_gym_env.process_wide import SharedChange
 _T = TypeVar("_T")
 _SCHEMA_KEYS = ("type", "format", "description", "nullable", "enum", "items", "properties",
                 "required")  # fmt: skip
-"""What its schemas can say of what JSON Schema says."""
+"""Keywords of JSON Schema that its schemas support."""
 
 
+@with_client_options
 def google_generativeai_client(model: str | None = None, **options: Any) -> RemoteLM:
     """Create a client that uses google-generativeai, whose key and address hold for the process.
 
@@ -49,7 +50,7 @@ def google_generativeai_client(model: str | None = None, **options: Any) -> Remo
 
     Raises:
         MissingDependency: google-generativeai is not installed.
-        MissingCredentials: there is no key.
+        MissingCredentials: no key is set.
         RetiredModelError: Google has shut the model down.
     """
     warnings.warn(
@@ -80,18 +81,18 @@ class GoogleGenerativeAITransport:
         self._library.configure(api_key=key.reveal(), transport="rest", client_options=place_of_api)
 
     async def send(self, request: Request) -> Response | Failure:
-        """Ask once, in a thread: the library has no asynchronous calls over REST."""
+        """Send a request once, in a thread: the library has no asynchronous calls over REST."""
         return await _in_thread(lambda: self._ask(request))
 
     def failure(self, error: BaseException) -> Failure:
-        """Read the status of Google's errors; others are of the connection."""
+        """Classify an exception; those that are not Google's are connection failures."""
         if not isinstance(error, self._errors.GoogleAPICallError) or error.code is None:
             return Failure("transient", f"{type(error).__name__}: {error}")
         headers = getattr(error.response, "headers", None) or {}
         return failure_of_status(int(error.code), str(error), headers.get("Retry-After"))
 
     async def aclose(self) -> None:
-        """There is nothing to let go of: the connections are the library's."""
+        """Do nothing: the library owns the connections."""
 
     def _ask(self, request: Request) -> Response | Failure:
         model = self._library.GenerativeModel(
@@ -122,13 +123,13 @@ _no_warnings = SharedChange(_without_warnings)
 
 
 def _load() -> Any:
-    # It warns of its own end by a warning that is on by default; ours is the one that helps.
+    # The library warns of its end of life by itself; our warning also says what to use.
     with _no_warnings.held():
         return require("google.generativeai", extra="google-generativeai")
 
 
 async def _in_thread(work: Callable[[], _T]) -> _T:
-    """Run work in a thread that nobody waits for at exit: a call cannot be cancelled."""
+    """Run work in a daemon thread, since a call cannot be cancelled at exit."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[_T] = loop.create_future()
 
@@ -157,7 +158,7 @@ def _declaration(function: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """Write JSON Schema in OpenAPI's words, as far as those go."""
+    """Write JSON Schema as OpenAPI; unsupported keywords are left out."""
     kept = {name: schema[name] for name in _SCHEMA_KEYS if name in schema}
     if "items" in kept:
         kept["items"] = _schema(kept["items"])

@@ -1,6 +1,6 @@
-"""Answers that cannot be malformed: free text, and calls that follow the schemas of their tools.
+"""Guided generation: calls follow the schemas of their tools, so that none is malformed.
 
-A grammar says which tokens may come next (llguidance: https://github.com/guidance-ai/llguidance).
+A grammar decides which tokens may come next (llguidance: https://github.com/guidance-ai/llguidance).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ llguidance: Any = require("llguidance", extra="train")
 _hf: Any = require("llguidance.hf", extra="train")
 
 MAX_CALLS = 16
-"""Of one answer."""
+"""Largest number of calls in one answer."""
 
 MAX_STRING = 256
-"""Characters of an argument whose schema does not say, so that each call comes to its end."""
+"""Most characters of an argument without ``maxLength``, so that every call ends."""
 
 MAX_GRAMMAR = 1 << 19
-"""Characters of a grammar; larger ones take seconds to compile."""
+"""Most characters of a grammar; larger ones take seconds to compile."""
 
 _MAX_KEPT = 256
 _MAX_BITS = 64
@@ -43,14 +43,14 @@ _Length = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Parameters(msgspec.Struct):
-    """What is read of a tool's parameters."""
+    """The used part of a tool's parameters."""
 
     properties: dict[str, dict[str, Any] | bool] | None = None
     required: list[str] | None = None
 
 
 class _Value(msgspec.Struct):
-    """What is read of an argument's schema."""
+    """The used part of an argument's schema."""
 
     enum: Annotated[list[Any], msgspec.Meta(min_length=1)] | None = None
     min_length: _Length = msgspec.field(name="minLength", default=0)
@@ -58,11 +58,11 @@ class _Value(msgspec.Struct):
 
 
 class CallGrammar:
-    """Makes the guide of each answer.
+    """Creates the guide of each answer.
 
     Args:
-        tokenizer: of transformers, a fast one.
-        vocabulary: how many tokens the model knows.
+        tokenizer: fast tokenizer of transformers.
+        vocabulary: number of tokens that the model knows.
         ends: tokens that end an answer.
     """
 
@@ -78,7 +78,7 @@ class CallGrammar:
         self._kept: OrderedDict[bytes, Any] = OrderedDict()
 
     def guide(self, request: Request) -> CallGuide | None:
-        """Make the guide of an answer; ``None`` where anything may be said.
+        """Create the guide of an answer; ``None`` if the answer is free.
 
         Raises:
             PermanentLMError: the request's schemas cannot be followed.
@@ -96,7 +96,7 @@ class CallGrammar:
         return CallGuide(self._kept[key].deep_copy(), self._ends)
 
     def _tag(self, token: int | None, text: str) -> str:
-        """Write a tag as the grammar takes it: special tokens are no text."""
+        """Write a tag for the grammar, in which special tokens are not text."""
         is_special = token is not None and self._tokenizer.is_special_token(token)
         return text if is_special else json.dumps(text)
 
@@ -127,7 +127,7 @@ class CallGuide:
     """Follows one answer; see `agent_gym_env.lm.torch_generation.Guide`.
 
     Args:
-        matcher: of llguidance, at the answer's beginning.
+        matcher: llguidance's matcher, at the beginning of the answer.
         ends: tokens that end an answer.
     """
 
@@ -136,28 +136,28 @@ class CallGuide:
         self._ends = ends
 
     def fill(self, masks: npt.NDArray[np.int32], row: int) -> None:
-        """Write what may come next into a row of bits, 32 tokens an integer."""
+        """Write the allowed next tokens into a row of bits, 32 tokens in an integer."""
         masks[row] = 0
         if not self._matcher.is_error():
             bits = np.frombuffer(self._matcher.compute_bitmask(), np.int32)
             # It may have a word more, or fewer where the model's vocabulary is padded.
             words = min(len(bits), masks.shape[1])
             masks[row, :words] = bits[:words]
-        # A parser that has met a limit of its own says nothing more: then the answer ends.
+        # A parser that has reached an internal limit allows nothing: then the answer ends.
         if not masks[row].any():
             for token in self._ends:
                 masks[row, token // 32] |= np.left_shift(1, token % 32, dtype=np.int32)
 
     def advance(self, token: int) -> None:
-        """Take note of a token."""
+        """Advance by one token."""
         self._matcher.consume_token(token)
 
     def may_stop(self) -> bool:
-        """Say whether the answer is whole as it stands."""
+        """Return whether the answer is complete."""
         return bool(self._matcher.is_accepting())
 
     def problem(self) -> str | None:
-        """Return why the answer could not go on; ``None`` where it could."""
+        """Return why the answer could not continue; ``None`` if it could."""
         if not self._matcher.is_error():
             return None
         return str(self._matcher.get_error().partition("\n")[0])
@@ -173,16 +173,16 @@ def grammar(
     """Write the grammar of an answer: text, calls in Hermes' form, or text and then calls.
 
     Args:
-        functions: what may be called, as in OpenAI's format below ``function``.
-        tags: what opens and what closes a call, as llguidance's grammar takes it.
-        must_call: whether words alone will not do.
-        most: how many calls there may be.
+        functions: functions that may be called; see `functions_of`.
+        tags: opening and closing tag of a call, written for llguidance's grammar.
+        must_call: whether the answer must have a call.
+        most: largest number of calls.
     """
     opening, closing = tags
     if opening.startswith("<"):
         first = f"first: TEXT {opening} call"
     else:
-        # Lazy: as soon as the tag is written it is a call.
+        # Lazy: the call begins as soon as the tag is written.
         first = f"first: words call\nwords[lazy]: TEXT {opening}"
     begin = f"{opening} call" if must_call else "first"
     more = f" next{{0,{most - 1}}}" if most > 1 else ""
@@ -222,7 +222,7 @@ def _call(rule: str, function: Mapping[str, Any]) -> Iterator[str]:
         values = {each: _value(root.below(schema)) for each, schema in properties.items()}
     except msgspec.ValidationError as error:
         raise PermanentLMError(
-            f"the parameters of the tool {function['name']} are no JSON schema: {error}"
+            f"the parameters of the tool {function['name']} are not a JSON schema: {error}"
         ) from error
     required = list(dict.fromkeys(parameters.required or ()))
     names = [*required, *(name for name in properties if name not in required)]
@@ -251,10 +251,10 @@ def _call(rule: str, function: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _value(schema: Schema) -> str:
-    """Write what a value may be.
+    """Write the rule of a value.
 
     Raises:
-        msgspec.ValidationError: the schema is none.
+        msgspec.ValidationError: the schema is invalid.
     """
     value = schema.value
     read = msgspec.convert(value, _Value)
@@ -283,12 +283,12 @@ def _rule_compiles(key: str, value: Any, kind: str | None) -> bool:
 
 
 def _is_followed(key: str, value: Any, kind: Any) -> bool:
-    """Return whether llguidance takes a rule: some patterns and very large bounds it does not."""
+    """Return whether llguidance supports a rule; it lacks some patterns and very large bounds."""
     return _rule_compiles(key, value, kind if isinstance(kind, str) else None)
 
 
 def _strings(lines: Sequence[str]) -> Iterator[str]:
-    """Write what texts of the lengths that are asked for are made of."""
+    """Write the rules of texts with limited length."""
     for name in sorted(set(_STRING.findall("\n".join(lines)))):
         least, most = name.split("_")[1:]
         characters = f"CHARACTER{{{least},{most}}}" if int(most) else ""
@@ -317,10 +317,10 @@ def _must_call(request: Request) -> bool:
 
 
 def _choice(request: Request) -> list[dict[str, Any]]:
-    """Give the functions that may be called."""
+    """Return the functions that may be called."""
     functions = functions_of(request.tools)
     if not functions:
-        raise PermanentLMError("tool_choice asks for a call, and there are no tools")
+        raise PermanentLMError("tool_choice asks for a call, but the request has no tools")
     named = required_tool(request.tool_choice)
     if named is None:
         return functions

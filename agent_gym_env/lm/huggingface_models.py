@@ -40,12 +40,12 @@ _LARGEST_NUMBER = 1 << 31
 
 
 class ModelSource(msgspec.Struct, frozen=True):
-    """Where transformers is to load a model from.
+    """The place from which transformers loads a model.
 
     Attributes:
         name: path of a folder, or name of a repository on the hub.
-        local_files_only: whether the hub is left alone: for a folder, and for a repository that is
-            in the cache while the hub cannot be reached.
+        local_files_only: whether the hub must not be asked. It is true for a folder, and for a
+            cached repository if the hub cannot be reached.
     """
 
     name: str
@@ -76,7 +76,7 @@ def check_model_path(name: str | PathLike[str]) -> bool:
     if os.path.exists(path):
         raise DataError("expected a folder with a model, found a file", file=text)
     if not _may_be_on_hub(name):
-        raise DataError(f"there is no such folder with a model; {_found_above(path)}", file=text)
+        raise DataError(f"no such folder with a model; {_found_above(path)}", file=text)
     return False
 
 
@@ -84,7 +84,7 @@ def locate_model(name: str | PathLike[str]) -> ModelSource:
     """Find the model of a name. The hub is asked at most once, for a few seconds.
 
     Args:
-        name: as in `check_model_path`.
+        name: path of a folder, or name of a repository.
 
     Raises:
         DataError: no model of this name is in a folder, in the hub's cache or on the hub.
@@ -99,7 +99,7 @@ def locate_model(name: str | PathLike[str]) -> ModelSource:
     except (OSError, ValueError, hub.errors.HTTPError) as error:
         if not _is_cached(hub, text):
             raise DataError(
-                "no such model: there is no folder of this name, the hub's cache "
+                "no such model: no folder has this name, the hub's cache "
                 f"{hub.constants.HF_HUB_CACHE} does not have it, and {hub.constants.ENDPOINT} "
                 f"answered: {_on_one_line(error)}",
                 file=text,

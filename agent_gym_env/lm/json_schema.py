@@ -12,7 +12,7 @@ from urllib.parse import unquote
 _WHOLE = "whole"
 _MAX_REFERENCES = 32
 MAX_LENGTH = 2**31 - 1
-"""The largest length that is written; a schema's own may be more than a grammar takes."""
+"""Largest length that is written; grammars do not support larger ones."""
 
 _OF_NAMES = frozenset((
     "properties", "patternProperties", "$defs", "definitions", "dependentSchemas",
@@ -53,7 +53,7 @@ class Schema:
         return Schema(value, self._root)
 
     def alone(self, is_followed: IsFollowed = lambda *_: True) -> dict[str, Any]:
-        """Write it so that it is understood by itself.
+        """Write the schema so that it is valid on its own.
 
         Args:
             is_followed: asked of patterns, bounds and lengths. What it refuses is left out, as are
@@ -104,7 +104,7 @@ def _refers(value: Any) -> bool:
 
 
 def _length(value: Any) -> Any:
-    """Return a length as a grammar takes it; what is no length stays what it is."""
+    """Return a length as grammars expect it; leave a value that is not a length unchanged."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return value
     return int(min(value, MAX_LENGTH)) if value >= 0 and value % 1 == 0 else value

@@ -1,6 +1,6 @@
-"""JSON as models write it: single quotes, trailing commas, bare keys, Python's literals.
+"""JSON as models write it: single quotes, trailing commas, unquoted keys, Python literals.
 
-Nothing is evaluated. Each character is looked at a bounded number of times, and nesting is bounded.
+Nothing is evaluated. Time is linear in the length of the text, and nesting is limited.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_DEPTH = 32
 """Levels of lists and objects in a document or in a call's arguments, the outermost included."""
 
 MAX_LENGTH = 65_536
-"""Characters; longer text is not repaired."""
+"""Most characters of a text; longer ones are refused."""
 
 _QUOTES = "\"'“”\u2018\u2019"
 _CLOSERS = {'"': '"', "'": "'", "“": "”", "\u2018": "\u2019"}
@@ -28,21 +28,21 @@ _LITERALS = {"true": True, "false": False, "null": None, "none": None}
 _CONTROL = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 _INTEGER = re.compile(r"-?\d{1,18}")
-"""Of 64 bits, as all that is kept; longer ones are read as floats."""
+"""An integer of 64 bits; longer ones are read as floats."""
 
 _decode = msgspec.json.Decoder().decode
 _NOT_STRICT = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
 
 
 class UnreadableError(ValueError):
-    """The text is not even nearly JSON."""
+    """The text cannot be read as JSON."""
 
 
 def read(text: str) -> Any:
-    """Read a JSON document, strictly if that is possible.
+    """Read a JSON document, strictly if possible and leniently otherwise.
 
     Raises:
-        UnreadableError: it cannot be repaired.
+        UnreadableError: the text cannot be repaired.
     """
     try:
         value = _decode(text)
@@ -91,13 +91,13 @@ def _bounded(value: Any, text: str) -> Any:
 
 
 def read_prefix(text: str, start: int) -> tuple[Any, int]:
-    """Read the value that begins at a place.
+    """Read the value that begins at an index.
 
     Returns:
-        The value, and the place behind it.
+        The value, and the index after it.
 
     Raises:
-        UnreadableError: there is none.
+        UnreadableError: no value begins there.
     """
     if len(text) - start > MAX_LENGTH:
         raise UnreadableError(f"more than {MAX_LENGTH} characters")
@@ -139,7 +139,7 @@ def _list(text: str, at: int, depth: int) -> tuple[list[Any], int]:
 
 
 def _past_comma(text: str, at: int, before: Any, depth: int) -> int:
-    """Go to the next member or the closing bracket; one comma may stand before either."""
+    """Return the index of the next member or of the closing bracket, after at most one comma."""
     if depth < 0:
         raise UnreadableError(f"more than {MAX_DEPTH} levels")
     at = _space(text, at)
@@ -185,7 +185,7 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 
 def _joined(text: str) -> str:
-    """Join surrogate pairs; put U+FFFD for lone ones."""
+    """Join surrogate pairs; replace lone surrogates by U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -195,7 +195,7 @@ def _literal(word: str) -> Any:
     if word.lower() in _LITERALS:
         return _LITERALS[word.lower()]
     if not _NUMBER.fullmatch(word):
-        raise UnreadableError(f"{word[:40]!r} is no value")
+        raise UnreadableError(f"{word[:40]!r} is not a value")
     number = float(word)
     return int(word) if _INTEGER.fullmatch(word) else number if math.isfinite(number) else word
 

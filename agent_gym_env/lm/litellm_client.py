@@ -15,10 +15,11 @@ from agent_gym_env.extras import require
 from agent_gym_env.lm.base import Request, Response, default_model
 from agent_gym_env.lm.budget import PRICES, Price
 from agent_gym_env.lm.chat_completions import payload, read_completion
-from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model
+from agent_gym_env.lm.client import ClientOptions, RemoteLM, remote_model, with_client_options
 from agent_gym_env.lm.credentials import Address, Secret, split_address
 from agent_gym_env.lm.gemini import gemini_key, model_to_ask
 from agent_gym_env.lm.transport import Failure, causes, failure_of_status
+from agent_gym_env.process_wide import SharedChange, environment_variable
 
 _NO_KEY = "none"
 """The key sent to the user's own server if none is set."""
@@ -59,6 +60,7 @@ _LACKING_CLASSES = frozenset(
 """Errors of botocore and google-auth."""
 
 
+@with_client_options
 def litellm_client(model: str | None = None, **options: Any) -> RemoteLM:
     """Create a client that uses litellm, which takes about five seconds to import.
 
@@ -97,7 +99,7 @@ class LiteLLMTransport:
         self.is_own_server = api_base is not None and not self.name.startswith("gemini/")
 
     async def send(self, request: Request) -> Response | Failure:
-        """Ask once."""
+        """Send a request once."""
         response = await self._litellm.acompletion(
             **payload(request, self.name),
             **self._where(),
@@ -121,7 +123,7 @@ class LiteLLMTransport:
         return where
 
     def failure(self, error: BaseException) -> Failure:
-        """Read the status that all of litellm's errors carry."""
+        """Classify an exception by the status that litellm's errors carry."""
         if _lacks_credentials(error):
             return Failure("no_credentials", str(error))
         status = getattr(error, "status_code", None)
@@ -138,7 +140,7 @@ class LiteLLMTransport:
         return failure
 
     async def aclose(self) -> None:
-        """Leave litellm's connections to litellm: they are the process's, and it closes them."""
+        """Do nothing: litellm owns its connections and closes them itself."""
 
 
 def _key_of(model: str, given: str | None) -> Secret | None:
@@ -161,8 +163,8 @@ def missing_variables(litellm: Any, model: str) -> tuple[str, ...]:
     """Return the environment variables of which one must hold a key for a model.
 
     Args:
-        litellm: the library. The look-up takes about a millisecond and sends nothing.
-        model: as litellm spells it.
+        litellm: the library. The lookup takes about a millisecond and sends nothing.
+        model: name in litellm's spelling.
 
     Returns:
         Empty if a key is set, if none is needed, or if only a call can tell.
@@ -196,7 +198,7 @@ def _has_other_variable(provider: str) -> bool:
 
 
 def _no_key(model: str, variables: tuple[str, ...]) -> str:
-    return f"there is no key for {model}: set the environment variable {' or '.join(variables)}"
+    return f"no key is set for {model}: set the environment variable {' or '.join(variables)}"
 
 
 def _lacks_credentials(error: BaseException) -> bool:
@@ -207,12 +209,15 @@ def _lacks_credentials(error: BaseException) -> bool:
     )
 
 
+_prices_of_the_package = SharedChange(environment_variable)
+"""Keeps litellm from downloading its list of prices when it is imported."""
+
+
 def _load() -> Any:
-    # Without it litellm fetches its list of prices from the network when it is imported.
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    # pydantic says so of a dozen of litellm's own types, and nobody but litellm can change it.
+    # pydantic warns of a dozen of litellm's own types, some of them at the first request.
     warnings.filterwarnings("ignore", r"Items? '.*' on TypedDict class", UserWarning, "pydantic")
-    litellm: Any = require("litellm", extra="llm")
+    with _prices_of_the_package.held("LITELLM_LOCAL_MODEL_COST_MAP", "True"):
+        litellm: Any = require("litellm", extra="llm")
     litellm.suppress_debug_info = True
     return litellm
 

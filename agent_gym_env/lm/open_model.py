@@ -22,21 +22,21 @@ ModelConfig = str | Mapping[str, Any] | LanguageModel
 
 
 class ModelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model in JSON values. There is no key among them: keys come from the environment.
+    """Configuration of a model as JSON values, without a key: keys come from the environment.
 
     Attributes:
-        model: its name, as the client spells it.
-        client: ``litellm``; ``local`` for the lean one and a server that speaks OpenAI's
-            protocol; ``google-genai``; ``google-generativeai``; or one of your own, see
+        model: name of the model in the client's spelling.
+        client: ``litellm``; ``local`` for a server that speaks OpenAI's protocol;
+            ``google-genai``; ``google-generativeai``; or a registered one, see
             `agent_gym_env.registry`.
-        api_base: another place than the provider's own; needed by ``local``.
-        cache: folder in which answers are kept.
-        budget_usd: what may be spent.
-        budget_calls: how many requests may be made.
-        when_retired: what to do about a model that Google has shut down: ``refuse``; ``successor``
-            to ask the nearest one that replaces it; ``ask`` to ask it all the same.
-        limits: of each completion.
-        price: what tokens cost, where the client does not know.
+        api_base: address to use instead of the provider's own; required by ``local``.
+        cache: folder of the cache of answers.
+        budget_usd: limit of the cost in US dollars.
+        budget_calls: limit of the number of requests.
+        when_retired: treatment of a model that Google has shut down: ``refuse``; ``successor`` to
+            ask the nearest model that replaces it; ``ask`` to ask it anyway.
+        limits: limits of each completion.
+        price: price of tokens, if the client does not know it.
     """
 
     model: str = msgspec.field(default_factory=default_model)
@@ -51,17 +51,17 @@ class ModelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def open_model(config: ModelConfig | None = None, *, cache: Path | None = None) -> LanguageModel:
-    """Make a model.
+    """Create a model from its configuration.
 
     Args:
-        config: a name, for litellm; a mapping; a model, which is given back; ``None`` for the
-            default.
-        cache: folder for answers, where the configuration names none.
+        config: name of a model for litellm; mapping as in `ModelOptions`; a model, which is
+            returned; ``None`` for the default model.
+        cache: folder of the cache, if the configuration names none.
 
     Raises:
         ValueError: the mapping has an option that is not known, or a value that does not fit.
         MissingDependency: the client's library is not installed.
-        MissingCredentials: there is no key.
+        MissingCredentials: no key is set.
         RetiredModelError: Google has shut the model down.
     """
     if config is None or isinstance(config, str):
@@ -132,7 +132,7 @@ def make_with_model(
         registry: factories of policies or rewards.
         name: name of the factory.
         options: options of the configuration.
-        context: as in `Registry.make`.
+        context: context, as `Registry.make` takes it.
 
     Raises:
         ValueError: the name or an option is unknown, has a wrong type, or is missing.

@@ -1,4 +1,4 @@
-"""A model behind an endpoint that speaks OpenAI's protocol, so that any client can play it."""
+"""A server that speaks OpenAI's protocol for one of our models."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ def serve(
     """Serve a model until the process is asked to end.
 
     Args:
-        model: answers. Requests that arrive together reach it from several threads.
+        model: model that answers. Concurrent requests reach it from several threads.
         host: address to listen at.
-        port: likewise; 0 for any that is free.
-        api_key: what clients must send as their key.
-        on_ready: is given the address, up to ``/v1``, before the first request is taken.
+        port: port to listen at; 0 for any free port.
+        api_key: key that clients must send.
+        on_ready: called with the address, up to ``/v1``, before the first request is accepted.
 
     Raises:
-        ValueError: other machines could ask, and there is no key; or the address is not free.
+        ValueError: other machines can reach the address but no key is set; or it is in use.
     """
     if not _is_loopback(host) and not api_key:
         raise ValueError(
-            f"{host} can be reached from other machines: give a key that clients must send, or "
+            f"{host} can be reached from other machines: set a key that clients must send, or "
             "listen at 127.0.0.1"
         )
     with _listener(host, port) as listener:
@@ -89,13 +89,13 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def make_app(model: LanguageModel, *, api_key: str | None = None, host: str = "127.0.0.1") -> Any:
-    """Make the ASGI application.
+    """Create the ASGI application.
 
     Args:
-        model: answers.
-        api_key: what clients must send as their key; ``None`` for none.
-        host: the address that it listens at. At a loopback address only requests that name one
-            are answered, and none that a web page of another origin makes.
+        model: model that answers.
+        api_key: key that clients must send; ``None`` for no key.
+        host: address that the server listens at. At a loopback address only requests to a loopback
+            address are answered, and none from a web page of another origin.
     """
     return _Application(model, api_key, only_local=_is_loopback(host)).app
 
@@ -171,7 +171,7 @@ class _Application:
     def _checked(
         self, answer: Callable[[Any], Awaitable[Any]], *, open_to_all: bool = False
     ) -> Callable[[Any], Awaitable[Any]]:
-        """Answer whoever may ask; what goes wrong is an error in OpenAI's form."""
+        """Wrap a handler: check the client, and answer errors in OpenAI's form."""
 
         async def checked(request: Any) -> Any:
             try:
@@ -193,7 +193,7 @@ class _Application:
         return checked
 
     def _check_place(self, request: Any) -> None:
-        """Refuse what a web page could send: a name that points here, or a foreign origin."""
+        """Refuse requests that a web page could send: a foreign host name or origin."""
         if not self._only_local:
             return
         for header in ("host", "origin"):
@@ -233,7 +233,7 @@ async def _unknown(_: Any, error: Any) -> Any:
 
 
 async def _broken(_: Any, __: Exception) -> Any:
-    """Tell nothing; what was raised goes on to the server's log."""
+    """Answer without details; the exception goes to the server's log."""
     return _failed("an error inside the server", 500)
 
 
@@ -248,7 +248,7 @@ def _json(value: Any) -> Any:
 
 
 def _is_local(place: str) -> bool:
-    """Say whether a Host or an Origin header names this machine."""
+    """Return whether a Host or an Origin header names this machine."""
     try:
         name = urlsplit(place if "//" in place else f"//{place}").hostname
     except ValueError:

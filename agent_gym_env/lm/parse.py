@@ -1,4 +1,4 @@
-"""Tool calls out of what a model wrote: strictly, then leniently; what stays unread is text."""
+"""Parser of the tool calls in a model's text: strict first, then lenient; the rest is text."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from agent_gym_env.lm.lenient_json import (
 from agent_gym_env.types import ToolCall
 
 MAX_LENGTH = 65_536
-"""Characters; a longer reply is text."""
+"""Most characters of a reply that is searched for calls."""
 
 MAX_TRIES = 16
-"""Places in one reply that are tried as calls, and calls that are taken."""
+"""Most places in a reply that are tried as calls, and most calls that are returned."""
 
 _REASONING_MARK = re.compile(r"<(/?)(?:seed:)?(?:think(?:ing)?|thought|reasoning)>|\[(/?)THINK\]")
 _WHOLE_CALL = re.compile(
@@ -41,11 +41,11 @@ _ONLY_BRACKETS = re.compile(r"[\s\[\],;`]*")
 
 
 class ParsedReply(msgspec.Struct, frozen=True):
-    """A reply taken apart.
+    """The words and calls of a reply.
 
     Attributes:
-        text: the words beside the calls.
-        tool_calls: in order.
+        text: words beside the calls.
+        tool_calls: calls in order.
     """
 
     text: str
@@ -53,15 +53,15 @@ class ParsedReply(msgspec.Struct, frozen=True):
 
 
 def parse_reply(text: str, tool_names: Collection[str] = ()) -> ParsedReply:
-    """Take the tool calls out of a reply.
+    """Split a reply into its words and tool calls.
 
-    Looked for, in this order, until some are found: Hermes ``<tool_call>`` tags; fenced code; JSON
-    objects that look like calls; ``Name(argument="value")`` for the tools on offer. Reasoning is
-    left out; see `without_reasoning`.
+    These forms are tried in order until calls are found: Hermes ``<tool_call>`` tags; fenced code;
+    JSON objects that look like calls; ``Name(argument="value")`` for the offered tools. Reasoning
+    is left out; see `without_reasoning`.
 
     Args:
-        text: as the model wrote it.
-        tool_names: the tools on offer. Outside of tags only they are taken for calls.
+        text: text that the model wrote.
+        tool_names: names of the offered tools. Without tags only these are read as calls.
     """
     text, _ = without_reasoning(text)
     if len(text) > MAX_LENGTH:
@@ -119,7 +119,7 @@ def ends_with_open_reasoning(text: str) -> bool:
 
 
 def read_arguments(arguments: str | dict[str, Any] | None) -> dict[str, Any] | None:
-    """Read the arguments of a call, JSON or nearly so; ``None`` if they are no object."""
+    """Read the arguments of a call leniently; ``None`` if they are not a JSON object."""
     if not arguments:
         return {}
     if isinstance(arguments, str):
@@ -133,7 +133,7 @@ def read_arguments(arguments: str | dict[str, Any] | None) -> dict[str, Any] | N
 
 
 def tagged_call(name: str, arguments: str | dict[str, Any] | None) -> str:
-    """Write a call as a model without native tools would; the arguments as they are."""
+    """Write a call as a model without native tools does; arguments in JSON stay as they are."""
     if not isinstance(arguments, str):
         arguments = msgspec.json.encode(arguments or {}).decode()
     body = f'{{"name": {msgspec.json.encode(name).decode()}, "arguments": {arguments}}}'
@@ -142,7 +142,7 @@ def tagged_call(name: str, arguments: str | dict[str, Any] | None) -> str:
 
 
 _Found = tuple[int, int, list[ToolCall]]
-"""Where calls begin and end in the text, and they."""
+"""Begin and end of calls in the text, and the calls."""
 
 
 def _tagged(text: str, tool_names: Collection[str]) -> Iterator[_Found]:
@@ -183,7 +183,7 @@ def _objects(text: str, tool_names: Collection[str]) -> Iterator[_Found]:
 
 
 def _spelled(text: str, tool_names: Collection[str]) -> Iterator[_Found]:
-    """Calls as Python would write them."""
+    """Find calls that are written like Python's."""
     if not tool_names:
         return
     names = "|".join(map(re.escape, sorted(tool_names, key=len, reverse=True)))

@@ -13,10 +13,10 @@ from agent_gym_env.errors import CircuitOpenError
 from agent_gym_env.lm.transport import Failure, causes
 
 REFUSALS = 10
-"""In a row, before the switch opens."""
+"""Number of refused keys in a row that opens `KeyBreaker`."""
 
-VAIN_COMPLETIONS = 10
-"""In a row that gave up on errors of the server, without an answer between them."""
+FAILED_COMPLETIONS = 10
+"""Number of completions in a row that fail with server errors, which opens `ErrorBreaker`."""
 
 CONNECTION_FAILURES = 5
 """Number of failures in a row after which a server counts as down."""
@@ -30,16 +30,16 @@ _BROKEN_ANSWER = "ClientPayloadError"
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds of each completion.
+    """Limits of each completion.
 
     Attributes:
-        deadline_s: from its first request to its answer or error, waits included.
-        attempt_timeout_s: for one request.
-        max_attempts: requests for one completion.
-        concurrency: completions under way at once; others wait, and their time has not begun.
-        backoff_s: the first wait is drawn from 0 to this; each next one from twice as much.
-        max_backoff_s: the most that is waited so.
-        max_retry_after_s: a provider that asks for more gets this.
+        deadline_s: most seconds from the first request to the answer or error, including waits.
+        attempt_timeout_s: most seconds of one request.
+        max_attempts: most requests for one completion.
+        concurrency: most completions under way at once; the time of those that wait has not begun.
+        backoff_s: upper end of the range of the first wait; it doubles with each further wait.
+        max_backoff_s: largest upper end of that range.
+        max_retry_after_s: longest wait that a provider can ask for.
     """
 
     deadline_s: float = 300.0
@@ -65,21 +65,21 @@ def wait_s(limits: Limits, failure: Failure, attempts: int) -> float:
     Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 
     Args:
-        limits: the bounds.
-        failure: of the last request.
-        attempts: requests so far, at least 1.
+        limits: limits of the completion.
+        failure: failure of the last request.
+        attempts: number of requests so far, at least 1.
     """
     most = min(limits.max_backoff_s, limits.backoff_s * 2 ** (attempts - 1))
     asked = min(failure.retry_after_s or 0.0, limits.max_retry_after_s)
-    # Clients that were all sent away at once must not come back at once.
+    # Clients that failed at the same time must not try again at the same time.
     return asked + random.uniform(0.0, most)
 
 
 class KeyBreaker:
-    """Counts refused keys in a row; opens at `REFUSALS` and stays open.
+    """Counter of refused keys in a row. It opens at `REFUSALS` and stays open.
 
     Args:
-        name: the model, for the message.
+        name: name of the model, for the message.
     """
 
     def __init__(self, name: str) -> None:
@@ -87,7 +87,7 @@ class KeyBreaker:
         self._refusals = 0
 
     def check(self) -> None:
-        """Let a request pass.
+        """Raise if the breaker is open.
 
         Raises:
             CircuitOpenError: the key has been refused too often.
@@ -99,19 +99,19 @@ class KeyBreaker:
             )
 
     def record(self, *, refused: bool) -> None:
-        """Note one outcome: whether the key was refused."""
+        """Count one outcome: whether the key was refused."""
         self._refusals = self._refusals + 1 if refused else 0
 
 
 class ErrorBreaker:
-    """Counts completions in a row that gave up on a server which answers with errors only.
+    """Counter of completions in a row that failed because the server answers with errors only.
 
-    It opens at `VAIN_COMPLETIONS`: a rate limit that is exhausted for the day, or a proxy whose
-    server is down, fails every episode. While it is open each further completion fails so, and an
+    It opens at `FAILED_COMPLETIONS`: a rate limit that is exhausted for the day, or a proxy whose
+    server is down, fails every episode. While it is open every failing completion raises, and an
     answer closes it.
 
     Args:
-        name: the model, for the message.
+        name: name of the model, for the message.
     """
 
     def __init__(self, name: str) -> None:
@@ -119,23 +119,23 @@ class ErrorBreaker:
         self._given_up = 0
 
     def answered(self) -> None:
-        """Note that the model answered."""
+        """Record an answer of the model."""
         self._given_up = 0
 
     def gave_up(self, status: int | None, reason: str) -> None:
-        """Note that a completion has no further try, and why.
+        """Record a completion without a further try.
 
         Args:
-            status: the HTTP status of the last failure; ``None`` where it had none.
-            reason: of the last failure.
+            status: HTTP status of the last failure; ``None`` if it had none.
+            reason: reason of the last failure.
 
         Raises:
-            CircuitOpenError: too many have given up in a row.
+            CircuitOpenError: too many completions in a row have failed.
         """
         if status is None or status < 400:
             return
         self._given_up += 1
-        if self._given_up >= VAIN_COMPLETIONS:
+        if self._given_up >= FAILED_COMPLETIONS:
             raise CircuitOpenError(
                 f"{self._name} answered {self._given_up} completions in a row with errors only, "
                 f"the last with HTTP {status}: {reason}; start again when it answers"
@@ -150,7 +150,7 @@ class ConnectionBreaker:
     tries is answered. While it is open each completion is tried once, and an answer closes it.
 
     Args:
-        name: the model, for the message.
+        name: name of the model, for the message.
     """
 
     def __init__(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""A language model that answers from a script: for tests and examples, without any network."""
+"""A language model that answers from a script, for tests and examples without a network."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Reply = str | Response | LMError
 
 
 class ScriptedLM:
-    """Answers with what it was given, and keeps what it was asked.
+    """A model that returns the given replies and records the requests in ``requests``.
 
     Args:
-        replies: one for each request, in order, or a function from request to reply. When they are
-            used up, a request ends with `PermanentLMError`.
-        name: the model's name.
+        replies: a reply for each request, in order, or a function from request to reply. When they
+            are used up, requests fail with `PermanentLMError`.
+        name: name of the model.
 
     Examples:
         >>> lm = ScriptedLM(["Hello!"])
@@ -35,7 +35,7 @@ class ScriptedLM:
         self._lock = threading.Lock()
 
     def complete(self, request: Request) -> Response:
-        """Give the next reply."""
+        """Return the next reply."""
         with self._lock:
             self.requests.append(request)
             reply = self._answer(request)
@@ -44,11 +44,11 @@ class ScriptedLM:
         return Response(text=reply, model=self.name) if isinstance(reply, str) else reply
 
     def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
-        """Give a reply for each request, in order."""
+        """Return a reply for each request, in order."""
         return [self._outcome(request) for request in requests]
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing."""
 
     def _outcome(self, request: Request) -> Response | LMError:
         try:
@@ -64,7 +64,7 @@ def _in_order(replies: Iterable[Reply]) -> Callable[[Request], Reply]:
         for reply in remaining:
             return reply
         raise PermanentLMError(
-            "the script has no more replies; give one for each request, or a function"
+            "the script has no more replies; pass one for each request, or a function"
         )
 
     return answer

@@ -21,7 +21,7 @@ torch: Any = require("torch", extra="train")
 _cache_utils: Any = require("transformers.cache_utils", extra="train")
 
 PAGE = 16
-"""Tokens whose keys and values are kept together, and lost together."""
+"""Tokens in a page: their keys and values are stored and removed together."""
 
 _GROWTH = 64
 """Tokens by which a full batch cache grows."""
@@ -158,14 +158,14 @@ def _tokens_of_fixed_rotation(config: Any) -> int | None:
 
 
 class BatchLayer(_cache_utils.CacheLayerMixin):  # type: ignore[misc]
-    """One layer's keys and values for a batch under way, in memory that is written in place.
+    """Keys and values of one layer for a batch, in memory that is written in place.
 
     transformers' own `DynamicLayer` copies all of it for each token.
 
     Args:
-        keys: shape (rows, heads, tokens, features), the tokens so far.
-        values: likewise.
-        room: tokens that will come for certain.
+        keys: keys so far, shape (rows, heads, tokens, features).
+        values: values so far, of the same shape.
+        room: number of further tokens to reserve memory for.
     """
 
     is_sliding = False
@@ -177,10 +177,10 @@ class BatchLayer(_cache_utils.CacheLayerMixin):  # type: ignore[misc]
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: Any, value_states: Any) -> None:
-        """There is nothing to do."""
+        """Do nothing."""
 
     def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
-        """Append keys and values; give all there are."""
+        """Append keys and values; return all of them."""
         begin, self.length = self.length, self.length + key_states.shape[2]
         if self.length > self.keys.shape[2]:
             room = self.length - begin + _GROWTH
@@ -191,7 +191,7 @@ class BatchLayer(_cache_utils.CacheLayerMixin):  # type: ignore[misc]
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Give how many tokens are attended to, and the place of the first."""
+        """Return how many tokens are attended to, and the index of the first."""
         return self.length + query_length, 0
 
     def get_seq_length(self) -> int:
@@ -199,27 +199,27 @@ class BatchLayer(_cache_utils.CacheLayerMixin):  # type: ignore[misc]
         return int(self.length)
 
     def get_max_length(self) -> int:
-        """Say that there is no bound."""
+        """Return -1: the length is not limited."""
         return -1
 
 
 def _grown(tensor: Any, room: int) -> Any:
     rows, heads, tokens, features = tensor.shape
-    # Zeros: what is masked is multiplied by 0, and not a number stays not a number.
+    # Zeros, since masked values are multiplied by 0, and NaN would stay NaN.
     grown = tensor.new_zeros(rows, heads, tokens + room, features)
     grown[:, :, :tokens] = tensor
     return grown
 
 
 class PagePool:
-    """Pages of keys and values, each known by all the tokens up to its end.
+    """Pages of keys and values, each identified by all tokens up to its end.
 
-    Conversations that begin alike share pages. When all are taken, the page that was not used for
-    longest is given up.
+    Conversations with the same beginning share pages. When all pages are in use, the least recently
+    used page is reused.
 
     Args:
-        like: a cache that the model has written to, for the shapes of its layers.
-        max_bytes: of all pages.
+        like: cache that the model has written to, for the shapes of its layers.
+        max_bytes: largest size of all pages together.
     """
 
     def __init__(self, like: Any, max_bytes: int) -> None:
@@ -236,7 +236,7 @@ class PagePool:
         return len(self._pages)
 
     def find(self, tokens: Sequence[int]) -> list[int]:
-        """Give the pages of the longest known beginning of a prompt, and mark them as used."""
+        """Return the pages of the longest known beginning of a prompt, and mark them as used."""
         found: list[bytes] = []
         for name in _names(tokens):
             if name not in self._pages:
@@ -248,11 +248,11 @@ class PagePool:
         return [self._pages[name] for name in found]
 
     def cache(self, rows: Sequence[Sequence[int]], room: int) -> Any:
-        """Make the cache of a batch.
+        """Create the cache of a batch.
 
         Args:
-            rows: pages of each row. Shorter ones get zeros in front.
-            room: tokens that will come for certain.
+            rows: pages of each row; shorter rows are padded with zeros in front.
+            room: number of further tokens to reserve memory for.
         """
         longest = max(map(len, rows))
         table = torch.zeros(len(rows), longest, dtype=torch.long)
@@ -266,14 +266,14 @@ class PagePool:
         return _cache_utils.Cache(layers=layers)
 
     def keep(self, tokens: Sequence[int], known: int, cache: Any, row: int, begin: int) -> None:
-        """Keep what a row of a batch has computed, as far as it fills pages.
+        """Store the full pages that a row of a batch has computed.
 
         Args:
-            tokens: of the row, whose keys and values are in the cache.
-            known: how many pages at the beginning came from here.
-            cache: of the batch.
-            row: in it.
-            begin: place in the cache of the first token behind the known pages.
+            tokens: tokens of the row whose keys and values are in the cache.
+            known: number of pages at the beginning that came from this pool.
+            cache: cache of the batch.
+            row: index of the row in the batch.
+            begin: index in the cache of the first token after the known pages.
         """
         fresh = [
             (place, name)
@@ -290,11 +290,11 @@ class PagePool:
             values[index] = _cut(layer.values[row], starts)
 
     def clear(self) -> None:
-        """Forget all: the model's weights have changed."""
+        """Remove all pages, because the model's weights have changed."""
         self._pages.clear()
 
     def _place(self, name: bytes) -> int:
-        """Give a page its number, which nobody else has."""
+        """Assign a free number to a page."""
         if len(self._pages) >= self.capacity:
             _, number = self._pages.popitem(last=False)
         else:
@@ -315,7 +315,7 @@ class PagePool:
 
 
 def can_be_paged(cache: Any) -> bool:
-    """Say whether every layer of a model's cache keeps every token, and nothing but tokens."""
+    """Return whether every layer of a model's cache keeps every token, and nothing else."""
     return all(type(layer) is _cache_utils.DynamicLayer for layer in cache.layers)
 
 

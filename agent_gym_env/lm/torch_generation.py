@@ -1,7 +1,7 @@
-"""Tokens out of a causal language model: many prompts at once, nothing known read twice.
+"""Generation with a causal language model: many prompts at once, and a cache between calls.
 
-transformers' own `generate` keeps nothing between calls, and its work per token costs more than a
-small model's.
+transformers' own `generate` caches nothing between calls, and its overhead per token is larger than
+the work of a small model.
 """
 
 from __future__ import annotations
@@ -33,35 +33,35 @@ _cache_utils: Any = require("transformers.cache_utils", extra="train")
 
 
 class Guide(Protocol):
-    """Says which tokens may come next in one answer."""
+    """Decides which tokens may come next in one answer."""
 
     def fill(self, masks: npt.NDArray[np.int32], row: int) -> None:
-        """Write what may come next into a row of bits, 32 tokens an integer."""
+        """Write the allowed next tokens into a row of bits, 32 tokens in an integer."""
 
     def advance(self, token: int) -> None:
-        """Take note of a token."""
+        """Advance by one token."""
 
     def may_stop(self) -> bool:
-        """Say whether the answer is whole as it stands."""
+        """Return whether the answer is complete."""
 
     def problem(self) -> str | None:
-        """Return why the answer could not go on; ``None`` where it could."""
+        """Return why the answer could not continue; ``None`` if it could."""
 
 
 class Draft(msgspec.Struct, kw_only=True, eq=False):
     """One answer, from its prompt to its last token.
 
     Attributes:
-        prompt: token ids.
-        max_tokens: limit of the answer, which holds for guided answers, too.
-        temperature: of sampling; 0 for the likeliest token.
-        random: draws, one number a token.
+        prompt: token ids of the prompt.
+        max_tokens: limit of the answer, also of guided answers.
+        temperature: sampling temperature; 0 for the likeliest token.
+        random: random generator, used once for each token.
         stop: texts that end the answer.
-        guide: says which tokens may come; ``None`` for any.
+        guide: guide that decides which tokens may come; ``None`` for any token.
         is_wanted: called at each token; the answer ends once it returns ``False``.
-        tokens: of the answer so far, the end of the turn among them.
-        finish: why it ended.
-        reused: tokens of the prompt that were not read again.
+        tokens: tokens of the answer so far, including the end of the turn.
+        finish: reason for the end; ``""`` while the answer is incomplete.
+        reused: number of tokens of the prompt that were not read again.
     """
 
     prompt: list[int]
@@ -80,12 +80,12 @@ class Generator:
     """Generates answers in batches.
 
     Args:
-        model: a causal language model of transformers, in evaluation mode.
-        tokenizer: of the model, for texts that end an answer.
+        model: causal language model of transformers, in evaluation mode.
+        tokenizer: tokenizer of the model, for texts that end an answer.
         ends: tokens that end an answer.
-        context: tokens that the model can read and write.
-        cache_bytes: of keys and values kept between calls; 0 for none. A model whose layers do
-            not keep every token has none.
+        context: number of tokens that the model can read and write.
+        cache_bytes: size of the keys and values kept between calls; 0 for none. It is not used for
+            a model whose layers do not keep every token.
 
     Raises:
         ValueError: the model writes nothing to the cache that it is given.
@@ -105,7 +105,7 @@ class Generator:
         self.pool = PagePool(cache, cache_bytes) if is_paged else None
 
     def run(self, drafts: Sequence[Draft]) -> None:
-        """Write one batch of answers to their ends; no answer depends on those beside it."""
+        """Complete one batch of answers; no answer depends on the others."""
         together, alone = self._shared(drafts)
         with torch.inference_mode():
             if together:
@@ -140,7 +140,7 @@ class Generator:
         return cache
 
     def _step(self, drafts: Sequence[Draft], logits: Any) -> list[int]:
-        """Choose the next token of each draft, and end those that are whole."""
+        """Choose the next token of each draft, and end the complete ones."""
         tokens = _chosen(drafts, _allowed(drafts, logits))
         for draft, token in zip(drafts, tokens, strict=True):
             if not draft.finish:
@@ -153,12 +153,12 @@ class Generator:
             return "stop"
         if draft.guide is not None:
             draft.guide.advance(token)
-        if draft.stop and any(text in self._said(draft) for text in draft.stop):
+        if draft.stop and any(text in self._text_of(draft) for text in draft.stop):
             return "stop"
         room = min(draft.max_tokens, self._context - len(draft.prompt))
         return "" if len(draft.tokens) < room and draft.is_wanted() else "length"
 
-    def _said(self, draft: Draft) -> str:
+    def _text_of(self, draft: Draft) -> str:
         return str(self._tokenizer.decode(draft.tokens, skip_special_tokens=False))
 
 
@@ -171,7 +171,10 @@ def cache_argument(model: Any) -> str:
 
 
 class _Batch:
-    """Rows under way; each lies in the cache as zeros, known pages, zeros, the rest, the answer."""
+    """A batch under way.
+
+    Each row of its cache has zeros, known pages, zeros, the rest of the prompt, and the answer.
+    """
 
     def __init__(
         self, model: Any, pool: PagePool | None, drafts: Sequence[Draft], *, padded: bool
@@ -253,7 +256,7 @@ class _Batch:
         ).logits[:, -1]
 
     def _retire(self, left: Sequence[int]) -> None:
-        """Keep the pages of rows that have ended, and go on without them."""
+        """Store the pages of rows that have ended, and continue without them."""
         for row in sorted(set(range(len(self._drafts))) - set(left)):
             self._keep(row)
         self._drafts = [self._drafts[row] for row in left]
@@ -276,7 +279,7 @@ class _Batch:
 
 
 def _allowed(drafts: Sequence[Draft], logits: Any) -> Any:
-    """Put what the guides rule out at minus infinity."""
+    """Set the logits of tokens that the guides exclude to minus infinity."""
     guides = [None if draft.finish else draft.guide for draft in drafts]
     if not any(guides):
         return logits
@@ -293,7 +296,7 @@ def _allowed(drafts: Sequence[Draft], logits: Any) -> Any:
 
 
 def _chosen(drafts: Sequence[Draft], logits: Any) -> list[int]:
-    """Take the likeliest token, or draw one."""
+    """Choose the likeliest token, or draw one."""
     chosen: list[int] = logits.argmax(1).tolist()
     drawing = [row for row, draft in enumerate(drafts) if draft.temperature > 0]
     if drawing:
@@ -304,7 +307,7 @@ def _chosen(drafts: Sequence[Draft], logits: Any) -> list[int]:
 
 
 def _drawn(drafts: Sequence[Draft], logits: Any) -> list[int]:
-    """Draw by the inverse of the distribution function, one number a row.
+    """Draw tokens by inverse transform sampling, with one number for each row.
 
     A row's draw depends on nothing beside it in the batch.
     """
@@ -314,7 +317,7 @@ def _drawn(drafts: Sequence[Draft], logits: Any) -> list[int]:
     heat, height = torch.tensor([temperatures, uniform], dtype=torch.float64, device=device)[
         :, :, None
     ]
-    # From the largest down: however low the temperature is, no quotient is infinite but downwards.
+    # Subtracting the largest logit keeps quotients finite for any temperature.
     below = logits.double() - logits.max(1, keepdim=True).values
     total = torch.softmax(below / heat, dim=1).cumsum(1)
     drawn = torch.searchsorted(total, height * total[:, -1:], right=True)[:, 0]
@@ -323,7 +326,7 @@ def _drawn(drafts: Sequence[Draft], logits: Any) -> list[int]:
 
 
 def batches(drafts: Sequence[Draft], size: int) -> Iterator[list[Draft]]:
-    """Split drafts into batches of prompts of about one length."""
+    """Split drafts into batches of prompts of similar length."""
     by_length = sorted(drafts, key=_length)
     for begin in range(0, len(by_length), size):
         yield by_length[begin : begin + size]

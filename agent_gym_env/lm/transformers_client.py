@@ -44,9 +44,9 @@ class LoadedModel(msgspec.Struct, frozen=True, eq=False):
     """A model in memory.
 
     Attributes:
-        model: a causal language model of transformers.
-        tokenizer: its tokenizer.
-        name: as reports show it.
+        model: causal language model of transformers.
+        tokenizer: tokenizer of the model.
+        name: name that reports show.
     """
 
     model: Any
@@ -55,14 +55,14 @@ class LoadedModel(msgspec.Struct, frozen=True, eq=False):
 
 
 class Counts(msgspec.Struct):
-    """What a client has done so far.
+    """Counts of a client's work so far.
 
     Attributes:
-        answers: that were given.
-        batches: in which they were written.
-        prompt_tokens: of all prompts.
-        reused_tokens: of these, how many were not read again.
-        completion_tokens: of all answers.
+        answers: number of answers.
+        batches: number of batches in which they were generated.
+        prompt_tokens: total tokens of all prompts.
+        reused_tokens: number of those tokens that were not read again.
+        completion_tokens: total tokens of all answers.
     """
 
     answers: int = 0
@@ -73,31 +73,32 @@ class Counts(msgspec.Struct):
 
 
 class TransformersClient:
-    """Answers with a model on this machine's GPU or processor.
+    """A model that runs in this process, on a GPU or the CPU.
 
-    Requests that come from several threads while it is at work are answered together.
+    Requests that arrive from several threads while it is busy are answered together.
 
     Args:
         checkpoint: a Hugging Face folder, a name on its hub, or a model in memory. Weights are read
             from safetensors only, and no code that comes with a model is run.
         device: ``cuda``, ``cpu`` …; by default the GPU where there is one.
         dtype: ``bfloat16``, ``float32`` …; by default the first on a GPU, the second without one.
-        max_new_tokens: of an answer, where the request does not say.
-        temperature: likewise; 0 takes the likeliest token.
-        batch_size: how many answers are written at once.
-        guided: whether calls are held to the schemas of their tools, so that none is malformed; for
+        max_new_tokens: most tokens of an answer; a request may set fewer.
+        temperature: sampling temperature for requests without one; 0 takes the likeliest token.
+        batch_size: number of answers that are generated at once.
+        guided: whether calls must follow the schemas of their tools, so that none is malformed; for
             models whose chat template writes calls in Hermes' form.
-        cache_bytes: of keys and values kept between answers, so that a conversation that goes on
-            is not read again from its beginning; 0 for none.
-        context: tokens that the model reads and writes; by default those it was made for.
+        cache_bytes: size of the keys and values kept between answers, so that a continued
+            conversation is not read again from its beginning; 0 for none.
+        context: number of tokens that the model reads and writes; by default the number in its
+            configuration.
         chat_template: a file, or one of ours, ``hermes`` or ``compact``; by default the model's
             own template, or ``hermes`` if that does not support tools.
-        name: as reports show it; by default that of the folder or model.
+        name: name that reports show; by default that of the folder or model.
 
     Raises:
-        DataError: it is no such model.
-        ValueError: there is no such device or dtype, or its tokenizer has no chat template, or one
-            that cannot be guided.
+        DataError: the model cannot be found or loaded.
+        ValueError: the device or dtype does not exist, or the tokenizer has no chat template, or
+            has one that cannot be guided.
         MissingDependency: a library is not installed.
     """
 
@@ -141,11 +142,11 @@ class TransformersClient:
         self._waiting: deque[_Asked] = deque()
 
     def complete(self, request: Request) -> Response:
-        """Answer; see `LanguageModel.complete`."""
+        """Answer a request; see `LanguageModel.complete`."""
         return self.complete_while(request, _always)
 
     def complete_while(self, request: Request, is_wanted: Callable[[], bool]) -> Response:
-        """Answer as long as the answer is wanted; see `StoppableModel.complete_while`."""
+        """Answer while the answer is wanted; see `StoppableModel.complete_while`."""
         (outcome,) = self._complete([_Asked(request, is_wanted)])
         if isinstance(outcome, LMError):
             raise outcome
@@ -158,7 +159,7 @@ class TransformersClient:
     def _complete(self, asked: list[_Asked]) -> list[Response | LMError]:
         self._waiting.extend(asked)
         with self._lock:
-            # Whoever was at work meanwhile may have answered these along with its own.
+            # Another thread may have answered these requests together with its own.
             waiting = []
             while self._waiting:
                 waiting.append(self._waiting.popleft())
@@ -167,12 +168,12 @@ class TransformersClient:
         return [each.outcome for each in asked]
 
     def forget(self) -> None:
-        """Forget keys and values: the model's weights have changed."""
+        """Remove cached keys and values, because the model's weights have changed."""
         if self._generator.pool is not None:
             self._generator.pool.clear()
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing."""
 
     def _answer(self, waiting: list[_Asked]) -> None:
         waiting = [each for each in waiting if each.is_wanted()]
@@ -258,16 +259,16 @@ class TransformersClient:
         )
 
     def _reasoned(self, request: Request, draft: Draft) -> str:
-        """Write what was said, with the tag of its reasoning where the template has opened it."""
+        """Return an answer's text, after the reasoning tag that the template has opened, if any."""
         is_free = request.response_format is None and request.tool_choice in _FREE_CHOICES
         is_open = is_free and self._prompts.opens_reasoning(draft.prompt)
-        return f"{'<think>' if is_open else ''}{self._said(draft)}"
+        return f"{'<think>' if is_open else ''}{self._text_of(draft)}"
 
-    def _said(self, draft: Draft) -> str:
+    def _text_of(self, draft: Draft) -> str:
         ids = draft.tokens[:-1] if draft.tokens[-1] in self._ends else draft.tokens
         text = self._prompts.decode(ids)
         if draft.guide is not None and not draft.guide.may_stop():
-            # It was cut off, and half a call would be taken for another one, or for words.
+            # A call that was cut off would be read as another call or as words.
             before, tag, _ = text.rpartition("<tool_call>")
             text = before if tag else text
         return _cut(text, draft.stop)
@@ -294,8 +295,8 @@ def load_model(
     """Load a model; see `TransformersClient`.
 
     Raises:
-        DataError: it is no such model.
-        ValueError: there is no such device or dtype.
+        DataError: the model cannot be found or loaded.
+        ValueError: the device or dtype does not exist.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
@@ -347,7 +348,7 @@ def _tokens(loaded: LoadedModel, end_of_turn: int | None) -> Iterator[int]:
 
 
 def _random(request: Request, prompt: Sequence[int]) -> random.Random:
-    """Make the draws of an answer: by its seed and its prompt, whatever else is under way."""
+    """Create the random generator of an answer from its seed and its prompt alone."""
     if request.seed is None:
         return random.Random()
     digest = blake2b(f"{request.seed} {request.sample}".encode(), digest_size=16)
@@ -356,6 +357,6 @@ def _random(request: Request, prompt: Sequence[int]) -> random.Random:
 
 
 def _cut(text: str, stop: Sequence[str]) -> str:
-    """Cut an answer off before the first text that ends it."""
+    """Cut an answer before the first text that ends it."""
     ends = [text.find(end) for end in stop if end in text]
     return text[: min(ends)] if ends else text

@@ -1,4 +1,4 @@
-"""A conversation as the token ids that a model was trained to read: its chat template's."""
+"""Conversations as token ids, by the chat template of a model."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _Prepared = TypeVar("_Prepared")
 
 
 class ChatTokenizer:
-    """Writes requests as token ids.
+    """Encoder of requests as token ids.
 
     Args:
-        tokenizer: of transformers, with a chat template.
-        context: tokens that the model can read and write.
+        tokenizer: tokenizer of transformers with a chat template.
+        context: number of tokens that the model can read and write.
 
     Raises:
         ValueError: the tokenizer has no chat template.
@@ -60,14 +60,14 @@ class ChatTokenizer:
         self._marks = re.compile("|".join(map(re.escape, marks)))
 
     def encode(self, requests: Sequence[Request], room: int) -> list[list[int] | PermanentLMError]:
-        """Write each request up to the place where the assistant's words begin.
+        """Encode each request up to where the assistant's words begin.
 
-        Of a conversation that is too long the oldest turns are left out, never the system message
-        and the tools.
+        If a conversation is too long its oldest turns are left out, never the system message and
+        the tools.
 
         Args:
-            requests: what is asked.
-            room: tokens that must stay free for the answer.
+            requests: requests to encode.
+            room: number of tokens that must stay free for the answer.
         """
         most = self.context - room
         texts = [_tried(self._whole, request, most) for request in requests]
@@ -79,11 +79,11 @@ class ChatTokenizer:
         ]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Give the text, the marks of calls and turns in it."""
+        """Decode tokens to text, including the marks of calls and turns."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=False))
 
     def end_of_turn(self) -> int | None:
-        """Find the token that the template writes behind an assistant's words."""
+        """Return the token that the template writes after an assistant's words."""
         said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
         try:
             text = render(self._tokenizer, said)
@@ -98,7 +98,7 @@ class ChatTokenizer:
         return ends_with_open_reasoning(self.decode(prompt[-_OPENING:]))
 
     def writes_hermes_calls(self) -> bool:
-        """Say whether the template writes calls as `agent_gym_env.lm.guided` guides them."""
+        """Return whether the template writes calls in the form of `agent_gym_env.lm.guided`."""
         call = call_object("1", "f", {"a": "b"})
         said: list[Message] = [{"role": "user", "content": "a"}, call_message([call], "")]
         try:
@@ -176,7 +176,7 @@ class ChatTokenizer:
         """Break the marks of the template in what users and tools say: nobody can forge a turn.
 
         Args:
-            message: as `template_messages` gives it.
+            message: a message as `template_messages` returns it.
         """
         content = message["content"]
         if message["role"] not in ("user", "tool") or not self._marks.search(content):
@@ -212,7 +212,7 @@ def _tried(prepare: Callable[..., _Prepared], *request: Any) -> _Prepared | Perm
 
 
 def template_messages(messages: Iterable[Message]) -> list[Message]:
-    """Give messages as chat templates take them: arguments of calls as objects, texts not null."""
+    """Return messages as chat templates expect them: arguments as objects, texts not null."""
     return [_for_template(message) for message in messages]
 
 
@@ -248,7 +248,7 @@ def _parts(messages: Sequence[Message]) -> int:
 
 
 def _turns(messages: list[Message]) -> tuple[list[Message], list[list[Message]]]:
-    """Split a conversation at the user's messages, what stands before the first apart."""
+    """Return the messages before the first of the user's, and then one list for each of those."""
     system: list[Message] = []
     turns: list[list[Message]] = []
     for message in messages:
@@ -259,4 +259,4 @@ def _turns(messages: list[Message]) -> tuple[list[Message], list[list[Message]]]
 
 
 _OPENING = 16
-"""Tokens at the end of a prompt in which a template opens the model's reasoning."""
+"""Number of tokens at the end of a prompt that are searched for an opening mark of reasoning."""

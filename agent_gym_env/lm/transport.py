@@ -1,4 +1,4 @@
-"""The contract between the engine that asks, waits and counts, and one provider's library."""
+"""The contract between `RemoteLM`, which retries and counts, and one provider's library."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from agent_gym_env.lm.credentials import Secret
 from agent_gym_env.types import Usage
 
 FailureKind = Literal["transient", "refused_key", "no_credentials", "too_long", "refused"]
-"""What to do about a failure.
+"""Kind of a failure, which decides what happens next.
 
-``transient``: may pass; ``refused_key``: the key, or the account behind it, is not accepted;
-``no_credentials``: there is no key to send; ``too_long``: the conversation exceeds the model's
+``transient``: it may pass; ``refused_key``: the key, or the account behind it, is not accepted;
+``no_credentials``: no key is set; ``too_long``: the conversation exceeds the model's
 context; ``refused``: any other refusal.
 
-What cannot be read (no choices, broken JSON, a web page) is transient: the next try may be whole.
+Unreadable answers (no choices, broken JSON, a web page) are transient.
 """
 
 _TRANSIENT_STATUSES = frozenset((408, 409, 425, 429))
@@ -41,15 +41,15 @@ _TOO_LONG = re.compile(
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """One request that went over the wire and brought no answer.
+    """A request that was sent and not answered.
 
     Attributes:
-        kind: what to do about it.
-        reason: in words; it may hold anything the provider sent, secrets included.
-        status: of HTTP, where there is one.
-        retry_after_s: how long the provider asks to wait.
-        usage: tokens billed all the same.
-        cost_usd: their cost.
+        kind: kind of the failure.
+        reason: reason in words. It may contain anything that the provider sent, even secrets.
+        status: HTTP status; ``None`` if there was none.
+        retry_after_s: seconds that the provider asks to wait.
+        usage: tokens that were billed nevertheless.
+        cost_usd: cost of those tokens.
         reached: whether the server answered at all.
     """
 
@@ -63,34 +63,34 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Transport(Protocol):
-    """One provider's library: sends one request once. It neither waits nor tries again.
+    """Adapter of one provider's library. It sends a request once and does not retry.
 
     All calls come from one event loop.
     """
 
     name: str
-    """The model, as reports show it."""
+    """Name of the model that reports show."""
 
     identity: str
-    """What else decides the answer beside the request: library, model, place. No secrets."""
+    """Library, model and address, which decide the answer beside the request. No secrets."""
 
     secrets: tuple[Secret, ...]
-    """What must show nowhere."""
+    """Secrets that must never be shown."""
 
     price: Price | None
-    """What tokens cost; ``None`` where that is not known."""
+    """Price of tokens; ``None`` if it is unknown."""
 
     is_own_server: bool
-    """Whether a server of the user's own may serve the model, with any chat template."""
+    """True if the user may run the server, which can then have any chat template."""
 
     async def send(self, request: Request) -> Response | Failure:
-        """Ask once; what the library raises is given to `failure`."""
+        """Send a request once; exceptions of the library are passed to `failure`."""
 
     def failure(self, error: BaseException) -> Failure:
-        """Say what an exception of `send` means."""
+        """Classify an exception of `send`."""
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
 
 
 def failure_of_status(
@@ -99,9 +99,9 @@ def failure_of_status(
     """Classify an HTTP status.
 
     Args:
-        status: of the response.
-        reason: what the provider said.
-        retry_after: the header of that name.
+        status: status of the response.
+        reason: the provider's explanation.
+        retry_after: value of the header of that name.
         unread: whether the answer was broken, whatever its status.
     """
     kind: FailureKind = "refused"
@@ -122,7 +122,7 @@ def _is_about_the_key(reason: str) -> bool:
 
 
 def _seconds(header: str | None, reason: str) -> float | None:
-    """Read how long to wait; Gemini writes it into the body, and a date is not understood."""
+    """Read how long to wait; Gemini writes it into the body. Dates are not supported."""
     if header is None:
         _, found, rest = reason.partition('"retryDelay":')
         header = rest.strip(' "').partition("s")[0] if found else ""

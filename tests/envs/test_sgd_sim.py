@@ -108,6 +108,18 @@ def test_a_degenerate_agent_never_succeeds(name: str) -> None:
         assert total <= 0.2
 
 
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_degenerate_agents_never_succeed_on_sgd(sgd_path: Path, split: str) -> None:
+    env = _make(corpus=str(sgd_path), split=split)
+    ids = env.split.dialogue_ids()
+    for name, act in _DEGENERATE.items():
+        infos = [_play(env, each, partial(act, env))[0] for each in ids]
+        successes = sum(info["task"]["success"] for info in infos)
+        milestones = sum(info["task"]["milestones"] for info in infos) / len(ids)
+        print(f"{split}: {name}: {successes} of {len(ids)}, milestones {milestones:.3f}")
+        assert successes == 0, name
+
+
 def test_a_write_without_consent_is_not_a_strict_success() -> None:
     """An oracle that skips the confirmation: what it writes is right, and nobody agreed to it."""
     env = _make()

@@ -44,7 +44,7 @@ def test_a_redirect_is_not_followed(server: LMServer) -> None:
 def test_an_answer_without_end_is_not_read_to_its_end(server: LMServer) -> None:
     lm = local_client("m", server.openai_base, limits=FAST)
     server.plan(*[Raw(200, b" " * (20 << 20))] * 5)
-    with pytest.raises(TransientLMError, match="no chat completion"):
+    with pytest.raises(TransientLMError, match="not a chat completion"):
         lm.complete(asks())
 
 

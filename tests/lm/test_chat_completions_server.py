@@ -115,7 +115,7 @@ def test_pictures_are_refused() -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000])
 def test_what_is_no_request_is_refused(sent: bytes) -> None:
-    with pytest.raises(InvalidRequest, match="no chat completion request"):
+    with pytest.raises(InvalidRequest, match="not a chat completion request"):
         read_body(sent, "m")
 
 

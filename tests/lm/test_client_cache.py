@@ -41,7 +41,7 @@ def test_a_disk_that_takes_nothing_costs_the_cache_only(
     folder.write_text("in the way")
     with caplog.at_level(logging.WARNING):
         ResponseCache(folder).write(KEY, RESPONSE)
-    assert "cannot keep an answer" in caplog.text
+    assert "cannot cache an answer" in caplog.text
 
 
 def test_the_key_is_the_same_in_every_order_of_names() -> None:

@@ -352,13 +352,16 @@ def test_a_response_format_is_followed(grammar: CallGrammar, tokenizer: Any) -> 
             Request([], tools=[tool("Big", {"properties": {str(n): {} for n in range(65)}})]),
             "65 arguments",
         ),
-        (Request([], tool_choice="required"), "there are no tools"),
+        (Request([], tool_choice="required"), "the request has no tools"),
         (
             Request([], response_format={"enum": [str(n) for n in range(100_000)]}),
             "characters; at most 524288 can be followed",
         ),
         *(
-            (Request([], tools=[tool("F", parameters)]), f"the tool F are no JSON schema: {said}")
+            (
+                Request([], tools=[tool("F", parameters)]),
+                f"the tool F are not a JSON schema: {said}",
+            )
             for parameters, said in (
                 ({"properties": {"a": {"enum": []}}}, "Expected `array` of length >= 1"),
                 ({"properties": {"a": {"minLength": "x"}}}, "Expected `int`, got `str`"),

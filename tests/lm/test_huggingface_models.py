@@ -129,7 +129,7 @@ def test_the_hub_is_asked_for_a_name(asked: list[str]) -> None:
 def test_the_hub_is_asked_once_for_a_name_that_it_does_not_know(
     name: str, asked: list[str]
 ) -> None:
-    with pytest.raises(DataError, match="no such model: there is no folder of this") as e:
+    with pytest.raises(DataError, match="no such model: no folder has this name") as e:
         locate_model(name)
     assert hub.constants.ENDPOINT in str(e.value)
     assert hub.constants.HF_HUB_CACHE in str(e.value)

@@ -64,7 +64,7 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_keys")
 @pytest.mark.parametrize(("model", "variable"), KEYS.items())
 def test_a_missing_key_is_known_before_the_first_request(model: str, variable: str) -> None:
-    with pytest.raises(MissingCredentials, match=f"there is no key for {model}: .*{variable}"):
+    with pytest.raises(MissingCredentials, match=f"no key is set for {model}: .*{variable}"):
         litellm_client(model)
 
 

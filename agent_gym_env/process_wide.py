@@ -6,13 +6,14 @@ process is always left as it was.
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -104,3 +105,59 @@ def _random_state_restored() -> Iterator[None]:
 
 
 _random_state = SharedChange(_random_state_restored)
+
+
+_shown = threading.local()
+
+
+@contextmanager
+def suppress_output() -> Iterator[None]:
+    """Drop what is printed to both outputs, in all threads, except inside `output_shown`.
+
+    The outputs are restored when the last user leaves.
+    """
+    with _suppressed.held():
+        yield
+
+
+@contextmanager
+def output_shown() -> Iterator[None]:
+    """Show what this thread prints, also inside `suppress_output`."""
+    before = getattr(_shown, "is_on", False)
+    _shown.is_on = True
+    try:
+        yield
+    finally:
+        _shown.is_on = before
+
+
+class _Filter(io.TextIOBase):
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        # Code that keeps this stream may write to it after the output was restored.
+        if getattr(_shown, "is_on", False) or not _suppressed.is_made:
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+@contextmanager
+def _streams_replaced() -> Iterator[None]:
+    streams = {"stdout": _Filter(sys.stdout), "stderr": _Filter(sys.stderr)}
+    before = {name: getattr(sys, name) for name in streams}
+    for name, stream in streams.items():
+        setattr(sys, name, stream)
+    try:
+        yield
+    finally:
+        for name, stream in streams.items():
+            # Keep a stream that other code has put there since.
+            if getattr(sys, name) is stream:
+                setattr(sys, name, before[name])
+
+
+_suppressed = SharedChange(_streams_replaced)

@@ -10,7 +10,7 @@ from agent_gym_env.cli.console import Advance, print_json, print_table, progress
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.settings import Optimize
 from agent_gym_env.evaluation.table import interval, number, probability, signed
-from agent_gym_env.optimization.events import Event, PhaseBegan, TurnScored
+from agent_gym_env.optimization.monitor import Event, PhaseBegan, TurnScored
 from agent_gym_env.optimization.result import OptimizationResult
 from agent_gym_env.optimization.runner import CACHE_FOLDER, OptimizationRunner
 

@@ -1,4 +1,4 @@
-"""DSPy's optimisers behind one interface: from examples and a metric to a better program."""
+"""DSPy's optimisers behind one interface, and proposers that tolerate unusable answers."""
 
 from __future__ import annotations
 
@@ -7,43 +7,47 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from agent_gym_env.extras import require
-from agent_gym_env.optimization.dspy_examples import TurnProgram
-from agent_gym_env.optimization.dspy_metric import TurnMetric
-from agent_gym_env.optimization.dspy_proposals import TolerantProposer
-from agent_gym_env.optimization.settings import Effort
+from agent_gym_env.optimization.dspy_examples import TurnMetric, TurnProgram
+from agent_gym_env.optimization.result import Effort
 from agent_gym_env.process_wide import SharedChange
 from agent_gym_env.registry import STRATEGIES
 
 require("dspy", extra="dspy")
 
-import dspy  # noqa: E402  (`require` first says where it comes from)
+import dspy  # noqa: E402  (`require` names the extra if it is missing)
+from dspy.adapters import ChatAdapter  # noqa: E402
+from dspy.teleprompt.gepa import InstructionProposer  # noqa: E402
+from dspy.utils.exceptions import AdapterParseError  # noqa: E402
 
 _ANY = 10**9
-"""Errors that DSPy bears: the run's own meter decides when there are too many."""
+"""Largest number of errors for DSPy; the run's own meter decides when there are too many."""
+
+_PROPOSED, _BASIC = "proposed_instruction", "basic_instruction"
+"""Fields of MIPROv2's signature for a proposed instruction."""
 
 _DEMONSTRATIONS = {
-    # A turn that earned less is no demonstration.
+    # Turns with a lower reward are not used as demonstrations.
     "metric_threshold": 0.5,
     "max_bootstrapped_demos": 4,
-    # Each carries its tools: DSPy's 16 would be some 9,000 tokens in every prompt.
+    # Each contains its tools: DSPy's default of 16 would add about 9,000 tokens to every prompt.
     "max_labeled_demos": 4,
 }
 
 
 class Search(NamedTuple):
-    """What an optimiser is given.
+    """Arguments of a strategy.
 
     Attributes:
-        student: the program to begin with.
+        student: program to begin with.
         train: examples to learn from.
-        validation: examples to choose between programs by.
-        metric: of a turn.
-        prompt_lm: writes instructions.
-        forget: called when the last answer of ``prompt_lm`` could not be used.
-        seed: of every draw.
-        threads: turns played at once.
-        effort: how long to search.
-        options: of DSPy's optimiser, over those that follow from the effort.
+        validation: examples to compare programs on.
+        metric: metric of a turn.
+        prompt_lm: model that writes instructions.
+        forget: called when the last answer of ``prompt_lm`` was unusable.
+        seed: seed of every random draw.
+        threads: number of turns that are played at once.
+        effort: length of the search.
+        options: options of DSPy's optimiser; they override ``effort``.
     """
 
     student: TurnProgram
@@ -62,24 +66,24 @@ def optimize(strategy: str, search: Search) -> TurnProgram:
     """Search for a better program.
 
     Raises:
-        TypeError: DSPy's optimiser does not take an option.
+        TypeError: DSPy's optimiser does not know an option.
     """
     program: TurnProgram = STRATEGIES.find(strategy)(search)
     return program
 
 
 def check_libraries(strategy: str) -> None:
-    """Make sure that a strategy can run; DSPy looks only after it has spent calls.
+    """Check that the libraries of a strategy are installed; DSPy checks after the first calls.
 
     Raises:
-        MissingDependency: a library that it needs is not installed.
+        MissingDependency: a library is not installed.
     """
     if strategy == "mipro":
         require("optuna", extra="dspy")
 
 
 def bootstrap(search: Search) -> Any:
-    """Collect demonstrations from turns that went well."""
+    """Collect demonstrations from turns with a high reward."""
     settings = {**_DEMONSTRATIONS, **search.options}
     optimizer = dspy.BootstrapFewShot(metric=search.metric, max_errors=_ANY, **settings)
     return optimizer.compile(search.student, trainset=list(search.train))
@@ -127,7 +131,7 @@ def mipro(search: Search) -> Any:
             search.student,
             trainset=list(search.train),
             valset=list(search.validation),
-            # 0 would be taken for "not given".
+            # MIPROv2 treats 0 like None.
             seed=search.seed or None,
             **of_compile,
         )
@@ -148,7 +152,7 @@ _optuna_verbosity = SharedChange(_kept_verbosity)
 
 
 def gepa(search: Search) -> Any:
-    """Rewrite the instructions by reflection on what went wrong."""
+    """Rewrite the instructions after reflection on mistakes."""
     limits = {"auto", "max_metric_calls", "max_full_evals"} & search.options.keys()
     settings = {
         **({} if limits else {"auto": search.effort}),
@@ -168,7 +172,7 @@ def gepa(search: Search) -> Any:
 
 
 def simba(search: Search) -> Any:
-    """Collect demonstrations and rules from the turns that vary most."""
+    """Collect demonstrations and rules from the turns with the most variable rewards."""
     settings = {
         "bsize": min(32, len(search.train)),
         "max_steps": {"light": 4, "medium": 8, "heavy": 16}[search.effort],
@@ -179,3 +183,54 @@ def simba(search: Search) -> Any:
     return optimizer.compile(
         search.student, trainset=[*search.train, *search.validation], seed=search.seed
     )
+
+
+class ProposalAdapter(ChatAdapter):  # type: ignore[misc]  # dspy is untyped
+    """DSPy's chat adapter. If MIPROv2's proposer fails, the old instruction is proposed."""
+
+    def __call__(
+        self,
+        lm: Any,
+        lm_kwargs: dict[str, Any],
+        signature: Any,
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        """Send a request and parse the answer; see `ChatAdapter`."""
+        try:
+            answers: list[dict[str, Any]] = super().__call__(
+                lm, lm_kwargs, signature, demos, inputs
+            )
+        except (AdapterParseError, dspy.utils.exceptions.LMError):
+            if _PROPOSED not in signature.output_fields or _BASIC not in inputs:
+                raise
+            return [{_PROPOSED: inputs[_BASIC]}]
+        return answers
+
+
+class TolerantProposer(InstructionProposer):  # type: ignore[misc]  # dspy is untyped
+    """GEPA's own proposer. If it fails, the old instruction is proposed.
+
+    Args:
+        forget: called when the last answer was unusable.
+    """
+
+    def __init__(self, forget: Callable[[], None]) -> None:
+        super().__init__()
+        self._forget = forget
+
+    def __call__(
+        self,
+        candidate: dict[str, str],
+        reflective_dataset: Mapping[str, Sequence[Mapping[str, Any]]],
+        components_to_update: list[str],
+    ) -> dict[str, str]:
+        """Propose instructions; see `InstructionProposer`."""
+        try:
+            proposed: dict[str, str] = super().__call__(
+                candidate, reflective_dataset, components_to_update
+            )
+        except Exception:  # noqa: BLE001  (foreign code that parses a model's words)
+            self._forget()
+            return {name: candidate[name] for name in components_to_update if name in candidate}
+        return proposed

@@ -1,28 +1,144 @@
-"""What an optimisation came to: measured, reproducible, in one JSON file."""
+"""The settings and the result of an optimisation."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, fields
+from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Difference, Estimate
-from agent_gym_env.optimization.events import Event
-from agent_gym_env.optimization.meter import CallCounts
+from agent_gym_env.lm.base import default_model
+from agent_gym_env.lm.credentials import without_credentials
+from agent_gym_env.lm.open_model import ModelConfig
+from agent_gym_env.optimization.monitor import Callback, CallCounts, Event
+from agent_gym_env.registry import STRATEGIES
+from agent_gym_env.rewards.base import Reward
 from agent_gym_env.storage.files import read_file, written_whole
+from agent_gym_env.suggestions import unknown_name
 
 RESULT_FORMAT = 1
 
+Effort = Literal["light", "medium", "heavy"]
 
-class HeldOutScore(msgspec.Struct, frozen=True):
-    """What a program earned on the held-out turns.
+
+@dataclass
+class Settings:
+    """Settings of an optimisation.
 
     Attributes:
-        reward: per turn, with its interval over dialogues.
-        components: each part of the reward, over the turns where it applies.
-        rewards: turn by turn; ``None`` where it could not be told.
+        data_path: ``sample``, ``sgd``, or the path of a folder or archive in SGD's format.
+        strategy: ``bootstrap``: demonstrations from turns with a high reward; ``bootstrap_random``:
+            the best of several sets of them; ``mipro``: sets of demonstrations and proposed
+            instructions together; ``gepa``: instructions, rewritten after reflection on mistakes;
+            ``simba``: demonstrations and rules from the turns with the most variable rewards; or a
+            registered name, or ``package.module:Name``.
+        num_train: number of turns to learn from.
+        output_path: path of the program, JSON. The result is written beside it, as
+            ``<name>_result.json``.
+        num_validation: number of turns to compare programs on.
+        num_held_out: number of turns to measure the result on.
+        split: split of the turns to learn from and to compare programs on.
+        held_out_split: split of the turns to measure on; ``None`` for ``dev``, then ``test``, then
+            the same split, with other dialogues.
+        schema_variant: ``v1`` to ``v5``, or ``None`` for the original schema.
+        reward: reward of the environment: a name, a mapping that configures one, or an object.
+        model: model of the program: a name, a mapping for `open_model`, or an object; ``None`` for
+            `agent_gym_env.lm.base.default_model`.
+        prompt_model: model that writes instructions; ``None`` for the program's model.
+        program: path of the program to begin with; ``None`` for the original one.
+        effort: length of the search.
+        options: options of DSPy's optimiser, by its own names; they override ``effort``.
+        seed: seed of every random draw.
+        threads: number of turns that are played at once.
+        temperature: temperature of the program's model; ``None`` for the provider's own.
+        max_errors: number of failures of models and of unknown rewards that are tolerated.
+        callback: called with each event.
+
+    Raises:
+        ValueError: the strategy or the effort is unknown, or a number is not positive.
+        TypeError: an option is not a JSON value.
+    """
+
+    data_path: str | PathLike[str] = "sample"
+    strategy: str = "mipro"
+    num_train: int = 50
+    output_path: str | PathLike[str] = "checkpoints/agent.json"
+    _: KW_ONLY
+    num_validation: int = 50
+    num_held_out: int = 100
+    split: str = "train"
+    held_out_split: str | None = None
+    schema_variant: str | None = None
+    reward: str | Mapping[str, Any] | Reward = "balanced"
+    model: ModelConfig | None = None
+    prompt_model: ModelConfig | None = None
+    program: str | PathLike[str] | None = None
+    effort: Effort = "light"
+    options: Mapping[str, Any] | None = None
+    seed: int = 0
+    threads: int = 8
+    temperature: float | None = None
+    max_errors: int = 10
+    callback: Callback | None = None
+
+    def __post_init__(self) -> None:
+        if not STRATEGIES.knows(self.strategy):
+            raise ValueError(unknown_name("strategy", self.strategy, STRATEGIES.names()))
+        if self.effort not in get_args(Effort):
+            raise ValueError(unknown_name("effort", self.effort, get_args(Effort)))
+        for name in ("num_train", "num_validation", "num_held_out", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        self.model = default_model() if self.model is None else self.model
+        self.prompt_model = self.model if self.prompt_model is None else self.prompt_model
+        # The result contains them: fail now rather than after hours of calls.
+        try:
+            msgspec.json.encode(self.as_json())
+        except TypeError as error:
+            raise TypeError(f"options and reward must be JSON values: {error}") from error
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings that determine the result, as JSON values without credentials."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        del values["output_path"], values["callback"]
+        return {
+            **values,
+            "data_path": fspath(self.data_path),
+            "reward": _reward_as_json(self.reward),
+            "model": _model_name(self.model),
+            "prompt_model": _model_name(self.prompt_model),
+            "program": None if self.program is None else fspath(self.program),
+            "options": dict(self.options or {}),
+        }
+
+
+def _reward_as_json(reward: str | Mapping[str, Any] | Reward) -> str | dict[str, Any]:
+    if isinstance(reward, str):
+        return reward
+    if isinstance(reward, Mapping):
+        plain: dict[str, Any] = without_credentials(reward)
+        return plain
+    return reward.name
+
+
+def _model_name(model: ModelConfig | None) -> str:
+    if model is None or isinstance(model, str):
+        return model or default_model()
+    return str(model.get("model", default_model())) if isinstance(model, Mapping) else model.name
+
+
+class HeldOutScore(msgspec.Struct, frozen=True):
+    """Rewards of a program on the held-out turns.
+
+    Attributes:
+        reward: mean reward per turn, with its interval over dialogues.
+        components: mean of each part of the reward, over the turns to which it applies.
+        rewards: reward of each turn; ``None`` if it is unknown.
     """
 
     reward: Estimate
@@ -31,15 +147,15 @@ class HeldOutScore(msgspec.Struct, frozen=True):
 
 
 class Turns(msgspec.Struct, frozen=True):
-    """Which turns served what, each ``dialogue_id#turn``.
+    """The turns of an optimisation by purpose, each ``dialogue_id#turn``.
 
     Attributes:
-        train: the optimiser learnt from.
-        validation: the optimiser chose by.
-        held_out: the result is measured on; of dialogues that serve nothing else.
-        train_split: that the first two are of.
-        held_out_split: that the last are of.
-        corpora: fingerprint by split.
+        train: turns that the optimiser learned from.
+        validation: turns that the optimiser compared programs on.
+        held_out: turns that the result is measured on, of other dialogues.
+        train_split: split of ``train`` and ``validation``.
+        held_out_split: split of ``held_out``.
+        corpora: fingerprint of each split.
     """
 
     train: tuple[str, ...]
@@ -51,26 +167,26 @@ class Turns(msgspec.Struct, frozen=True):
 
 
 class OptimizationResult(msgspec.Struct, frozen=True):
-    """What an optimisation came to.
+    """Result of an optimisation.
 
     Attributes:
-        strategy: its name.
-        baseline: the untouched program.
-        optimized: the optimised program, on the same turns.
-        difference: of the two in reward per turn, paired by turn: optimised minus baseline.
-        improvement_pct: of the mean reward, relative to the baseline; ``None`` where that is 0 or
-            unknown.
-        initial_prompt: the instructions before.
-        optimized_prompt: the instructions after.
-        few_shot_demos: the demonstrations, field by field.
-        events: what happened, without the single turns.
-        counts: what was asked of models, and what it cost.
-        turns: what served what.
-        settings: the arguments of the run.
-        versions: of the libraries that decide what comes out.
-        program_path: where the program was written.
+        strategy: name of the strategy.
+        baseline: rewards of the original program.
+        optimized: rewards of the optimised program, on the same turns.
+        difference: optimised minus baseline, in reward per turn, paired by turn.
+        improvement_pct: change of the mean reward in percent of the baseline; ``None`` if that is
+            0 or unknown.
+        initial_prompt: instructions of the original program.
+        optimized_prompt: instructions of the optimised program.
+        few_shot_demos: demonstrations of the optimised program, field by field.
+        events: events of the run, without the single turns.
+        counts: calls of models, and their cost.
+        turns: turns by purpose.
+        settings: settings of the run.
+        versions: versions of the libraries that can change the result.
+        program_path: path of the program.
         duration_s: wall-clock seconds.
-        format: of this record.
+        format: version of this format.
     """
 
     strategy: str
@@ -91,10 +207,10 @@ class OptimizationResult(msgspec.Struct, frozen=True):
     format: int = RESULT_FORMAT
 
     def save(self, path: str | Path) -> None:
-        """Write the result; the file is whole or not there.
+        """Write the result; the file appears complete or not at all.
 
         Raises:
-            StorageError: the disk does not take it.
+            StorageError: the file cannot be written.
         """
         with written_whole(Path(path)) as file:
             file.write(msgspec.json.format(msgspec.json.encode(self)))
@@ -104,12 +220,12 @@ class OptimizationResult(msgspec.Struct, frozen=True):
         """Read a result.
 
         Raises:
-            DataError: the file is none of this version's format.
+            DataError: the file is not a result, or has another version's format.
         """
         try:
             result = msgspec.json.decode(read_file(path), type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise DataError(f"this is no result of an optimisation: {error}", file=str(path)) from (
+            raise DataError(f"not the result of an optimisation: {error}", file=str(path)) from (
                 error
             )
         if result.format != RESULT_FORMAT:
@@ -121,7 +237,7 @@ class OptimizationResult(msgspec.Struct, frozen=True):
 
 
 def improvement_pct(baseline: float | None, optimized: float | None) -> float | None:
-    """Give the change of a mean in percent of the first; ``None`` where that is 0 or unknown."""
+    """Return the change in percent of the baseline; ``None`` if that is 0 or unknown."""
     if not baseline or optimized is None:
         return None
     return 100 * (optimized - baseline) / baseline

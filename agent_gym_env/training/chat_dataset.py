@@ -87,14 +87,14 @@ def chat_dataset(rows: Source, kind: RowKind) -> Dataset:
         kind: kind of the rows.
 
     Raises:
-        DataError: a file cannot be read, a row is not of this kind, or there are no rows.
+        DataError: a file cannot be read, a row is not of this kind, or no row was found.
     """
     if _are_paths(rows):
         return _mapped(_names(rows), kind)
     in_memory = cast("Iterable[Mapping[str, Any]]", rows)
     checked = [_columns(row, kind, f"row {n}") for n, row in enumerate(in_memory)]
     if not checked:
-        raise DataError(f"there are no {kind} rows")
+        raise DataError(f"found no {kind} rows")
     return Dataset.from_list(checked, features=features(kind))
 
 
@@ -149,7 +149,7 @@ def _opened(path: Path | str) -> Iterator[BinaryIO]:
 
 def _mapped(paths: Sequence[str], kind: RowKind) -> Dataset:
     if next(read_rows(paths, kind), None) is None:
-        raise DataError(f"there are no {kind} rows", file=", ".join(paths))
+        raise DataError(f"found no {kind} rows", file=", ".join(paths))
     # `datasets` names its cache by these arguments: the digest tells a changed file.
     generated = {"paths": paths, "kind": kind, "digest": digest(paths)}
     try:

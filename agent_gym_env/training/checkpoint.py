@@ -86,7 +86,7 @@ def load_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: type[_Notes]) -
 
     Args:
         path: path of the file.
-        model: as in `save_checkpoint`.
+        model: model with the same settings; see `save_checkpoint`.
         notes: type of the notes.
 
     Returns:

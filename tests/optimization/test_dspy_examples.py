@@ -7,7 +7,7 @@ import pytest
 from agent_gym_env.corpus.corpus import Corpus
 from agent_gym_env.lm.scripted import ScriptedLM
 from agent_gym_env.optimization.dspy_examples import (
-    Stage,
+    RecordedTurns,
     TurnProgram,
     choose_turns,
     play_turn,
@@ -23,25 +23,27 @@ dspy = pytest.importorskip("dspy", reason="pip install -e '.[dspy]'")
 
 
 @pytest.fixture(scope="module")
-def stage(sample: Corpus) -> Stage:
+def recorded(sample: Corpus) -> RecordedTurns:
     split = sample.split("train")
-    return Stage(split, make_reward_for("balanced", split, sample))
+    return RecordedTurns(split, make_reward_for("balanced", split, sample))
 
 
-def with_call(stage: Stage) -> str:
+def with_call(recorded: RecordedTurns) -> str:
     """A turn in which a call is due, with another one before it."""
-    for index in range(len(stage.split)):
-        task = stage.split.task(index)
+    for index in range(len(recorded.split)):
+        task = recorded.split.task(index)
         due = [number for number, turn in enumerate(task.turns) if turn.call is not None]
         if len(due) > 1:
             return f"{task.dialogue_id}#{due[1]}"
     raise AssertionError
 
 
-def test_an_example_is_the_conversation_as_the_environment_shows_it(stage: Stage) -> None:
-    turn = with_call(stage)
-    example = stage.example(turn)
-    replay = stage.enter(turn)
+def test_an_example_is_the_conversation_as_the_environment_shows_it(
+    recorded: RecordedTurns,
+) -> None:
+    turn = with_call(recorded)
+    example = recorded.example(turn)
+    replay = recorded.replay(turn)
     observation, info = replay.begin()
     assert info["turn"] == int(turn.rpartition("#")[2])
     assert example.inputs().toDict() == {
@@ -53,29 +55,29 @@ def test_an_example_is_the_conversation_as_the_environment_shows_it(stage: Stage
     assert any("result" in line for line in lines)
 
 
-def test_an_example_shows_the_step_that_was_recorded(stage: Stage) -> None:
-    example = stage.example(with_call(stage))
-    call = stage.enter(example.turn).recorded_turn().call
+def test_an_example_shows_the_step_that_was_recorded(recorded: RecordedTurns) -> None:
+    example = recorded.example(with_call(recorded))
+    call = recorded.replay(example.turn).recorded_turn().call
     assert call is not None
     assert json.loads(example.tool_call) == {"name": call.name, "arguments": call.arguments}
     assert example.response == ""
-    assert example.reference_reply == stage.enter(example.turn).recorded_turn().text
+    assert example.reference_reply == recorded.replay(example.turn).recorded_turn().text
 
 
-def test_a_turn_can_be_entered_again_and_again(stage: Stage) -> None:
-    turn = with_call(stage)
-    first, second = stage.enter(turn), stage.enter(turn)
+def test_a_turn_can_be_entered_again_and_again(recorded: RecordedTurns) -> None:
+    turn = with_call(recorded)
+    first, second = recorded.replay(turn), recorded.replay(turn)
     first.step(("Hm.", (), None))
-    assert second.begin() == stage.enter(turn).begin()
+    assert second.begin() == recorded.replay(turn).begin()
 
 
 def test_the_way_to_a_turn_asks_no_reward(sample: Corpus) -> None:
     class Expensive(GroundTruthReward):
         def score(self, turn: object) -> object:  # type: ignore[override]
-            raise AssertionError("nobody asked for this turn")
+            raise AssertionError("an earlier turn must not be scored")
 
-    stage = Stage(sample.split("train"), Expensive())  # type: ignore[arg-type]
-    stage.enter(with_call(stage))
+    recorded = RecordedTurns(sample.split("train"), Expensive())  # type: ignore[arg-type]
+    recorded.replay(with_call(recorded))
 
 
 def test_groups_of_turns_share_no_dialogue(sample: Corpus) -> None:
@@ -105,27 +107,31 @@ def test_more_turns_than_there_are_are_refused(sample: Corpus) -> None:
         choose_turns(sample.split("dev"), [9999], seed=1)
 
 
-def test_a_played_turn_carries_the_reward_of_the_environment(sample: Corpus, stage: Stage) -> None:
-    pupil = Pupil([stage.split], remembers=1.0)
+def test_a_played_turn_carries_the_reward_of_the_environment(
+    sample: Corpus, recorded: RecordedTurns
+) -> None:
+    pupil = Pupil([recorded.split], remembers=1.0)
     lm = ScriptedLM(lambda request: pupil.answer(request.messages))
     policy = DSPyPolicy(SGDAgentModule(), lm)
-    turn = with_call(stage)
-    score = play_turn(policy, stage, turn)
+    turn = with_call(recorded)
+    score = play_turn(policy, recorded, turn)
     assert score.value == 1.0
     assert score.components["tool_accuracy"] == 1.0
     assert len(lm.requests) == 2
 
     with dspy.context(lm=policy._lm):
-        played = TurnProgram(SGDAgentModule(), stage)(**stage.example(turn).inputs())
+        played = TurnProgram(SGDAgentModule(), recorded)(**recorded.example(turn).inputs())
     assert (played.reward, played.components) == (score.value, score.components)
     assert len(played.tool_calls) == 1
 
 
-def test_a_program_is_taken_out_with_its_instructions_and_demonstrations(stage: Stage) -> None:
-    compiled = TurnProgram(SGDAgentModule(), stage)
+def test_a_program_is_taken_out_with_its_instructions_and_demonstrations(
+    recorded: RecordedTurns,
+) -> None:
+    compiled = TurnProgram(SGDAgentModule(), recorded)
     predictor = compiled.agent.predict.predict
     predictor.signature = predictor.signature.with_instructions("Be good.")
-    predictor.demos = [stage.example(with_call(stage))]
+    predictor.demos = [recorded.example(with_call(recorded))]
     agent = program_of(compiled)
     assert agent.instructions == "Be good."
     assert list(agent.demos[0]) == ["conversation", "tools", "response", "tool_call"]

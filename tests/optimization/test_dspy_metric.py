@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from agent_gym_env.errors import JudgeError
-from agent_gym_env.optimization.dspy_metric import TurnMetric
-from agent_gym_env.optimization.meter import BrokenOff, Meter
+from agent_gym_env.optimization.dspy_examples import TurnMetric
+from agent_gym_env.optimization.monitor import Meter, RunAborted
 
 pytest.importorskip("dspy", reason="pip install -e '.[dspy]'")
 
@@ -42,7 +42,7 @@ def test_a_program_that_fell_over_earns_nothing_and_is_no_error_of_the_run() -> 
 def test_a_reward_that_is_not_known_is_an_error_of_the_run() -> None:
     metric, told = metric_of(max_errors=1)
     assert metric(EXAMPLE, played(None, "the judge is ill")) == 0.0
-    with pytest.raises(BrokenOff) as end:
+    with pytest.raises(RunAborted) as end:
         metric(EXAMPLE, played(None, "the judge is ill"))
     assert isinstance(end.value.__cause__, JudgeError)
     assert str(end.value.__cause__) == "the judge is ill"

@@ -31,7 +31,7 @@ Optimize = Callable[..., OptimizationResult]
 
 
 def is_proposing(request: ChatRequest) -> bool:
-    """Whether it is the optimiser that asks, and not the agent."""
+    """Return whether a request is the optimiser's, not the agent's."""
     return "`tool_call`" not in request.messages[0]["content"].partition("All interactions")[0]
 
 

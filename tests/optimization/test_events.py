@@ -7,9 +7,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent_gym_env.optimization.event_log import EventLog
-from agent_gym_env.optimization.events import Event, Finished, PhaseBegan, TurnScored
-from agent_gym_env.optimization.meter import BrokenOff, Meter
+from agent_gym_env.optimization.monitor import (
+    Event,
+    EventLog,
+    Finished,
+    Meter,
+    PhaseBegan,
+    RunAborted,
+    TurnScored,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "events.md"
 
@@ -38,8 +44,8 @@ def test_the_example_on_the_page_is_an_event() -> None:
 def test_an_event_says_when_and_the_log_keeps_all_but_turns() -> None:
     told: list[Event] = []
     log = EventLog(told.append, Meter(0))
-    log.tell(PhaseBegan, phase="search")
-    log.tell(TurnScored, phase="search", turn="1#0", reward=None, calls=1, cost_usd=0.0)
+    log.record(PhaseBegan, phase="search")
+    log.record(TurnScored, phase="search", turn="1#0", reward=None, calls=1, cost_usd=0.0)
     assert [type(event) for event in told] == [PhaseBegan, TurnScored]
     assert [type(event) for event in log.events] == [PhaseBegan]
     assert 0 <= told[0].elapsed_s <= told[1].elapsed_s <= log.elapsed_s
@@ -54,18 +60,18 @@ def test_a_callback_that_raises_ends_the_run_and_is_not_called_again() -> None:
 
     meter = Meter(0)
     log = EventLog(callback, meter)
-    with pytest.raises(BrokenOff) as end:
-        log.tell(PhaseBegan, phase="search")
+    with pytest.raises(RunAborted) as end:
+        log.record(PhaseBegan, phase="search")
     assert isinstance(end.value.__cause__, ValueError)
-    log.tell(PhaseBegan, phase="optimized")
+    log.record(PhaseBegan, phase="optimized")
     assert len(told) == 1
-    with pytest.raises(BrokenOff):
+    with pytest.raises(RunAborted):
         meter.check()
 
 
 def test_without_a_callback_events_are_kept() -> None:
     log = EventLog(None, Meter(0))
-    log.tell(
+    log.record(
         Finished, baseline=0.1, optimized=0.2, improvement_pct=100.0, program_path="a",
         result_path="b",
     )  # fmt: skip

@@ -8,9 +8,8 @@ import pytest
 from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Estimate
 from agent_gym_env.optimization import OptimizationResult
-from agent_gym_env.optimization.events import ProgramScored, Stopped
-from agent_gym_env.optimization.held_out import paired
-from agent_gym_env.optimization.meter import CallCounts
+from agent_gym_env.optimization.dspy_run import paired
+from agent_gym_env.optimization.monitor import CallCounts, ProgramScored, Stopped
 from agent_gym_env.optimization.result import HeldOutScore, Turns, improvement_pct
 
 
@@ -62,7 +61,7 @@ def test_events_are_told_apart_by_their_kind(tmp_path: Path) -> None:
 def test_what_is_no_result_is_refused_with_its_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="no result of an optimisation") as error:
+    with pytest.raises(DataError, match="not the result of an optimisation") as error:
         OptimizationResult.load(path)
     assert error.value.file == str(path)
 

@@ -34,7 +34,7 @@ from agent_gym_env.lm.budget import Budget
 from agent_gym_env.lm.retry import Limits
 from agent_gym_env.lm.scripted import ScriptedLM
 from agent_gym_env.optimization import OptimizationResult, OptimizationRunner
-from agent_gym_env.optimization.events import Event, Finished, PhaseBegan, Stopped, TurnScored
+from agent_gym_env.optimization.monitor import Event, Finished, PhaseBegan, Stopped, TurnScored
 from agent_gym_env.rewards.judge import JudgeReward
 from tests.lm.server import LMServer
 from tests.optimization.conftest import Client
@@ -72,7 +72,7 @@ def runner(client: Client, tmp_path: Path) -> Runner:
 
 
 def no_events(result: OptimizationResult) -> dict[str, Any]:
-    """What must repeat: all but times and calls."""
+    """Return the parts of a result that must be equal: all except times and calls."""
     names = ("optimized_prompt", "few_shot_demos", "turns", "settings")
     kept = {name: getattr(result, name) for name in names}
     return {**kept, "rewards": (result.baseline.rewards, result.optimized.rewards)}
@@ -359,7 +359,7 @@ def test_two_runs_in_two_threads_leave_the_process_as_they_found_it(
 
 
 def process_state() -> list[Any]:
-    """What a run might change of the process."""
+    """Return the state of the process that a run might change."""
     return [
         sys.stdout, sys.stderr, signal.getsignal(signal.SIGINT), list(warnings.filters),
         logging.getLogger().handlers[:], optuna.logging.get_verbosity(), dict(os.environ),

@@ -27,17 +27,17 @@ def write(path: Path, rows: Iterable[Any]) -> str:
 
 
 def conversations(split: str, episodes: int) -> list[Any]:
-    """Give what the teacher says in the first turns."""
+    """Return the conversations of the first turns, as the oracle plays them."""
     return [conversation_row(each) for each in _beginnings(split, episodes)]
 
 
 def prompts(split: str, episodes: int) -> list[Any]:
-    """Give the states in which the first turns begin."""
+    """Return the states at the beginning of the first turns."""
     return [row for each in _beginnings(split, episodes) for row in prompt_rows(each)]
 
 
 def pairs(split: str, episodes: int, worse: tuple[str, ...] = ("retrieval", "silent")) -> list[Any]:
-    """Give pairs of what the teacher says and what others say instead."""
+    """Return pairs of the oracle's message and another policy's."""
     return list(_pairs(split, episodes, worse))
 
 

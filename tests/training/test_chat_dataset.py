@@ -139,7 +139,7 @@ def test_a_line_that_is_not_json_is_refused_with_its_place(tmp_path: Path) -> No
 
 
 def test_no_rows_and_no_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there are no sft rows"):
+    with pytest.raises(DataError, match="found no sft rows"):
         chat_dataset(lines(tmp_path / "rows"), "sft")
     with pytest.raises(DataError, match="cannot read: No such file"):
         chat_dataset(tmp_path / "none", "sft")

@@ -1,4 +1,4 @@
-"""What imitation, preference and play teach a model made from nothing: minutes of one core."""
+"""Imitation, preference and play improve a model that is trained from scratch."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def whole(tokenizer: Any, row: Any) -> tuple[list[int], list[int]]:
 
 
 def said(tokens: Sequence[int], mask: Sequence[int]) -> Iterator[list[int]]:
-    """Give each message of the assistant."""
+    """Return each message of the assistant."""
     for own, group in groupby(zip(mask, tokens, strict=True), key=lambda pair: pair[0]):
         if own:
             yield [token for _, token in group]

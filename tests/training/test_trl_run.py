@@ -83,7 +83,7 @@ def grpo(folder: Path, **changes: Any) -> GRPOConfig:
 
 
 class PaysByLength:
-    """Words that nobody taught are scored 0 by any other reward."""
+    """A reward of length: an untrained model gets 0 from every other reward."""
 
     name = "length"
     parts = ()
@@ -230,7 +230,7 @@ def test_a_checkpoint_is_not_unpickled(tmp_path: Path, folder: Path) -> None:
 
 
 class Touches:
-    """What makes a file when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -12,7 +12,13 @@ from agent_gym_env.errors import (
 )
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.scripted import Reply, ScriptedLM
-from agent_gym_env.optimization.meter import BrokenOff, CallCounts, Meter, MeteredLM, MeteredReward
+from agent_gym_env.optimization.monitor import (
+    CallCounts,
+    Meter,
+    MeteredLM,
+    MeteredReward,
+    RunAborted,
+)
 from agent_gym_env.rewards.base import ClosedTurn
 from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.rewards.judge import JudgeReward
@@ -43,7 +49,7 @@ def test_one_failure_too_many_breaks_the_run_off() -> None:
     lm = MeteredLM(ScriptedLM([TransientLMError("one"), PermanentLMError("two")]), Meter(1))
     with pytest.raises(TransientLMError):
         lm.complete(HELLO)
-    with pytest.raises(BrokenOff) as end:
+    with pytest.raises(RunAborted) as end:
         lm.complete(HELLO)
     assert str(end.value.__cause__) == "two"
 
@@ -51,22 +57,22 @@ def test_one_failure_too_many_breaks_the_run_off() -> None:
 @pytest.mark.parametrize("error", [BudgetExceeded, CircuitOpenError])
 def test_when_nothing_more_is_answered_the_run_is_broken_off_at_once(error: type[LMError]) -> None:
     lm = MeteredLM(ScriptedLM([error("no more"), "late"]), Meter(1000))
-    with pytest.raises(BrokenOff):
+    with pytest.raises(RunAborted):
         lm.complete(HELLO)
-    with pytest.raises(BrokenOff):
+    with pytest.raises(RunAborted):
         lm.complete(HELLO)
 
 
 def test_breaking_off_is_no_exception_that_an_optimiser_would_swallow() -> None:
-    assert not issubclass(BrokenOff, Exception)
+    assert not issubclass(RunAborted, Exception)
 
 
 def test_a_judge_without_a_budget_breaks_the_run_off() -> None:
     meter = Meter(1000)
     reward = MeteredReward(JudgeReward(ScriptedLM([BudgetExceeded("no more")])), meter)
-    with pytest.raises(BrokenOff):
+    with pytest.raises(RunAborted):
         reward.score(TURN)
-    with pytest.raises(BrokenOff):
+    with pytest.raises(RunAborted):
         meter.check()
 
 

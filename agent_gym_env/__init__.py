@@ -63,10 +63,12 @@ if TYPE_CHECKING:
     from agent_gym_env.policies.uniform import UniformPolicy as UniformPolicy
     from agent_gym_env.registry import register_client as register_client
     from agent_gym_env.registry import register_corpus as register_corpus
+    from agent_gym_env.registry import register_export as register_export
     from agent_gym_env.registry import register_policy as register_policy
     from agent_gym_env.registry import register_reward as register_reward
     from agent_gym_env.registry import register_runner as register_runner
     from agent_gym_env.registry import register_strategy as register_strategy
+    from agent_gym_env.registry import register_tool_backend as register_tool_backend
     from agent_gym_env.registry import register_trainer as register_trainer
     from agent_gym_env.rewards.base import ClosedTurn as ClosedTurn
     from agent_gym_env.rewards.base import Reward as Reward
@@ -132,8 +134,8 @@ __all__, __getattr__, __dir__ = lazy_names(
         "policies.transformers_model": "TransformersPolicy",
         "policies.uniform": "UniformPolicy",
         "registry": (
-            "register_client register_corpus register_policy register_reward register_runner "
-            "register_strategy register_trainer"
+            "register_client register_corpus register_export register_policy register_reward "
+            "register_runner register_strategy register_tool_backend register_trainer"
         ),
         "rewards.base": "ClosedTurn Reward Score",
         "rollout.episode": "Episode",

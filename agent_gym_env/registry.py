@@ -398,6 +398,22 @@ STRATEGIES = Registry(
 )
 
 
+EXPORTS = Registry(
+    "export",
+    {
+        name: f"agent_gym_env.cli.export:export_{name}"
+        for name in ("sft", "dpo", "kto", "grpo", "parquet", "minari")
+    },
+)
+
+TOOL_BACKENDS = Registry(
+    "tool backend",
+    {
+        "replay": "agent_gym_env.tools.replay:ReplayBackend",
+    },
+)
+
+
 def register_policy(name: str, factory: Factory) -> None:
     """Register a policy under a name, for configurations and the command line.
 
@@ -496,3 +512,33 @@ def register_trainer(name: str, trainer: Any) -> None:
         ValueError: the name is taken.
     """
     TRAINERS.register(name, trainer)
+
+
+def register_export(name: str, export: Factory) -> None:
+    """Register an export under a name, for ``agent-gym export --format``.
+
+    Args:
+        name: new name.
+        export: function that writes a file or folder. It may ask for ``episodes`` (the episodes,
+            one by one), ``out`` (the path to write) and ``tally`` (an `agent_gym_env.export.Tally`,
+            whose ``written`` it increases).
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    EXPORTS.register(name, export)
+
+
+def register_tool_backend(name: str, factory: Factory) -> None:
+    """Register a tool backend under a name.
+
+    Args:
+        name: new name.
+        factory: class or function that returns a `ToolBackend`. It may ask for ``catalogue`` (the
+            tools on offer in a dialogue), ``split`` (the split that is played) and ``entities``
+            (the rows of its recorded results); all other parameters are options.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    TOOL_BACKENDS.register(name, factory)

@@ -9,13 +9,18 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 
-from agent_gym_env import registry
+from agent_gym_env import Episode, ToolCall, ToolResult, play_episodes, registry, write_episodes
 from agent_gym_env.assembly import make_env, make_policy
+from agent_gym_env.cli.main import main
+from agent_gym_env.corpus.task import Task
 from agent_gym_env.errors import AgentGymError, MissingDependency
+from agent_gym_env.export import Tally
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.registry import Registry
+from agent_gym_env.tools.validation import ToolCatalogue
 
 REGISTRIES = [each for each in vars(registry).values() if isinstance(each, Registry)]
 
@@ -207,3 +212,54 @@ def test_a_broken_plugin_is_named_and_stops_no_other(
     assert pots.find("sweet") is brew
     with pytest.raises(ValueError, match="the plug-in 'bad' failed: ModuleNotFoundError"):
         pots.find("sour")
+
+
+class Refusing:
+    """A tool backend that refuses each call.
+
+    Args:
+        catalogue: tools of the dialogue.
+        reason: why it refuses.
+    """
+
+    def __init__(self, catalogue: ToolCatalogue, *, reason: str = "closed") -> None:
+        self._reason = reason
+
+    def reset(self, task: Task) -> None:
+        """Begin a dialogue."""
+
+    def next_turn(self) -> None:
+        """Move on to the next turn."""
+
+    def full_name(self, name: str) -> str:
+        return name
+
+    def execute(self, call: ToolCall) -> ToolResult:
+        return ToolResult(call.name, "error", error=f"closed: {self._reason}")
+
+
+def test_a_tool_backend_is_chosen_by_its_name() -> None:
+    config = {"name": "tests.test_registry:Refusing", "reason": "holiday"}
+    env: Any = gym.make("agent_gym_env:SGD-v0", tool_backend=config)
+    env.reset(seed=0)
+    observation, *_ = env.step({"text": "", "tool_calls": '[{"name": "x", "arguments": {}}]'})
+    assert "closed: holiday" in observation["tool_result"]
+    state = env.unwrapped.get_state()
+    env.unwrapped.set_state(state)
+    with pytest.raises(ValueError, match="tool backend must be replay, not 'replya'"):
+        gym.make("agent_gym_env:SGD-v0", tool_backend="replya")
+
+
+def test_an_export_of_your_own_gets_the_episodes(tmp_path: Path) -> None:
+    episodes = play_episodes("oracle", split="dev", episodes=2)
+    list(write_episodes(tmp_path / "played.jsonl", episodes))
+    command = ["export", str(tmp_path / "played.jsonl"), "--format", f"{__name__}:write_ids"]
+    assert main([*command, "--out", str(tmp_path / "ids.txt")]) == 0
+    assert len((tmp_path / "ids.txt").read_text().splitlines()) == 2
+
+
+def write_ids(episodes: Iterator[Episode], out: Path, tally: Tally) -> None:
+    for episode in episodes:
+        with out.open("a") as file:
+            print(episode.dialogue_id, file=file)
+        tally.written += 1

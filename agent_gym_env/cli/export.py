@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ from agent_gym_env.export.preference_pairs import (
     preferences,
 )
 from agent_gym_env.export.rows import PreferenceRow, Tally, counted, write_rows
+from agent_gym_env.registry import EXPORTS
 from agent_gym_env.rollout.branching import BranchPoint
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.journal.reading import read_branches, read_episodes, record_kind
@@ -59,13 +60,20 @@ def export(settings: Export) -> None:
     if settings.format != "minari" and settings.out.is_dir():
         raise ValueError(f"--out {settings.out} is a folder: name the file to write")
     tally = Tally()
-    _EXPORTS[settings.format](settings, tally)
+    _write(settings, tally)
     if settings.json:
         print_json(tally)
         return
     print(f"{settings.out}: {tally.written} rows of {tally.read} records")
     for reason, number in tally.left_out.items():
         print(f"left out, {reason}: {number}")
+
+
+def _write(settings: Export, tally: Tally) -> None:
+    context: dict[str, Any] = {"settings": settings, "tally": tally, "out": settings.out}
+    if EXPORTS.takes(settings.format, "episodes"):
+        context["episodes"] = _archived(settings, tally)
+    EXPORTS.make(settings.format, {}, context)
 
 
 def _refuse_options_without_effect(settings: Export) -> None:
@@ -82,7 +90,8 @@ def _refuse_options_without_effect(settings: Export) -> None:
         raise ValueError("--drop-held-out needs the splits: --held-out dev test")
 
 
-def _export_sft(settings: Export, tally: Tally) -> None:
+def export_sft(settings: Export, tally: Tally) -> None:
+    """Write conversations to imitate."""
     episodes = _episodes(settings, tally)
     below = settings.corrected_below
     if below is None:
@@ -94,11 +103,13 @@ def _export_sft(settings: Export, tally: Tally) -> None:
     _write_rows(settings, rows, tally)
 
 
-def _export_dpo(settings: Export, tally: Tally) -> None:
+def export_dpo(settings: Export, tally: Tally) -> None:
+    """Write pairs of a better and a worse message."""
     _write_rows(settings, _pairs(settings, tally), tally)
 
 
-def _export_kto(settings: Export, tally: Tally) -> None:
+def export_kto(settings: Export, tally: Tally) -> None:
+    """Write messages with labels."""
     if settings.threshold is None:
         rows = labels_of_pairs(_pairs(settings, tally), tally)
     else:
@@ -107,19 +118,22 @@ def _export_kto(settings: Export, tally: Tally) -> None:
     _write_rows(settings, rows, tally)
 
 
-def _export_grpo(settings: Export, tally: Tally) -> None:
+def export_grpo(settings: Export, tally: Tally) -> None:
+    """Write the situations from which a model plays."""
     episodes = _episodes(settings, tally)
     rows = prompts(episodes, tally, min_reward=settings.min_reward, **_rules(settings))
     _write_rows(settings, rows, tally)
 
 
-def _export_parquet(settings: Export, tally: Tally) -> None:
+def export_parquet(settings: Export, tally: Tally) -> None:
+    """Write episodes as a Parquet table."""
     from agent_gym_env.export.parquet import write_parquet
 
     write_parquet(settings.out, _archived(settings, tally), tally)
 
 
-def _export_minari(settings: Export, tally: Tally) -> None:
+def export_minari(settings: Export, tally: Tally) -> None:
+    """Write episodes as a Minari dataset."""
     from agent_gym_env.export.minari_dataset import LEAVES, write_minari
 
     # They are read twice, and counted the second time.
@@ -130,16 +144,6 @@ def _export_minari(settings: Export, tally: Tally) -> None:
         tally,
         leaves=settings.leaves or LEAVES,
     )
-
-
-_EXPORTS: dict[str, Callable[[Export, Tally], None]] = {
-    "sft": _export_sft,
-    "dpo": _export_dpo,
-    "kto": _export_kto,
-    "grpo": _export_grpo,
-    "parquet": _export_parquet,
-    "minari": _export_minari,
-}
 
 
 def _write_rows(settings: Export, rows: Iterable[msgspec.Struct], tally: Tally) -> None:

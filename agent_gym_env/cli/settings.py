@@ -234,7 +234,7 @@ class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         episodes: files of episodes or of branch points, or folders that `agent-gym rollout` wrote.
-        format: format of the output.
+        format: sft, dpo, kto, grpo, parquet or minari, or an export of your own.
         out: file for the rows; folder for minari.
         held_out: splits whose dialogues are refused.
         drop_held_out: with --held-out, leave these dialogues out and write the others.
@@ -252,7 +252,7 @@ class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     episodes: SeveralEpisodes
-    format: Literal["sft", "dpo", "kto", "grpo", "parquet", "minari"]
+    format: str
     out: Path
     held_out: tuple[Split, ...] = ()
     drop_held_out: bool = False

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import gymnasium as gym
 import msgspec
 from gymnasium.error import ResetNeeded
 
-from agent_gym_env.corpus.corpus import CorpusConfig, Seen, open_corpus
+from agent_gym_env.corpus.corpus import CorpusConfig, Seen, Split, open_corpus
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import (
@@ -21,9 +22,12 @@ from agent_gym_env.envs.replay import (
     recorded_action,
 )
 from agent_gym_env.envs.spaces import action_space, observation_space
+from agent_gym_env.registry import TOOL_BACKENDS
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
+from agent_gym_env.tools.backend import ToolBackend
+from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import Action
 
 
@@ -98,6 +102,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         reward: str | Mapping[str, Any] | Reward = "ground_truth",
         tools_offered: ToolsOffered = "dialogue",
         max_tool_calls_per_turn: int = 4,
+        tool_backend: str | Mapping[str, Any] = "replay",
         render_mode: str | None = None,
         **unknown: NoReturn,
     ) -> None:
@@ -117,6 +122,8 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             tools_offered: ``"dialogue"`` or ``"all"``: the tools of the dialogue's services, or of
                 every service of the split.
             max_tool_calls_per_turn: a turn with more closes.
+            tool_backend: ``"replay"`` for the recorded services, or a name or mapping for a
+                `ToolBackend` of your own.
             render_mode: ``None``, ``"ansi"`` or ``"html"``.
             **unknown: refused, with the name of the nearest argument.
 
@@ -135,6 +142,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             make_reward_for(reward, self.split, opened),
             tools_offered=tools_offered,
             max_tool_calls_per_turn=max_tool_calls_per_turn,
+            backend=_backend_factory(tool_backend, self.split),
         )
         self.selected = self.split.select(services, seen)
         self.corpus = opened
@@ -259,3 +267,23 @@ def unwrap_sgd(env: gym.Env[Any, Any]) -> SGDEnv:
     if not isinstance(inner, SGDEnv):
         raise TypeError(f"expected SGD-v0, possibly in wrappers, not {type(inner).__name__}")
     return inner
+
+
+def _backend_factory(
+    config: str | Mapping[str, Any], split: Split
+) -> Callable[[ToolCatalogue], ToolBackend] | None:
+    """Return a function that makes a tool backend; ``None`` for the recorded services."""
+    options = {"name": config} if isinstance(config, str) else dict(config)
+    name = options.pop("name", None)
+    if name == "replay" and not options:
+        return None
+    context = {"catalogue": None, "split": split, "entities": split.entities}
+    TOOL_BACKENDS.check(name, options, context)
+    return partial(_make_backend, name, options, context)
+
+
+def _make_backend(
+    name: str, options: Mapping[str, Any], context: Mapping[str, Any], catalogue: ToolCatalogue
+) -> ToolBackend:
+    backend: ToolBackend = TOOL_BACKENDS.call(name, options, {**context, "catalogue": catalogue})
+    return backend

@@ -41,7 +41,7 @@ def sb3_policy(
     from agent_gym_env.retrieval.candidates import CandidateGenerator
     from agent_gym_env.retrieval.training import load_or_train
 
-    options: dict[str, Any] = {**read_header(path).source_options()}
+    options: Any = read_header(path).source_options()
     source = CandidateGenerator(load_or_train(corpus.split("train"), **options))
     return SB3Policy.load(path, source, encoder=encoder, deterministic=deterministic)
 

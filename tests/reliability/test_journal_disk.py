@@ -82,7 +82,7 @@ def test_a_full_file_system_ends_the_command_with_5_and_it_goes_on(tmp_path: Pat
     )
     assert "No space left on device" in done.stderr
     assert "code 5" in done.stdout
-    assert "200 of 200 episodes; every line is as it was written" in done.stdout
+    assert "200 of 200 episodes; every line is intact" in done.stdout
 
 
 def killed_at(call: str, number: int, what: Collection, folder: Path) -> bool:

@@ -98,7 +98,7 @@ class Errand(_Compiled, frozen=True):
         voiced: values by slot, in the order in which the user said them.
         final: arguments of the last recorded call; ``None`` without one.
         bindings: source of each of these arguments.
-        outcome: how the last recorded call ended; ``None`` without one.
+        outcome: outcome of the last recorded call; ``None`` without one.
         offered: whether the agent offered a row that the call had returned.
         decisions: answers by situation, see `Situations`.
     """
@@ -138,7 +138,7 @@ class Situations:
     """Names the situations of the errand under way, at compile time and at play alike.
 
     Args:
-        counts: how often each kind was met since the errand began, to go on from.
+        counts: number of turns of each kind since the errand began.
     """
 
     __slots__ = ("counts",)

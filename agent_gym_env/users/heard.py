@@ -42,7 +42,7 @@ def heard_acts(acts: Sequence[DialogueAct], rows: Iterable[Mapping[str, str]], t
         rows: rows that the services returned last; only one of these can be offered.
         today: the day of the dialogue, ISO.
     """
-    kind = turn_kind(acts)
+    kind = turn_kind({act.act for act in acts})
     offer = _values(acts, "OFFER")
     informed = _values(acts, "INFORM")
     return Heard(

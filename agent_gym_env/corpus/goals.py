@@ -201,12 +201,12 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
 
 def turn_kind(acts: Collection[str]) -> Kind:
     """Return the kind of an agent's turn that has acts of these kinds."""
-    kind = next((kind for act, kind in _KINDS if act in acts), "none")
+    kind: Kind = next((kind for act, kind in _KINDS if act in acts), "none")
     return "counter" if kind == "failure" and "OFFER" in acts else kind
 
 
 def action_value(action: DialogueAction) -> str:
-    """Return the first canonical value of an act, as it was said where it has none."""
+    """Return the first value of an act: canonical if it has one, otherwise as it was said."""
     values = action.canonical_values or action.values
     return values[0] if values else ""
 

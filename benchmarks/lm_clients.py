@@ -1,6 +1,6 @@
-"""What the engine costs on top of the libraries below it: ``python -m benchmarks.lm_clients``.
+"""Overhead of our clients over the libraries they use: ``python -m benchmarks.lm_clients``.
 
-A server in a process of its own answers each request after 50 ms. The same number of requests, as
+A server in a separate process answers each request after 50 ms. The same number of requests, as
 many at once, goes through bare litellm, our client on litellm, bare aiohttp and the lean client.
 """
 
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def server(delay_s: float) -> Iterator[str]:
-    """Run the tests' server in a process of its own; gives its URL."""
+    """Run the tests' server in a separate process; yield its URL."""
     command = [sys.executable, "-m", "tests.lm.server", "--delay-s", str(delay_s)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -58,7 +58,7 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Whether the promise is kept, if one is made."""
+        """Return whether the promise is kept; true if the row makes none."""
         if self.hold is None:
             return True
         return self.measured >= self.hold if self.at_least else self.measured <= self.hold
@@ -66,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the rows are measured on.
+    """Corpus and folders that the rows are measured with.
 
     Attributes:
         corpus: a folder in SGD's format.

@@ -63,7 +63,7 @@ class UserState(msgspec.Struct):
         idle: how many turns in a row have changed nothing.
         consented: errands whose write the user has agreed to, and not changed since.
         written: errands whose write was right.
-        verdicts: of each write: ``right``, or a stable code of what was wrong.
+        verdicts: verdict on each write: ``right``, or a stable code of the mistake.
         unconsented: how many writes were made without consent.
         reported: errands of which the agent reported a success.
         failed: errands of which the agent reported a failure.
@@ -118,7 +118,7 @@ class AgendaUser:
 
     Args:
         goal: what the user wants.
-        tools: of the dialogue's services, by full name.
+        tools: tools of the dialogue's services, by full name.
         today: the day of the dialogue, ISO.
         patience: how many turns that lead nowhere the user bears in an errand.
         state: to go on from; ``None`` at the beginning.

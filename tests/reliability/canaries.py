@@ -1,4 +1,4 @@
-"""A copy of a corpus in which every text that an agent may not know yet is a token of its own."""
+"""A copy of a corpus with a unique token for every text that an agent may not know yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands in processes of their own, that are stopped at a moment which is decided beforehand."""
+"""Commands that run in separate processes and are stopped at a chosen moment."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Hostile:
         return Sent(self._random.choice(kinds)(), True)
 
     def tool_calls(self) -> str:
-        """Draw what may stand in an action's ``tool_calls``, mostly JSON."""
+        """Draw a text for an action's ``tool_calls``, mostly JSON."""
         calls = [self._one_call() for _ in range(self._random.choice((1, 1, 1, 2, 4, 5, 16, 17)))]
         text = f"[{','.join(calls)}]"
         return self._mutate(text) if self._random.random() < 0.1 else text

@@ -27,7 +27,7 @@ SHARD_BYTES = 12_000
 
 
 class Played(NamedTuple):
-    """A collection, and what its jobs come to."""
+    """A collection and the results of its jobs."""
 
     what: Collection
     outcomes: list[JobResult]

@@ -36,7 +36,7 @@ MESSAGES = [
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast one client got its answers.
+    """Speed of one client.
 
     Attributes:
         per_s: answers per second.
@@ -175,7 +175,7 @@ def _speed(run: Callable[[], None], calls: int) -> Speed:
 
 
 def _cached_share(base: str, calls: int, concurrency: int) -> float:
-    """Which share of a second run, with another client, makes no call."""
+    """Return the share of a second run, with another client, that the cache answers."""
     requests = [Request(MESSAGES, sample=number) for number in range(calls)]
     with tempfile.TemporaryDirectory(prefix="agent-gym-bench-") as folder:
         limits = Limits(concurrency=concurrency)

@@ -70,9 +70,9 @@ class Bench:
 
     Attributes:
         corpus: a folder in SGD's format.
-        home: where compiled corpora go, empty at first.
+        home: folder of the compiled corpora, empty at first.
         scratch: an empty folder for corpora made here.
-        repeats: times that each work is measured; the least counts.
+        repeats: number of measurements of each piece of work; the least counts.
     """
 
     corpus: Path

@@ -1,4 +1,4 @@
-"""How well the database answers the calls that a split has recorded, and what an answer costs.
+"""Quality and cost of the database's answers to the calls that a split has recorded.
 
 The database is made of the same recordings, so this does not test generalisation: it says how much
 is lost when rows are merged, filtered and put into order, which is what an agent sees that calls a

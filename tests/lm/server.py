@@ -58,15 +58,15 @@ Fault = str | Raw | Callable[[ChatRequest], Raw]
 
 @dataclass
 class Faults:
-    """Which requests go wrong, and how.
+    """Faults of the server: their share of requests and their kinds.
 
     Attributes:
         rate: share of requests, in [0, 1].
-        kinds: drawn uniformly.
-        seed: of the draws.
-        retry_after_s: what ``429_retry_after`` asks for.
-        hang_s: how long ``hang`` says nothing before it hangs up.
-        drip_s: between two bytes of ``drip``, which sends 2,000 of them before the answer.
+        kinds: kinds of fault, drawn uniformly.
+        seed: seed of the draws.
+        retry_after_s: pause that ``429_retry_after`` asks for.
+        hang_s: time that ``hang`` waits silently before it closes the connection.
+        drip_s: time between two bytes of ``drip``, which sends 2,000 bytes before the answer.
     """
 
     rate: float = 0.0

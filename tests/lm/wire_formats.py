@@ -27,7 +27,7 @@ class ChatRequest:
         schema: JSON schema that the answer must follow, or ``None``.
         path: path as sent, with its query.
         headers: headers as sent, with names in lower case.
-        body: as sent.
+        body: body as sent.
     """
 
     protocol: Literal["openai", "gemini"]

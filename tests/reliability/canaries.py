@@ -14,14 +14,14 @@ _TOKEN = re.compile(r"Q([USATPR])(train|dev|test)(\d+)x(\d+)Q")
 
 
 class Canary(NamedTuple):
-    """Where a token was put.
+    """Place of a unique token in the corpus.
 
     Attributes:
         kind: ``U`` and ``S`` for the words of user and system, ``A`` for dialogue acts, ``T`` for
             the user's state, ``P`` for a call's parameters and ``R`` for its results.
-        split: the split.
-        dialogue: its place in the split.
-        turn: of the agent, from 0.
+        split: name of the split.
+        dialogue: index of the dialogue in the split.
+        turn: index of the agent's turn, from 0.
     """
 
     kind: str

@@ -39,18 +39,18 @@ NAMES: tuple[str, ...] = (
 
 
 class Sent(NamedTuple):
-    """An action, and whether it is one at all."""
+    """An object sent as an action, and whether it is a valid action."""
 
     action: Any
     is_action: bool
 
 
 class Hostile:
-    """Draws actions; the same for the same seed.
+    """Generator of hostile actions; equal seeds give equal actions.
 
     Args:
-        seed: of the draws.
-        sample: draws a member of the action space.
+        seed: seed of the draws.
+        sample: function that draws a member of the action space.
     """
 
     def __init__(self, seed: int, sample: Callable[[], dict[str, str]]) -> None:

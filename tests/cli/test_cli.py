@@ -196,14 +196,17 @@ def test_the_demo_ends_with_a_command_that_can_be_typed(
         (["evaluate", "--polcy=oracle"], "unknown option --polcy (did you mean 'policy'?)"),
         (["rollout", "--policy", "oracle", "--runner", "proceses"], "(did you mean 'processes'?)"),
         (["play", "--split", "tarin"], "(did you mean 'train'?)"),
-        (["export", "x", "--format", "stf"], "'minari')"),
+        (["export", "x", "--format", "stf"], "(did you mean 'sft'?)"),
     ],
 )
 def test_what_is_mistyped_is_answered_with_what_was_probably_meant(
     capsys: pytest.CaptureFixture[str], command: list[str], said: str, tmp_path: Path
 ) -> None:
+    needs_out = ("rollout", "export")
     try:
-        code: object = main([*command, *(["--out", str(tmp_path)] * (command[0] == "rollout"))])
+        code: object = main(
+            [*command, *(["--out", str(tmp_path / "out")] * (command[0] in needs_out))]
+        )
     except SystemExit as ended:
         code = ended.code
     assert code == 2

@@ -1,8 +1,8 @@
 """A user's goal, read from a recorded dialogue when its split is compiled.
 
-The recorded user's decisions are kept by the *situation* that they answer (the errand, what was
-heard, how often), not by their place in the dialogue: a user simulator can then use them whatever
-the agent does.
+The recorded user's decisions are kept by the *situation* that they answer (the errand, the kind of
+the agent's turn and its count), not by their place in the dialogue. So a user simulator can use
+them whatever the agent does.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from agent_gym_env.rewards.task import ClosedEpisode, TaskReward, Verdict
 from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
 from agent_gym_env.types import DialogueAct, ToolCall, ToolResult
 from agent_gym_env.users.agenda import AgendaUser, UserState
-from agent_gym_env.users.heard import heard_acts
+from agent_gym_env.users.agent_turn import read_acts
 from agent_gym_env.users.verdict import judge
 from agent_gym_env.users.wording import words_of
 
@@ -201,8 +201,8 @@ class Simulation:
     def _answer(self, text: str, acts: Sequence[DialogueAct]) -> None:
         """Close the agent's turn, and let the user speak."""
         state = self._user.state
-        heard = heard_acts(acts, state.rows, self.task.date)
-        replies = self._user.react(heard)
+        agent_turn = read_acts(acts, state.rows, self.task.date)
+        replies = self._user.react(agent_turn)
         self.understood = not any(act.act == "UNCLEAR" for act in replies)
         self.turn += 1
         self.over = self._user.is_over()

@@ -15,7 +15,7 @@ import msgspec
 
 from agent_gym_env.corpus.goals import Decision, Errand, Goal, Kind, Situations, UserAct
 from agent_gym_env.corpus.tool_specs import ToolSpec
-from agent_gym_env.users.heard import Heard, Row
+from agent_gym_env.users.agent_turn import AgentTurn, Row
 from agent_gym_env.values.equality import DONTCARE, canonical
 
 PATIENCE = 4
@@ -125,7 +125,14 @@ class AgendaUser:
     """
 
     __slots__ = (
-        "_decision", "_goal", "_heard", "_patience", "_situations", "_today", "_tools", "state",
+        "_decision",
+        "_goal",
+        "_patience",
+        "_situations",
+        "_today",
+        "_tools",
+        "_turn_kind",
+        "state",
     )  # fmt: skip
 
     def __init__(
@@ -144,7 +151,7 @@ class AgendaUser:
         self.state = UserState(patience=patience) if state is None else state
         self._situations = Situations()
         self._situations.counts = self.state.counts
-        self._heard: Kind = "none"
+        self._turn_kind: Kind = "none"
         self._decision: Decision | None = None
 
     def open(self) -> tuple[UserAct, ...]:
@@ -291,12 +298,12 @@ class AgendaUser:
 
     # What the user does.
 
-    def react(self, heard: Heard) -> tuple[UserAct, ...]:
+    def react(self, turn: AgentTurn) -> tuple[UserAct, ...]:
         """Answer a turn of the agent; no acts where the agent has said goodbye."""
-        self._heard, self._decision = heard.kind, None
+        self._turn_kind, self._decision = turn.kind, None
         answers = {
             "goodbye": self._on_goodbye,
-            "none": lambda heard: self._not_understood("not_understood"),
+            "none": lambda turn: self._not_understood("not_understood"),
             "request": self._on_request,
             "offer": self._on_offer,
             "confirm": self._on_confirm,
@@ -308,7 +315,7 @@ class AgendaUser:
             "more": self._on_more,
         }
         before, patience = self._progress(), self.state.patience
-        acts = tuple(answers[heard.kind](heard))
+        acts = tuple(answers[turn.kind](turn))
         if self.state.patience == patience:
             self._note_idle_turn(before)
         decision = self._decision
@@ -331,20 +338,20 @@ class AgendaUser:
             self._count("nothing_changed")
             self._lose_patience()
 
-    def _on_goodbye(self, heard: Heard) -> Iterable[UserAct]:
+    def _on_goodbye(self, turn: AgentTurn) -> Iterable[UserAct]:
         self.state.left = True
         return ()
 
-    def _on_request(self, heard: Heard) -> Iterable[UserAct]:
-        if not set(heard.slots) <= self._spec().arguments.keys():
+    def _on_request(self, turn: AgentTurn) -> Iterable[UserAct]:
+        if not set(turn.slots) <= self._spec().arguments.keys():
             return self._not_understood("request_of_unknown_slot")
-        key = self._situations.request(heard.slots)
+        key = self._situations.request(turn.slots)
         recorded = self._recorded(key)
         if recorded is not None:
             return self._do(recorded)
         self._count("default_request")
-        acts = [self._reply_to_request(slot, heard.suggested.get(slot)) for slot in heard.slots]
-        acts += self._volunteered(heard.slots)
+        acts = [self._reply_to_request(slot, turn.suggested.get(slot)) for slot in turn.slots]
+        acts += self._volunteered(turn.slots)
         if int(key.rpartition(":")[2]) > _MAX_SAME_REQUESTS:
             self._lose_patience()
         return self._do(acts)
@@ -368,8 +375,8 @@ class AgendaUser:
             if slot not in asked
         ]
 
-    def _on_offer(self, heard: Heard) -> Iterable[UserAct]:
-        state, row = self.state, heard.offered
+    def _on_offer(self, turn: AgentTurn) -> Iterable[UserAct]:
+        state, row = self.state, turn.offered
         if row is None:
             return self._not_understood("offer_of_unknown_row")
         if self._errand().transactional:
@@ -396,7 +403,7 @@ class AgendaUser:
             state.seen.append(key)
             state.wants_other = False
         state.row = row
-        self._note_told(heard.informed, [row])
+        self._note_told(turn.informed, [row])
         recorded = self._recorded(self._situations.offer())
         if recorded is None:
             self._count("default_offer")
@@ -425,14 +432,14 @@ class AgendaUser:
             and self._key(row[slot]) != self._key(value)
         }
 
-    def _on_confirm(self, heard: Heard) -> Iterable[UserAct]:
+    def _on_confirm(self, turn: AgentTurn) -> Iterable[UserAct]:
         errand = self._errand()
-        self._note_told(heard.informed, self._rows_known())
+        self._note_told(turn.informed, self._rows_known())
         if not errand.transactional:
             return self._not_understood("confirmation_in_search")
         wrong = {
             slot: wish
-            for slot, value in heard.confirmed.items()
+            for slot, value in turn.confirmed.items()
             if (wish := self._wish(slot)) is not None
             and wish != DONTCARE
             and self._key(wish) != self._key(value)
@@ -442,7 +449,7 @@ class AgendaUser:
             slot: value
             for slot, value in self._unsaid().items()
             if value != DONTCARE
-            and slot not in heard.confirmed
+            and slot not in turn.confirmed
             and self._key(value) != self._key(defaults.get(slot, ""))
         }
         recorded = self._recorded(self._situations.other("confirm"))
@@ -456,9 +463,9 @@ class AgendaUser:
             return self._do([self._act("NEGATE"), *self._informs(wrong)])
         return self._do(recorded or (self._act("AFFIRM"),))
 
-    def _on_inform(self, heard: Heard) -> Iterable[UserAct]:
+    def _on_inform(self, turn: AgentTurn) -> Iterable[UserAct]:
         errand, state = self._errand(), self.state
-        self._note_told(heard.informed, self._rows_of_service())
+        self._note_told(turn.informed, self._rows_of_service())
         if self._open_questions():
             return self._ask_again()
         if not errand.transactional and not self._is_done():
@@ -474,7 +481,7 @@ class AgendaUser:
         more_wanted = f"offer:{len(state.seen) + 1}" in errand.decisions
         return self._do([self._act("REQUEST_ALTS" if more_wanted else "SELECT")])
 
-    def _on_success(self, heard: Heard) -> Iterable[UserAct]:
+    def _on_success(self, turn: AgentTurn) -> Iterable[UserAct]:
         errand, state = self._errand(), self.state
         if not errand.transactional:
             return self._not_understood("success_in_search")
@@ -484,16 +491,16 @@ class AgendaUser:
             state.row = state.booked[errand.tool]
         else:
             state.faults.append("false_success")
-        self._note_told(heard.informed, self._rows_of_service())
+        self._note_told(turn.informed, self._rows_of_service())
         recorded = self._recorded(self._situations.success())
         if recorded is not None:
             return self._do(recorded)
         self._count("default_success")
         return self._do(self._next_or_leave())
 
-    def _on_counter(self, heard: Heard) -> Iterable[UserAct]:
+    def _on_counter(self, turn: AgentTurn) -> Iterable[UserAct]:
         errand, state = self._errand(), self.state
-        self._note_counter_answer(heard)
+        self._note_counter_answer(turn)
         self._note_failure()
         key = self._row_key(state.answer)
         if key in state.refused:
@@ -508,9 +515,9 @@ class AgendaUser:
             state.refused.append(key)
         return self._do(acts)
 
-    def _on_failure(self, heard: Heard) -> Iterable[UserAct]:
+    def _on_failure(self, turn: AgentTurn) -> Iterable[UserAct]:
         errand, state = self._errand(), self.state
-        self._note_counter_answer(heard)
+        self._note_counter_answer(turn)
         if state.wants_other and self._has_unseen_row():
             state.faults.append("alternatives_denied")
             return self._ask_for_another()
@@ -526,10 +533,10 @@ class AgendaUser:
             return self._do(self._restate())
         return self._do(self._next_or_leave())
 
-    def _note_counter_answer(self, heard: Heard) -> None:
+    def _note_counter_answer(self, turn: AgentTurn) -> None:
         if self.state.answer:
             self.state.row = {**(self.state.row or {}), **self.state.answer}
-        self._note_told(heard.informed, self._rows_known())
+        self._note_told(turn.informed, self._rows_known())
 
     def _note_failure(self) -> None:
         errand, state = self._errand(), self.state
@@ -538,9 +545,9 @@ class AgendaUser:
         if errand.transactional and errand.tool not in state.tried:
             state.faults.append("false_failure")
 
-    def _on_proposal(self, heard: Heard) -> Iterable[UserAct]:
+    def _on_proposal(self, turn: AgentTurn) -> Iterable[UserAct]:
         state = self.state
-        acts = self._recorded(self._situations.propose(heard.intent))
+        acts = self._recorded(self._situations.propose(turn.intent))
         following = self._following()
         if acts is None and following is not None and self._is_done():
             acts = self._accepted_proposal(following)
@@ -563,7 +570,7 @@ class AgendaUser:
         )
         return next(accepted, None)
 
-    def _on_more(self, heard: Heard) -> Iterable[UserAct]:
+    def _on_more(self, turn: AgentTurn) -> Iterable[UserAct]:
         recorded = self._recorded(self._situations.other("more"))
         if self.state.wants_other and self._has_unseen_row():
             self._situations.take_back("more")
@@ -615,7 +622,7 @@ class AgendaUser:
         errand = self._errand()
         said = self.state.said.setdefault(errand.service, {})
         final = errand.final or {}
-        if self._heard in ("failure", "offer"):
+        if self._turn_kind in ("failure", "offer"):
             for slot, value in final.items():
                 wish = said.get(slot, DONTCARE)
                 if wish != DONTCARE and self._key(wish) != self._key(value):
@@ -751,7 +758,7 @@ class AgendaUser:
 
     def _note_consent(self, kinds: set[str]) -> None:
         consented, errand = self.state.consented, self.state.errand
-        if self._heard in ("confirm", "counter") and "AFFIRM" in kinds:
+        if self._turn_kind in ("confirm", "counter") and "AFFIRM" in kinds:
             if errand not in consented:
                 consented.append(errand)
         elif kinds & {"NEGATE", "INFORM"} and errand in consented:

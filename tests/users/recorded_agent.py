@@ -13,7 +13,7 @@ from agent_gym_env.tools.stateful import StatefulServices, rows_of
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import DialogueAct, ToolCall
 from agent_gym_env.users.agenda import AgendaUser
-from agent_gym_env.users.heard import heard_acts
+from agent_gym_env.users.agent_turn import read_acts
 from agent_gym_env.users.verdict import judge
 
 
@@ -66,7 +66,7 @@ def _play(
             spec = split.tools[call.name]
             user.note_result(spec, call.arguments, result.status, rows_of(result))
         acts = [DialogueAct(act.act, act.slot, action_value(act)) for act in frame.actions]
-        made = user.react(heard_acts(acts, user.state.rows, task.date))
+        made = user.react(read_acts(acts, user.state.rows, task.date))
         following = dialogue.turns[number + 1] if number + 1 < len(dialogue.turns) else None
         if isinstance(following, UserTurn):
             reactions.append(Reaction(frozenset(made), frozenset(user_acts(following))))

@@ -12,7 +12,7 @@ from agent_gym_env.types import DialogueAct
 Row = dict[str, str]
 
 
-class Heard(msgspec.Struct, frozen=True):
+class AgentTurn(msgspec.Struct, frozen=True):
     """Meaning of one turn of the agent, as the user understands it.
 
     Attributes:
@@ -34,7 +34,9 @@ class Heard(msgspec.Struct, frozen=True):
     intent: str = ""
 
 
-def heard_acts(acts: Sequence[DialogueAct], rows: Iterable[Mapping[str, str]], today: str) -> Heard:
+def read_acts(
+    acts: Sequence[DialogueAct], rows: Iterable[Mapping[str, str]], today: str
+) -> AgentTurn:
     """Read an agent's acts.
 
     Args:
@@ -45,7 +47,7 @@ def heard_acts(acts: Sequence[DialogueAct], rows: Iterable[Mapping[str, str]], t
     kind = turn_kind({act.act for act in acts})
     offer = _values(acts, "OFFER")
     informed = _values(acts, "INFORM")
-    return Heard(
+    return AgentTurn(
         kind=kind,
         slots=tuple(act.slot for act in acts if act.act == "REQUEST"),
         suggested={slot: value for slot, value in _values(acts, "REQUEST").items() if value},

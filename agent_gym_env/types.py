@@ -59,7 +59,7 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class DialogueAct(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """What a turn does, in the terms of Schema-Guided Dialogue.
+    """A dialogue act, in the terms of Schema-Guided Dialogue.
 
     Attributes:
         act: the kind, for example ``REQUEST`` or ``NOTIFY_SUCCESS``.

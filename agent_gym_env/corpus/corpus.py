@@ -210,7 +210,7 @@ class Split:
             raise self._store.damage(f"goal {index} cannot be read ({error})") from error
 
     def has_goal(self, index: int) -> bool:
-        """Tell whether the annotation of a dialogue says what its user wants."""
+        """Return whether the annotation of a dialogue gives its user's goal."""
         return bool(self._store.section("with_errands")[index])
 
     def index(self, dialogue_id: str) -> int:

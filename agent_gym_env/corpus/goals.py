@@ -7,7 +7,7 @@ the agent does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -23,7 +23,6 @@ from agent_gym_env.corpus.sgd import (
     UserTurn,
 )
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_name
-from agent_gym_env.types import DialogueAct
 from agent_gym_env.values.equality import canonical
 
 Kind = Literal[
@@ -98,7 +97,7 @@ class Errand(_Compiled, frozen=True):
         voiced: values by slot, in the order in which the user said them.
         final: arguments of the last recorded call; ``None`` without one.
         bindings: source of each of these arguments.
-        outcome: how the last recorded call ended; ``None`` without one.
+        outcome: outcome of the last recorded call; ``None`` without one.
         offered: whether the agent offered a row that the call had returned.
         decisions: answers by situation, see `Situations`.
     """
@@ -138,7 +137,7 @@ class Situations:
     """Names the situations of the errand under way, at compile time and at play alike.
 
     Args:
-        counts: how often each kind was met since the errand began, to go on from.
+        counts: number of turns of each kind since the errand began.
     """
 
     __slots__ = ("counts",)
@@ -187,24 +186,23 @@ class Situations:
         return self.counts[what]
 
 
-def turn_kind(acts: Iterable[DialogueAction | DialogueAct]) -> Kind:
-    """Return the kind of an agent's turn with these acts."""
-    found = {action.act for action in acts}
-    if "CONFIRM" in found:
-        return "confirm"
-    if "NOTIFY_SUCCESS" in found:
-        return "success"
-    if "NOTIFY_FAILURE" in found:
-        return "counter" if "OFFER" in found else "failure"
-    by_act: tuple[tuple[str, Kind], ...] = (
-        ("OFFER", "offer"),
-        ("REQUEST", "request"),
-        ("OFFER_INTENT", "propose"),
-        ("INFORM", "inform"),
-        ("REQ_MORE", "more"),
-        ("GOODBYE", "goodbye"),
-    )
-    return next((kind for act, kind in by_act if act in found), "none")
+_KINDS: tuple[tuple[str, Kind], ...] = (
+    ("CONFIRM", "confirm"),
+    ("NOTIFY_SUCCESS", "success"),
+    ("NOTIFY_FAILURE", "failure"),
+    ("OFFER", "offer"),
+    ("REQUEST", "request"),
+    ("OFFER_INTENT", "propose"),
+    ("INFORM", "inform"),
+    ("REQ_MORE", "more"),
+    ("GOODBYE", "goodbye"),
+)
+
+
+def turn_kind(acts: Collection[str]) -> Kind:
+    """Return the kind of an agent's turn that has acts of these kinds."""
+    kind = next((kind for act, kind in _KINDS if act in acts), "none")
+    return "counter" if kind == "failure" and "OFFER" in acts else kind
 
 
 def action_value(action: DialogueAction) -> str:
@@ -286,6 +284,12 @@ class _OpenErrand:
             yield "offer_not_in_results"
 
 
+_Acts = dict[str, dict[str, str]]
+"""The first value of each slot, by kind of act; ``""`` for an act without slot or value."""
+
+_SAID = Binding("user")
+
+
 class _GoalReader:
     """Follows a dialogue turn by turn."""
 
@@ -298,7 +302,7 @@ class _GoalReader:
         self._opening: tuple[UserAct, ...] = ()
         self._said: dict[tuple[str, str], str] = {}
         self._offer: dict[str, str] | None = None
-        self._confirmed: list[set[str]] = []
+        self._confirmed: list[dict[str, str]] = []
         self._conflicts = 0
 
     def goal(self) -> Goal:
@@ -349,43 +353,49 @@ class _GoalReader:
                     self._situations.begin_errand()
 
     def hear_system(self, frame: SystemFrame) -> None:
-        acts = frame.actions
-        self._confirmed.append({action.slot for action in acts if action.act == "CONFIRM"})
+        acts: _Acts = {}
+        for action in frame.actions:
+            acts.setdefault(action.act, {})[action.slot] = action_value(action)
+        self._confirmed.append(acts.get("CONFIRM", {}))
         if self._errands:
             errand = self._errands[-1]
             if frame.service_call is not None:
-                self._note_call(errand, frame, frame.service_call)
-            self._note_offer(errand, acts)
-            errand.told |= any(action.act == "INFORM" for action in acts)
+                self._note_call(errand, frame, frame.service_call, failed="NOTIFY_FAILURE" in acts)
+            if "OFFER" in acts and "NOTIFY_FAILURE" not in acts:
+                self._offer = row_with(errand.rows, acts["OFFER"], self._today)
+                errand.offers.append(self._offer)
+            errand.told |= "INFORM" in acts
         self._situation = self._situation_after(acts)
 
-    def _situation_after(self, acts: Sequence[DialogueAction]) -> str:
+    def _situation_after(self, acts: _Acts) -> str:
         kind = turn_kind(acts)
         situations = self._situations
         if kind == "request":
-            return situations.request(action.slot for action in acts if action.act == "REQUEST")
+            return situations.request(acts["REQUEST"])
         if kind == "propose":
-            proposal = next(action for action in acts if action.act == "OFFER_INTENT")
-            return situations.propose(action_value(proposal))
+            return situations.propose(next(iter(acts["OFFER_INTENT"].values())))
         if kind == "offer":
             return situations.offer()
         if kind == "inform":
             return situations.inform()
         return situations.success() if kind == "success" else situations.other(kind)
 
-    def _note_call(self, errand: _OpenErrand, frame: SystemFrame, call: ServiceCall) -> None:
+    def _note_call(
+        self, errand: _OpenErrand, frame: SystemFrame, call: ServiceCall, *, failed: bool
+    ) -> None:
         rows = frame.service_results or []
-        failed = any(action.act == "NOTIFY_FAILURE" for action in frame.actions)
         errand.outcome = "success" if not failed else "counter" if rows else "failure"
         errand.final, errand.rows = dict(call.parameters), rows
         for slot, value in call.parameters.items():
             errand.bindings[slot] = self._binding(errand, frame.service, slot, value)
 
     def _binding(self, errand: _OpenErrand, service: str, slot: str, value: str) -> Binding:
-        key = self._key(value)
         said = self._said.get((service, slot))
+        if said == value:
+            return _SAID
+        key = self._key(value)
         if said is not None and self._key(said) == key:
-            return Binding("user")
+            return _SAID
         found = self._chosen_row_with(service, slot, key)
         if found is not None:
             return found
@@ -416,19 +426,16 @@ class _GoalReader:
     def _key(self, value: str) -> str:
         return canonical(value, self._today)
 
-    def _note_offer(self, errand: _OpenErrand, acts: Sequence[DialogueAction]) -> None:
-        offered = {action.slot: action_value(action) for action in acts if action.act == "OFFER"}
-        if offered and not any(action.act == "NOTIFY_FAILURE" for action in acts):
-            self._offer = row_with(errand.rows, offered, self._today)
-            errand.offers.append(self._offer)
-
 
 def row_with(
     rows: Iterable[Mapping[str, str]], values: Mapping[str, str], today: str
 ) -> dict[str, str] | None:
     """Return the first row that has all the values, compared in canonical form."""
-    wanted = {slot: canonical(value, today) for slot, value in values.items()}
     for row in rows:
-        if all(slot in row and canonical(row[slot], today) == key for slot, key in wanted.items()):
+        if all(slot in row and _same(row[slot], value, today) for slot, value in values.items()):
             return dict(row)
     return None
+
+
+def _same(one: str, other: str, today: str) -> bool:
+    return one == other or canonical(one, today) == canonical(other, today)

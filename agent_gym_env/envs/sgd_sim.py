@@ -88,7 +88,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             reward: a name of `agent_gym_env.rewards.task.TASK_REWARD_NAMES`, a mapping that
                 configures one, or a `TaskReward`.
             understanding: ``"acts"``: the user reads the acts of an action.
-            patience: how many turns that lead nowhere the user bears, from 0.
+            patience: number of turns without progress that the user accepts in an errand, from 0.
             max_tool_calls_per_turn: a turn with more closes.
             render_mode: ``None``, ``"ansi"`` or ``"html"``.
             **unknown: refused, with the name of the nearest argument.

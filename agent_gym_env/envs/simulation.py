@@ -31,17 +31,17 @@ STATE_VERSION = 1
 
 
 class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that makes a simulated dialogue what it is, as JSON-able values.
+    """Complete state of a simulated dialogue, as JSON-able values.
 
     Attributes:
-        version: of this shape.
+        version: version of this format.
         corpus: fingerprint of the split.
         split: the split's name.
         dialogue_id: the dialogue.
-        turn: how many turns of the agent have closed.
+        turn: number of closed turns of the agent.
         log: the messages so far.
         calls: those of the open turn.
-        executed: how many calls the dialogue has seen.
+        executed: number of calls in the dialogue.
         words: the observation's ``user``.
         tool_result: the observation's ``tool_result``.
         user: the user's state.
@@ -67,7 +67,7 @@ class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WatchedServices:
-    """Services whose answers the user is told: what the agent says is compared with them.
+    """Services that report each answer to the user, who compares it with the agent's words.
 
     Args:
         services: the services.
@@ -101,13 +101,13 @@ class WatchedServices:
 
 
 class SimulationSettings(msgspec.Struct, frozen=True):
-    """What all dialogues of one environment share.
+    """Settings that all dialogues of one environment share.
 
     Attributes:
         split: where the dialogues come from.
         reward: scores closed turns.
         max_tool_calls_per_turn: a turn with more closes.
-        patience: how many turns that lead nowhere the user bears.
+        patience: number of turns without progress that the user accepts in an errand.
     """
 
     split: Split
@@ -120,16 +120,16 @@ class Simulation:
     """One dialogue in play.
 
     Args:
-        settings: what it shares with others.
+        settings: settings of the environment.
         offer: the tools on offer.
         index: index of the dialogue in its split.
-        state: to go on from; ``None`` to begin.
+        state: state to continue from; ``None`` to begin a dialogue.
 
     Attributes:
         task: the recorded dialogue.
-        turn: how many turns of the agent have closed.
+        turn: number of closed turns of the agent.
         over: whether the dialogue is over.
-        verdict: how far the dialogue has got.
+        verdict: verdict on the dialogue so far.
         score: score of the turn that the last action closed; ``None`` where it left it open.
         understood: whether the user understood the turn that the last action closed; ``None``
             where it left the turn open.
@@ -261,7 +261,7 @@ class Simulation:
         return self._offer.catalogue.tools
 
     def state(self, random: str = "") -> SimulationState:
-        """Take the state, to come back to it later; the live one goes on changing."""
+        """Return the state. It shares the live user's state: encode it before the next step."""
         conversation = self._conversation
         return SimulationState(
             version=STATE_VERSION,

@@ -109,7 +109,7 @@ class ActsOraclePolicy:
 
 
 class _Dialogue:
-    """The memory of one dialogue: what the user said, what was found, chosen and asked."""
+    """Memory of one dialogue: the user's wishes and questions, the rows found and chosen."""
 
     def __init__(self, teacher: ActsTeacher) -> None:
         self._teacher = teacher

@@ -1,4 +1,4 @@
-"""Rewards for simulated dialogues: whether the user got what they wanted."""
+"""Rewards for simulated dialogues: success of the user's errands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agent_gym_env.suggestions import refuse_unknown, unknown_name
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """How far a simulated dialogue has got.
+    """Verdict on a simulated dialogue, at its end or on the way.
 
     Attributes:
         success: every errand is settled, no write was wrong, all questions were answered rightly.
@@ -27,7 +27,7 @@ class Verdict(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...] = ()
 
     def is_spoiled(self) -> bool:
-        """Tell whether a strict success is out of reach: a write was wrong or not agreed to."""
+        """Return whether a write was wrong or without consent, which excludes a strict success."""
         return any(reason.startswith("write_") for reason in self.reasons)
 
 
@@ -37,7 +37,7 @@ class ClosedEpisode(msgspec.Struct, frozen=True):
     Attributes:
         before: the verdict at the end of the turn before.
         verdict: the verdict now.
-        calls: how many tools were called in this turn.
+        calls: number of tool calls in this turn.
         over: whether the dialogue is over.
     """
 
@@ -52,7 +52,7 @@ class TaskReward(Protocol):
 
     @property
     def name(self) -> str:
-        """What episodes and reports call the reward."""
+        """Name of the reward in episodes and reports."""
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ class Write(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ServiceState(msgspec.Struct):
-    """What the calls of a dialogue have changed.
+    """Changes that the calls of a dialogue have made.
 
     Attributes:
         writes: transactions that went through, in order.
@@ -252,7 +252,7 @@ class StatefulServices:
         return None
 
     def _knows_entity(self, spec: ToolSpec, keys: Mapping[str, str]) -> bool:
-        """Tell whether a query of the service has ever shown what the transaction is about."""
+        """Return whether any query of the service has returned the transaction's entity."""
         asked = False
         for query in self._catalogue.tools.values():
             if query.service != spec.service or query.transactional:

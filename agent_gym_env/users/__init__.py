@@ -1,1 +1,1 @@
-"""Who answers the agent in the simulation."""
+"""Users who answer the agent in the simulation."""

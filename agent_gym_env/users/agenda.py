@@ -19,13 +19,13 @@ from agent_gym_env.users.heard import Heard, Row
 from agent_gym_env.values.equality import DONTCARE, canonical
 
 PATIENCE = 4
-"""How many turns the user bears that lead nowhere."""
+"""Number of turns without progress that the user accepts in an errand."""
 
-_REQUESTS_BORNE = 2
-"""The same slots may be asked for so often before it costs patience."""
+_MAX_SAME_REQUESTS = 2
+"""Number of times that the same slots may be asked for before it costs patience."""
 
-_IDLE_BORNE = 2
-"""So many turns in a row may change nothing before it costs patience."""
+_MAX_IDLE_TURNS = 2
+"""Number of turns in a row that may change nothing before they cost patience."""
 
 
 class Question(msgspec.Struct, array_like=True):
@@ -33,7 +33,7 @@ class Question(msgspec.Struct, array_like=True):
 
     Attributes:
         errand: index of the errand in which it was asked.
-        slot: what was asked for.
+        slot: slot that was asked for.
         row: key of the row that was asked about; ``None`` where none was on the table.
         answered: whether the right value was told.
     """
@@ -49,28 +49,28 @@ class UserState(msgspec.Struct):
 
     Attributes:
         errand: index of the errand under way.
-        counts: how often each kind of situation was met in it.
+        counts: number of situations of each kind in it.
         said: values by service and slot, as the user last said them.
         here: the slots of them that were said in this errand.
-        changes: how often what was said has changed.
+        changes: number of changes of the values that were said.
         row: the row on the table.
         seen: keys of the rows offered in this errand.
         known: keys of the rows that this errand's queries returned.
         rows: the rows that the last query with an answer returned.
         chosen: the row that the user took, by errand.
         questions: in the order in which they were asked.
-        patience: how many more fruitless turns the user bears in this errand.
-        idle: how many turns in a row have changed nothing.
+        patience: number of turns without progress that the user still accepts in this errand.
+        idle: number of turns in a row that have changed nothing.
         consented: errands whose write the user has agreed to, and not changed since.
         written: errands whose write was right.
-        verdicts: of each write: ``right``, or a stable code of what was wrong.
-        unconsented: how many writes were made without consent.
+        verdicts: verdict on each write: ``right``, or a stable code of its fault.
+        unconsented: number of writes without consent.
         reported: errands of which the agent reported a success.
         failed: errands of which the agent reported a failure.
         refused: keys of counter-offers that the user turned down.
         wants_other: whether the user waits for another row.
         faults: stable codes of what the agent did against the rules, in order.
-        counters: how often the user did not understand, took a default and so on, by name.
+        counters: number of turns that were not understood, of default answers and so on, by name.
         answer: first row of the last transaction's answer; empty for none.
         booked: the row of the last write that went through, by tool.
         tried: tools of the transactions that failed.
@@ -117,11 +117,11 @@ class AgendaUser:
     """Plays one goal.
 
     Args:
-        goal: what the user wants.
-        tools: of the dialogue's services, by full name.
+        goal: goal of the user.
+        tools: tools of the dialogue's services, by full name.
         today: the day of the dialogue, ISO.
-        patience: how many turns that lead nowhere the user bears in an errand.
-        state: to go on from; ``None`` at the beginning.
+        patience: number of turns without progress that the user accepts in an errand.
+        state: state to continue from; ``None`` at the beginning.
     """
 
     __slots__ = (
@@ -148,7 +148,7 @@ class AgendaUser:
         self._decision: Decision | None = None
 
     def open(self) -> tuple[UserAct, ...]:
-        """Say the first words."""
+        """Begin the dialogue and return the user's first acts."""
         for act in self._goal.opening:
             if act.act == "INFORM":
                 self._note_said(act)
@@ -156,7 +156,7 @@ class AgendaUser:
         return self._goal.opening
 
     def is_over(self) -> bool:
-        """Tell whether the user has said goodbye or has left."""
+        """Return whether the user has said goodbye or has left."""
         return self.state.finished or self.state.left
 
     # What the services did.
@@ -310,7 +310,7 @@ class AgendaUser:
         before, patience = self._progress(), self.state.patience
         acts = tuple(answers[heard.kind](heard))
         if self.state.patience == patience:
-            self._bear_idling(before)
+            self._note_idle_turn(before)
         decision = self._decision
         same = decision is not None and decision.acts == acts
         self.state.turn = decision.turn if decision is not None and same else None
@@ -325,9 +325,9 @@ class AgendaUser:
             len(state.written), len(state.reported), len(state.failed), len(state.refused),
         )  # fmt: skip
 
-    def _bear_idling(self, before: tuple[int, ...]) -> None:
+    def _note_idle_turn(self, before: tuple[int, ...]) -> None:
         self.state.idle = self.state.idle + 1 if self._progress() == before else 0
-        if self.state.idle > _IDLE_BORNE:
+        if self.state.idle > _MAX_IDLE_TURNS:
             self._count("nothing_changed")
             self._lose_patience()
 
@@ -345,7 +345,7 @@ class AgendaUser:
         self._count("default_request")
         acts = [self._reply_to_request(slot, heard.suggested.get(slot)) for slot in heard.slots]
         acts += self._volunteered(heard.slots)
-        if int(key.rpartition(":")[2]) > _REQUESTS_BORNE:
+        if int(key.rpartition(":")[2]) > _MAX_SAME_REQUESTS:
             self._lose_patience()
         return self._do(acts)
 
@@ -356,7 +356,7 @@ class AgendaUser:
         return self._act("INFORM", slot, DONTCARE if wish is None else wish)
 
     def _volunteered(self, asked: Sequence[str]) -> list[UserAct]:
-        """Say what else the user wants, once all that the tool requires has been said."""
+        """Return the remaining wishes, once all required arguments have been said."""
         errand = self._errand()
         said = {*self.state.said.get(errand.service, {}), *asked}
         of_rows = {slot for slot, binding in errand.bindings.items() if binding.errand >= 0}
@@ -611,7 +611,7 @@ class AgendaUser:
         ]
 
     def _restate(self) -> list[UserAct]:
-        """Say again what is wanted; a wish that failed gives way to the last recorded one."""
+        """Return the wishes once more; a failed one is replaced by the last recorded one."""
         errand = self._errand()
         said = self.state.said.setdefault(errand.service, {})
         final = errand.final or {}

@@ -1,4 +1,4 @@
-"""What a simulated user has understood of an agent's turn, and how acts are read into it."""
+"""The meaning of an agent's turn for a simulated user, read from the turn's acts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Row = dict[str, str]
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """What the user has understood of one turn of the agent.
+    """Meaning of one turn of the agent, as the user understands it.
 
     Attributes:
         kind: the kind of turn.
         slots: slots that were asked for.
         suggested: values that were suggested for some of them.
         offered: the row that was offered; ``None`` where no service has returned such a row.
-        confirmed: values by slot that the user shall confirm.
+        confirmed: values by slot that the agent asks the user to confirm.
         informed: values by slot that the user was told.
         intent: the intent that was proposed.
     """
@@ -38,11 +38,11 @@ def heard_acts(acts: Sequence[DialogueAct], rows: Iterable[Mapping[str, str]], t
     """Read an agent's acts.
 
     Args:
-        acts: the acts of one turn.
-        rows: those that the services have returned last; only one of them can be offered.
+        acts: acts of one turn.
+        rows: rows that the services returned last; only one of these can be offered.
         today: the day of the dialogue, ISO.
     """
-    kind = turn_kind(acts)
+    kind = turn_kind({act.act for act in acts})
     offer = _values(acts, "OFFER")
     informed = _values(acts, "INFORM")
     return Heard(

@@ -1,4 +1,4 @@
-"""Whether a simulated dialogue is a success, by what the user said and chose in this play."""
+"""Judges a simulated dialogue by the user's wishes and choices in this play."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def judge(goal: Goal, user: UserState, queried: Collection[str]) -> Verdict:
     """Judge a dialogue as it is now.
 
     Args:
-        goal: what the user wants.
+        goal: goal of the user.
         user: the user's state.
         queried: full names of the queries that were made.
     """

@@ -34,7 +34,7 @@ def words_of(acts: Sequence[UserAct], task: Task, turn: int | None) -> str:
     """Put acts into words.
 
     Args:
-        acts: what the user does.
+        acts: acts of the user.
         task: the recorded dialogue.
         turn: index of its turn that opens with a sentence for just these acts; ``None`` where the
             recorded user never did them.
@@ -63,7 +63,7 @@ def _intent_words(intent: str) -> str:
 
 
 def spoken(value: str) -> str:
-    """Say a canonical value as people do: ``17:15`` is 5:15 pm, ``2019-03-07`` March 7th."""
+    """Return the spoken form of a canonical value, such as 5:15 pm for ``17:15``."""
     date = re.fullmatch(r"\d{4}-(\d\d)-(\d\d)", value)
     if date is not None and 1 <= int(date[1]) <= 12:
         return f"{_MONTHS[int(date[1]) - 1]} {_ordinal(int(date[2]))}"

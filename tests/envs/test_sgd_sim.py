@@ -308,7 +308,7 @@ def test_gymnasiums_vector_environment_takes_it() -> None:
         if over.any():
             break
     assert over.any()
-    assert infos["task"]["success"][int(over.argmax())] is False
+    assert infos["task"]["success"][int(over.argmax())] in (False,)  # not None
 
 
 def test_a_step_before_reset_is_refused() -> None:

@@ -22,7 +22,15 @@ from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.lm.base import default_model
 from agent_gym_env.lm.open_model import ModelOptions, make_with_model, open_model, take_model
 from agent_gym_env.policies.base import BatchPolicy, Policy
-from agent_gym_env.registry import CORPORA, POLICIES, REWARDS, RUNNERS, Registry
+from agent_gym_env.registry import (
+    CLIENTS,
+    CORPORA,
+    POLICIES,
+    REWARDS,
+    RUNNERS,
+    TOOL_BACKENDS,
+    Registry,
+)
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.episode import Episode
@@ -393,10 +401,13 @@ def _is_object(value: object) -> bool:
     return value is not None and not isinstance(value, str | PathLike | Mapping)
 
 
-_NAMED = {"reward": REWARDS, "corpus": CORPORA}
+_NAMED = {"reward": REWARDS, "corpus": CORPORA, "tool_backend": TOOL_BACKENDS}
 """Arguments of an environment that name something."""
 
-_KINDS = {each.kind: each for each in (POLICIES, *_NAMED.values())}
+_NAMED_INSIDE = {"first": REWARDS, "client": CLIENTS, "model": CLIENTS}
+"""Options of policies and rewards that name something, or hold a mapping that does."""
+
+_KINDS = {each.kind: each for each in (POLICIES, CLIENTS, *_NAMED.values())}
 
 
 def _registered(
@@ -413,17 +424,25 @@ def _registered(
                 "the runner plays in other processes, which cannot share an object of the type "
                 f"{type(each).__name__}. {_by_name(each)}"
             )
-    named: list[tuple[Registry, Any]] = [(known, world.get(each)) for each, known in _NAMED.items()]
-    named += [(POLICIES, each) for each in (*collection.policies, collection.path)]
-    names = [
-        (known, config.get("name") if isinstance(config, Mapping) else config)
-        for known, config in named
+    configs: list[tuple[Registry, Any]] = [
+        (known, world.get(each)) for each, known in _NAMED.items()
     ]
+    configs += [(POLICIES, each) for each in (*collection.policies, collection.path)]
+    names = dict.fromkeys(found for known, config in configs for found in _names(known, config))
     return [
         (known.kind, name, _sendable(known, name))
         for known, name in names
         if name in known.registered
     ]
+
+
+def _names(known: Registry, config: Any) -> Iterator[tuple[Registry, str]]:
+    """Yield the names in a configuration, each with the registry that knows it."""
+    options = config if isinstance(config, Mapping) else {"name": config}
+    if isinstance(name := options.get("name"), str):
+        yield known, name
+    for option, inside in _NAMED_INSIDE.items():
+        yield from _names(inside, options[option]) if option in options else ()
 
 
 def _sendable(known: Registry, name: str) -> Any:
@@ -439,10 +458,13 @@ def _sendable(known: Registry, name: str) -> Any:
 
 
 def _by_name(thing: object) -> str:
+    """Return the advice to name the class of an object in place of the object."""
+    name = registry.importable_name(thing)
+    if not registry.is_importable(name):
+        return f"Define its class at the top of a module, and name it; {name!r} cannot be imported"
     return (
-        "Name its class, so that each can make its own: "
-        f"{registry.importable_name(thing)!r}, or "
-        f'{{"name": {registry.importable_name(thing)!r}, …options}}'
+        f"Name its class, so that each can make its own: {name!r}, or "
+        f'{{"name": "{name}", …options}}'
     )
 
 

@@ -26,7 +26,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +186,16 @@ class Registry:
 
 def parameters_of(factory: Factory) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of a factory by name."""
+    try:
+        return _kept_parameters(factory)
+    except TypeError:  # an object without a hash, such as a mutable dataclass
+        return inspect.signature(factory).parameters
+
+
+@lru_cache(maxsize=256)
+def _kept_parameters(factory: Factory) -> Mapping[str, inspect.Parameter]:
+    # Each environment that is opened asks several times, and Python parses the signature of a
+    # class that is written in C, as structs are, from its text.
     return inspect.signature(factory).parameters
 
 

@@ -51,15 +51,16 @@ def refuse_unknown(owner: str, given: Iterable[str], known: Iterable[str]) -> No
             raise ValueError(f"{owner} has no option {name!r}{did_you_mean(name, names)}; {listed}")
 
 
-def keywords(*takers: Callable[..., Any]) -> set[str]:
+@cache
+def keywords(*takers: Callable[..., Any]) -> frozenset[str]:
     """Return the names of keyword-only arguments and arguments with a default."""
     parameters = (each for taker in takers for each in inspect.signature(taker).parameters.values())
-    return {
+    return frozenset(
         each.name
         for each in parameters
         if each.kind is each.KEYWORD_ONLY
         or (each.kind is each.POSITIONAL_OR_KEYWORD and each.default is not each.empty)
-    }
+    )
 
 
 @cache

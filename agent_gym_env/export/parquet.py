@@ -56,7 +56,10 @@ _COMPLETION = pa.struct(
         pa.field("token_ids", pa.list_(pa.int64())),
     ]
 )
-_STEP = pa.struct(
+_DIALOGUE_ACT = pa.struct(
+    [_required("act", _TEXT), _required("slot", _TEXT), _required("value", _TEXT)]
+)
+_STEP_WITHOUT_ACTS = pa.struct(
     [
         _required("text", _TEXT),
         _required("tool_calls", pa.list_(_TOOL_CALL)),
@@ -65,6 +68,7 @@ _STEP = pa.struct(
         pa.field("completion", _COMPLETION),
     ]
 )
+_STEP = pa.struct([*_STEP_WITHOUT_ACTS, _required("acts", pa.list_(_DIALOGUE_ACT))])
 _RECORDED_CALL = pa.struct(
     [
         _required("name", _TEXT),
@@ -116,6 +120,10 @@ OF_TURN = [
 ]
 SCHEMA = pa.schema([*OF_EPISODE, *OF_TURN])
 """Columns. The columns of a turn are null in the single row of an episode without turns."""
+
+_STEPS = SCHEMA.get_field_index("steps")
+_SCHEMA_WITHOUT_ACTS = SCHEMA.set(_STEPS, pa.field("steps", pa.list_(_STEP_WITHOUT_ACTS)))
+"""Columns of tables that were written before actions had dialogue acts."""
 
 
 def write_parquet(path: Path, episodes: Iterable[Episode], tally: Tally) -> None:
@@ -183,6 +191,7 @@ def _step_columns(step: StepRecord) -> Row:
         "tool_result": step.tool_result,
         "action_error": step.action_error,
         "completion": None if completion is None else _completion_columns(completion),
+        "acts": [{"act": each.act, "slot": each.slot, "value": each.value} for each in action.acts],
     }
 
 
@@ -220,7 +229,7 @@ def read_parquet(path: Path) -> Iterator[Episode]:
     """
     try:
         with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(SCHEMA):
+            if not any(map(file.schema_arrow.equals, (SCHEMA, _SCHEMA_WITHOUT_ACTS))):
                 raise DataError(
                     f"not a table of episodes: expected the columns {SCHEMA.names}, found "
                     f"{file.schema_arrow.names}, or other types",
@@ -268,13 +277,17 @@ def _step(columns: Row) -> Row:
         {"name": call["name"], "arguments": msgspec.json.decode(call["arguments"])}
         for call in columns["tool_calls"]
     ]
+    acts = [[act["act"], act["slot"], act["value"]] for act in columns.get("acts", ())]
     return {
         "action": {
-            "text": columns["text"], "tool_calls": calls, "completion": columns["completion"],
+            "text": columns["text"],
+            "tool_calls": calls,
+            "completion": columns["completion"],
+            "acts": acts,
         },
         "tool_result": columns["tool_result"],
         "action_error": columns["action_error"],
-    }  # fmt: skip
+    }
 
 
 def _target(columns: Row) -> list[Any]:

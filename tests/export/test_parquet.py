@@ -20,7 +20,7 @@ from agent_gym_env.export.parquet import SCHEMA, read_parquet, write_parquet
 from agent_gym_env.export.rows import Tally
 from agent_gym_env.rollout.episode import EPISODE_FORMAT, Episode, StepRecord, TurnRecord
 from agent_gym_env.rollout.journal.reading import read_episodes, write_episodes
-from agent_gym_env.types import Action, Completion, ToolCall, Usage
+from agent_gym_env.types import Action, Completion, DialogueAct, ToolCall, Usage
 from tests.evaluation.episode_factory import call, due, episode, turn
 
 EVERYTHING = Episode(
@@ -44,7 +44,14 @@ EVERYTHING = Episode(
                     "[{}]",
                     "unknown_tool",
                 ),
-                StepRecord(Action("Grüße \U0001f375\n\0", (), Completion("raw"))),
+                StepRecord(
+                    Action(
+                        "Grüße \U0001f375\n\0",
+                        (),
+                        Completion("raw"),
+                        (DialogueAct("GOODBYE"), DialogueAct("INFORM", "city", "Köln")),
+                    )
+                ),
             ),
             Turn(
                 "Hi",
@@ -97,6 +104,20 @@ def test_a_row_is_a_turn_with_the_columns_of_its_episode(tmp_path: Path) -> None
         {"name": "Hotels_1-FindHotel", "arguments": '{"city":"Köln"}'}
     ]
     assert first["target"]["call"]["arguments"] == '{"city":"Köln"}'
+
+
+def test_a_table_from_before_actions_had_acts_is_read(tmp_path: Path) -> None:
+    played = episode(turn(0.25, user="Hi", made=[call(city="Köln")], says="One."))
+    path, _ = written(tmp_path, played)
+    rows = pq.read_table(path).to_pylist()
+    for step in rows[0]["steps"]:
+        assert step.pop("acts") == []
+    names = [field.name for field in SCHEMA.field("steps").type.value_type]
+    assert names == ["text", "tool_calls", "tool_result", "action_error", "completion", "acts"]
+    steps = pa.list_(pa.struct([*SCHEMA.field("steps").type.value_type][:-1]))
+    before = SCHEMA.set(SCHEMA.get_field_index("steps"), pa.field("steps", steps))
+    pq.write_table(pa.Table.from_pylist(rows, schema=before), path)
+    assert list(read_parquet(path)) == [played]
 
 
 def test_2000_texts_of_all_of_unicode_come_back_byte_for_byte(tmp_path: Path) -> None:

@@ -484,7 +484,7 @@ def make_runner(config: str | Mapping[str, Any] | Runner, workers: int) -> Runne
 
     Args:
         config: a name, ``{"name": …, **options}``, or a runner, which is returned as it is.
-        workers: number of threads, processes or actors, or of dialogues in step.
+        workers: number of threads, processes or actors, or of dialogues played in lockstep.
 
     Raises:
         ValueError: the name or an option is not known.

@@ -206,7 +206,7 @@ def turn_kind(acts: Collection[str]) -> Kind:
 
 
 def action_value(action: DialogueAction) -> str:
-    """Return the first canonical value of an act, as it was said where it has none."""
+    """Return the first value of an act: canonical if it has one, otherwise as it was said."""
     values = action.canonical_values or action.values
     return values[0] if values else ""
 

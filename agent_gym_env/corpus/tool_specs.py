@@ -98,7 +98,7 @@ def _property(slot: Slot, default: str | None) -> dict[str, Any]:
 
 
 def tools_json(specs: Mapping[str, ToolSpec], services: Iterable[str]) -> str:
-    """Write the tools of some services as the JSON array that an observation carries."""
+    """Return the tools of some services as JSON, as ``tools`` of an observation has them."""
     wanted = set(services)
     offered = [openai_function(spec) for spec in specs.values() if spec.service in wanted]
     return msgspec.json.encode(offered).decode()

@@ -107,8 +107,9 @@ class ConversationState:
 class ConversationEncoder:
     """Encodes an observation as one vector: encoded texts, then facts.
 
-    Each text of `TEXTS` takes ``encoder.dim`` numbers, scaled to length 1, and each fact of `FLAGS`
-    takes one. All numbers lie in [-1, 1]. The vector depends on the observation alone.
+    Each of the seven `TEXTS` (the user's words, the last reply, the tools, …) takes ``encoder.dim``
+    numbers, scaled to length 1, and each fact of `FLAGS` takes one. By default that makes
+    7 * 64 + 16 = 464. All numbers lie in [-1, 1]. The vector depends on the observation alone.
 
     Attributes:
         encoder: encoder of texts.

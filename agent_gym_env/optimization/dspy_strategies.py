@@ -83,7 +83,7 @@ def check_libraries(strategy: str) -> None:
 
 
 def bootstrap(search: Search) -> Any:
-    """Collect demonstrations from turns with a high reward."""
+    """Play training turns, and take those with a high reward as demonstrations."""
     settings = {**_DEMONSTRATIONS, **search.options}
     optimizer = dspy.BootstrapFewShot(metric=search.metric, max_errors=_ANY, **settings)
     return optimizer.compile(search.student, trainset=list(search.train))

@@ -78,7 +78,7 @@ class SGDAgentModule(dspy.Module):  # type: ignore[misc]  # dspy is untyped
 
 
 def plain_demo(demo: Mapping[str, Any]) -> dict[str, str]:
-    """Return the fields of a demonstration that a prompt shows."""
+    """Return the `FIELDS` that a demonstration has, as text; drop all other entries."""
     return {name: str(demo[name]) for name in FIELDS if demo.get(name) is not None}
 
 

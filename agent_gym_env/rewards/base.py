@@ -83,7 +83,7 @@ class BatchReward(Protocol):
 
 
 def score_all(reward: Reward, turns: Sequence[ClosedTurn]) -> list[Score]:
-    """Score turns, at once where the reward can do that."""
+    """Score turns: all at once with a `BatchReward`, otherwise one by one."""
     if isinstance(reward, BatchReward):
         return reward.score_many(turns)
     return [reward.score(turn) for turn in turns]

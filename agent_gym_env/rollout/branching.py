@@ -148,13 +148,16 @@ def play_path(env: SGDEnv, policy: Policy, *, dialogue_id: str, seed: int) -> Pl
 
 
 def start_branch(env: SGDEnv, state: State, policy: str, seed: int) -> EpisodeGenerator[Branch]:
-    """Start a branch that plays the open turn of a state to its end.
+    """Play the open turn of a state to its end, as a generator that asks for each action.
+
+    The generator yields an observation, is sent the policy's action or the exception that the
+    policy raised, and returns the `Branch`.
 
     Args:
         env: environment to play in; it is set to the state.
         state: state to start from.
-        policy: name of the policy that will play.
-        seed: seed of that policy.
+        policy: name of the policy that plays, for the record.
+        seed: seed of that policy, for the record.
     """
     env.set_state(state.snapshot)
     observation: Observation = state.observation

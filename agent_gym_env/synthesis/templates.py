@@ -83,7 +83,12 @@ class Mention(NamedTuple):
 
 
 def fill(chosen: str, values: Mapping[str, Value | Phrase]) -> Phrase:
-    """Fill the placeholders of a template without choices with values or phrases."""
+    """Replace the placeholders of a template by values or phrases.
+
+    Args:
+        chosen: template whose alternatives are chosen already, see `choose`.
+        values: value or phrase for each placeholder.
+    """
     phrase: Phrase = []
     for literal, slot in split(chosen):
         if slot is None:

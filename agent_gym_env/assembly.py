@@ -163,8 +163,8 @@ def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
 
     Args:
         env: ``SGD-v0``.
-        episodes: how many; all where there are not so many, or for ``None``.
-        seed: of the draw: the same for every policy, so that they can be compared in pairs.
+        episodes: number of dialogues; all if the split has fewer, or for ``None``.
+        seed: seed of the draw; with the same seed all policies play the same dialogues.
     """
     bare = unwrap_sgd(env)
     ids = bare.split.dialogue_ids()
@@ -237,7 +237,7 @@ def collect(
         out: the folder; `agent_gym_env.rollout.journal.reading.read_episodes` reads it.
         episodes: how many dialogues are played; ``None`` for each once. If there are fewer they are
             played again, with other seeds.
-        seed: of the choice of dialogues, and of each episode.
+        seed: seed of the choice of dialogues, and of each episode.
         best_of: how many episodes of each are played of which the best is kept.
         keep_all: whether all of these are kept.
         branches: how often each policy plays on from each state of a dialogue; 0 for episodes.
@@ -384,7 +384,7 @@ def _copied(config: PolicyConfig | Policy) -> PolicyConfig | Policy:
         return copy.deepcopy(config)
     except Exception as error:
         raise AgentGymError(
-            f"each thread needs a policy of its own, and {config.name!r} cannot be copied "
+            f"each thread needs its own policy, and {config.name!r} cannot be copied "
             f"({type(error).__name__}: {error}). {_by_name(config)}"
         ) from error
 
@@ -507,7 +507,7 @@ def _as_sequence(
 
 
 def _refuse_budgets(policies: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse what each process would spend anew."""
+    """Refuse budgets, which each process would spend separately."""
     for policy in policies:
         limits = [name for name in ("budget_usd", "budget_calls") if policy.get(name) is not None]
         if limits:

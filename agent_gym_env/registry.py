@@ -57,7 +57,7 @@ class Registry:
         kind: kind of the things that the factories make, for example ``policy``.
         builtin: the package's own factories as ``"package.module:Name"``, which are imported when
             they are looked up.
-        factories: whether a name stands for a function or class; otherwise for any object.
+        factories: whether a name denotes a function or class; otherwise any object.
     """
 
     def __init__(self, kind: str, builtin: Mapping[str, str], *, factories: bool = True) -> None:
@@ -101,7 +101,7 @@ class Registry:
         return self.names()
 
     def find(self, name: object) -> Any:
-        """Return the factory behind a name, or the object if the names stand for objects.
+        """Return the factory behind a name, or the object if the names denote objects.
 
         Raises:
             ValueError: the name is unknown, or its module or attribute does not exist.

@@ -1,6 +1,6 @@
-"""What the environment is measured against: one that does nothing, and one of the naive design.
+"""Environments to compare ours with: one does nothing, the other has the obvious simple design.
 
-Both have its spaces and its info, and are made by the same `gymnasium.make`.
+Both have the same spaces and info as ours, and are created with the same `gymnasium.make`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Info = dict[str, Any]
 
 
 class DoNothingEnv(gym.Env[Any, Any]):
-    """Gives the same observation and info at each step, as fresh objects: Gymnasium asks for that.
+    """Environment with constant observation and info, copied in each step as Gymnasium requires.
 
     Args:
         observation: the observation.
@@ -57,7 +57,7 @@ class DoNothingEnv(gym.Env[Any, Any]):
 
 
 class NaiveEnv(gym.Env[Any, Any]):
-    """What one writes first: everything is plain JSON in memory, and worked out when it is needed.
+    """The obvious first implementation: plain JSON in memory, and everything computed on demand.
 
     A call is looked up by a scan over all recorded calls, words are split at each step, and the
     conversation is copied so that no caller can change it. The reward is `ground_truth`.

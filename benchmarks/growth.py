@@ -1,4 +1,4 @@
-"""A corpus made larger: its dialogues many times over, each time with entities of their own."""
+"""A corpus made larger: its dialogues many times over, each time with different entities."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the engine costs on top of the libraries below it: ``python -m benchmarks.lm_clients``.
+"""Overhead of our clients over the libraries they use: ``python -m benchmarks.lm_clients``.
 
-A server in a process of its own answers each request after 50 ms. The same number of requests, as
+A server in a separate process answers each request after 50 ms. The same number of requests, as
 many at once, goes through bare litellm, our client on litellm, bare aiohttp and the lean client.
 """
 
@@ -36,7 +36,7 @@ MESSAGES = [
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast one client got its answers.
+    """Speed of one client.
 
     Attributes:
         per_s: answers per second.
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def server(delay_s: float) -> Iterator[str]:
-    """Run the tests' server in a process of its own; gives its URL."""
+    """Run the tests' server in a separate process; yield its URL."""
     command = [sys.executable, "-m", "tests.lm.server", "--delay-s", str(delay_s)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -175,7 +175,7 @@ def _speed(run: Callable[[], None], calls: int) -> Speed:
 
 
 def _cached_share(base: str, calls: int, concurrency: int) -> float:
-    """Which share of a second run, with another client, makes no call."""
+    """Return the share of a second run, with another client, that the cache answers."""
     requests = [Request(MESSAGES, sample=number) for number in range(calls)]
     with tempfile.TemporaryDirectory(prefix="agent-gym-bench-") as folder:
         limits = Limits(concurrency=concurrency)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Reading:
-    """What one piece of work took in an interpreter of its own.
+    """Time and memory of one piece of work, measured in a fresh interpreter.
 
     Attributes:
         cpu_s: processor seconds of the process, over all its threads.

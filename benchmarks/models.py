@@ -1,4 +1,4 @@
-"""What the loop that plays a local model saves: ``python -m benchmarks.models``.
+"""Speed of the loop that plays a local model: ``python -m benchmarks.models``.
 
 A tiny model, untrained, answers each step of recorded conversations that go on side by side. The
 same prompts go through transformers' own ``generate``, and through our client with and without the
@@ -26,7 +26,7 @@ from agent_gym_env.training.config import TinyConfig
 from tests.local_models import conversations, requests, write_model
 
 Turn = list[Request]
-"""What is asked at once: one step of each conversation."""
+"""Requests of one batch: one step of each conversation."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, speed in speeds.items():
         print(f"{name:34} {speed:8.0f} tokens/CPU-s")
     promises = (
-        ("kept / read anew", 1.2, speeds["kept, not guided"] / speeds["read anew, not guided"]),
-        ("read anew / transformers' generate", 0.9,
-         speeds["read anew, not guided"] / speeds["transformers' generate"]),
+        ("kept / not kept", 1.2, speeds["kept, not guided"] / speeds["not kept, not guided"]),
+        ("not kept / transformers' generate", 0.9,
+         speeds["not kept, not guided"] / speeds["transformers' generate"]),
         ("guided / not guided", 0.7, speeds["kept, guided"] / speeds["kept, not guided"]),
     )  # fmt: skip
     for what, hold, measured in promises:
@@ -88,7 +88,7 @@ def _players(loaded: LoadedModel) -> dict[str, Callable[[Turn], int]]:
 
     return {
         "transformers' generate": lambda turn: _generate(loaded, turn),
-        "read anew, not guided": ours(cache_bytes=0, guided=False),
+        "not kept, not guided": ours(cache_bytes=0, guided=False),
         "kept, not guided": ours(guided=False),
         "kept, guided": ours(),
     }

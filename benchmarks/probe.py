@@ -1,4 +1,4 @@
-"""Pieces of work that are measured in an interpreter of their own, which prints the reading.
+"""Pieces of work that are each measured in a fresh interpreter, which prints the reading.
 
 Run by `benchmarks.measure.read_in_fresh_interpreter`. Each imports what it needs before the clock
 runs, and nothing else: imports that another one needs would count as memory of this one.

@@ -93,8 +93,8 @@ def measure(corpus: str, *, tries: int | None, n_steps: int, rollouts: int) -> S
     Args:
         corpus: as in ``SGD-v0``.
         tries: as in `PPOConfig`; ``None`` for dialogues as episodes.
-        n_steps: of each environment in a rollout.
-        rollouts: how many.
+        n_steps: number of steps of each environment in a rollout.
+        rollouts: number of rollouts.
     """
     shape, clock = Shape(), _Clock()
     factory = CandidateEnvs(CandidateEnvsConfig(env={"corpus": corpus}), shape)

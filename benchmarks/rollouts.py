@@ -1,7 +1,7 @@
-"""What collecting many episodes takes: ``python -m benchmarks.rollouts``.
+"""Time and memory to collect many episodes: ``python -m benchmarks.rollouts``.
 
-Each part runs in an interpreter of its own: collecting with the runner that is named, going on with
-what is complete, checking, and reading back. The episodes are those of the sample corpus, played
+Each part runs in a fresh interpreter: collecting with the named runner, resuming a complete
+collection, checking, and reading back. The episodes are those of the sample corpus, played
 again and again with other seeds.
 """
 

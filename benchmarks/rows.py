@@ -58,7 +58,7 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Whether the promise is kept, if one is made."""
+        """Return whether the promise is kept; true if the row makes none."""
         if self.hold is None:
             return True
         return self.measured >= self.hold if self.at_least else self.measured <= self.hold
@@ -66,13 +66,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the rows are measured on.
+    """Corpus and folders that the rows are measured with.
 
     Attributes:
         corpus: a folder in SGD's format.
-        home: where compiled corpora go, empty at first.
+        home: folder of the compiled corpora, empty at first.
         scratch: an empty folder for corpora made here.
-        repeats: times that each work is measured; the least counts.
+        repeats: number of measurements of each piece of work; the least counts.
     """
 
     corpus: Path

@@ -1,6 +1,6 @@
-"""How well the database answers the calls that a split has recorded, and what an answer costs.
+"""Quality and cost of the database's answers to the calls that a split has recorded.
 
-The database is made of the same recordings, so this is no test of generalisation: it says how much
+The database is made of the same recordings, so this does not test generalisation: it says how much
 is lost when rows are merged, filtered and put into order, which is what an agent sees that calls a
 tool at another turn than the corpus did.
 """
@@ -91,12 +91,12 @@ def measure(split: Split) -> tuple[Agreement, Agreement]:
 
 @dataclass(frozen=True)
 class Build:
-    """What a table took, with each recorded row taken in as often as there are copies.
+    """A table built from several copies of each recorded row, and its cost.
 
     Attributes:
-        recorded: rows taken in.
-        size: of the table, in bytes.
-        cpu_s: processor seconds.
+        recorded: number of rows that the table was built from.
+        size: size of the table, in bytes.
+        cpu_s: processor seconds to build it.
         table: the table.
     """
 
@@ -119,7 +119,7 @@ def build(split: Split, copies: int) -> Build:
 
 
 def _answers(split: Split, copies: int) -> Iterator[tuple[str, _Rows]]:
-    """Give the recorded answers; a copy differs in what no argument of the tool tells apart."""
+    """Yield the recorded answers; copies differ only in values that no argument can select."""
     for index in range(len(split)):
         for turn in split.task(index).turns:
             if turn.call is None or turn.call.results == "[]":

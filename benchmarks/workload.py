@@ -30,14 +30,14 @@ class Script:
 
 
 class Scriptwriter:
-    """Writes what an agent might do in a dialogue, the same each time for one seed.
+    """Writer of plausible agent actions for a dialogue; equal seeds give equal actions.
 
     Replies are recorded ones of other dialogues. Where a call is due, half of the turns make it
     alone and then speak, a quarter makes it together with the reply, a quarter forgets it.
 
     Args:
         split: the dialogues.
-        seed: of all choices.
+        seed: seed of all choices.
         off_script: the share of turns in which the dialogue's last call is made once more, which no
             recording answers.
     """

@@ -10,7 +10,7 @@ from agent_gym_env.testing import ScriptedLM
 
 
 def answer(request: Request) -> str:
-    """Say what a result holds; else call the first tool, with what the user said last."""
+    """Report a tool's result, or call the first tool with the user's last message."""
     last = request.messages[-1]
     if last["role"] == "tool":
         rows = json.loads(last["content"]).get("results") or [{"answer": "nothing"}]

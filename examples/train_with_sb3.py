@@ -22,7 +22,7 @@ def make_env(split: str) -> Any:
 
 
 def numbers(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Let a library that takes numbers choose among 8 candidates."""
+    """Encode observations as numbers; an action is one of 8 candidates."""
     return EncodeObservation(CandidateAction(env, source, k=8))
 
 

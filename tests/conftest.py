@@ -1,4 +1,4 @@
-"""What every test stands on: a cache of its own, no network, and real SGD where it is at hand."""
+"""Fixtures of every test: a separate cache, no network, and real SGD where it is available."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.corpora import write_tiny_corpus
 
 LONG = os.environ.get("AGENT_GYM_LONG") == "1"
 
-# A check that a slow machine decides is no check; in CI the same examples run each time.
+# No deadlines: a slow machine must not fail a test. In CI the same examples run each time.
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")

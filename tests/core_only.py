@@ -71,7 +71,7 @@ def run(case: dict[str, Any]) -> dict[str, Any]:
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
             print(end.code or "", file=sys.stderr)
-        except Exception:  # noqa: BLE001  (it is what the case came to)
+        except Exception:  # noqa: BLE001  (the exception is the outcome)
             code = 1
             traceback.print_exc()
     return {"code": code, "out": out.getvalue(), "err": err.getvalue()}

@@ -102,11 +102,11 @@ def system(
     """Make a system's turn.
 
     Args:
-        service: of its frame.
+        service: service of its frame.
         utterance: the words.
         call: intent, parameters and results.
-        act: of its one dialogue act.
-        **values: by slot, as the utterance says them; they are marked as spans.
+        act: name of its only dialogue act.
+        **values: values by slot, as the utterance says them; they are marked as spans.
     """
     spans = [
         SlotSpan(name, utterance.index(value), utterance.index(value) + len(value))

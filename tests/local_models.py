@@ -24,7 +24,7 @@ CONFIG = TinyConfig(vocabulary=512, width=32, layers=2, heads=2, convolutions=Fa
 
 
 def conversations(count: int) -> list[dict[str, Any]]:
-    """What was recorded in the first dialogues of the sample corpus, as rows."""
+    """Return the first recorded dialogues of the sample corpus as rows."""
     env: Any = make_env(split="train")
     ids = env.unwrapped.split.dialogue_ids()[:count]
     return [_conversation(env, dialogue_id) for dialogue_id in ids]
@@ -41,7 +41,7 @@ def _conversation(env: Any, dialogue_id: str) -> dict[str, Any]:
 
 
 def requests(row: dict[str, Any], **options: Any) -> list[Request]:
-    """What a model is asked at each step of a recorded conversation."""
+    """Return the request for each step of a recorded conversation."""
     messages = row["messages"]
     return [
         Request(messages[:place], tools=row["tools"], **options)

@@ -19,10 +19,10 @@ NEEDS = {
     "train_with_sb3": ("sb3_contrib",),
     "train_with_tianshou": ("tianshou",),
 }
-"""What an example imports that the tests may have to do without."""
+"""Modules that an example imports and that may not be installed."""
 
 WARNS = ("train_with_rllib", "train_with_tianshou")
-"""Their libraries warn of themselves."""
+"""Examples whose libraries issue warnings."""
 
 
 def run(arguments: list[str], cwd: Path, *, warnings: str = "error") -> str:

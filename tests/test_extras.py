@@ -70,7 +70,7 @@ def test_in_a_checkout_the_pip_line_names_its_folder() -> None:
 
 
 def distribution(monkeypatch: pytest.MonkeyPatch, lines: list[str] | None) -> None:
-    """Let the metadata of the installed distribution be these lines."""
+    """Replace the requirements in the metadata of the installed distribution."""
     monkeypatch.setattr(extras, "_ROOT", Path("/no/checkout"))
     monkeypatch.setattr(metadata, "requires", lambda name: lines)
 

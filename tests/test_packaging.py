@@ -1,4 +1,4 @@
-"""What a user gets who installs the package."""
+"""Contents and metadata of the installed package."""
 
 from __future__ import annotations
 

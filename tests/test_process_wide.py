@@ -1,4 +1,4 @@
-"""What several threads change of the process is put back when the last has done with it."""
+"""Process-wide settings that several threads change are restored after the last one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What crosses the borders is written as JSON, read back equal, and never changed."""
+"""Public types are written as JSON, read back equal, and immutable."""
 
 from __future__ import annotations
 

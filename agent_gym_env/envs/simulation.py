@@ -104,7 +104,7 @@ class SimulationSettings(msgspec.Struct, frozen=True):
     """Settings that all dialogues of one environment share.
 
     Attributes:
-        split: where the dialogues come from.
+        split: split that the dialogues come from.
         reward: scores closed turns.
         max_tool_calls_per_turn: a turn with more closes.
         patience: number of turns without progress that the user accepts in an errand.

@@ -121,7 +121,7 @@ _LIBRARY_LOGGERS = (
     "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpx",
     "openai._base_client", "urllib3.connectionpool",
 )  # fmt: skip
-"""Loggers that write addresses, headers or answers. Their children need filters of their own."""
+"""Loggers that write addresses, headers or answers. Their children need their own filters."""
 
 
 class ScrubbingFilter(logging.Filter):

@@ -128,7 +128,7 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def check_date_and_tools(day: str, tools: str) -> None:
-    """Check the two texts of a record that have a format of their own.
+    """Check the date and the tools of a record.
 
     Args:
         day: date, ISO.

@@ -48,7 +48,7 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             other seeds.
         seed: seed of the choice of dialogues and of each episode.
         best_of: number of episodes played per job, of which the best is kept.
-        keep_all: true to keep all of them, each as a job of its own.
+        keep_all: true to keep all of them, each as a separate job.
         branches: number of branches that each policy plays from each state; 0 for episodes.
         path: configuration of the policy that leads from state to state.
     """

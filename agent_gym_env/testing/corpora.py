@@ -108,7 +108,7 @@ def _check_schema(check: Check, services: Sequence[Service], where: str) -> None
 
 def _require_unique(check: Check, names: Sequence[str], kind: str, where: str) -> None:
     holds = all(names) and len(set(names)) == len(names)
-    check.require(holds, "schemas are valid", f"a name of its own for each {kind}", names, where)
+    check.require(holds, "schemas are valid", f"a unique name for each {kind}", names, where)
 
 
 def _check_task(check: Check, split: Split, task: Task, where: str) -> None:

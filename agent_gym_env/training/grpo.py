@@ -98,7 +98,7 @@ class GRPOReport(msgspec.Struct, frozen=True):
 
 
 def train_grpo(config: GRPOConfig, *, out: Path, **options: Unpack[RunOptions]) -> Path:
-    """Train a model on the rewards of its own play.
+    """Train a model on the rewards of the turns that it plays.
 
     See `agent_gym_env.training.trl_run.run_trainer` for the arguments, the result and the errors.
     """

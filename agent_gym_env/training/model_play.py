@@ -127,7 +127,7 @@ def play_together(
         chat: writes conversations for the model.
         limits: longest play.
         temperature: sampling temperature; 0 for the most likely token.
-        seed: seed of all draws; each play draws from a generator of its own.
+        seed: seed of all draws; each play has its own generator.
         batch_size: number of messages that are generated in one batch.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Whatever a path names, a command says what is wrong with it, with the exit code for it."""
+"""Commands explain what is wrong with any bad path, and exit with the matching code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far long work has come is shown on a terminal by bars, elsewhere by a few lines."""
+"""Progress of long work is shown as bars on a terminal, and as a few lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands print is whole on a narrow terminal, and harmless where it cannot be printed."""
+"""Output of commands is complete on a narrow terminal; unprintable characters do no harm."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class FaultServer:
                 server._answer(self)
 
             def log_message(self, format: str, *arguments: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         return Handler
 

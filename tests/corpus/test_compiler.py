@@ -1,4 +1,4 @@
-"""What is compiled is what the files say, and what they must not say is told with its place."""
+"""Compiled splits equal their source files; errors in the files are reported with their place."""
 
 from __future__ import annotations
 
@@ -312,7 +312,7 @@ def write_variant(corpus: Path, services: list[Service]) -> None:
 
 
 def renamed(text: bytes) -> list[Service]:
-    """Word the names of the tea shop's schema anew."""
+    """Rename the service, intent and slots of the tea shop's schema."""
     for old, new in ((b"Teas_1", b"Leaves_1"), (b"FindTea", b"Seek"), (b'"kind"', b'"sort"')):
         text = text.replace(old, new)
     services: list[Service] = msgspec.json.decode(text, type=list[Service])

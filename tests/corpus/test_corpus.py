@@ -20,7 +20,7 @@ from tests.corpora import DEV, FIND_TEA, FIND_TRAM, TEAS, TRAIN, write_split, wr
 
 @pytest.fixture
 def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
-    """A corpus of its own, with a cache of its own."""
+    """A fresh corpus with an empty cache."""
     monkeypatch.setenv("AGENT_GYM_HOME", str(tmp_path / "home"))
     return open_corpus(write_tiny_corpus(tmp_path / "corpus"))
 

@@ -283,8 +283,8 @@ def write_folder(path: Path, files: dict[str, bytes], top: str = "") -> Path:
 
 @pytest.mark.parametrize("top", ["", "repository-master/"])
 @pytest.mark.parametrize("write", [write_zip, write_tar, write_folder])
-def test_sgd_at_hand_is_installed(tmp_path: Path, folder: Path, write: object, top: str) -> None:
-    path = write(tmp_path / "at hand", {**FILES, "notes.txt": b"not listed"}, top)  # type: ignore[operator]
+def test_local_sgd_is_installed(tmp_path: Path, folder: Path, write: object, top: str) -> None:
+    path = write(tmp_path / "local copy", {**FILES, "notes.txt": b"not listed"}, top)  # type: ignore[operator]
     report = install_from(path, folder=folder, blobs=BLOBS)
     assert files_in(folder) == FILES
     assert report.missing == ()
@@ -488,7 +488,7 @@ def client(
     prefix: tuple[str, ...] = (),
     limit: str = "",
 ) -> subprocess.Popen[str]:
-    """A process of its own that downloads."""
+    """Start a process that downloads."""
     arguments = [sys.executable, "-c", CLIENT, server.url, str(folder), str(blob_list), limit]
     return subprocess.Popen([*prefix, *arguments], stderr=subprocess.PIPE, text=True)
 

@@ -1,4 +1,4 @@
-"""A corpus in a format of its own is played through a reader."""
+"""A corpus in another format is played through a reader."""
 
 from __future__ import annotations
 

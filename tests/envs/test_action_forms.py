@@ -1,4 +1,4 @@
-"""Whatever form a library gives an action, nothing of it vanishes without an `action_error`."""
+"""Actions in any form that a library uses: no part is dropped without an `action_error`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever an agent sends is understood as text and calls, or refused in the world."""
+"""Actions are read as text and tool calls, or refused with an `action_error`."""
 
 from __future__ import annotations
 

@@ -384,7 +384,7 @@ class Undecided:
     parts = ("verdict",)
 
     def score(self, turn: ClosedTurn) -> Score:
-        """Give no value."""
+        """Return a score without a value."""
         return Score(None, {"verdict": None}, "no answer")
 
 

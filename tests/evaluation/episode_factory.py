@@ -36,7 +36,7 @@ def turn(
     reason: str | None = None,
     action_error: str | None = None,
 ) -> TurnRecord:
-    """A turn whose calls are made in a step of their own, before the reply."""
+    """Make a turn that has its calls in one step and its reply in the next."""
     results = [{"name": each.name, "status": "success", "results": []} for each in made]
     calls = StepRecord(Action(tool_calls=tuple(made)), msgspec.json.encode(results).decode())
     closing = StepRecord(Action(text=says), action_error=action_error)
@@ -51,7 +51,7 @@ def turn(
 
 
 def episode(*turns: TurnRecord, dialogue_id: str = "1_00000", **fields: Any) -> Episode:
-    """An episode that came to its end, unless told otherwise."""
+    """Make an episode; it is complete by default."""
     defaults: dict[str, Any] = {
         "split": "test",
         "corpus": "c0ffee",

@@ -60,7 +60,7 @@ _EXTRAS = {
     "litellm": "litellm is missing: pip install -e '.[llm]'",
     "aiohttp": "aiohttp is missing: pip install -e '.[local]'",
     "google.genai": "google-genai is missing: pip install -e '.[gemini]'",
-    "google.generativeai": "google-generativeai holds protobuf back; in an environment of its own: "
+    "google.generativeai": "google-generativeai holds protobuf back; in a separate environment: "
     "pip install -e '.[google-generativeai,dev]'",
 }
 

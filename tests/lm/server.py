@@ -6,7 +6,7 @@ It speaks OpenAI's chat completions under ``<url>/v1`` and Gemini's ``generateCo
     with LMServer(lambda request: "Hello!", faults=Faults(rate=0.3)) as server:
         lm = litellm_client("openai/any", api_base=server.openai_base, api_key="x")
 
-``python -m tests.lm.server --delay-s 0.05`` runs one in a process of its own and prints its URL.
+``python -m tests.lm.server --delay-s 0.05`` runs one in a separate process and prints its URL.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ Fault = str | Raw | Callable[[ChatRequest], Raw]
 
 @dataclass
 class Faults:
-    """Which requests go wrong, and how.
+    """Faults of the server: their share of requests and their kinds.
 
     Attributes:
         rate: share of requests, in [0, 1].
-        kinds: drawn uniformly.
-        seed: of the draws.
-        retry_after_s: what ``429_retry_after`` asks for.
-        hang_s: how long ``hang`` says nothing before it hangs up.
-        drip_s: between two bytes of ``drip``, which sends 2,000 of them before the answer.
+        kinds: kinds of fault, drawn uniformly.
+        seed: seed of the draws.
+        retry_after_s: pause that ``429_retry_after`` asks for.
+        hang_s: time that ``hang`` waits silently before it closes the connection.
+        drip_s: time between two bytes of ``drip``, which sends 2,000 bytes before the answer.
     """
 
     rate: float = 0.0
@@ -100,7 +100,7 @@ class Exchange:
 
 
 class LMServer:
-    """Serves in a thread of its own between ``with`` and its end.
+    """Server that runs in a separate thread for the duration of a ``with`` block.
 
     Args:
         agent: the model: from a request to a text or an answer.
@@ -143,7 +143,7 @@ class LMServer:
 
     @property
     def requests(self) -> list[ChatRequest]:
-        """What was asked."""
+        """All requests that the server has received."""
         return [exchange.request for exchange in self.exchanges]
 
     def plan(self, *faults: Fault | None) -> None:

@@ -85,7 +85,7 @@ def test_every_part_that_is_secret_is_cut_out_of_text(secret: str) -> None:
         assert scrubbed.startswith("before ")
         assert REDACTED in scrubbed
         assert scrubbed.endswith(" after")
-    # What an address holds besides is no secret: dates and names stay in what a model says.
+    # The other parts of an address are not secret: dates and names stay in a model's answer.
     assert scrub("on 2019-03-01 at host, user") == "on 2019-03-01 at host, user"
 
 

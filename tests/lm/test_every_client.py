@@ -1,4 +1,4 @@
-"""What every remote client holds to, over real sockets."""
+"""Guarantees of every remote client, over real sockets."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def allowed(guide: CallGuide, vocabulary: int) -> list[int]:
 
 
 def follow(guide: CallGuide | None, tokenizer: Any, text: str) -> bool:
-    """Whether a text can be written."""
+    """Return whether the guide allows a text."""
     assert guide is not None
     for token in tokenizer(text, add_special_tokens=False).input_ids:
         if token not in allowed(guide, len(tokenizer)):
@@ -127,7 +127,7 @@ def follow(guide: CallGuide | None, tokenizer: Any, text: str) -> bool:
 
 
 def drawn(guide: CallGuide | None, tokenizer: Any, draws: random.Random, most: int = 3000) -> str:
-    """What a model says to which every token is alike, which ends when it may after a while."""
+    """Draw a text from uniformly likely tokens; it ends at the first chance after 60 tokens."""
     assert guide is not None
     said: list[int] = []
     for _ in range(most):
@@ -141,7 +141,7 @@ def drawn(guide: CallGuide | None, tokenizer: Any, draws: random.Random, most: i
         said.append(token)
         guide.advance(token)
     else:
-        pytest.fail("it did not come to an end")
+        pytest.fail("the text did not end")
     return str(tokenizer.decode(said))
 
 

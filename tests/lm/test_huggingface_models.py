@@ -34,7 +34,7 @@ class Hub(BaseHTTPRequestHandler):
     asked: list[str]
 
     def do_GET(self) -> None:
-        if self.path.startswith("/api/models/"):  # the library has other questions of its own
+        if self.path.startswith("/api/models/"):  # the library makes other requests too
             self.asked.append(self.path)
         name = self.path.removeprefix("/api/models/")
         code = {"org/known": 200, "org/broken": 503}.get(name, 404)

@@ -49,7 +49,7 @@ def answers(client: TransformersClient, asked: list[Request]) -> list[Response]:
 
 
 def turn_by_turn(client: TransformersClient, rows: list[dict[str, Any]], **options: Any) -> Any:
-    """What a model says at each step of conversations that go on side by side."""
+    """Return the tokens of a model's answers in each step of concurrent conversations."""
     steps = [requests(row, max_tokens=6, **options)[:5] for row in rows]
     return [
         [answer.token_ids for answer in answers(client, [s[at] for s in steps if at < len(s)])]

@@ -17,17 +17,17 @@ _SNAKE = re.compile(r"_([a-z])")
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """What a client asks, whichever protocol it speaks.
+    """A client's request, in the same form for every protocol.
 
     Attributes:
-        protocol: which one.
-        model: as asked for.
-        messages: in OpenAI's chat format.
-        tools: in OpenAI's function format.
+        protocol: protocol of the request.
+        model: model that is asked for.
+        messages: messages in OpenAI's chat format.
+        tools: tools in OpenAI's function format.
         schema: JSON schema that the answer must follow, or ``None``.
-        path: as sent, with its query.
-        headers: names in lower case.
-        body: as sent.
+        path: path as sent, with its query.
+        headers: headers as sent, with names in lower case.
+        body: body as sent.
     """
 
     protocol: Literal["openai", "gemini"]
@@ -52,13 +52,13 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class ChatAnswer:
-    """What the model behind the server says.
+    """Answer of the model behind the server.
 
     Attributes:
-        text: ``None`` is sent as null.
-        tool_calls: what it calls.
-        finish_reason: in OpenAI's words; by default what fits.
-        model: the model that the server says it is; ``None`` for the one that was asked for.
+        text: text of the answer; ``None`` is sent as null.
+        tool_calls: tool calls of the answer.
+        finish_reason: finish reason in OpenAI's terms; by default the one that fits the answer.
+        model: model that the server names; ``None`` for the one that was asked for.
     """
 
     text: str | None = None
@@ -69,7 +69,7 @@ class ChatAnswer:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the server bills for one answer: four bytes are a token."""
+    """Tokens that the server bills for one answer; four bytes count as a token."""
 
     prompt: int
     completion: int

@@ -36,7 +36,7 @@ class Pupil:
     """Answers the messages of a chat; of calls, demonstrations and instructions it keeps count.
 
     Args:
-        splits: that it knows by heart.
+        splits: splits whose answers it knows by heart.
         remembers: share of the turns that it remembers by itself.
         per_demo: share more with each demonstration, of which four count.
         with_care: share more with the instruction.

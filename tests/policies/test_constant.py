@@ -26,7 +26,7 @@ def test_a_word_that_lowers_the_mean_is_left_out() -> None:
 
 
 def test_the_words_that_pay_most_are_taken() -> None:
-    # {a}: (1/1 + 1/2 + 0) / 3 = 1/2; {a, b} earns (1/2 + 1 + 0) / 3 = 1/2, which is no more.
+    # {a}: (1/1 + 1/2 + 0) / 3 = 1/2; {a, b} earns the same: (1/2 + 1 + 0) / 3 = 1/2.
     assert best_constant_text(["a", "a b", "c"]) == "a"
 
 

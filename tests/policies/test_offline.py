@@ -1,4 +1,4 @@
-"""What holds of every policy that needs no model."""
+"""Guarantees of every policy that needs no language model."""
 
 from __future__ import annotations
 

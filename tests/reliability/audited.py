@@ -110,7 +110,7 @@ def archives(folder: Path) -> Iterator[Path]:
 
 
 def attempts(folder: Path) -> Iterator[Callable[[], object]]:
-    """Give every reader every hostile thing."""
+    """Yield a call of every reader with every hostile input."""
     corpus = write_tiny_corpus(folder / "corpus")
     contents = hostile_bytes()
     env = SGDEnv(str(corpus))

@@ -1,4 +1,4 @@
-"""What processes of their own do to a compiled split in the tests of the store."""
+"""Functions that the tests of the store run on a compiled split in separate processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A copy of a corpus in which every text that an agent may not know yet is a token of its own."""
+"""A copy of a corpus with a unique token for every text that an agent may not know yet."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _TOKEN = re.compile(r"Q([USATPR])(train|dev|test)(\d+)x(\d+)Q")
 
 
 class Canary(NamedTuple):
-    """Where a token was put.
+    """Place of a unique token in the corpus.
 
     Attributes:
         kind: ``U`` and ``S`` for the words of user and system, ``A`` for dialogue acts, ``T`` for
             the user's state, ``P`` for a call's parameters and ``R`` for its results.
-        split: the split.
-        dialogue: its place in the split.
-        turn: of the agent, from 0.
+        split: name of the split.
+        dialogue: index of the dialogue in the split.
+        turn: index of the agent's turn, from 0.
     """
 
     kind: str

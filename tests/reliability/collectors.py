@@ -1,4 +1,4 @@
-"""What processes of their own collect in the tests of the journal."""
+"""Collections that the tests of the journal run in separate processes."""
 
 from __future__ import annotations
 

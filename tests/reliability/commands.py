@@ -1,4 +1,4 @@
-"""Commands in processes of their own, that are stopped at a moment which is decided beforehand."""
+"""Commands that run in separate processes and are stopped at a chosen moment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.lm.wire_formats import ChatRequest
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 600
-"""Nothing here takes a twentieth of it, unless the machine is busy."""
+"""Time limit of a command, 20 times what any needs on an idle machine."""
 
 _RUN = "import sys; from agent_gym_env.cli.main import main; sys.exit(main(sys.argv[1:]))"
 _RUN_UNTIL = """
@@ -43,13 +43,13 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def killed_before(
     event: str, end: str, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that is killed as by ``kill -9`` before it does one thing.
+    """Run a command that is killed, as by ``kill -9``, before a certain operation on a file.
 
     Args:
-        event: of `sys.addaudithook`: ``open``, ``os.rename`` and so on.
-        end: of the path that it does it to.
-        *arguments: of the command.
-        **environment: variables.
+        event: audit event of the operation, for `sys.addaudithook`: ``open``, ``os.rename``, ….
+        end: end of the path of the file.
+        *arguments: arguments of the command.
+        **environment: additional environment variables.
     """
     done = subprocess.run(
         [sys.executable, "-c", _RUN_UNTIL, event, end, *arguments],
@@ -66,10 +66,10 @@ def stopped_at_request(
     """Run a command, and send it a signal while it waits for the answer to a request.
 
     Args:
-        server: that is asked.
-        number: of the request, from 1.
-        signal: that is sent.
-        arguments: of the command.
+        server: server that the command sends its requests to.
+        number: number of the request, from 1.
+        signal: signal to send.
+        arguments: arguments of the command.
     """
     with _holding(server, number) as is_waiting:
         process = subprocess.Popen(

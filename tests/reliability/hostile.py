@@ -39,18 +39,18 @@ NAMES: tuple[str, ...] = (
 
 
 class Sent(NamedTuple):
-    """An action, and whether it is one at all."""
+    """An object sent as an action, and whether it is a valid action."""
 
     action: Any
     is_action: bool
 
 
 class Hostile:
-    """Draws actions; the same for the same seed.
+    """Generator of hostile actions; equal seeds give equal actions.
 
     Args:
-        seed: of the draws.
-        sample: draws a member of the action space.
+        seed: seed of the draws.
+        sample: function that draws a member of the action space.
     """
 
     def __init__(self, seed: int, sample: Callable[[], dict[str, str]]) -> None:
@@ -70,7 +70,7 @@ class Hostile:
         return Sent(self._random.choice(kinds)(), True)
 
     def tool_calls(self) -> str:
-        """Draw what may stand in an action's ``tool_calls``, mostly JSON."""
+        """Draw a text for an action's ``tool_calls``, mostly JSON."""
         calls = [self._one_call() for _ in range(self._random.choice((1, 1, 1, 2, 4, 5, 16, 17)))]
         text = f"[{','.join(calls)}]"
         return self._mutate(text) if self._random.random() < 0.1 else text

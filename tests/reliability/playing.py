@@ -32,7 +32,7 @@ _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
 def sized(quick: int, long: int) -> int:
-    """Give the size of a test: ``long`` where ``AGENT_GYM_LONG=1``, else ``quick``."""
+    """Return the size of a test: ``long`` if ``AGENT_GYM_LONG=1``, else ``quick``."""
     return long if LONG else quick
 
 

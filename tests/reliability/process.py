@@ -1,4 +1,4 @@
-"""What this process holds of the machine: memory, files and threads."""
+"""Resources of this process: memory, open files and threads."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_a_killed_evaluation_goes_on_with_what_it_had_played(
     again = run(*command, "--out", str(folder))
     assert again.returncode == 0
     assert f"llm: {there} of 5 episodes were there already" in again.stderr
-    # Only what had not come to its end is asked again.
+    # Only the unfinished episodes are asked for again.
     asked_for_the_rest = sum(
         len(episode.turns) for episode in list(read_episodes(folder / "llm.jsonl"))[there:]
     )

@@ -36,7 +36,7 @@ NOT_ALIKE = (
     "no episodes",
     "at least one episode",
 )
-"""What the commands say of episodes that are in order, but not of one policy in one setting."""
+"""Messages of the commands about valid episodes that mix policies or settings."""
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_a_damaged_file_of_sgd_is_refused_with_its_place_or_played(
     assert outcomes["played"] + outcomes["refused"] == attempts
 
 
-# Things that are no files
+# Paths that are not regular files
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Whatever is done to a saved policy, program, model or cache, it is read or refused."""
+"""A saved policy, program, model or cache with any damage is read or refused."""
 
 from __future__ import annotations
 

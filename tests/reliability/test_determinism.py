@@ -26,7 +26,7 @@ def arguments(request: pytest.FixtureRequest) -> tuple[str, str, str, int]:
 
 @pytest.fixture(scope="module")
 def expected(arguments: tuple[str, str, str, int]) -> str:
-    """What this process gives."""
+    """Digest that this process computes."""
     return digest(*arguments)
 
 

@@ -51,7 +51,7 @@ def make_environments(_: Any, steps: int) -> None:
         (lambda: SGDVectorEnv(16), play_vector),
         (lambda: None, make_environments),
     ],
-    ids=["single", "vector", "made anew"],
+    ids=["single", "vector", "recreated"],
 )
 def test_memory_files_and_threads_stay_as_they_were(
     make: Callable[[], Any], play: Callable[[Any, int], None]

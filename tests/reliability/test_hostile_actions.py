@@ -1,4 +1,4 @@
-"""Whatever an agent sends is answered in the world: no crash, no leak, no harm by a refusal."""
+"""Hostile actions get an ordinary answer: no crash, no leak, and a refusal changes nothing."""
 
 from __future__ import annotations
 

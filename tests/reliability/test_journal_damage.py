@@ -27,7 +27,7 @@ SHARD_BYTES = 12_000
 
 
 class Played(NamedTuple):
-    """A collection, and what its jobs come to."""
+    """A collection and the results of its jobs."""
 
     what: Collection
     outcomes: list[JobResult]
@@ -104,7 +104,7 @@ def refusal(use: Callable[[], object]) -> str | None:
 
 
 def places(path: Path, whole: bytes, changed: int) -> list[str]:
-    """How a refusal names what has changed: of a shard by line, or by the next one's."""
+    """Return the places that a refusal may name: the file, or in a shard this or the next line."""
     if path.suffix != ".jsonl":
         return [str(path)]
     line = whole.count(b"\n", 0, changed) + 1

@@ -86,7 +86,7 @@ def test_a_full_file_system_ends_the_command_with_5_and_it_goes_on(tmp_path: Pat
 
 
 def killed_at(call: str, number: int, what: Collection, folder: Path) -> bool:
-    """Collect in a process that is killed at a call of the system; whether it came to that."""
+    """Collect in a process to be killed at a system call; return whether it was killed."""
     script = "import sys; from tests.reliability.collectors import main; main(*sys.argv[1:])"
     done = subprocess.run(
         [

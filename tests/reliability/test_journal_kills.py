@@ -1,4 +1,4 @@
-"""Whatever kills a collector, the same call goes on, and each episode is there once."""
+"""A killed collection is resumed by the same call, and holds each episode once."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Watched:
         return Canary(kind, self.split, self.place, turn)
 
     def heard(self, turn: int) -> set[Canary]:
-        """What the user has said when this turn is open."""
+        """Return the tokens of all that the user has said when a turn is open."""
         turns = len(self.env.replay.task.turns)
         return {self.canary("U", number) for number in range(min(turn + 1, turns))}
 

@@ -36,7 +36,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def _told(request: ChatRequest) -> str:
-    """What a hostile server says: all that it was sent, and all that it may have guessed."""
+    """Echo, as a hostile server, all that it was sent and all that it may have guessed."""
     sent = [request.path, *(f"{name}: {value}" for name, value in request.headers.items())]
     encoded = [quote(c, safe="") + base64.b64encode(c.encode()).decode() for c in CANARIES.values()]
     return " ".join([*sent, *CANARIES.values(), *encoded])
@@ -107,7 +107,7 @@ def _encodings(secret: str) -> list[str]:
 
 
 def _echoes(request: ChatRequest) -> str:
-    """What a hostile server says: all that it was sent, in every encoding."""
+    """Echo, as a hostile server, all that it was sent, in every encoding."""
     sent = [request.path, *(f"{name}: {value}" for name, value in request.headers.items())]
     secrets = [PASSWORD, KEY] if "api_key=" in request.path else [PASSWORD]
     return " ".join([*sent, *(form for each in secrets for form in _encodings(each))])

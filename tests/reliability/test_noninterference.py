@@ -1,4 +1,4 @@
-"""What comes later in a dialogue's file changes nothing that is told or proposed before."""
+"""Later turns of a dialogue's file do not change earlier observations or candidates."""
 
 from __future__ import annotations
 

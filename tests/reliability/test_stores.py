@@ -39,7 +39,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills and limit
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own."""
+    """Folder of an empty cache."""
     monkeypatch.setenv("AGENT_GYM_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
@@ -58,7 +58,7 @@ def processes() -> ForkServerContext:
 
 
 def leftovers(corpus: Corpus) -> list[str]:
-    """What lies beside the store and its lock."""
+    """Return the names of all files beside the store and its lock."""
     folder = corpus.store_path(SPLIT).parent
     return sorted({path.name for path in folder.iterdir()} - {"train.store", "train.lock"})
 
@@ -160,7 +160,7 @@ def is_refused(use: Callable[[], object]) -> bool:
 
 
 def in_padding(store: Store, whole: bytes, damaged: bytes) -> bool:
-    """Tell whether only bytes between sections have changed."""
+    """Return whether only bytes between sections have changed."""
     sections = store.header.sections.values()
     changed = {place for place, byte in enumerate(whole) if byte != damaged[place]}
     return not any(
@@ -237,7 +237,7 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing(
 
 
 def run(context: ForkServerContext, job: Callable[..., str], *arguments: object) -> str:
-    """Do a job in a process of its own."""
+    """Run a job in a separate process."""
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(job, *arguments).result(timeout=60)
 

@@ -27,7 +27,7 @@ MODES = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLE
 
 
 class Given(NamedTuple):
-    """What one dialogue gives in one step."""
+    """Values that one dialogue returns in one step."""
 
     observation: dict[str, Any]
     reward: float
@@ -44,7 +44,7 @@ def make_single() -> gym.Env[Any, Any]:
 
 
 class Singles:
-    """Single environments that begin anew as a mode of autoreset says."""
+    """Single environments that are reset as an autoreset mode prescribes."""
 
     def __init__(self, mode: AutoresetMode) -> None:
         self.envs = [make_single() for _ in range(ENVS)]
@@ -96,7 +96,7 @@ def info_of(infos: dict[str, Any], place: int) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Give Python's own value; Gymnasium writes ``None`` among numbers as NaN."""
+    """Convert to a Python value, and NaN to ``None``: Gymnasium writes it so among numbers."""
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and np.isnan(value) else value
@@ -164,7 +164,7 @@ MAKERS: list[Callable[[AutoresetMode], VectorEnv[Any, Any, Any]]] = [our_own, sy
 
 
 def actions_for(observations: list[dict[str, Any]], policies: list[UniformPolicy]) -> list[Any]:
-    """Let each dialogue's policy choose; gives members of the action space."""
+    """Return the action of each dialogue's policy, as a member of the action space."""
     chosen = [policy.act(seen) for seen, policy in zip(observations, policies, strict=True)]
     return [
         {

@@ -16,7 +16,7 @@ from tests.rewards import judge_stubs
 
 
 class TurnedReward:
-    """Gives 1 minus what another reward gives; nothing to the first turn."""
+    """Reward that is 1 minus another reward, with no value for the first turn."""
 
     name = "turned"
 

@@ -21,7 +21,7 @@ from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.types import ToolCall
 
 MAX_TEXT_CHARS = 65536
-"""Where the environment cuts a reply."""
+"""Length at which the environment cuts a reply, in characters."""
 
 # Those that know nothing of the target's words. A reward over bags of words sees neither order nor
 # negation, and pays for values that are said alone: see docs/results/rewards.md for the others.

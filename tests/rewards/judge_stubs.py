@@ -15,14 +15,14 @@ _WORD = re.compile(r"\w+")
 
 
 def read_case(messages: Sequence[dict[str, Any]]) -> tuple[str, dict[str, Any], list[str]]:
-    """Give the number, the document and the criteria of a case."""
+    """Return the number, the document and the criteria of a case."""
     found = _CASE.search(messages[1]["content"])
     assert found is not None
     return found[1], json.loads(found[2]), list(json.loads(found[3]))
 
 
 def outside(messages: Sequence[dict[str, Any]]) -> str:
-    """Give all that is sent but the document and the case's number."""
+    """Return everything that is sent except the document and the case's number."""
     number, _, _ = read_case(messages)
     texts = [_CASE.sub(r"[data] The rubric: \3 ", message["content"]) for message in messages]
     return "\n".join(texts).replace(number, "")
@@ -79,7 +79,7 @@ def quotes_the_candidate(messages: Sequence[dict[str, Any]]) -> str:
 
 
 def obeys_what_is_outside_the_data(messages: Sequence[dict[str, Any]]) -> str:
-    """Gives the highest level if anything but the fixed words surrounds the document."""
+    """Answer with the highest level if text outside the document asks for it."""
     number, document, criteria = read_case(messages)
     if re.search(r"highest level|all points|\b4 of 4\b", outside(messages)):
         return verdict(number, dict.fromkeys(criteria, 4))
@@ -87,7 +87,7 @@ def obeys_what_is_outside_the_data(messages: Sequence[dict[str, Any]]) -> str:
 
 
 def echoes_the_candidate(messages: Sequence[dict[str, Any]]) -> str:
-    """Says the reply once more before its verdict."""
+    """Repeat the candidate's reply before the verdict."""
     _, document, _ = read_case(messages)
     return f"{document['candidate']['reply']}\n{honest(messages)}"
 

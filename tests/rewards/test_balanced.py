@@ -26,7 +26,7 @@ TOOL = ToolSpec(
     defaults={"class": "Economy", "adults": "1", "pets": "dontcare"},
     result_slots=(),
 )
-# Of 7 utterances "the" stands in all: weight 1. "train" stands in 3: ln(8 / 4) + 1.
+# Of 7 utterances, all contain "the": weight 1. Three contain "train": ln(8 / 4) + 1.
 REWARD = BalancedReward(7, {"the": 7, "train": 3}, {TOOL.name: TOOL})
 TRAIN = log(2) + 1
 UNKNOWN = log(8) + 1

@@ -185,7 +185,7 @@ UNREADABLE = {
     "a criterion more": '{"case": "%s", "reason": "", "response_quality": 4, '
     '"tool_correctness": 4, "style": 4}',
     "no reason": '{"case": "%s", "response_quality": 4, "tool_correctness": 4}',
-    "a reason that is no text": '{"case": "%s", "reason": 4, "response_quality": 4, '
+    "a reason that is not text": '{"case": "%s", "reason": 4, "response_quality": 4, '
     '"tool_correctness": 4}',
     "a level twice": '{"case": "%s", "reason": "", "response_quality": 0, "response_quality": 4, '
     '"tool_correctness": 4}',

@@ -20,7 +20,7 @@ def branch(
     policy: str = "agent",
     seed: int | None = None,
 ) -> Branch:
-    """A way on from a state; its calls are made in a step of their own, before the reply."""
+    """Make a branch that has its calls in one step and its reply in the next."""
     return Branch(policy, turn(made=made, says=says).steps, seed, reward)
 
 

@@ -1,4 +1,4 @@
-"""Collecting in three lines: what is kept, what it took, what comes after an interruption."""
+"""Collecting in three lines: the kept episodes, their cost, and resuming a stopped run."""
 
 from __future__ import annotations
 

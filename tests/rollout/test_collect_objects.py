@@ -33,7 +33,7 @@ HERE = __name__
 
 
 class Polite:
-    """Says the same words to everything, and counts what it is asked."""
+    """Policy that always gives the same reply, and counts the requests."""
 
     name = "polite"
 

@@ -1,4 +1,4 @@
-"""Each job of a collection is one dialogue with seeds of its own."""
+"""Each job of a collection is one dialogue with its own seeds."""
 
 from __future__ import annotations
 

@@ -48,12 +48,12 @@ def cluster(agent_gym_home: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def address(cluster: Any) -> str:
-    """Where the cluster's head listens."""
+    """Address of the cluster's head node."""
     return f"127.0.0.1:{cluster.address.rpartition(':')[2]}"
 
 
 def noting_player(what: Collection, folder: Path) -> JobPlayer:
-    """Make a player, and leave the name of the node that it is made on."""
+    """Make a player, and write a file named after the node that it is made on."""
     node = ray.get_runtime_context().get_node_id()
     folder.mkdir(exist_ok=True)
     (folder / node).touch()

@@ -1,4 +1,4 @@
-"""Whatever a file is, its reader gives what was written or says that it is none."""
+"""Array files are read back equal; any other file is refused."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _TRANSACTION_ACTS = {"NOTIFY_SUCCESS", "NOTIFY_FAILURE"}
 
 
 def broken_laws(dialogue: Dialogue, services: Sequence[Service]) -> list[str]:
-    """Say which laws a dialogue breaks and where; an empty list for a lawful one."""
+    """Return the laws that a dialogue breaks, with the place of each; empty if it breaks none."""
     schema = {service.service_name: service for service in services}
     found = list(_turn_laws(dialogue))
     for index, turn in enumerate(dialogue.turns):
@@ -76,7 +76,7 @@ def _value_laws(
         if canonical == DONTCARE:
             continue
         if slot.is_categorical and canonical not in slot.possible_values:
-            yield f"{canonical!r} is no value of {slot.name}"
+            yield f"{canonical!r} is not a value of {slot.name}"
         if not slot.is_categorical and (slot.name, value) not in said:
             yield f"no span marks {value!r} of {slot.name}"
         unsaid = value not in ("True", "False") and value.lower() not in turn.utterance.lower()

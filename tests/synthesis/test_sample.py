@@ -1,4 +1,4 @@
-"""What the embedded corpus promises to those who use it."""
+"""Guarantees of the embedded corpus."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def calls(**change: Any) -> Callable[[Changed], None]:
 
 
 def forgetful(split: Changed) -> None:
-    """Give another date at each reading."""
+    """Change the date at each reading."""
 
     def changed(task: Task) -> Task:
         return replace(task, date=f"2019-03-{split.reads:02}")

@@ -34,7 +34,7 @@ class NoStates(gym.Env[Any, Any]):
 
 
 class Warning_(SGDEnv):  # noqa: N801
-    """Gymnasium warns of an action space that is no box from -1 to 1."""
+    """Environment with an action space that Gymnasium warns about."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class NotJSON(Changed):
 
 
 class NotANumber(Changed):
-    """Gives NaN where the dialogue is over."""
+    """Environment with a reward of NaN at the end of the dialogue."""
 
     def change(self, stepped: Stepped) -> Any:
         observation, reward, terminated, *others = stepped
@@ -111,7 +111,7 @@ class Forgetting(Changed):
 
 
 class Telling(Changed):
-    """Tells the target while the turn is open."""
+    """Environment whose info reveals the target while the turn is open."""
 
     def change(self, stepped: Stepped) -> Any:
         *others, info = stepped

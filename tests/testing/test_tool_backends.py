@@ -89,7 +89,7 @@ class Changing(Sound):
 
 
 class Counting(Sound):
-    """Says how many calls it has ever seen."""
+    """Backend whose errors reveal the number of all calls so far."""
 
     def execute(self, call: ToolCall) -> ToolResult:
         self.executed += 1

@@ -1,4 +1,4 @@
-"""Where the tests of training keep what Hugging Face's libraries keep for later."""
+"""Cache folders of Hugging Face's libraries for the tests of training."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def weights(policy: SB3Policy) -> list[float]:
 
 
 class StoppedError(Exception):
-    """Stands for whatever ends a run."""
+    """Any exception that ends a run."""
 
 
 def stop_after(steps: int) -> OnProgress:

@@ -93,7 +93,7 @@ class PaysByLength:
 
 
 class StoppedError(Exception):
-    """Stands for whatever ends a process."""
+    """Any exception that ends a process."""
 
 
 def stop_after(steps: int) -> Callable[[str, int, int], None]:

@@ -18,7 +18,7 @@ from agent_gym_env.users.verdict import judge
 
 
 class Reaction(NamedTuple):
-    """What the user answered to a recorded turn of the agent, beside what the recorded user did."""
+    """The user's answer to a recorded turn of the agent, and the recorded user's answer."""
 
     made: frozenset[UserAct]
     recorded: frozenset[UserAct]
@@ -32,7 +32,7 @@ class Played(NamedTuple):
     verdict: Verdict
 
     def is_exact(self) -> bool:
-        """Tell whether the user answered everything as the recorded user did."""
+        """Return whether every answer equals the recorded user's."""
         return all(reaction.made == reaction.recorded for reaction in self.reactions)
 
 

@@ -351,7 +351,7 @@ RELATED = frozenset(
         "dec",
     ]
 )
-"""Words that mean another value together with one that they stand beside."""
+"""Words that change the value of the word next to them."""
 
 UNRELATED = st.one_of(
     st.from_regex(r"[A-Za-z\u00e9\u00df]{1,8}", fullmatch=True),

@@ -104,7 +104,7 @@ def test_there_is_at_least_one_candidate(make: Make) -> None:
 
 
 def with_other_answer(dialogue: Dialogue, turn: int) -> Dialogue:
-    """Give a dialogue whose recorded answer in one turn of the agent is another one altogether."""
+    """Return a dialogue with an unrelated recorded answer in one turn of the agent."""
     turns = list(dialogue.turns)
     answer = turns[2 * turn + 1]
     assert isinstance(answer, SystemTurn)

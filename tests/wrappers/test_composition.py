@@ -1,4 +1,4 @@
-"""The wrappers stand in one row with Gymnasium's own, and pass the checks of the libraries."""
+"""The wrappers combine with Gymnasium's, and pass the checks of the libraries."""
 
 from __future__ import annotations
 

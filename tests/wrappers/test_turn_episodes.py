@@ -25,7 +25,7 @@ def say(text: str) -> dict[str, str]:
 
 
 def said(observation: dict[str, str]) -> list[Any]:
-    """What the agent has said so far."""
+    """Return the agent's replies so far."""
     messages = json.loads(observation["messages"])
     return [message["content"] for message in messages if message["role"] == "assistant"]
 

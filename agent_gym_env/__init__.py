@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from agent_gym_env.policies.llm import LLMPolicy as LLMPolicy
     from agent_gym_env.policies.oracle import OraclePolicy as OraclePolicy
     from agent_gym_env.policies.retrieval import RetrievalPolicy as RetrievalPolicy
+    from agent_gym_env.policies.sb3_file import Shape as Shape
     from agent_gym_env.policies.sb3_model import SB3Policy as SB3Policy
-    from agent_gym_env.policies.sb3_model import Shape as Shape
     from agent_gym_env.policies.transformers_model import TransformersPolicy as TransformersPolicy
     from agent_gym_env.policies.uniform import UniformPolicy as UniformPolicy
     from agent_gym_env.registry import register_client as register_client
@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from agent_gym_env.training.ppo import train_ppo as train_ppo
     from agent_gym_env.training.ppo_config import PPOConfig as PPOConfig
     from agent_gym_env.training.sft import train_sft as train_sft
+    from agent_gym_env.training.trainers import Trainer as Trainer
     from agent_gym_env.types import Action as Action
     from agent_gym_env.types import Completion as Completion
     from agent_gym_env.types import DialogueAct as DialogueAct
@@ -130,7 +131,8 @@ __all__, __getattr__, __dir__ = lazy_names(
         "policies.llm": "LLMPolicy",
         "policies.oracle": "OraclePolicy",
         "policies.retrieval": "RetrievalPolicy",
-        "policies.sb3_model": "SB3Policy Shape",
+        "policies.sb3_file": "Shape",
+        "policies.sb3_model": "SB3Policy",
         "policies.transformers_model": "TransformersPolicy",
         "policies.uniform": "UniformPolicy",
         "registry": (
@@ -149,6 +151,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "training.ppo": "train_ppo",
         "training.ppo_config": "PPOConfig",
         "training.sft": "train_sft",
+        "training.trainers": "Trainer",
         "types": "Action Completion DialogueAct Observation ToolCall ToolResult",
     },
 )

@@ -15,7 +15,7 @@ import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from agent_gym_env.policies.sb3_model import Shape
+from agent_gym_env.policies.sb3_file import Shape
 from agent_gym_env.training.candidate_envs import CandidateEnvs, CandidateEnvsConfig
 from agent_gym_env.training.sb3_parts import MaskableCandidateActorCritic
 from agent_gym_env.wrappers import SelectInfo

@@ -100,6 +100,16 @@ def test_it_is_used_by_name_from_the_command_line(tmp_path: Path) -> None:
     assert json.loads(again)["evaluations"][0]["reward"] == found["evaluations"][0]["reward"]
 
 
+def test_the_options_of_its_corpus_are_json_on_the_command_line(tmp_path: Path) -> None:
+    few = json.dumps({"name": f"{MODULE}:TeaShop", "dialogues": 3})
+    options = ("--corpus", few, "--split", "dev", "--policy", "oracle")
+    evaluated = json.loads(command("evaluate", *options, "--json", cwd=tmp_path))
+    assert evaluated["evaluations"][0]["counts"]["episodes"] == 3
+    command("rollout", *options, "--out", "run", cwd=tmp_path)
+    assert len(records(tmp_path / "run")) == 3
+    assert json.loads(command("data", "info", "--corpus", few, "--json", cwd=tmp_path))
+
+
 @pytest.mark.parametrize("runner", ["processes", "ray"])
 @pytest.mark.parametrize(("policy", "world"), [("echo", WORLD), (f"{MODULE}:Echo", SPELLED)])
 def test_it_is_collected_by_other_processes(

@@ -32,7 +32,7 @@ DSPyPolicy DataError DeadlineError DialogueAct Episode GRPOConfig JudgeError LLM
 LanguageModel LockError MissingDependency Observation OptimizationRunner OraclePolicy PPOConfig
 PermanentLMError Policy Request Response ResumeMismatchError RetrievalPolicy Reward SB3Policy
 SFTConfig SGDEnv SGDSimEnv SGDVectorEnv Score Shape StorageError TinyConfig ToolBackend ToolCall
-ToolResult TransformersPolicy TransientLMError UniformPolicy collect compare make_candidates
+ToolResult Trainer TransformersPolicy TransientLMError UniformPolicy collect compare make_candidates
 make_env make_policy make_reward open_corpus open_model play play_episodes read_episodes
 register_client register_corpus register_export register_policy register_reward register_runner
 register_strategy register_tool_backend register_trainer require_or_exit rescore summarize

@@ -9,7 +9,7 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -25,17 +25,17 @@ class Command(NamedTuple):
 
     Attributes:
         help: line in the list of commands.
-        settings: module of this folder and class of its settings; the class's docstring is the
-            description.
-        run: module of this folder and function that takes the settings and returns the exit code,
-            or ``None`` for 0.
+        settings: class of its settings, or module of this folder and name of the class; the class's
+            docstring is the description.
+        run: function that takes the settings and returns the exit code, or ``None`` for 0; or
+            module of this folder and name of the function.
         resume: how to resume it after Ctrl-C; ``None`` if the function says so itself or it must
             begin again.
     """
 
     help: str
-    settings: str
-    run: str
+    settings: str | type[Any]
+    run: str | Callable[[Any], ExitCode | None]
     resume: str | None = None
 
 
@@ -140,8 +140,22 @@ def make_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
         prog="agent-gym", description="Play, evaluate and train agents that talk and call tools."
     )
     parser.add_argument("--version", action=_Version)
-    _add_commands(parser, COMMANDS, words)
+    _add_commands(parser, _commands(words), words)
     return parser
+
+
+def _commands(words: Sequence[str] | None) -> dict[str, Command | dict[str, Command]]:
+    """Return all commands; those of a user's trainers only if a command line may name one."""
+    trainers: Any = COMMANDS["train"]
+    if words is None or words[:1] != ["train"] or words[1:2] == [] or words[1] in trainers:
+        return COMMANDS
+    from agent_gym_env.registry import TRAINERS
+
+    own = [name for name in TRAINERS.all_names() if name not in TRAINERS.builtin]
+    listed = {name: Command(TRAINERS.find(name).help, "", "") for name in own}
+    if TRAINERS.knows(words[1]):
+        listed[words[1]] = Command(*_named("train_lm:trainer_command")(words[1]))
+    return {**COMMANDS, "train": {**trainers, **listed}}
 
 
 class _Version(argparse.Action):
@@ -187,7 +201,10 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
     parser.set_defaults(command=command)
 
 
-def _named(place: str) -> Any:
+def _named(place: str | Callable[..., Any]) -> Any:
+    """Return what a place in this folder names; anything else is returned as it is."""
+    if not isinstance(place, str):
+        return place
     module, _, name = place.partition(":")
     return getattr(import_module(f"agent_gym_env.cli.{module}"), name)
 

@@ -21,6 +21,8 @@ Split = Literal["train", "dev", "test"]
 Variant = Literal["v1", "v2", "v3", "v4", "v5"]
 Model = str | dict[str, Any]
 """Language model: its name, or an object with the options of `ModelOptions`."""
+CorpusName = str | dict[str, Any]
+"""Corpus: its name or path, or an object with a name and options."""
 File = Annotated[Path, msgspec.Meta(extra={"metavar": "FILE"})]
 Folder = Annotated[Path, msgspec.Meta(extra={"metavar": "DIR"})]
 Episodes = Annotated[Path, msgspec.Meta(extra={"positional": True, "metavar": "EPISODES"})]
@@ -45,11 +47,12 @@ class CorpusSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Attributes:
         corpus: 'sample', 'sgd' (after `agent-gym data download`), the path of a folder or archive
-            in SGD's format, or the package.module:Name of a reader.
+            in SGD's format, the package.module:Name of a reader, or a JSON object with a name and
+            options.
         schema_variant: variant of SGD-X by which all schemas are rewritten.
     """
 
-    corpus: str = "sample"
+    corpus: CorpusName = "sample"
     schema_variant: Variant | None = None
 
 
@@ -238,7 +241,8 @@ class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
         out: file for the rows; folder for minari.
         held_out: splits whose dialogues are refused.
         drop_held_out: with --held-out, leave these dialogues out and write the others.
-        corpus: with --held-out, corpus of these splits: 'sample' (the default), 'sgd', or a path.
+        corpus: with --held-out, corpus of these splits: 'sample' (the default), 'sgd', a path, or a
+            JSON object with a name and options.
         min_reward: sft, grpo, parquet, minari: lowest mean reward of an episode.
         corrected_below: sft: write the corpus's own action for turns whose reward is lower.
         min_margin: dpo, kto: smallest difference of rewards in a pair; 0.1 by default.
@@ -256,7 +260,7 @@ class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     out: Path
     held_out: tuple[Split, ...] = ()
     drop_held_out: bool = False
-    corpus: str | None = None
+    corpus: CorpusName | None = None
     min_reward: float | None = None
     corrected_below: float | None = None
     min_margin: float | None = None

@@ -1,8 +1,11 @@
-"""``agent-gym train sft``, ``dpo`` and ``grpo``: train a language model."""
+"""``agent-gym train sft``, ``dpo``, ``grpo`` and a user's trainers: train a language model."""
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,35 +13,75 @@ import msgspec
 
 from agent_gym_env.cli.console import phases, print_json
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
-from agent_gym_env.cli.settings import Folder, Variant
+from agent_gym_env.cli.settings import CorpusName, Folder, Variant
+from agent_gym_env.errors import AgentGymError
 from agent_gym_env.lm.huggingface_models import check_model_path
 from agent_gym_env.registry import TRAINERS
-from agent_gym_env.training.config import TINY
+from agent_gym_env.training.config import TINY, TrainingConfig
+from agent_gym_env.training.trainers import Trainer
 
 _Rows = Annotated[
     tuple[str, ...], msgspec.Meta(min_length=1, extra={"positional": True, "metavar": "ROWS"})
 ]
 
 
-def _settings_of(trainer: str, explanations: str = "", **more: Any) -> Any:
+def settings_of(name: str) -> Any:
     """Return the struct of a command: the settings of its trainer, and where the run is kept."""
+    trainer = _trainer(name)
+    config = trainer.config_class()
+    settings = set(config.__struct_fields__)
+    short = re.split("[:.]", name)[-1]
+    more: list[tuple[str, Any, Any]] = [
+        ("out", Folder, Path("out", short)),
+        ("resume", bool, False),
+        ("tensorboard", bool, False),
+        ("json", bool, False),
+    ]
+    if plays := settings >= {"env", "reward"}:
+        more += [("corpus", CorpusName | None, None), ("schema_variant", Variant | None, None)]
     return msgspec.defstruct(
-        trainer.upper(),
-        [
-            ("rows", _Rows),
-            ("out", Folder, Path("out", trainer)),
-            ("resume", bool, False),
-            ("tensorboard", bool, False),
-            ("json", bool, False),
-            *((name, type_, None) for name, type_ in more.items()),
-        ],
-        bases=(TRAINERS.find(trainer).config_class(),),
-        namespace={"__doc__": _DESCRIPTION.format(TRAINERS.find(trainer).help, explanations)},
+        short.upper(),
+        [*([("rows", _Rows)] if "rows" in settings else []), *more],
+        bases=(config,),
+        namespace={"__doc__": _DESCRIPTION.format(trainer.help, _OF_PLAY if plays else "")},
         module=__name__,
         frozen=True,
         kw_only=True,
         forbid_unknown_fields=True,
     )
+
+
+def _trainer(name: str) -> Trainer:
+    """Look a trainer up.
+
+    Raises:
+        ValueError: there is none of this name, or its settings are not a struct.
+        AgentGymError: its settings cannot be imported.
+    """
+    trainer = TRAINERS.find(name)
+    if not isinstance(trainer, Trainer):
+        raise ValueError(
+            f"trainer {name!r} must be an agent_gym_env.training.trainers.Trainer, not an object "
+            f"of the type {type(trainer).__name__}"
+        )
+    try:
+        config: object = trainer.config_class()
+    except AgentGymError:
+        raise
+    except (ImportError, AttributeError) as error:
+        raise AgentGymError(
+            f"trainer {name!r}: its settings {trainer.config!r} cannot be imported: {error}"
+        ) from error
+    if not (isinstance(config, type) and issubclass(config, msgspec.Struct)):
+        raise ValueError(
+            f"trainer {name!r}: {trainer.config!r} must be a subclass of TrainingConfig"
+        )
+    return trainer
+
+
+def trainer_command(name: str) -> tuple[str, Any, Callable[[Any], ExitCode]]:
+    """Return the fields of the `agent_gym_env.cli.main.Command` of a user's trainer."""
+    return _trainer(name).help, settings_of(name), partial(train, name)
 
 
 _DESCRIPTION = """Train a language model: {}.
@@ -51,29 +94,36 @@ _DESCRIPTION = """Train a language model: {}.
         json: print the report as JSON.{}
 """
 _OF_PLAY = """
-        corpus: corpus, in place of the one in --env: 'sample', 'sgd' or a path.
+        corpus: corpus, in place of the one in --env: 'sample', 'sgd', a path, or a JSON object with
+            a name and options.
         schema_variant: variant of SGD-X, in place of the one in --env."""
 
-SFT, DPO = _settings_of("sft"), _settings_of("dpo")
-GRPO = _settings_of("grpo", _OF_PLAY, corpus=str | None, schema_variant=Variant | None)
+SFT, DPO, GRPO = map(settings_of, ("sft", "dpo", "grpo"))
 
 
 def sft(settings: Any) -> ExitCode:
     """Train by imitation."""
-    return _train("sft", settings)
+    return train("sft", settings)
 
 
 def dpo(settings: Any) -> ExitCode:
     """Train by preferences."""
-    return _train("dpo", settings)
+    return train("dpo", settings)
 
 
 def grpo(settings: Any) -> ExitCode:
     """Train by reinforcement learning."""
-    given = {name: getattr(settings, name) for name in ("corpus", "schema_variant")}
-    env = {**settings.env, **{name: value for name, value in given.items() if value}}
-    reward = _with_model_of_judge(settings.reward)
-    return _train("grpo", msgspec.structs.replace(settings, env=env, reward=reward))
+    return train("grpo", settings)
+
+
+def _config_of(config_class: type[msgspec.Struct], settings: Any) -> Any:
+    """Return the configuration of a training run."""
+    values = {each: getattr(settings, each) for each in config_class.__struct_fields__}
+    if values.keys() >= {"env", "reward"}:
+        given = {each: getattr(settings, each) for each in ("corpus", "schema_variant")}
+        values["env"] = {**values["env"], **{each: given[each] for each in given if given[each]}}
+        values["reward"] = _with_model_of_judge(values["reward"])
+    return config_class(**values)
 
 
 def _with_model_of_judge(reward: str | dict[str, Any]) -> str | dict[str, Any]:
@@ -86,15 +136,13 @@ def _with_model_of_judge(reward: str | dict[str, Any]) -> str | dict[str, Any]:
     return reward if named == config else named
 
 
-def _train(name: str, settings: Any) -> ExitCode:
-    trainer = TRAINERS.find(name)
-    config_class = trainer.config_class()
-    config = config_class(
-        **{each: getattr(settings, each) for each in config_class.__struct_fields__}
-    )
-    if settings.model != TINY:
+def train(name: str, settings: Any) -> ExitCode:
+    """Train with a trainer, and print its report."""
+    trainer = _trainer(name)
+    config = _config_of(trainer.config_class(), settings)
+    if getattr(settings, "model", TINY) != TINY:
         check_model_path(settings.model)  # before the libraries are imported, which takes long
-    if settings.resume:
+    if settings.resume and isinstance(config, TrainingConfig):
         _print_what_was_there(settings.out)
     try:
         with phases() as shown:

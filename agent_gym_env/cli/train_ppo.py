@@ -10,7 +10,7 @@ from msgspec import structs
 
 from agent_gym_env.cli.console import phases, print_json, print_table
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
-from agent_gym_env.cli.settings import Folder, Model, Variant
+from agent_gym_env.cli.settings import CorpusName, Folder, Model, Variant
 from agent_gym_env.cli.settings_parser import Named
 from agent_gym_env.evaluation.table import interval, number
 from agent_gym_env.training.curve import CurvePoint, read_curve
@@ -24,7 +24,8 @@ class PPO(PPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
         out: folder for the policy, checkpoints and the learning curve.
         resume: continue from the checkpoint in the folder, or begin where there is none.
         tensorboard: write TensorBoard events to the folder.
-        corpus: corpus, in place of the one in --world: 'sample', 'sgd' or a path.
+        corpus: corpus, in place of the one in --world: 'sample', 'sgd', a path, or a JSON object
+            with a name and options.
         schema_variant: variant of SGD-X, in place of the one in --world.
         reward: reward, in place of the one in --world: a name, or a JSON object with options.
         model: language model of a judge that names none: a name, or a JSON object with options.
@@ -38,7 +39,7 @@ class PPO(PPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     out: Folder = Path("out/ppo")
     resume: bool = False
     tensorboard: bool = False
-    corpus: str | None = None
+    corpus: CorpusName | None = None
     schema_variant: Variant | None = None
     reward: Named | None = None
     model: Model | None = None

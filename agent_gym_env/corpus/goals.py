@@ -201,7 +201,7 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
 
 def turn_kind(acts: Collection[str]) -> Kind:
     """Return the kind of an agent's turn that has acts of these kinds."""
-    kind = next((kind for act, kind in _KINDS if act in acts), "none")
+    kind: Kind = next((kind for act, kind in _KINDS if act in acts), "none")
     return "counter" if kind == "failure" and "OFFER" in acts else kind
 
 

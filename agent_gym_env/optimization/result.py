@@ -31,7 +31,8 @@ class Settings:
     """Settings of an optimisation.
 
     Attributes:
-        data_path: ``sample``, ``sgd``, or the path of a folder or archive in SGD's format.
+        data_path: ``sample``, ``sgd``, the path of a folder or archive in SGD's format, the name of
+            a reader, or a mapping with a name and options.
         strategy: ``bootstrap``: demonstrations from turns with a high reward; ``bootstrap_random``:
             the best of several sets of them; ``mipro``: sets of demonstrations and proposed
             instructions together; ``gepa``: instructions, rewritten after reflection on mistakes;
@@ -64,7 +65,7 @@ class Settings:
         TypeError: an option is not a JSON value.
     """
 
-    data_path: str | PathLike[str] = "sample"
+    data_path: str | PathLike[str] | Mapping[str, Any] = "sample"
     strategy: str = "mipro"
     num_train: int = 50
     output_path: str | PathLike[str] = "checkpoints/agent.json"
@@ -106,9 +107,10 @@ class Settings:
         """Return the settings that determine the result, as JSON values without credentials."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         del values["output_path"], values["callback"]
+        data = self.data_path
         return {
             **values,
-            "data_path": fspath(self.data_path),
+            "data_path": dict(data) if isinstance(data, Mapping) else fspath(data),
             "reward": _reward_as_json(self.reward),
             "model": _model_name(self.model),
             "prompt_model": _model_name(self.prompt_model),

@@ -37,7 +37,8 @@ def sb3_policy(
         encoder: encoder of texts, if the policy was trained with another than the hashing encoder.
         deterministic: whether the best candidate is taken, or one is drawn.
     """
-    from agent_gym_env.policies.sb3_model import SB3Policy, read_header
+    from agent_gym_env.policies.sb3_file import read_header
+    from agent_gym_env.policies.sb3_model import SB3Policy
     from agent_gym_env.retrieval.candidates import CandidateGenerator
     from agent_gym_env.retrieval.training import load_or_train
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import msgspec
 import numpy as np
 
-from agent_gym_env.encoders.candidates import FACTS, CandidateEncoder, CandidateSource
-from agent_gym_env.encoders.conversation import DEFAULT_DIM, FLAGS, TEXTS, ConversationEncoder
-from agent_gym_env.encoders.text import Encoder, HashingEncoder
+from agent_gym_env.encoders.candidates import CandidateEncoder, CandidateSource
+from agent_gym_env.encoders.conversation import ConversationEncoder
+from agent_gym_env.encoders.text import Encoder
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
-from agent_gym_env.storage.array_file import Arrays, read_arrays, write_arrays
+from agent_gym_env.policies.sb3_file import (
+    FORMAT,
+    Candidates,
+    Header,
+    SavedCandidates,
+    Shape,
+    read_policy,
+)
+from agent_gym_env.storage.array_file import Arrays, write_arrays
 from agent_gym_env.types import Action, Observation
 
 require("torch", extra="sb3")
@@ -23,81 +30,6 @@ require("torch", extra="sb3")
 import torch  # noqa: E402  (`require` first says where it comes from)
 
 from agent_gym_env.policies.candidate_network import CandidateNetwork  # noqa: E402
-
-FORMAT = 1
-"""Format of a saved policy. Raise it with each change of the vectors that its network reads."""
-
-_LARGEST = 1 << 28
-"""Largest size of a policy's arrays in bytes."""
-
-_Count = Annotated[int, msgspec.Meta(ge=0)]
-
-Candidates = dict[Literal["training_dialogues", "indexed"], _Count]
-"""Options of the source of candidates, see `agent_gym_env.retrieval.training.load_or_train`."""
-
-_SavedCandidates = dict[Literal["training_dialogues", "indexed", "lessons"], _Count]
-"""The same in a file: version 0.1 wrote ``lessons`` for ``training_dialogues``."""
-
-
-class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes of a policy's network and encoder.
-
-    Attributes:
-        k: number of candidates.
-        encoder_dim: length of an encoded text.
-        ngrams: ``ngrams`` of the `HashingEncoder`; ``None`` for another encoder, which is not
-            saved.
-        hidden: number of units of each hidden layer.
-    """
-
-    k: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 16
-    encoder_dim: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] = DEFAULT_DIM
-    ngrams: Annotated[int, msgspec.Meta(ge=1, le=8)] | None = 2
-    hidden: Annotated[int, msgspec.Meta(ge=1, le=1 << 14)] = 64
-
-    def encoder(self) -> Encoder:
-        """Return the hashing encoder.
-
-        Raises:
-            ValueError: the policy was trained with another encoder.
-        """
-        if self.ngrams is None:
-            raise ValueError(
-                f"the policy was trained with another encoder than the hashing encoder, of "
-                f"{self.encoder_dim} numbers: pass it as encoder=…"
-            )
-        return HashingEncoder(self.encoder_dim, ngrams=self.ngrams)
-
-    def network(self) -> CandidateNetwork:
-        """Return a network with initial weights."""
-        conversation = len(TEXTS) * self.encoder_dim + len(FLAGS)
-        width = len(FACTS) + self.encoder_dim
-        return CandidateNetwork(conversation, self.k, width, self.hidden)
-
-
-class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Header of a saved policy.
-
-    Attributes:
-        format: format of the file.
-        name: name of the policy.
-        shape: sizes of network and encoder.
-        candidates: options of the source of candidates, as saved; see `source_options`.
-        masked: whether the policy chooses among existing candidates only, or among all numbers.
-    """
-
-    format: int
-    name: str
-    shape: Shape
-    candidates: _SavedCandidates = {}
-    masked: bool = True
-
-    def source_options(self) -> Candidates:
-        """Return ``candidates`` by today's names, also if an older version saved the policy."""
-        return {
-            "training_dialogues" if name == "lessons" else name: count
-            for name, count in self.candidates.items()
-        }
 
 
 class SB3Policy:
@@ -172,7 +104,7 @@ class SB3Policy:
             StorageError: the file cannot be written.
         """
         # A comprehension, since a dict with fewer possible keys is another type to mypy.
-        candidates: _SavedCandidates = {name: n for name, n in self.candidates.items()}  # noqa: C416
+        candidates: SavedCandidates = {name: n for name, n in self.candidates.items()}  # noqa: C416
         header = Header(FORMAT, self.name, self.shape, candidates, self.masked)
         weights = {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
         write_arrays(Path(path), header, weights)
@@ -199,7 +131,7 @@ class SB3Policy:
             DataError: the file is not a saved policy.
             ValueError: the encoder is missing, or its vectors have another length.
         """
-        header, weights = _read(Path(path))
+        header, weights = read_policy(Path(path))
         shape = header.shape
         if encoder is not None and encoder.dim != shape.encoder_dim:
             raise ValueError(
@@ -220,24 +152,6 @@ class SB3Policy:
             candidates=header.source_options(),
             masked=header.masked,
         )
-
-
-def read_header(path: str | PathLike[str]) -> Header:
-    """Read the header of a saved policy.
-
-    Raises:
-        DataError: the file is not a saved policy.
-    """
-    return _read(Path(path))[0]
-
-
-def _read(path: Path) -> tuple[Header, Arrays]:
-    header, weights = read_arrays(path, Header, what="saved policy", largest=_LARGEST)
-    if header.format != FORMAT:
-        raise DataError(
-            f"the policy's format is {header.format}, this version reads {FORMAT}", file=str(path)
-        )
-    return header, weights
 
 
 def _network_of(shape: Shape, weights: Arrays) -> CandidateNetwork:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agent_gym_env.encoders.text import CachedEncoder, Encoder
 from agent_gym_env.envs.dialogue import unwrap_sgd
-from agent_gym_env.policies.sb3_model import Candidates, Shape
+from agent_gym_env.policies.sb3_file import Candidates, Shape
 from agent_gym_env.retrieval.candidates import CandidateGenerator
 from agent_gym_env.retrieval.training import held_out, load_or_train
 from agent_gym_env.training.config import OnProgress

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from agent_gym_env.policies.sb3_model import Shape
+from agent_gym_env.policies.sb3_file import Shape
 from agent_gym_env.training.candidate_envs import CandidateEnvsConfig
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]

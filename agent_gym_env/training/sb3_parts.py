@@ -9,7 +9,7 @@ import numpy as np
 
 from agent_gym_env.errors import AgentGymError
 from agent_gym_env.extras import require
-from agent_gym_env.policies.sb3_model import Shape
+from agent_gym_env.policies.sb3_file import Shape
 
 require("stable_baselines3", extra="sb3")
 require("sb3_contrib", extra="sb3")

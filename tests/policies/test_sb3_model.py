@@ -19,7 +19,8 @@ import torch
 
 from agent_gym_env.encoders.text import HashingEncoder
 from agent_gym_env.errors import DataError
-from agent_gym_env.policies.sb3_model import SB3Policy, Shape, read_header
+from agent_gym_env.policies.sb3_file import Shape, read_header
+from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.testing import check_policy
 from agent_gym_env.types import Action, Observation
 

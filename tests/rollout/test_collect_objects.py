@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,11 +81,10 @@ class Teas(SGDReader):
 
 
 @pytest.fixture(autouse=True)
-def clean_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def clean_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = (registry.POLICIES, registry.REWARDS, registry.CLIENTS, registry.TOOL_BACKENDS)
     for known in kinds:
         monkeypatch.setattr(known, "registered", {})
-    return
 
 
 @pytest.fixture
@@ -214,7 +213,7 @@ def test_a_folder_begun_with_an_object_goes_on_with_its_class_only(
         if progress.played == 2:
             raise KeyboardInterrupt
 
-    go_on = partial(collect, out=tmp_path, episodes=6, **world)
+    go_on: Any = partial(collect, out=tmp_path, episodes=6, **world)
     with pytest.raises(KeyboardInterrupt):
         go_on(Polite(), on_progress=stop)
     with pytest.raises(ResumeMismatchError, match=rf"{HERE}:Polite.*{HERE}:Rude"):

@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="the extra sb3 is not installed")
 
 import torch
 
-from agent_gym_env.policies.sb3_model import Shape
+from agent_gym_env.policies.sb3_file import Shape
 from agent_gym_env.training.cloning import Demonstrations, clone, demonstrate
 from agent_gym_env.wrappers import CandidateAction, EncodeObservation
 from tests.corpora import TRAIN

@@ -56,7 +56,7 @@ def _evaluate_until(stop: _Stop, settings: Evaluate) -> int:
     played = _play_policies(settings, first, stop)
     if not any(played):
         return ExitCode.FAILED
-    others = (make_reward(config, **settings.world()) for config in more)
+    others = (make_reward(config, **settings.environment()) for config in more)
     by_reward = [played, *(_rescored(played, reward, stop) for reward in others)]
     found: dict[str, list[Any]] = {"evaluations": [], "comparisons": []}
     for group in by_reward:
@@ -190,7 +190,7 @@ def _play_in_memory(
         seed=settings.seed,
         batch=settings.batch,
         reward=reward,
-        **settings.world(),
+        **settings.environment(),
     )
     episodes: list[Episode] = []
     with stop.noted():
@@ -217,7 +217,7 @@ def _plan(
         seed=settings.seed,
         reward=reward,
         max_episode_steps=None,
-        **settings.world(),
+        **settings.environment(),
     )
     begun = read_begun(out / _JOURNALS / name)
     if begun is not None:

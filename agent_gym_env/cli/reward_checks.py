@@ -29,11 +29,11 @@ def verify_corpus(settings: Verify) -> ExitCode:
     corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
     found = []
     for split in settings.split or corpus.splits():
-        world: dict[str, Any] = {
+        environment: dict[str, Any] = {
             "corpus": settings.corpus,
             "schema_variant": settings.schema_variant,
         }
-        played = tracked(split, partial(rollout, "oracle", split=split, **world))
+        played = tracked(split, partial(rollout, "oracle", split=split, **environment))
         found.append(verify(played, _rewards(settings, split)))
     if settings.json:
         print_json(found)
@@ -55,16 +55,16 @@ def _print_verification(verification: Verification) -> None:
 
 def audit_rewards(settings: Audit) -> None:
     """Print the score of every known exploit, beside those of the oracle and of retrieval."""
-    world: dict[str, Any] = {
+    environment: dict[str, Any] = {
         "corpus": settings.corpus,
         "schema_variant": settings.schema_variant,
         "split": settings.split,
     }
-    env = make_env(**world)
+    env = make_env(**environment)
     corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
     honest = {}
     if "train" in corpus.splits():
-        play = partial(rollout, episodes=settings.episodes, seed=settings.seed, **world)
+        play = partial(rollout, episodes=settings.episodes, seed=settings.seed, **environment)
         honest["retrieval"] = list(tracked("retrieval", partial(play, "retrieval")))
     with progress("audit") as advance:
         rows_done = count(1)
@@ -85,13 +85,13 @@ def audit_rewards(settings: Audit) -> None:
 
 def measure_agreement(settings: Agreement) -> None:
     """Print how far a judge ranks replies as a trusted reward does."""
-    world: dict[str, Any] = {
+    environment: dict[str, Any] = {
         "corpus": settings.corpus,
         "schema_variant": settings.schema_variant,
     }
     corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
     split = corpus.split(settings.split)
-    env = make_env(split=settings.split, **world)
+    env = make_env(split=settings.split, **environment)
     with progress("agreement") as advance:
         done = 0
 
@@ -121,5 +121,9 @@ def measure_agreement(settings: Agreement) -> None:
 
 
 def _rewards(settings: Verify | Audit, split: str) -> list[Reward]:
-    world = {"corpus": settings.corpus, "schema_variant": settings.schema_variant, "split": split}
-    return [make_reward(config, **world) for config in settings.reward]
+    environment = {
+        "corpus": settings.corpus,
+        "schema_variant": settings.schema_variant,
+        "split": split,
+    }
+    return [make_reward(config, **environment) for config in settings.reward]

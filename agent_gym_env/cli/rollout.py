@@ -38,7 +38,7 @@ def rollout(settings: Rollout) -> ExitCode:
         "episodes", "seed", "best_of", "keep_all", "branches", "path", "workers", "retry_failed",
         "new_run", "reward", "max_episode_steps",
     )  # fmt: skip
-    arguments = {name: getattr(settings, name) for name in names} | settings.world()
+    arguments = {name: getattr(settings, name) for name in names} | settings.environment()
     arguments["runner"] = _runner(settings)
     with _bar() as on_progress:
         try:

@@ -67,7 +67,7 @@ class ModelSettings(CorpusSettings, frozen=True, kw_only=True, forbid_unknown_fi
     model: Model | None = None
 
 
-class WorldSettings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EnvironmentSettings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Choice of the dialogues, and of how they are played.
 
     Attributes:
@@ -83,14 +83,14 @@ class WorldSettings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fie
     seen: Literal["all", "seen", "unseen"] = "all"
     tools_offered: Literal["dialogue", "all"] = "dialogue"
 
-    def world(self) -> dict[str, Any]:
+    def environment(self) -> dict[str, Any]:
         """Return the arguments of ``SGD-v0`` that these settings choose."""
         names = ("corpus", "split", "services", "seen", "schema_variant", "tools_offered")
         chosen = {name: getattr(self, name) for name in names}
         return chosen | {"services": self.services and list(self.services)}
 
 
-class Play(WorldSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Play(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Play one dialogue and show it, with the reward of each turn.
 
     Attributes:
@@ -118,7 +118,7 @@ class Demo(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     episodes: AtLeast1 | None = None
 
 
-class Evaluate(WorldSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Evaluate(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Play policies, report their rewards and compare each with the first.
 
     Attributes:
@@ -184,7 +184,7 @@ class Report(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     out: File = Path("out/report.html")
 
 
-class Rollout(WorldSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Rollout(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Collect episodes into a folder. The same command resumes a run that was interrupted.
 
     Attributes:

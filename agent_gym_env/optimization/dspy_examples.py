@@ -44,7 +44,7 @@ class RecordedTurns:
     def __init__(self, split: Split, reward: Reward) -> None:
         self.split = split
         self.reward = reward
-        self._world = ReplaySettings(split, reward)
+        self._settings = ReplaySettings(split, reward)
         # Earlier turns are replayed as recorded; a judge must not be asked to score them.
         self._before = ReplaySettings(split, GroundTruthReward())
         self._beginnings: dict[str, Snapshot] = {}
@@ -60,7 +60,7 @@ class RecordedTurns:
         """
         if turn not in self._beginnings:
             self._beginnings[turn] = self._begin(turn)
-        return Replay.restored(self._world, self._beginnings[turn])
+        return Replay.restored(self._settings, self._beginnings[turn])
 
     def example(self, turn: str) -> dspy.Example:
         """Write a turn as an example: its inputs and the recorded step."""

@@ -1,6 +1,6 @@
 """The size of the code: modules, lines, who imports whom, public names, the start of the command.
 
-    python -m benchmarks.house --before 531939d
+    python -m benchmarks.code_size --before 531939d
 
 prints a table with a column for the earlier commit and one for the present tree.
 """

@@ -627,7 +627,7 @@ def test_real_sgd_is_served_fetched_and_verified(sgd_path: Path, tmp_path: Path)
         assert source.splits() == ("dev",)
 
 
-def test_real_sgd_at_hand_is_installed_as_far_as_it_goes(sgd_path: Path, tmp_path: Path) -> None:
+def test_real_local_sgd_is_installed_as_far_as_it_goes(sgd_path: Path, tmp_path: Path) -> None:
     report = install_from(sgd_path, folder=tmp_path / "sgd")
     assert len(report.installed) + len(report.missing) == len(sgd_blobs())
     with open_source(tmp_path / "sgd") as installed, open_source(sgd_path) as original:

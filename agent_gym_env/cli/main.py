@@ -10,14 +10,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from agent_gym_env.cli.exit_codes import ExitCode, exit_code_of, stopped
 from agent_gym_env.cli.output import tolerant_output, without_library_warnings
 from agent_gym_env.envs.render import printable
-from agent_gym_env.errors import AgentGymError
+from agent_gym_env.errors import AgentGymError, MissingDependency
 
 
 class Command(NamedTuple):
@@ -132,7 +132,7 @@ def make_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
 
     Args:
         words: a command line: only the command that it names gets its options, which spares the
-            imports of the others; ``None`` for all commands.
+            imports of the others; ``None`` for all commands whose libraries are installed.
     """
     from agent_gym_env.cli.settings_parser import Parser
 
@@ -182,10 +182,13 @@ def _add_commands(
         if isinstance(command, dict):
             group = chosen.add_parser(name, help=_GROUPS[name], description=_GROUPS[name])
             _add_commands(group, command, deeper if is_named else [])
-        elif is_named:
-            _add_options(chosen.add_parser(name, help=command.help), command)
         else:
-            chosen.add_parser(name, help=command.help)
+            added = chosen.add_parser(name, help=command.help)
+            if words is None:
+                with suppress(MissingDependency):  # this command's library is not installed
+                    _add_options(added, command)
+            elif is_named:
+                _add_options(added, command)
 
 
 def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:

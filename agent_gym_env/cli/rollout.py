@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -17,6 +18,7 @@ from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.settings import Rollout
 from agent_gym_env.rollout.collect import Progress
 from agent_gym_env.rollout.episode import Spending
+from agent_gym_env.rollout.journal.reading import last_failure
 from agent_gym_env.rollout.journal.recovery import JournalCheck, check_journal
 from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import Runner
@@ -49,8 +51,17 @@ def rollout(settings: Rollout) -> ExitCode:
         print_json(result)
     else:
         _print_result(result)
+    if result.failed:
+        _print_last_failure(Path(result.folder))
     has_failures = result.failed or result.failed_branches
     return ExitCode.FAILED if has_failures else ExitCode.DONE
+
+
+def _print_last_failure(folder: Path) -> None:
+    failure = last_failure(folder)
+    if failure is not None:
+        where = f", dialogue {failure.dialogue_id}" if failure.dialogue_id else ""
+        print(f"agent-gym: the last failure{where}: {failure.error}", file=sys.stderr)
 
 
 def _runner(settings: Rollout) -> str | Runner:

@@ -82,8 +82,9 @@ def read_settings(settings: type[_Settings], options: argparse.Namespace) -> _Se
     """
     names = settings.__struct_encode_fields__
     given = {name: value for name, value in vars(options).items() if name in names}
+    config = _with_lists(settings, options.config)
     try:
-        return msgspec.convert({**options.config, **given}, settings, dec_hook=_decode)
+        return msgspec.convert({**config, **given}, settings, dec_hook=_decode)
     except msgspec.ValidationError as error:
         problem, place = explained(error, settings)
         missing = re.fullmatch(r"the field '(.*)' is missing", problem)
@@ -91,6 +92,19 @@ def read_settings(settings: type[_Settings], options: argparse.Namespace) -> _Se
             raise ValueError(f"{_shown_name(settings, missing[1])} is required") from error
         where = f"--config{place}: " if options.config or place else ""
         raise ValueError(where + problem) from error
+
+
+def _with_lists(settings: type[msgspec.Struct], config: dict[str, Any]) -> dict[str, Any]:
+    """Put a single value into a list where an option takes several, as a command line does."""
+    several = {
+        field.encode_name
+        for field in msgspec.structs.fields(settings)
+        if isinstance(_kind_of(field)[0], shapes.VarTupleType)
+    }
+    return {
+        name: [value] if name in several and isinstance(value, str | dict) else value
+        for name, value in config.items()
+    }
 
 
 def _shown_name(settings: type[msgspec.Struct], name: str) -> str:

@@ -359,6 +359,8 @@ def _is_name(corpus: str) -> bool:
 
 
 def _checked_reader(reader: CorpusReader, schema_variant: str | None) -> CorpusReader:
+    if isinstance(reader, type):
+        raise ValueError(f"corpus must be an object, not the class {reader.__name__}")
     members = ("splits", "fingerprint", "tools", "dialogues")
     missing = [each for each in members if not callable(getattr(reader, each, None))]
     if len(missing) == len(members):
@@ -386,4 +388,10 @@ def _state(reader: CorpusReader) -> str:
     except (TypeError, OSError):  # defined in a console
         code = b""
     identity = f"{kind.__module__}:{kind.__qualname__} {hashlib.sha256(code).hexdigest()}"
-    return f"{identity} {reader.name} {reader.fingerprint()}"
+    fingerprint = reader.fingerprint()
+    if not isinstance(fingerprint, str):
+        raise ValueError(
+            f"fingerprint() of the corpus reader {kind.__name__} must return a string, not "
+            f"{type(fingerprint).__name__}"
+        )
+    return f"{identity} {reader.name} {fingerprint}"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from agent_gym_env.corpus.sgd import Dialogue, Intent, Service, Slot
-from agent_gym_env.errors import DataError
+from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.suggestions import explained
 
 _T = TypeVar("_T")
@@ -169,7 +169,7 @@ def read_split(
     digest = hashlib.sha256(_encode(services))
 
     def dialogues() -> Iterator[Located]:
-        for each in reader.dialogues(split):
+        for each in _read_dialogues(reader, split):
             here = at._replace(dialogue_id=getattr(each, "dialogue_id", None))
             dialogue = _checked(each, Dialogue, here)
             digest.update(_encode(dialogue))
@@ -180,6 +180,20 @@ def read_split(
     train = reader.tools("train") if "train" in reader.splits() else None
     names = None if train is None else tuple(service.service_name for service in train)
     return SplitReading(services, names, dialogues(), digest.hexdigest, at)
+
+
+def _read_dialogues(reader: CorpusReader, split: str) -> Iterator[Dialogue]:
+    """Yield the dialogues of a reader; an exception of its code names the reader and the split."""
+    try:
+        yield from reader.dialogues(split)
+    except AgentGymError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"the reader {type(reader).__name__} failed to read the split {split!r}: "
+            f"{type(error).__name__}: {error}",
+            file=reader.name,
+        ) from error
 
 
 def _checked(value: Any, kind: type[_T], at: Place) -> _T:

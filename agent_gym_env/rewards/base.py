@@ -82,8 +82,25 @@ class BatchReward(Protocol):
         """Score turns, in their order."""
 
 
+def not_a_score(reward: Reward, found: object) -> TypeError:
+    """Return the error for a reward whose ``score`` does not return a `Score`."""
+    return TypeError(
+        f"score(turn) of the reward {reward.name!r} must return an agent_gym_env.Score, not "
+        f"{type(found).__name__}"
+    )
+
+
 def score_all(reward: Reward, turns: Sequence[ClosedTurn]) -> list[Score]:
-    """Score turns: all at once with a `BatchReward`, otherwise one by one."""
+    """Score turns: all at once with a `BatchReward`, otherwise one by one.
+
+    Raises:
+        TypeError: the reward does not return a `Score`.
+    """
     if isinstance(reward, BatchReward):
-        return reward.score_many(turns)
-    return [reward.score(turn) for turn in turns]
+        scores = reward.score_many(turns)
+    else:
+        scores = [reward.score(turn) for turn in turns]
+    for score in scores:
+        if not isinstance(score, Score):
+            raise not_a_score(reward, score)
+    return scores

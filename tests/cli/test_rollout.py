@@ -132,3 +132,20 @@ def test_nothing_is_sent_to_processes_unasked(capsys: pytest.CaptureFixture[str]
         main(["rollout", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     assert "processes: for policies that compute for 5 ms a turn or more" in said
+
+
+def test_a_run_with_failures_prints_the_last_one(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    (tmp_path / "failing_policy.py").write_text(
+        "class Failing:\n"
+        "    name = 'failing'\n"
+        "    def reset(self, *, seed=None): pass\n"
+        "    def act(self, observation): raise RuntimeError('no answer')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main([*command, "--policy", "failing_policy:Failing"]) == 1
+    shown = capsys.readouterr()
+    assert "0 of 3 episodes, 3 failed" in shown.out
+    assert shown.err.startswith("agent-gym: the last failure, dialogue ")
+    assert shown.err.endswith(": RuntimeError: no answer\n")

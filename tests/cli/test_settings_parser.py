@@ -10,11 +10,13 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 import pytest
 
+from agent_gym_env.cli import main
 from agent_gym_env.cli import settings as all_settings
 from agent_gym_env.cli.main import COMMANDS, Command, make_parser, parse
 from agent_gym_env.cli.settings import Model, Split, Variant, with_language_model
 from agent_gym_env.cli.settings_parser import Named, Parser, add_options, read_settings
 from agent_gym_env.corpus.sgd import SCHEMA_VARIANTS, SPLITS
+from agent_gym_env.errors import MissingDependency
 from agent_gym_env.export.preference_pairs import PairRule
 from agent_gym_env.lm.base import DEFAULT_MODEL
 
@@ -300,3 +302,25 @@ def test_a_configuration_of_a_command_is_read(tmp_path: Path) -> None:
     path.write_text('corpus = "sgd"\npolicy = "silent"\n')
     _, settings = parse(["play", "--config", str(path), "--corpus", "sample"])
     assert (settings.corpus, settings.policy) == ("sample", {"name": "silent"})
+
+
+@pytest.mark.parametrize("policy", ["silent", {"name": "constant", "text": "Hi"}])
+def test_a_single_value_takes_the_place_of_a_list(policy: Any) -> None:
+    alone, listed = ({**FILE, "policy": each} for each in (policy, [policy]))
+    assert read("--config", json.dumps(alone)) == read("--config", json.dumps(listed))
+
+
+def test_a_parser_of_all_commands_leaves_out_options_whose_library_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named = main._named
+
+    def without_torch(place: str) -> Any:
+        if place == "train_ppo:PPO":
+            raise MissingDependency("torch is not installed")
+        return named(place)
+
+    monkeypatch.setattr(main, "_named", without_torch)
+    make_parser()
+    with pytest.raises(MissingDependency):
+        make_parser(["train", "ppo"])

@@ -245,6 +245,28 @@ def test_a_reader_has_all_of_its_methods() -> None:
         open_corpus(HalfAReader())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="a name, a path or a reader, not 7"):
         open_corpus(7)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must be an object, not the class OneDialogue"):
+        open_corpus(OneDialogue)  # type: ignore[arg-type]
+
+
+def test_a_fingerprint_is_a_string(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OneDialogue, "fingerprint", lambda self: None)
+    with pytest.raises(ValueError, match="of the corpus reader OneDialogue must return a string"):
+        open_corpus(OneDialogue())
+
+
+def test_a_reader_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: OneDialogue, split: str) -> Iterator[Dialogue]:
+        raise KeyError("turns")
+        yield
+
+    monkeypatch.setattr(OneDialogue, "dialogues", fail)
+    monkeypatch.setattr(OneDialogue, "fingerprint", lambda self: "fails")
+    with pytest.raises(
+        DataError, match="OneDialogue failed to read the split 'train': KeyError: 'turns'"
+    ) as caught:
+        open_corpus(OneDialogue()).split("train")
+    assert isinstance(caught.value.__cause__, KeyError)
 
 
 def test_schema_variants_are_for_corpora_in_sgds_format(hotline: HotlineReader) -> None:

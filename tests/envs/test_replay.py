@@ -101,6 +101,19 @@ def test_a_score_belongs_to_the_turn_that_the_last_action_closed(
     assert replay.score is None
 
 
+def test_a_reward_that_returns_no_score_is_named(world: ReplaySettings, split: Split) -> None:
+    class Half:
+        name = "half"
+        parts = ()
+
+        def score(self, turn: object) -> float:
+            return 0.5
+
+    replay = Replay(ReplaySettings(split, Half()), split.task(TEA))
+    with pytest.raises(TypeError, match="the reward 'half' must return an agent_gym_env"):
+        replay.step(parse_action("Hello."))
+
+
 def test_a_target_is_the_call_and_the_reply(split: Split) -> None:
     with_call, *_, without = split.task(TEA).turns
     assert [message["content"] for message in target_messages(with_call)] == [

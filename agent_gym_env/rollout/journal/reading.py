@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -40,7 +40,7 @@ class _Versioned(Protocol):
 _Record = TypeVar("_Record", bound=_Versioned)
 
 
-def write_episodes(path: Path, episodes: Iterable[Episode]) -> Iterator[Episode]:
+def write_episodes(path: str | Path, episodes: Iterable[Episode]) -> Iterator[Episode]:
     """Write episodes, one JSON line each, and yield them.
 
     The file appears when the last episode was yielded.
@@ -48,13 +48,13 @@ def write_episodes(path: Path, episodes: Iterable[Episode]) -> Iterator[Episode]
     Raises:
         StorageError: the disk is full or read-only.
     """
-    with written_whole(path) as file:
+    with written_whole(Path(path)) as file:
         for episode in episodes:
             file.write(_encode(episode) + b"\n")
             yield episode
 
 
-def read_episodes(path: Path) -> Iterator[Episode]:
+def read_episodes(path: str | Path) -> Iterator[Episode]:
     """Read episodes one at a time.
 
     Args:
@@ -64,7 +64,7 @@ def read_episodes(path: Path) -> Iterator[Episode]:
         DataError: the path cannot be read, or a line is not an episode of this version's format.
         StorageError: lines of a journal are damaged or missing.
     """
-    for place, line in record_lines(path, "episodes"):
+    for place, line in record_lines(Path(path), "episodes"):
         yield _episode(place, line)
 
 
@@ -86,11 +86,34 @@ def read_played(folder: Path) -> list[Episode]:
     return [played[job] for job in sorted(played)]
 
 
+class LastFailure(msgspec.Struct, frozen=True):
+    """Failure that a journal noted last.
+
+    Attributes:
+        error: exception as ``Class: message``.
+        dialogue_id: id of the dialogue; ``None`` if a worker died.
+    """
+
+    error: str
+    dialogue_id: str | None = None
+
+
+def last_failure(folder: Path) -> LastFailure | None:
+    """Return the failure that a journal noted last; ``None`` if no job has failed.
+
+    Raises:
+        DataError: the file of failures cannot be read.
+        StorageError: a line is damaged.
+    """
+    last = deque(_failed_lines(folder), maxlen=1)
+    return msgspec.json.decode(last[0][1], type=LastFailure) if last else None
+
+
 def _episode(place: str, line: bytes) -> Episode:
     return _read_record(_decode_episode, line, place, name="episode", version=EPISODE_FORMAT)
 
 
-def read_branches(path: Path) -> Iterator[BranchPoint]:
+def read_branches(path: str | Path) -> Iterator[BranchPoint]:
     """Read branch points one at a time.
 
     Args:
@@ -101,7 +124,7 @@ def read_branches(path: Path) -> Iterator[BranchPoint]:
             format.
         StorageError: lines of a journal are damaged or missing.
     """
-    for place, line in record_lines(path, "branches"):
+    for place, line in record_lines(Path(path), "branches"):
         yield _read_record(
             _decode_branch_point, line, place, name="branch point", version=BRANCH_FORMAT
         )

@@ -42,6 +42,12 @@ def test_episodes_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert list(read_episodes(path)) == EPISODES
 
 
+def test_a_path_may_be_a_string(tmp_path: Path) -> None:
+    path = str(tmp_path / "episodes.jsonl")
+    assert list(write_episodes(path, EPISODES)) == EPISODES
+    assert list(read_episodes(path)) == EPISODES
+
+
 def test_each_episode_is_a_line_of_json(tmp_path: Path) -> None:
     path = tmp_path / "episodes.jsonl"
     list(write_episodes(path, EPISODES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,7 +108,7 @@ def test_a_reward_that_returns_no_score_is_named(world: ReplaySettings, split: S
         name = "half"
         parts = ()
 
-        def score(self, turn: object) -> float:
+        def score(self, turn: object) -> Any:
             return 0.5
 
     replay = Replay(ReplaySettings(split, Half()), split.task(TEA))

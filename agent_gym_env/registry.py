@@ -34,6 +34,7 @@ from agent_gym_env.errors import AgentGymError
 from agent_gym_env.suggestions import (
     argument_types,
     did_you_mean,
+    parameters,
     refuse_unknown,
     refuse_wrong_types,
     unknown_name,
@@ -189,14 +190,14 @@ def parameters_of(factory: Factory) -> Mapping[str, inspect.Parameter]:
     try:
         return _kept_parameters(factory)
     except TypeError:  # an object without a hash, such as a mutable dataclass
-        return inspect.signature(factory).parameters
+        return parameters(factory)
 
 
 @lru_cache(maxsize=256)
 def _kept_parameters(factory: Factory) -> Mapping[str, inspect.Parameter]:
     # Each environment that is opened asks several times, and Python parses the signature of a
     # class that is written in C, as structs are, from its text.
-    return inspect.signature(factory).parameters
+    return parameters(factory)
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:

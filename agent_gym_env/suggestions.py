@@ -51,13 +51,26 @@ def refuse_unknown(owner: str, given: Iterable[str], known: Iterable[str]) -> No
             raise ValueError(f"{owner} has no option {name!r}{did_you_mean(name, names)}; {listed}")
 
 
+_WITHOUT_PARAMETERS = (object.__init__, object.__new__)
+
+
+def parameters(taker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a function or class by name.
+
+    Python would compile the text of a signature for a class that defines no ``__init__``.
+    """
+    if isinstance(taker, type) and (taker.__init__, taker.__new__) == _WITHOUT_PARAMETERS:
+        return {}
+    return inspect.signature(taker).parameters
+
+
 @cache
 def keywords(*takers: Callable[..., Any]) -> frozenset[str]:
     """Return the names of keyword-only arguments and arguments with a default."""
-    parameters = (each for taker in takers for each in inspect.signature(taker).parameters.values())
+    found = (each for taker in takers for each in parameters(taker).values())
     return frozenset(
         each.name
-        for each in parameters
+        for each in found
         if each.kind is each.KEYWORD_ONLY
         or (each.kind is each.POSITIONAL_OR_KEYWORD and each.default is not each.empty)
     )

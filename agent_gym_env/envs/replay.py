@@ -18,7 +18,7 @@ from agent_gym_env.corpus.task import Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
 from agent_gym_env.envs.actions import UNREAD, ParsedAction
 from agent_gym_env.envs.conversation import Conversation
-from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, is_score, not_a_score
+from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, not_a_score
 from agent_gym_env.suggestions import unknown_name
 from agent_gym_env.tools.backend import ToolBackend
 from agent_gym_env.tools.replay import ReplayBackend
@@ -215,7 +215,7 @@ class Replay:
                 turn,
             )
         )
-        if not is_score(score):
+        if not isinstance(score, Score):
             raise not_a_score(self._reward, score)
         self.turn = turn = turn + 1
         self.over = over = turn == len(self._turns)

@@ -82,18 +82,8 @@ class BatchReward(Protocol):
         """Score turns, in their order."""
 
 
-def is_score(found: object) -> bool:
-    """Return whether the result of a reward is a `Score` whose value is not NaN."""
-    return isinstance(found, Score) and found.value == found.value  # NaN does not equal itself
-
-
-def not_a_score(reward: Reward, found: object) -> Exception:
-    """Return the error for a reward whose ``score`` does not return a usable `Score`."""
-    if isinstance(found, Score):
-        return ValueError(
-            f"the reward {reward.name!r} returned a Score with the value NaN; a value is a number "
-            "in [0, 1], or None with a reason where there is none"
-        )
+def not_a_score(reward: Reward, found: object) -> TypeError:
+    """Return the error for a reward whose ``score`` does not return a `Score`."""
     return TypeError(
         f"score(turn) of the reward {reward.name!r} must return an agent_gym_env.Score, not "
         f"{type(found).__name__}"
@@ -105,13 +95,12 @@ def score_all(reward: Reward, turns: Sequence[ClosedTurn]) -> list[Score]:
 
     Raises:
         TypeError: the reward does not return a `Score`.
-        ValueError: the value of a score is NaN.
     """
     if isinstance(reward, BatchReward):
         scores = reward.score_many(turns)
     else:
         scores = [reward.score(turn) for turn in turns]
     for score in scores:
-        if not is_score(score):
+        if not isinstance(score, Score):
             raise not_a_score(reward, score)
     return scores

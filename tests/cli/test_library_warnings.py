@@ -34,6 +34,7 @@ def test_a_kernel_for_a_gpu_is_not_missed_where_there_is_none(
 ) -> None:
     torch = pytest.importorskip("torch", reason="needs the extra 'train'")
     logger = logging.getLogger(KERNELS)
+    caplog.set_level(logging.WARNING, KERNELS)  # another test may have silenced transformers
     logger.addHandler(caplog.handler)  # transformers' loggers hand nothing on to the root
     with without_library_warnings():
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -128,7 +128,7 @@ def test_rows_of_another_corpus_are_refused(
 
 def test_rows_of_another_choice_of_tools_are_refused(tmp_path: Path, folder: Path) -> None:
     other = config(folder, env={"tools_offered": "all"})
-    with pytest.raises(DataError, match="other tools than the row; the environment's arguments"):
+    with pytest.raises(DataError, match="other tools than the row; the environment needs"):
         train_grpo(other, out=tmp_path)
 
 
@@ -139,14 +139,6 @@ def test_the_command_keeps_the_corpus_beside_further_arguments_of_the_environmen
     options = ["--corpus", str(tiny_corpus), "--config", '{"env": {"tools_offered": "all"}}']
     assert main([*command, *options, "--out", str(tmp_path)]) == 4
     assert "the state is of (version, corpus, split)" in capsys.readouterr().err
-
-
-def test_a_flag_and_the_same_setting_are_not_both_taken(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["train", "grpo", str(folder / "rows.jsonl"), "--model", str(folder / "model")]
-    assert main([*command, "--corpus", "sgd", "--config", '{"env": {"corpus": "sample"}}']) == 2
-    assert "--corpus and env.corpus in --config" in capsys.readouterr().err
 
 
 def test_the_command_trains_and_reports(

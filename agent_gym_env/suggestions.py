@@ -51,7 +51,7 @@ def refuse_unknown(owner: str, given: Iterable[str], known: Iterable[str]) -> No
             raise ValueError(f"{owner} has no option {name!r}{did_you_mean(name, names)}; {listed}")
 
 
-_WITHOUT_PARAMETERS = (object.__init__, object.__new__)
+_MAKERS = ("__init__", "__new__")
 
 
 def parameters(taker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
@@ -59,7 +59,8 @@ def parameters(taker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
     Python would compile the text of a signature for a class that defines no ``__init__``.
     """
-    if isinstance(taker, type) and (taker.__init__, taker.__new__) == _WITHOUT_PARAMETERS:
+    inherited = (getattr(taker, name) is getattr(object, name) for name in _MAKERS)
+    if isinstance(taker, type) and all(inherited):
         return {}
     return inspect.signature(taker).parameters
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import gymnasium as gym
 import msgspec
+import numpy as np
 from gymnasium.error import ResetNeeded
 
 from agent_gym_env.corpus.corpus import CorpusConfig, Seen, Split, open_corpus
@@ -165,17 +166,8 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             DataError: the split has no such dialogue.
         """
         super().reset(seed=seed)
-        self._replay = Replay(self.settings, self.split.task(self._choose(options)))
+        self._replay = Replay(self.settings, self.split.task(choose_dialogue(self, options)))
         return self._replay.begin()
-
-    def _choose(self, options: dict[str, Any] | None) -> int:
-        if not options:
-            # One draw of a float is several times cheaper than one of an integer.
-            return self.selected[int(self.np_random.random() * len(self.selected))]
-        unknown = options.keys() - {"dialogue_id"}
-        if unknown:
-            raise ValueError(f"reset knows the option 'dialogue_id', not {sorted(unknown)}")
-        return self.split.index(options["dialogue_id"])
 
     def step(self, action: Any) -> tuple[dict[str, str], float, bool, bool, dict[str, Any]]:
         """Take an action.
@@ -235,15 +227,9 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             raise ValueError(f"not an SGD-v0 state: {error}") from error
         replay = Replay.restored(self.settings, snapshot)
         if snapshot.random:
-            self._restore_generator(snapshot.random)
+            restore_generator(self, snapshot.random, "SGD-v0")
         self._replay = replay
         return replay.begin()
-
-    def _restore_generator(self, state: str) -> None:
-        try:
-            self.np_random.bit_generator.state = json.loads(state)
-        except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-            raise ValueError(f"not an SGD-v0 state: its generator: {error}") from error
 
     @property
     def replay(self) -> Replay:
@@ -255,6 +241,45 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         if self._replay is None:
             raise ResetNeeded("no dialogue was begun: call reset() first")
         return self._replay
+
+
+class Selects(Protocol):
+    """An environment that draws one of its selected dialogues."""
+
+    split: Split
+    selected: Sequence[int]
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """The generator of the environment."""
+
+
+def choose_dialogue(env: Selects, options: Mapping[str, Any] | None) -> int:
+    """Return the index of the dialogue that the options of ``reset`` name, or draw one.
+
+    Raises:
+        ValueError: an option is not known.
+        DataError: the split has no such dialogue.
+    """
+    if not options:
+        # One draw of a float is several times cheaper than one of an integer.
+        return env.selected[int(env.np_random.random() * len(env.selected))]
+    unknown = options.keys() - {"dialogue_id"}
+    if unknown:
+        raise ValueError(f"reset knows the option 'dialogue_id', not {sorted(unknown)}")
+    return env.split.index(options["dialogue_id"])
+
+
+def restore_generator(env: Selects, state: str, env_id: str) -> None:
+    """Set the generator of an environment to a state, given as JSON.
+
+    Raises:
+        ValueError: the text is not the state of a generator.
+    """
+    try:
+        env.np_random.bit_generator.state = json.loads(state)
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+        raise ValueError(f"not an {env_id} state: its generator: {error}") from error
 
 
 def unwrap_sgd(env: gym.Env[Any, Any]) -> SGDEnv:

@@ -14,6 +14,7 @@ from gymnasium.error import ResetNeeded
 from agent_gym_env.corpus.corpus import Seen, open_corpus
 from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.envs.actions import parse_action
+from agent_gym_env.envs.dialogue import choose_dialogue, restore_generator
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import OfferedTools
 from agent_gym_env.envs.simulation import (
@@ -111,7 +112,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 raise ValueError(f"{name} must be a whole number from {least}, not {value!r}")
         self.split = open_corpus(corpus, schema_variant=schema_variant).split(split)
         selected = self.split.select(services, seen)
-        self.selected = [index for index in selected if self.split.has_goal(index)]
+        self.selected: Sequence[int] = [i for i in selected if self.split.has_goal(i)]
         if not self.selected:
             raise DataError(
                 f"no dialogue of split {split!r} says what its user wants: a simulated user needs "
@@ -145,17 +146,12 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         return self._simulation.begin()
 
     def _choose(self, options: dict[str, Any] | None) -> int:
-        if not options:
-            return self.selected[int(self.np_random.random() * len(self.selected))]
-        unknown = options.keys() - {"dialogue_id"}
-        if unknown:
-            raise ValueError(f"reset knows the option 'dialogue_id', not {sorted(unknown)}")
-        index = self.split.index(options["dialogue_id"])
+        index = choose_dialogue(self, options)
         if not self.split.has_goal(index):
             raise DataError(
                 "the annotation of this dialogue does not say what its user wants; play it with "
                 "SGD-v0",
-                dialogue_id=options["dialogue_id"],
+                dialogue_id=self.split.dialogue_ids()[index],
             )
         return index
 
@@ -215,7 +211,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         try:
             taken = msgspec.json.decode(msgspec.json.encode(state), type=SimulationState)
         except (msgspec.MsgspecError, TypeError, UnicodeEncodeError) as error:
-            raise ValueError(f"not a state of SGDSim-v0: {error}") from error
+            raise ValueError(f"not an SGDSim-v0 state: {error}") from error
         expected = (STATE_VERSION, self.split.fingerprint, self.split.name)
         found = (taken.version, taken.corpus, taken.split)
         if found != expected:
@@ -223,10 +219,11 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 f"the state is of (version, corpus, split) {found}, this environment of {expected}"
             )
         index = self.split.index(taken.dialogue_id)
-        self._simulation = Simulation(self._settings, self._offer(index), index, taken)
+        simulation = Simulation(self._settings, self._offer(index), index, taken)
         if taken.random:
-            self.np_random.bit_generator.state = json.loads(taken.random)
-        return self._simulation.begin()
+            restore_generator(self, taken.random, "SGDSim-v0")
+        self._simulation = simulation
+        return simulation.begin()
 
     @property
     def simulation(self) -> Simulation:

@@ -252,10 +252,6 @@ class Simulation:
         """Return the acts of the user's last turn: for teachers and tests, never for a policy."""
         return self._user.state.acts
 
-    def user_counters(self) -> Mapping[str, int]:
-        """Return how often the user did not understand, took a default and so on."""
-        return self._user.state.counters
-
     def tool_schemas(self) -> Mapping[str, Any]:
         """Return the tools on offer, by full name."""
         return self._offer.catalogue.tools

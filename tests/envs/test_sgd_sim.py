@@ -200,6 +200,17 @@ def test_a_state_taken_at_every_step_goes_on_byte_for_byte() -> None:
             observation, over = expected[0], expected[2]
 
 
+@pytest.mark.parametrize("generator", ["not JSON", "7", '{"bit_generator": "PCG64"}'])
+def test_a_state_with_a_damaged_generator_changes_nothing(generator: str) -> None:
+    env = _make()
+    env.reset(seed=1)
+    before = env.get_state()
+    other = {**before, "dialogue_id": env.split.dialogue_ids()[3], "random": generator}
+    with pytest.raises(ValueError, match="not an SGDSim-v0 state: its generator"):
+        env.set_state(other)
+    assert env.get_state() == before
+
+
 def test_the_same_seed_gives_the_same_bytes() -> None:
     def steps() -> Iterator[Any]:
         env = _make(split="train")

@@ -72,8 +72,8 @@ class UserState(msgspec.Struct):
         faults: stable codes of what the agent did against the rules, in order.
         counters: number of turns that were not understood, of default answers and so on, by name.
         answer: first row of the last transaction's answer; empty for none.
-        outcome: outcome of the last call of this turn: ``rows`` or ``empty`` of a query, ``success``,
-            ``counter`` or ``failure`` of a transaction, ``error``; ``""`` without a call.
+        outcome: outcome of the last call of this turn: ``rows`` or ``empty`` of a query,
+            ``success``, ``counter`` or ``failure`` of a transaction, ``error``; ``""`` for no call.
         booked: the row of the last write that went through, by tool.
         tried: tools of the transactions that failed.
         acts: the user's last acts.

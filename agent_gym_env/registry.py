@@ -333,6 +333,7 @@ POLICIES = Registry(
     "policy",
     {
         "oracle": "agent_gym_env.policies.oracle:OraclePolicy",
+        "acts-oracle": "agent_gym_env.policies.acts_oracle:ActsOraclePolicy",
         "silent": "agent_gym_env.policies.constant:silent_policy",
         "constant": "agent_gym_env.policies.constant:ConstantPolicy",
         "uniform": "agent_gym_env.policies.uniform:UniformPolicy",

@@ -14,7 +14,7 @@ from gymnasium.error import ResetNeeded
 from agent_gym_env.corpus.corpus import Seen, open_corpus
 from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.envs.actions import parse_action
-from agent_gym_env.envs.dialogue import choose_dialogue, restore_generator
+from agent_gym_env.envs.dialogue import SGDEnv, choose_dialogue, restore_generator
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import OfferedTools
 from agent_gym_env.envs.simulation import (
@@ -110,7 +110,8 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         ):
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be a whole number from {least}, not {value!r}")
-        self.split = open_corpus(corpus, schema_variant=schema_variant).split(split)
+        self.corpus = open_corpus(corpus, schema_variant=schema_variant)
+        self.split = self.corpus.split(split)
         selected = self.split.select(services, seen)
         self.selected: Sequence[int] = [i for i in selected if self.split.has_goal(i)]
         if not self.selected:
@@ -118,9 +119,14 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 f"no dialogue of split {split!r} says what its user wants: a simulated user needs "
                 "user turns with acts such as INFORM_INTENT; play the dialogues with SGD-v0"
             )
-        self._settings = SimulationSettings(
+        self.settings = SimulationSettings(
             self.split, make_task_reward(reward), max_tool_calls_per_turn, patience
         )
+        self.user_options: dict[str, Any] = {
+            "understanding": understanding,
+            "patience": patience,
+        }
+        """Everything that determines how the user behaves, as JSON values: for records."""
         self._offers: dict[tuple[str, ...], OfferedTools] = {}
         self._simulation: Simulation | None = None
         self.observation_space = observation_space()
@@ -142,7 +148,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         """
         super().reset(seed=seed)
         index = self._choose(options)
-        self._simulation = Simulation(self._settings, self._offer(index), index)
+        self._simulation = Simulation(self.settings, self._offer(index), index)
         return self._simulation.begin()
 
     def _choose(self, options: dict[str, Any] | None) -> int:
@@ -219,7 +225,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 f"the state is of (version, corpus, split) {found}, this environment of {expected}"
             )
         index = self.split.index(taken.dialogue_id)
-        simulation = Simulation(self._settings, self._offer(index), index, taken)
+        simulation = Simulation(self.settings, self._offer(index), index, taken)
         if taken.random:
             restore_generator(self, taken.random, "SGDSim-v0")
         self._simulation = simulation
@@ -237,14 +243,32 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         return self._simulation
 
 
+def unwrap_any(env: gym.Env[Any, Any]) -> SGDEnv | SGDSimEnv:
+    """Return the ``SGD-v0`` or ``SGDSim-v0`` environment inside its wrappers.
+
+    Raises:
+        TypeError: another environment is inside.
+    """
+    inner = env.unwrapped
+    if not isinstance(inner, SGDEnv | SGDSimEnv):
+        raise TypeError(
+            f"expected SGD-v0 or SGDSim-v0, possibly in wrappers, not {type(inner).__name__}"
+        )
+    return inner
+
+
 def _without_acts(action: Any) -> tuple[tuple[DialogueAct, ...], Any]:
     """Take the acts out of an action; acts that cannot be read are none."""
     if isinstance(action, Action):
-        return action.acts, action
+        return _read_acts(action.acts), action
     if not isinstance(action, Mapping) or "acts" not in action:
         return (), action
     rest = {key: value for key, value in action.items() if key != "acts"}
+    return _read_acts(action["acts"]), rest
+
+
+def _read_acts(acts: Any) -> tuple[DialogueAct, ...]:
     try:
-        return _ACTS.decode(msgspec.json.encode(action["acts"])), rest
+        return _ACTS.decode(msgspec.json.encode(acts)) if acts else ()
     except (msgspec.MsgspecError, TypeError, UnicodeEncodeError):
-        return (), rest
+        return ()

@@ -20,9 +20,9 @@ from agent_gym_env.envs.replay import OfferedTools
 from agent_gym_env.rewards.base import Score
 from agent_gym_env.rewards.task import ClosedEpisode, TaskReward, Verdict
 from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
-from agent_gym_env.types import DialogueAct, ToolCall, ToolResult
+from agent_gym_env.types import Action, DialogueAct, ToolCall, ToolResult
 from agent_gym_env.users.agenda import AgendaUser, UserState
-from agent_gym_env.users.agent_turn import read_acts
+from agent_gym_env.users.agent_turn import AgentTurn, read_acts
 from agent_gym_env.users.verdict import judge
 from agent_gym_env.users.wording import words_of
 
@@ -133,6 +133,11 @@ class Simulation:
         score: score of the turn that the last action closed; ``None`` where it left it open.
         understood: whether the user understood the turn that the last action closed; ``None``
             where it left the turn open.
+        goal: goal of the user.
+        heard: meaning of the last closed turn, as the user understood it; ``None`` before the
+            first one.
+        last_action: the last action as it was understood: text within its limit, tools by full
+            names.
     """
 
     def __init__(
@@ -144,16 +149,18 @@ class Simulation:
     ) -> None:
         self.task = settings.split.task(index)
         self._settings, self._offer = settings, offer
-        self._goal = settings.split.goal(index)
+        self.goal = settings.split.goal(index)
         tools = offer.catalogue.tools
         user = None if state is None else state.user
         self._user = AgendaUser(
-            self._goal, tools, self.task.date, patience=settings.patience, state=user
+            self.goal, tools, self.task.date, patience=settings.patience, state=user
         )
         self._services = StatefulServices(offer.catalogue, settings.split.entities)
         self._services.reset(self.task, None if state is None else state.services)
         self.score: Score | None = None
         self.understood: bool | None = None
+        self.heard: AgentTurn | None = None
+        self.last_action = Action()
         self.turn, self._tool_result = 0, ""
         if state is None:
             self._words = words_of(self._user.open(), self.task, self._user.state.turn)
@@ -188,21 +195,22 @@ class Simulation:
         if calls:
             self._tool_result, refused = conversation.execute(calls)
             error = error or refused
-            if not text and conversation.is_open():
-                self._words = ""
-                return self._observation(), 0.0, False, self._info(error)
+        self.last_action = Action(text, conversation.made if calls else (), acts=tuple(acts))
+        if calls and not text and conversation.is_open():
+            self._words = ""
+            return self._observation(), 0.0, False, self._info(error)
         made = len(conversation.calls)
         self._answer(text, acts)
         before, self.verdict = self.verdict, self._judge()
         closed = ClosedEpisode(before, self.verdict, made, self.over)
-        self.score = self._settings.reward.score(closed)
+        self.score = self._settings.reward.grade(closed)
         return self._observation(), self.score.value or 0.0, self.over, self._info(error)
 
     def _answer(self, text: str, acts: Sequence[DialogueAct]) -> None:
         """Close the agent's turn, and let the user speak."""
         state = self._user.state
-        agent_turn = read_acts(acts, state.rows, self.task.date)
-        replies = self._user.react(agent_turn)
+        self.heard = read_acts(acts, state.rows, self.task.date)
+        replies = self._user.react(self.heard)
         self.understood = not any(act.act == "UNCLEAR" for act in replies)
         self.turn += 1
         self.over = self._user.is_over()
@@ -211,7 +219,7 @@ class Simulation:
         self._conversation.close(text, said)
 
     def _judge(self) -> Verdict:
-        return judge(self._goal, self._user.state, self._services.state.queried)
+        return judge(self.goal, self._user.state, self._services.state.queried)
 
     def _observation(self) -> dict[str, str]:
         return {
@@ -247,6 +255,16 @@ class Simulation:
     def messages(self) -> str:
         """The conversation so far, JSON in OpenAI's chat format."""
         return self._conversation.log.messages
+
+    @property
+    def user_state(self) -> UserState:
+        """The live state of the user: for records and tests, never for a policy."""
+        return self._user.state
+
+    @property
+    def service(self) -> str:
+        """Service of the errand under way."""
+        return self.goal.errands[self._user.state.errand].service
 
     def user_acts(self) -> tuple[Any, ...]:
         """Return the acts of the user's last turn: for teachers and tests, never for a policy."""

@@ -62,6 +62,29 @@ def test_the_acts_oracle_solves_every_dialogue_of_the_sample(split: str) -> None
         assert -1 <= total <= 1
 
 
+@pytest.mark.parametrize("style", ["terse", "verbose", "descriptive"])
+def test_the_acts_oracle_solves_the_sample_in_every_style(style: str) -> None:
+    env = _make()
+    policy = ActsOraclePolicy(env, wording=style)
+    for dialogue_id in env.split.dialogue_ids():
+        policy.reset()
+        info, _ = _play(env, dialogue_id, policy.act)
+        assert info["task"]["strict"], (dialogue_id, info["task"])
+
+
+def test_the_acts_oracle_says_again_in_other_words_what_was_not_understood() -> None:
+    env = _make()
+    policy = ActsOraclePolicy(env)
+    observation, _ = env.reset(seed=0)
+    said = policy.act(observation)
+    while not said.text:
+        said = policy.act(env.step(said)[0])
+    unclear = env.step(Action("Colourless green ideas."))[0]
+    again = policy.act(unclear)
+    assert again.acts == said.acts
+    assert again.text != said.text
+
+
 @pytest.mark.parametrize(("split", "least"), [("dev", 0.993), ("test", 0.995)])
 def test_the_acts_oracle_solves_sgd(sgd_path: Path, split: str, least: float) -> None:
     env = _make(corpus=str(sgd_path), split=split)

@@ -29,7 +29,7 @@ def _without_time(episodes: Iterable[Episode]) -> list[Episode]:
 
 
 class AskingInBatches(ConstantPolicy):
-    """Says the same in all dialogues at once."""
+    """Answer many dialogues at once, all with the same question."""
 
     def act_batch(
         self, observations: Sequence[Observation], *, seeds: Sequence[int | None]

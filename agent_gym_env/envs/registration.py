@@ -39,6 +39,7 @@ def _register() -> None:
         register(
             id="SGDSim-v0",
             entry_point="agent_gym_env.envs.sgd_sim:SGDSimEnv",
+            vector_entry_point="agent_gym_env.envs.vector:SGDSimVectorEnv",
             order_enforce=False,
             disable_env_checker=True,
         )

@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 
 from agent_gym_env.corpus.corpus import Seen, open_corpus
 from agent_gym_env.corpus.reader import CorpusReader
-from agent_gym_env.envs.actions import parse_action
+from agent_gym_env.envs.actions import parse_action_with_acts
 from agent_gym_env.envs.dialogue import SGDEnv, choose_dialogue, restore_generator
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import OfferedTools
@@ -28,10 +28,7 @@ from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.errors import DataError
 from agent_gym_env.rewards.task import TaskReward, make_task_reward
 from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
-from agent_gym_env.types import Action, DialogueAct
 from agent_gym_env.users.agenda import PATIENCE
-
-_ACTS = msgspec.json.Decoder(tuple[DialogueAct, ...])
 
 
 class SGDSimEnv(gym.Env[dict[str, Any], Any]):
@@ -178,9 +175,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         simulation = self._simulation
         if simulation is None or simulation.over:
             raise ResetNeeded("no dialogue is in play: call reset() first")
-        acts, action = _without_acts(action)
-        text, calls, error = parse_action(action)
-        observation, reward, over, info = simulation.step(text, calls, acts, error)
+        observation, reward, over, info = simulation.step(parse_action_with_acts(action))
         return observation, reward, over, False, info
 
     def render(self) -> str | None:
@@ -255,20 +250,3 @@ def unwrap_any(env: gym.Env[Any, Any]) -> SGDEnv | SGDSimEnv:
             f"expected SGD-v0 or SGDSim-v0, possibly in wrappers, not {type(inner).__name__}"
         )
     return inner
-
-
-def _without_acts(action: Any) -> tuple[tuple[DialogueAct, ...], Any]:
-    """Take the acts out of an action; acts that cannot be read are none."""
-    if isinstance(action, Action):
-        return _read_acts(action.acts), action
-    if not isinstance(action, Mapping) or "acts" not in action:
-        return (), action
-    rest = {key: value for key, value in action.items() if key != "acts"}
-    return _read_acts(action["acts"]), rest
-
-
-def _read_acts(acts: Any) -> tuple[DialogueAct, ...]:
-    try:
-        return _ACTS.decode(msgspec.json.encode(acts)) if acts else ()
-    except (msgspec.MsgspecError, TypeError, UnicodeEncodeError):
-        return ()

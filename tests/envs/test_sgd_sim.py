@@ -331,20 +331,6 @@ def test_a_wrong_argument_is_refused(arguments: dict[str, Any], words: str) -> N
         _make(**arguments)
 
 
-def test_gymnasiums_vector_environment_takes_it() -> None:
-    envs = gym.make_vec("SGDSim-v0", num_envs=2, split="dev")
-    observations, _ = envs.reset(seed=1)
-    singles = [_make() for _ in range(2)]
-    expected = [env.reset(seed=seed)[0] for seed, env in enumerate(singles, start=1)]
-    assert list(observations["user"]) == [observation["user"] for observation in expected]
-    for _ in range(30):
-        _, _, over, _, infos = envs.step({"text": ["hello", "hello"], "tool_calls": ["", ""]})
-        if over.any():
-            break
-    assert over.any()
-    assert infos["task"]["success"][int(over.argmax())] in (False,)  # not None
-
-
 def test_a_step_before_reset_is_refused() -> None:
     with pytest.raises(ResetNeeded, match="reset"):
         _make().step("hello")

@@ -47,16 +47,18 @@ class SimulatedTurn(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         service: service of the user's errand when the turn began.
-        heard: meaning of the turn, as the user understood it.
+        meaning: meaning of the turn, as the user read it.
         verdict: verdict on the dialogue at the end of the turn.
+        understood: whether the user understood the turn.
         answer: acts of the user's answer.
         events: what the user counted in this turn, see
             `agent_gym_env.users.agenda.UserState.counters`; a name occurs once for each count.
     """
 
     service: str
-    heard: AgentTurn
+    meaning: AgentTurn
     verdict: Verdict
+    understood: bool = True
     answer: tuple[UserAct, ...] = ()
     events: tuple[str, ...] = ()
 

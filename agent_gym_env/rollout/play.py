@@ -242,9 +242,10 @@ class _Record:
         state = dialogue.user_state
         simulated = SimulatedTurn(
             service=self._service,
-            heard=dialogue.heard or AgentTurn("none"),
+            meaning=dialogue.agent_turn or AgentTurn("none"),
             verdict=dialogue.verdict,
-            answer=dialogue.user_acts(),
+            understood=bool(dialogue.understood),
+            answer=state.acts,
             events=tuple((Counter(state.counters) - self._counted).elements()),
         )
         return {"simulated": simulated}

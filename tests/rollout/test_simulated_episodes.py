@@ -47,7 +47,7 @@ def test_an_episode_records_goal_options_and_verdicts(episodes: list[Episode]) -
         user = episode.simulated_user
         assert user is not None
         assert user.goal == episode.dialogue_id
-        assert user.options == {"understanding": "acts", "patience": 4} | user.options
+        assert (user.options["understanding"], user.options["patience"]) == ("acts", 4)
         assert user.errands >= 1
         assert not user.opening.success
         assert not user.leaves
@@ -66,8 +66,9 @@ def test_a_turn_records_what_the_user_heard_and_counted() -> None:
     assert episode.simulated_user is not None
     assert episode.simulated_user.leaves
     taken = [turn.simulated for turn in episode.turns]
-    assert [each and each.heard.kind for each in taken] == ["none"] * 5
+    assert [each and each.meaning.kind for each in taken] == ["none"] * 5
     assert [each and each.events for each in taken] == [("not_understood", "patience_lost")] * 5
+    assert not any(each and each.understood for each in taken)
     assert episode.terminated
 
 

@@ -30,6 +30,7 @@ from agent_gym_env.rewards.task import TaskReward, make_task_reward
 from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.types import Action, DialogueAct
 from agent_gym_env.users.agenda import PATIENCE
+from agent_gym_env.users.wording import AgendaWording
 
 _ACTS = msgspec.json.Decoder(tuple[DialogueAct, ...])
 
@@ -110,7 +111,9 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         ):
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be a whole number from {least}, not {value!r}")
-        self.split = open_corpus(corpus, schema_variant=schema_variant).split(split)
+        opened = open_corpus(corpus, schema_variant=schema_variant)
+        self.split = opened.split(split)
+        self.corpus = opened
         selected = self.split.select(services, seen)
         self.selected: Sequence[int] = [i for i in selected if self.split.has_goal(i)]
         if not self.selected:
@@ -119,7 +122,11 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 "user turns with acts such as INFORM_INTENT; play the dialogues with SGD-v0"
             )
         self._settings = SimulationSettings(
-            self.split, make_task_reward(reward), max_tool_calls_per_turn, patience
+            self.split,
+            make_task_reward(reward),
+            max_tool_calls_per_turn,
+            patience,
+            AgendaWording.of_split(self.split, opened),
         )
         self._offers: dict[tuple[str, ...], OfferedTools] = {}
         self._simulation: Simulation | None = None

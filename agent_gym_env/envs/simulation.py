@@ -24,7 +24,7 @@ from agent_gym_env.types import DialogueAct, ToolCall, ToolResult
 from agent_gym_env.users.agenda import AgendaUser, UserState
 from agent_gym_env.users.agent_turn import read_acts
 from agent_gym_env.users.verdict import judge
-from agent_gym_env.users.wording import words_of
+from agent_gym_env.users.wording import UserWording
 
 Understanding = Literal["acts"]
 STATE_VERSION = 1
@@ -108,12 +108,14 @@ class SimulationSettings(msgspec.Struct, frozen=True):
         reward: scores closed turns.
         max_tool_calls_per_turn: a turn with more closes.
         patience: number of turns without progress that the user accepts in an errand.
+        wording: puts the user's acts into words.
     """
 
     split: Split
     reward: TaskReward
     max_tool_calls_per_turn: int
     patience: int
+    wording: UserWording
 
 
 class Simulation:
@@ -156,7 +158,8 @@ class Simulation:
         self.understood: bool | None = None
         self.turn, self._tool_result = 0, ""
         if state is None:
-            self._words = words_of(self._user.open(), self.task, self._user.state.turn)
+            self._user.open()
+            self._words = self._say()
         else:
             self.turn, self._words, self._tool_result = state.turn, state.words, state.tool_result
         watched = WatchedServices(self._services, self._user, offer)
@@ -206,9 +209,17 @@ class Simulation:
         self.understood = not any(act.act == "UNCLEAR" for act in replies)
         self.turn += 1
         self.over = self._user.is_over()
-        said = words_of(replies, self.task, state.turn) if replies else None
+        said = self._say(text) if replies else None
         self._words = said or ""
         self._conversation.close(text, said)
+
+    def _say(self, heard: str = "") -> str:
+        """Put the user's last acts into words."""
+        user = self._user
+        words = self._settings.wording.words(user.acts_to_say(self.task, self.turn, heard))
+        counters, name = user.state.counters, f"words_{words.source}"
+        counters[name] = counters.get(name, 0) + 1
+        return words.text
 
     def _judge(self) -> Verdict:
         return judge(self._goal, self._user.state, self._services.state.queried)

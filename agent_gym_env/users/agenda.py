@@ -14,8 +14,11 @@ from zlib import crc32
 import msgspec
 
 from agent_gym_env.corpus.goals import Decision, Errand, Goal, Kind, Situations, UserAct
+from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.users.agent_turn import AgentTurn, Row
+from agent_gym_env.users.phrase_book import wishes_of
+from agent_gym_env.users.wording import ActsToSay
 from agent_gym_env.values.equality import DONTCARE, canonical
 
 PATIENCE = 4
@@ -75,8 +78,8 @@ class UserState(msgspec.Struct):
         booked: the row of the last write that went through, by tool.
         tried: tools of the transactions that failed.
         acts: the user's last acts.
-        turn: index of the recorded turn that opens with words for just these acts; ``None`` for
-            acts that the recorded user never did.
+        turn: index of the recorded turn that opens with words for such acts, with other values
+            perhaps; ``None`` for acts that the recorded user never did.
         finished: whether the user has said goodbye.
         left: whether the user has lost patience.
     """
@@ -132,6 +135,7 @@ class AgendaUser:
         "_today",
         "_tools",
         "_turn_kind",
+        "_wishes",
         "state",
     )  # fmt: skip
 
@@ -153,6 +157,7 @@ class AgendaUser:
         self._situations.counts = self.state.counts
         self._turn_kind: Kind = "none"
         self._decision: Decision | None = None
+        self._wishes = wishes_of(goal)
 
     def open(self) -> tuple[UserAct, ...]:
         """Begin the dialogue and return the user's first acts."""
@@ -319,9 +324,31 @@ class AgendaUser:
         if self.state.patience == patience:
             self._note_idle_turn(before)
         decision = self._decision
-        same = decision is not None and decision.acts == acts
+        same = decision is not None and _without_values(decision.acts) == _without_values(acts)
         self.state.turn = decision.turn if decision is not None and same else None
         return acts
+
+    def acts_to_say(self, task: Task, number: int, heard: str = "") -> ActsToSay:
+        """Return the last acts with all that their words depend on.
+
+        Args:
+            task: the recorded dialogue.
+            number: number of the user's turn, from 0.
+            heard: the agent's text that they answer.
+        """
+        turn, places = self.state.turn, self._goal.places
+        recorded = self._goal.opening if self._decision is None else self._decision.acts
+        return ActsToSay(
+            acts=self.state.acts,
+            task=task,
+            after=self._turn_kind,
+            turn=turn,
+            recorded=() if turn is None else recorded,
+            places=places[turn] if turn is not None and turn < len(places) else (),
+            wishes=self._wishes,
+            number=number,
+            heard=heard,
+        )
 
     def _progress(self) -> tuple[int, ...]:
         """Return what changes when a turn gets the dialogue any further."""
@@ -763,3 +790,7 @@ class AgendaUser:
                 consented.append(errand)
         elif kinds & {"NEGATE", "INFORM"} and errand in consented:
             consented.remove(errand)
+
+
+def _without_values(acts: Iterable[UserAct]) -> list[tuple[str, str, str]]:
+    return sorted((act.service, act.act, act.slot) for act in acts)

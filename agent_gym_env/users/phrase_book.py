@@ -157,7 +157,7 @@ def _mine_dialogue(
 
 
 def _signature(acts: Sequence[UserAct]) -> str | None:
-    """Return what acts say without the values that a placeholder stands for.
+    """Return what acts say, without the values for which templates have placeholders.
 
     Returns:
         ``None`` for acts of several services, and for acts that say two values of a slot.

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
-from zlib import crc32
 
 import msgspec
 
@@ -38,8 +37,8 @@ class ActsToSay(msgspec.Struct, frozen=True):
         recorded: the acts of that turn, whose values may be others.
         places: values that the annotation marks in its words.
         wishes: all values of the user's goal.
-        number: number of the user's turn, from 0.
-        heard: the agent's text that they answer; ``""`` at the beginning.
+        draw: picks among several wordings.
+        answered: the agent's text that they answer; ``""`` at the beginning.
     """
 
     acts: tuple[UserAct, ...]
@@ -49,12 +48,8 @@ class ActsToSay(msgspec.Struct, frozen=True):
     recorded: tuple[UserAct, ...] = ()
     places: tuple[Place, ...] = ()
     wishes: frozenset[str] = frozenset()
-    number: int = 0
-    heard: str = ""
-
-    def draw(self) -> int:
-        """Return a number that picks among several wordings, the same in every process."""
-        return crc32(f"{self.task.dialogue_id} {self.number}".encode())
+    draw: int = 0
+    answered: str = ""
 
 
 class Words(NamedTuple):
@@ -62,7 +57,7 @@ class Words(NamedTuple):
 
     Attributes:
         text: the words, never empty.
-        source: where they come from.
+        source: kind of sentence that they are.
     """
 
     text: str
@@ -77,7 +72,7 @@ class UserWording(Protocol):
 
 
 class AgendaWording:
-    """Says acts in recorded words where there are such, then mined ones, then our own.
+    """A wording in recorded words where there are such, else in mined ones, else in our own.
 
     Args:
         book: phrases mined from recorded users.
@@ -98,7 +93,7 @@ class AgendaWording:
         recorded = _recorded_words(said)
         if recorded is not None:
             return Words(recorded, "recorded")
-        today, draw = said.task.date, said.draw()
+        today, draw = said.task.date, said.draw
         for template in self._book.templates(said.acts, said.after, draw):
             mined = template.fill(said.acts, today)
             if says_just(mined, said.acts, said.wishes, today):

@@ -97,7 +97,7 @@ def _say(
     book: PhraseBook | None = None,
     after: Kind = "request",
 ) -> Words:
-    """Say acts where the recorded user said some words."""
+    """Return the words for acts where the recorded user said some words."""
     task = Task("1", ("Trains_1",), (Turn(words, "", "Trains_1"),), TODAY)
     wording = AgendaWording(book or PhraseBook({}), OwnPhrases([]))
     said = ActsToSay(

@@ -236,8 +236,8 @@ def _check_states(dialogues: int, **arguments: Any) -> list[int]:
 
 
 def _size(state: dict[str, Any]) -> int:
-    """Return the bytes of a state without the conversation and the generator of the draws."""
-    return len(json.dumps({k: v for k, v in state.items() if k not in ("log", "random")}))
+    """Return the bytes of a state, the conversation so far among them."""
+    return len(json.dumps(state))
 
 
 @pytest.mark.parametrize("arguments", [{}, _NOISY], ids=["clean", "noisy"])

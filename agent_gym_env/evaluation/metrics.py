@@ -109,7 +109,7 @@ def episode_return(episode: Episode) -> float | None:
 
 
 def is_ended(episode: Episode) -> bool:
-    """Return whether a dialogue came to its end or its time limit.
+    """Return whether a dialogue reached its end or its time limit.
 
     Each turn was played then, by the policy or in silence after it had failed.
     """

@@ -139,7 +139,7 @@ def outcome(episode: Episode) -> Outcome | None:
     """Return the outcome of a simulated episode.
 
     Returns:
-        The outcome; a dialogue that a time limit cut off is no success. ``None`` if it is unknown,
+        The outcome; a dialogue that a time limit cut off is not a success. ``None`` if it is unknown,
         because the episode broke off for another reason.
     """
     if not is_ended(episode) or not episode.turns:

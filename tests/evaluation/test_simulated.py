@@ -14,6 +14,7 @@ import pytest
 
 from agent_gym_env.assembly import play_episodes
 from agent_gym_env.cli.main import main
+from agent_gym_env.corpus.goals import UserAct
 from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import Evaluation, summarize
 from agent_gym_env.evaluation.report import render_report
@@ -72,7 +73,7 @@ def played(
                 "Hotels_1",
                 AgentTurn("more"),
                 verdict,
-                answer=(agenda.UserAct("Hotels_1", "AFFIRM"),),
+                answer=(UserAct("Hotels_1", "AFFIRM"),),
                 understood=understood[number],
                 recorded=recorded[number],
                 events=tuple(each),

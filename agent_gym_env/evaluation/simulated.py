@@ -139,8 +139,8 @@ def outcome(episode: Episode) -> Outcome | None:
     """Return the outcome of a simulated episode.
 
     Returns:
-        The outcome; a dialogue that a time limit cut off is not a success. ``None`` if it is unknown,
-        because the episode broke off for another reason.
+        The outcome; a dialogue that a time limit cut off is not a success. ``None`` if it is
+        unknown, because the episode broke off for another reason.
     """
     if not is_ended(episode) or not episode.turns:
         return None

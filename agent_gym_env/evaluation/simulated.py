@@ -70,6 +70,7 @@ class UserFigures(msgspec.Struct, frozen=True):
         out_of_place: share of turns with a move that has no meaning where it was made.
         corrected: share of turns in which the user refused an offer or corrected values.
         ignored: share of turns in which the user had to repeat something, or nothing changed.
+        recorded_words: share of the user's answers in the recorded user's words.
         patience_lost: number of turns in a dialogue that cost patience.
         leaves: share of dialogues that the user left because patience was lost.
     """
@@ -79,6 +80,7 @@ class UserFigures(msgspec.Struct, frozen=True):
     out_of_place: Estimate
     corrected: Estimate
     ignored: Estimate
+    recorded_words: Estimate
     patience_lost: Estimate
     leaves: Estimate
 
@@ -227,6 +229,10 @@ class SimulationTally:
             faults = _faults(turn)
             for name in ("not_understood", "defaults", "out_of_place", "corrected", "ignored"):
                 self._add(episode.dialogue_id, name, float(name in faults))
+            words = [event for event in turn.events if event.startswith("words_")]
+            if words:
+                is_recorded = words == ["words_recorded"]
+                self._add(episode.dialogue_id, "recorded_words", float(is_recorded))
         lost = sum(turn.events.count("patience_lost") for turn in turns)
         self._add(episode.dialogue_id, "patience_lost", lost)
         self._add(episode.dialogue_id, "leaves", float(user.leaves))

@@ -64,6 +64,7 @@ USER_HEADER = (
     "out of place",
     "corrected",
     "ignored",
+    "recorded words",
     "patience lost",
     "leaves",
 )
@@ -116,6 +117,7 @@ def user_rows(evaluations: Iterable[Evaluation]) -> list[tuple[str, ...]]:
             number(user.out_of_place.mean),
             number(user.corrected.mean),
             number(user.ignored.mean),
+            number(user.recorded_words.mean),
             number(user.patience_lost.mean, digits=2),
             number(user.leaves.mean),
         )

@@ -192,7 +192,13 @@ def test_faults_of_the_user_are_counted_apart_from_those_of_the_agent() -> None:
     found = figures(
         played(
             "A",
-            events=(("not_understood", "patience_lost"), ("missed",), (), (), ()),
+            events=(
+                ("not_understood", "patience_lost", "words_own"),
+                ("missed", "words_own"),
+                ("words_recorded",),
+                ("words_template",),
+                (),
+            ),
             understood=(False, False, True, True, True),
             recorded=(False, False, False, False, False),
         ),
@@ -215,6 +221,7 @@ def test_faults_of_the_user_are_counted_apart_from_those_of_the_agent() -> None:
     assert found.out_of_place.mean == pytest.approx(0.1)
     assert found.corrected.mean == pytest.approx(0.1)
     assert found.ignored.mean == pytest.approx(0.1)
+    assert (found.recorded_words.mean, found.recorded_words.count) == (0.25, 4)
     assert found.patience_lost.mean == 2.0
     assert found.leaves.mean == 0.5
 

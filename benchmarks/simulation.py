@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _median_us(rounds: Sequence[Sequence[float]]) -> float:
     """Return the median of the least seconds of each call, in microseconds."""
     least = [min(column) for column in zip(*rounds, strict=True)]
-    return round(1e6 * statistics.median(least), 1)
+    return round(1e6 * float(statistics.median(least)), 1)
 
 
 class Played(NamedTuple):

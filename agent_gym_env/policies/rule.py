@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
@@ -15,15 +15,20 @@ from agent_gym_env.corpus.goals import Kind, UserAct
 from agent_gym_env.corpus.sgd import TODAY, Slot
 from agent_gym_env.policies.agent_wording import Speaker
 from agent_gym_env.policies.dialogue_plan import DialoguePlan, Steps
+from agent_gym_env.policies.said_values import said_values
 from agent_gym_env.retrieval.candidates import Conversations
 from agent_gym_env.retrieval.state import State
 from agent_gym_env.retrieval.tool_schemas import SlotSchema, ToolSchema
 from agent_gym_env.retrieval.training import load_or_train
-from agent_gym_env.retrieval.understanding import Question, decide_with, value_in_slot
-from agent_gym_env.retrieval.user_acts import ANY_VALUE, UserActReader, load_or_train_user_acts
+from agent_gym_env.retrieval.understanding import Question, decide_with
+from agent_gym_env.retrieval.user_acts import (
+    ANY_VALUE,
+    UserActReader,
+    load_or_train_user_acts,
+    looks_up,
+)
 from agent_gym_env.types import Action, AtLeast0, Observation
 from agent_gym_env.values.equality import DONTCARE
-from agent_gym_env.values.patterns import read_value
 
 _RESTATED_AFTER = frozenset(("none", "more", "failure", "success", "goodbye"))
 """After these turns of the agent, the user may say once more what they want from the same tool."""
@@ -166,6 +171,11 @@ class _Listener:
         self.tool = wanted
 
     @property
+    def _slots(self) -> Mapping[str, SlotSchema]:
+        """Slots of the service under way, by name."""
+        return self.state.tools.slots.get(self.state.service, {})
+
+    @property
     def _after(self) -> Kind:
         return "none" if self._plan is None else self._plan.last_kind
 
@@ -176,116 +186,30 @@ class _Listener:
         acts = [UserAct(service, kind) for kind in sorted(kinds - _WITH_VALUE)]
         if "INFORM_INTENT" in kinds:
             acts.append(UserAct(service, "INFORM_INTENT", "intent", intent))
-        stated = self._stated()
-        if kinds & {"INFORM", "INFORM_INTENT"} or self._after in _VALUES_AFTER or stated:
-            acts += self._values(stated)
-        return acts
-
-    def _values(self, stated: Mapping[str, tuple[str, str]]) -> list[UserAct]:
-        """Return the values that the user has said.
-
-        Args:
-            stated: as `_stated` returns it.
-        """
-        state = self.state
-        values = {
-            (service, slot): state.values[service][slot].value for service, slot in state.filled
-        }
-        for slot, (_, words) in stated.items():
-            for place in [place for place in values if place[1] != slot]:
-                if state.values[place[0]][place[1]].said in words:
-                    del values[place]
-        values |= {(state.service, slot): value for slot, (value, _) in stated.items()}
+        if "UNCLEAR" in kinds:
+            return acts
         asked_for = () if self._plan is None else self._plan.asked_for
-        for slot in asked_for:
-            if slot in state.tools.slots[state.service] and (state.service, slot) not in values:
-                value = self._value_of(slot, set(values.values()))
-                if value is not None:
-                    values[state.service, slot] = value
-        if not values and "INFORM" in self._kinds and not asked_for and state.possible:
-            _, slot, value = max(state.possible)
-            values[state.service, slot] = value
-        return [
-            UserAct(service, "INFORM", slot, value)
-            for (service, slot), value in sorted(values.items())
-        ]
-
-    def _stated(self) -> dict[str, tuple[str, str]]:
-        """Return the value, and its words, of each slot that the user calls by its name.
-
-        So does "The party size should be two." for the slot ``party_size``.
-        """
-        state = self.state
-        stated: dict[str, tuple[str, str]] = {}
-        for name, slot in state.tools.slots.get(state.service, {}).items():
-            label = re.escape(name.replace("_", " "))
-            match = re.search(rf"\b[Tt]he {label} {_BECOMES} (.+?)(?=[.!?](?: |$)|$)", self._text)
-            if match is not None:
-                value = self._value_in(slot, match[1])
-                if value is not None:
-                    stated[name] = (value, match[1])
-        return stated
-
-    def _value_in(self, slot: SlotSchema, words: str) -> str | None:
-        state = self.state
-        values = (
-            value_in_slot(state, mention, slot)
-            for mention in state.mentions
-            if mention.text == words
-        )
-        listed = [value for value in slot.values if value.lower() == words.lower()]
-        if slot.is_boolean and words in ("yes", "no"):
-            return str(words == "yes")
-        value = next(filter(None, values), None) or next(iter(listed), None)
-        return value or (None if slot.values else read_value(words, state.today) or words)
-
-    def _value_of(self, slot: str, taken: Collection[str]) -> str | None:
-        """Return the value that the user most probably means for a slot that was asked for.
-
-        Args:
-            slot: the slot.
-            taken: values of other slots.
-        """
-        state = self.state
-        if ANY_VALUE in self._kinds:
-            return DONTCARE
-        possible = [
-            (score, value)
-            for score, name, value in state.possible
-            if name == slot and value not in taken
-        ]
-        if possible:
-            return max(possible)[1]
-        schema = state.tools.slots[state.service][slot]
-        if schema.values or schema.kind != "text":
-            return None
-        said = {state.values[service][name].said for service, name in state.filled}
-        free = [mention.text for mention in state.mentions if mention.text not in said]
-        named = _NAMED.search(self._text)
-        return free[0] if free else named[1] if named else self._text.strip(" .!?")
+        if ANY_VALUE in kinds:
+            acts += [UserAct(service, "INFORM", slot, DONTCARE) for slot in asked_for]
+        if kinds & {"INFORM", "INFORM_INTENT"} or self._after in _VALUES_AFTER:
+            informs = "INFORM" in kinds and ANY_VALUE not in kinds
+            values = said_values(self.state, asked_for, informs=informs)
+            acts += [
+                UserAct(owner, "INFORM", slot, value)
+                for (owner, slot), value in sorted(values.items())
+            ]
+        return acts
 
     def asked(self, row: Mapping[str, str]) -> list[str]:
         """Return the slots of a row that the user asks about."""
         if "REQUEST" not in self._kinds and not _WHAT_IS.search(self._text):
             return []
-        described = self.state.tools.slots.get(self.state.service, {})
+        described = self._slots
         slots = {slot: described[slot].description if slot in described else "" for slot in row}
         return self._reader.questions(self._text, slots)
 
 
-_LOOKING = frozenset(
-    (
-        *("browse", "check", "discover", "display", "explore", "find", "get", "give", "inquire"),
-        *("list", "locate", "look", "lookup", "obtain", "query", "read", "retrieve", "search"),
-        *("see", "seek", "show", "tell", "view"),
-    )
-)
-"""First words of the descriptions of tools that change nothing."""
-
 _WHAT_IS = re.compile(r"\b[Ww]hat(?: is|'s| are) (?:the|its|their) ")
-_BECOMES = "(?:should be|should|must be|is|will be|to)"
-_NAMED = re.compile(r"\b(?:should be|called|named|titled|is|be|to) (.+?)[.!?]*$")
-
 _WITH_VALUE = frozenset(("INFORM", "INFORM_INTENT", ANY_VALUE))
 
 
@@ -300,6 +224,5 @@ def _tool(schema: ToolSchema, description: str) -> _Tool:
         if name not in schema.required
     }
     intent = schema.name.rpartition("-")[2]
-    verb = description.partition(" ")[0].lower()
-    is_query = verb in _LOOKING if verb else schema.is_query
+    is_query = looks_up(description) if description else schema.is_query
     return _Tool(schema.name, intent, slots, not is_query, tuple(schema.required), defaults)

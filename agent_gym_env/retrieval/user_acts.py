@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.goals import Goal, UserAct
@@ -42,7 +43,10 @@ USER_ACTS = (
     "REQUEST", "REQUEST_ALTS", "SELECT", "THANK_YOU", ANY_VALUE,
 )  # fmt: skip
 
-_FORMAT = 2
+_EXCLUSIVE = (("REQUEST_ALTS", "INFORM_INTENT"), ("REQUEST_ALTS", "SELECT"))
+"""Acts that no user does at once."""
+
+_FORMAT = 1
 """Part of the file's name. Raise it with each change of what is trained or how."""
 
 _SEED = 0
@@ -57,7 +61,15 @@ _ENOUGH_UPDATES = 8_000
 _WAIT_S = 1_800.0
 _LARGEST = 1 << 27
 _NO_FEATURES: Features = np.array([], np.uint32)
-_NOTHING = Option(_NO_FEATURES, _NO_FEATURES)
+_LOOKING = frozenset(
+    (
+        *("browse", "check", "discover", "display", "explore", "find", "get", "give", "inquire"),
+        *("list", "locate", "look", "lookup", "obtain", "query", "read", "retrieve", "search"),
+        *("see", "seek", "show", "tell", "view"),
+    )
+)
+"""First words of the descriptions of tools that change nothing."""
+
 _UNCLEAR = re.compile(
     r"\b(?:(?:don't|do not|didn't|did not|can't) (?:quite )?(?:follow|understand|get (?:you|that))"
     r"|what do you mean|come again)\b",
@@ -109,10 +121,12 @@ class UserActReader:
         if _UNCLEAR.search(text):
             return {"UNCLEAR"}
         situation = _words("act", text)
-        scores = {
-            act: _probability(self._acts, situation, _act_option(act, after)) for act in USER_ACTS
-        }
-        return _likely(scores)
+        scores = self._acts.independent(situation, _act_options(after))
+        kinds = _likely(USER_ACTS, scores)
+        for pair in _EXCLUSIVE:
+            if kinds >= set(pair):
+                kinds.remove(min(pair, key=lambda act: scores[USER_ACTS.index(act)]))
+        return kinds
 
     def questions(self, text: str, slots: Mapping[str, str]) -> list[str]:
         """Return the slots that the user asks about, of a turn that asks for something.
@@ -125,12 +139,10 @@ class UserActReader:
         named = [slot for slot in slots if _is_named(slot, stems)]
         if named:
             return [slot for slot in named if not any(_is_part(slot, other) for other in named)]
-        situation, said = _words("asked", text), set(stems)
-        scores = {
-            slot: _probability(self._words, situation, _slot_option(slot, description, said))
-            for slot, description in slots.items()
-        }
-        return sorted(_likely(scores))
+        if not slots:
+            return []
+        options = _slot_options(slots, stems)
+        return sorted(_likely(slots, self._words.independent(_words("asked", text), options)))
 
     def tool(self, text: str, tools: Mapping[str, str], current: str) -> str:
         """Return the tool that the user wants, of a turn that says what they want.
@@ -169,10 +181,11 @@ class UserActReader:
         return cls(LinearClassifier(arrays["acts"]), LinearClassifier(arrays["words"]))
 
 
-def _likely(scores: Mapping[str, float]) -> set[str]:
+def _likely(names: Iterable[str], scores: NDArray[np.float64]) -> set[str]:
     """Return what is more likely than not, or else the likeliest."""
-    likely = {name for name, score in scores.items() if score > 0.5}
-    return likely or set(sorted(scores, key=lambda name: -scores[name])[:1])
+    names = list(names)
+    likely = {name for name, score in zip(names, scores, strict=True) if score > 0.5}
+    return likely or {names[int(scores.argmax())]}
 
 
 def _is_named(slot: str, stems: Sequence[str]) -> bool:
@@ -183,10 +196,6 @@ def _is_named(slot: str, stems: Sequence[str]) -> bool:
 def _is_part(slot: str, other: str) -> bool:
     """Return whether the name of a slot is a part of another's."""
     return slot != other and _is_named(slot, identifier_words(other))
-
-
-def _probability(classifier: LinearClassifier, situation: Features, option: Option) -> float:
-    return float(classifier.probabilities(situation, (_NOTHING, option))[1])
 
 
 def load_or_train_user_acts(split: Split, *, training_dialogues: int) -> UserActReader:
@@ -278,10 +287,9 @@ def _train_on_acts(classifier: TrainableClassifier, utterance: Utterance) -> Non
     kinds = {act.act for act in utterance.acts}
     if any(act.act == "INFORM" and act.value == DONTCARE for act in utterance.acts):
         kinds.add(ANY_VALUE)
-    situation = _words("act", utterance.text)
-    for act in USER_ACTS:
-        option = _act_option(act, utterance.after)
-        classifier.update(situation, (_NOTHING, option), int(act in kinds))
+    right = [act in kinds for act in USER_ACTS]
+    options = _act_options(utterance.after)
+    classifier.update_independent(_words("act", utterance.text), options, right)
 
 
 def _train_on_questions(
@@ -290,10 +298,9 @@ def _train_on_questions(
     asked: Collection[str],
     slots: Mapping[str, str],
 ) -> None:
-    situation, said = _words("asked", utterance.text), set(stems_of(utterance.text))
-    for slot, description in slots.items():
-        option = _slot_option(slot, description, said)
-        classifier.update(situation, (_NOTHING, option), int(slot in asked))
+    options = _slot_options(slots, stems_of(utterance.text))
+    right = [slot in asked for slot in slots]
+    classifier.update_independent(_words("asked", utterance.text), options, right)
 
 
 def _train_on_tool(
@@ -314,8 +321,13 @@ def _words(topic: str, text: str) -> Features:
     return hashed(topic, ("always", *stems, *pairs(stems)))
 
 
-def _act_option(act: str, after: str) -> Option:
-    return Option(_NO_FEATURES, hashed("act", (act, f"{act} after {after}")))
+def _act_options(after: str) -> list[Option]:
+    return [Option(_NO_FEATURES, hashed("act", (act, f"{act} after {after}"))) for act in USER_ACTS]
+
+
+def _slot_options(slots: Mapping[str, str], stems: Sequence[str]) -> list[Option]:
+    said = set(stems)
+    return [_slot_option(slot, description, said) for slot, description in slots.items()]
 
 
 def _slot_option(slot: str, description: str, said: Collection[str]) -> Option:
@@ -327,6 +339,11 @@ def _slot_option(slot: str, description: str, said: Collection[str]) -> Option:
     if name:
         flags += [f"first {name[0] in said}", f"last {name[-1] in said}"]
     return Option(hashed("slot", words), hashed("asked", flags))
+
+
+def looks_up(description: str) -> bool:
+    """Return whether a tool changes nothing, judged by the first word of its description."""
+    return description.partition(" ")[0].lower() in _LOOKING
 
 
 def _tool_options(text: str, tools: Mapping[str, str], current: str) -> list[Option]:
@@ -344,7 +361,8 @@ def _tool_option(name: str, description: str, current: str, said: Collection[str
         f"shared {min(sum(word in said for word in named), 3)}",
         f"described {min(sum(word in said for word in described), 3)}",
     ]
-    if current:
-        flags.append(f"same service {service == current.rpartition('-')[0]}")
+    same_service = service == current.rpartition("-")[0]
+    kind = "looks up" if looks_up(description) else "changes"
+    flags += [f"same service {same_service}", f"{kind} {same_service}"]
     words = (*(f"name {word}" for word in sorted(named)), *sorted(described | named))
     return Option(hashed("tool", words), hashed("wanted", flags))

@@ -24,7 +24,7 @@ _FILLERS = frozenset(
         *("sure", "thanks", "there", "wait", "well", "would", "yeah", "yep", "yes"),
     )
 )
-"""Words that begin a sentence and are no name."""
+"""Words that may begin a sentence with a capital although they are not a name."""
 
 _IS = r"(?:should be|must be|will be|is|to be|to)"
 _BEGINNING = re.compile(
@@ -131,7 +131,7 @@ def _answer(state: State, slot: SlotSchema, taken: Collection[str]) -> str | Non
         return likeliest
     rest = _rest_of_sentence(state)
     if likeliest is None or re.match(rf"{re.escape(likeliest)} [a-z]", rest):
-        return rest or None  # a capital at the beginning of a sentence is no end of a name
+        return rest or None  # the capital may be that of the sentence
     return _BEGINNING.sub("", likeliest)
 
 

@@ -58,7 +58,7 @@ class UserState(msgspec.Struct, omit_defaults=True):
         changes: number of changes of the values that were said.
         row: the row on the table.
         seen: keys of the rows offered in this errand.
-        known: keys of the rows that this errand's queries returned.
+        known: keys of the rows that this errand's queries returned and that fit the user's wishes.
         rows: the rows that the last query with an answer returned.
         chosen: the row that the user took, by errand.
         questions: in the order in which they were asked.
@@ -202,7 +202,8 @@ class AgendaUser:
         if not spec.transactional:
             state.rows = list(rows) or state.rows
             if spec.name == self.errand().tool:
-                known = map(self._row_key, rows)
+                wishes = self._said_here()
+                known = (self._row_key(row) for row in rows if not self._broken(wishes, row))
                 state.known += [key for key in known if key not in state.known]
             return
         state.answer = dict(rows[0]) if rows else {}

@@ -73,7 +73,7 @@ class UserState(msgspec.Struct):
         counters: number of turns that were not understood, of default answers and so on, by name.
         answer: first row of the last transaction's answer; empty for none.
         booked: the row of the last write that went through, by tool.
-        tried: tools of the transactions that failed.
+        attempts: outcome of the last attempt at the write of an errand, by errand.
         acts: the user's last acts.
         turn: index of the recorded turn that opens with words for just these acts; ``None`` for
             acts that the recorded user never did.
@@ -106,7 +106,7 @@ class UserState(msgspec.Struct):
     counters: dict[str, int] = {}
     answer: Row = {}
     booked: dict[str, Row] = {}
-    tried: list[str] = []
+    attempts: dict[int, str] = {}
     acts: tuple[UserAct, ...] = ()
     turn: int | None = None
     finished: bool = False
@@ -189,14 +189,14 @@ class AgendaUser:
                 state.known += [key for key in known if key not in state.known]
             return
         state.answer = dict(rows[0]) if rows else {}
-        if status == "success":
-            self._note_write(spec, arguments)
-        else:
-            state.tried.append(spec.name)
-
-    def _note_write(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> None:
-        state = self.state
         verdict = self._verdict(spec, arguments)
+        if verdict in ("right", "twice"):
+            state.attempts[state.errand] = status
+        if status == "success":
+            self._note_write(spec, verdict)
+
+    def _note_write(self, spec: ToolSpec, verdict: str) -> None:
+        state = self.state
         state.verdicts.append(verdict)
         if state.errand not in state.consented:
             state.unconsented += 1
@@ -487,9 +487,8 @@ class AgendaUser:
             return self._not_understood("success_in_search")
         if state.errand not in state.reported:
             state.reported.append(state.errand)
-        if errand.tool in state.booked:
-            state.row = state.booked[errand.tool]
-        else:
+        state.row = state.booked.get(errand.tool, state.row)
+        if state.attempts.get(state.errand) != "success":
             state.faults.append("false_success")
         self._note_told(turn.informed, self._rows_of_service())
         recorded = self._recorded(self._situations.success())
@@ -542,7 +541,7 @@ class AgendaUser:
         errand, state = self._errand(), self.state
         if state.errand not in state.failed:
             state.failed.append(state.errand)
-        if errand.transactional and errand.tool not in state.tried:
+        if errand.transactional and state.attempts.get(state.errand) != "failure":
             state.faults.append("false_failure")
 
     def _on_proposal(self, turn: AgentTurn) -> Iterable[UserAct]:

@@ -39,7 +39,8 @@ def _is_settled(errand: Errand, number: int, user: UserState, queried: Collectio
     if errand.transactional:
         if number in user.written:
             return True
-        return errand.outcome != "success" and number in user.failed and errand.tool in user.tried
+        failed = user.attempts.get(number) == "failure" and number in user.failed
+        return failed and errand.outcome != "success"
     if errand.tool not in queried:
         return False
     if number in user.chosen:

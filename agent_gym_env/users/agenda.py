@@ -296,6 +296,12 @@ class AgendaUser:
     def _has_unseen_row(self) -> bool:
         return any(key not in self.state.seen for key in self.state.known)
 
+    def _could_be_offered(self, row: Row) -> bool:
+        """Return whether a query of this errand returned a row that fits and was not shown."""
+        key, state = self._row_key(row), self.state
+        unseen = key in state.known and key not in state.seen
+        return unseen and not self._broken(self._said_here(), row)
+
     # What the user does.
 
     def react(self, turn: AgentTurn) -> tuple[UserAct, ...]:
@@ -492,10 +498,15 @@ class AgendaUser:
             state.faults.append("false_success")
         self._note_told(turn.informed, self._rows_of_service())
         recorded = self._recorded(self._situations.success())
+        if self._open_questions() and (recorded is None or self._moves_on(recorded)):
+            return self._ask_again()
         if recorded is not None:
             return self._do(recorded)
         self._count("default_success")
         return self._do(self._next_or_leave())
+
+    def _moves_on(self, acts: Iterable[UserAct]) -> bool:
+        return any(act.act in ("THANK_YOU", "GOODBYE") or self._begins_next(act) for act in acts)
 
     def _on_counter(self, turn: AgentTurn) -> Iterable[UserAct]:
         errand, state = self._errand(), self.state
@@ -541,7 +552,11 @@ class AgendaUser:
         errand, state = self._errand(), self.state
         if state.errand not in state.failed:
             state.failed.append(state.errand)
-        if errand.transactional and state.attempts.get(state.errand) != "failure":
+        if errand.transactional:
+            is_false = state.attempts.get(state.errand) != "failure"
+        else:
+            is_false = any(map(self._could_be_offered, state.rows))
+        if is_false:
             state.faults.append("false_failure")
 
     def _on_proposal(self, turn: AgentTurn) -> Iterable[UserAct]:
@@ -701,6 +716,8 @@ class AgendaUser:
         state = self.state
         if state.row is not None:
             state.chosen.setdefault(state.errand, state.row)
+        if state.wants_other and self._has_unseen_row():
+            state.faults.append("alternative_not_shown")
         before = self._errand()
         state.errand += 1
         self._situations.begin_errand()

@@ -47,11 +47,12 @@ def read_acts(
     kind = turn_kind({act.act for act in acts})
     offer = _values(acts, "OFFER")
     informed = _values(acts, "INFORM")
+    names_one_row = bool(offer) and offer.keys() == {a.slot for a in acts if a.act == "OFFER"}
     return AgentTurn(
         kind=kind,
         slots=tuple(act.slot for act in acts if act.act == "REQUEST"),
         suggested={slot: value for slot, value in _values(acts, "REQUEST").items() if value},
-        offered=row_with(rows, offer, today) if kind == "offer" else None,
+        offered=row_with(rows, offer, today) if kind == "offer" and names_one_row else None,
         confirmed=_values(acts, "CONFIRM"),
         informed={**offer, **informed} if kind == "counter" else informed,
         intent=next((act.value for act in acts if act.act == "OFFER_INTENT"), ""),
@@ -59,4 +60,9 @@ def read_acts(
 
 
 def _values(acts: Iterable[DialogueAct], kind: str) -> dict[str, str]:
-    return {act.slot: act.value for act in acts if act.act == kind}
+    """Return the values by slot; a slot with several values has none, as nothing was stated."""
+    values: dict[str, set[str]] = {}
+    for act in acts:
+        if act.act == kind:
+            values.setdefault(act.slot, set()).add(act.value)
+    return {slot: each.pop() for slot, each in values.items() if len(each) == 1}

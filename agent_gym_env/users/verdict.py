@@ -25,6 +25,8 @@ def judge(goal: Goal, user: UserState, queried: Collection[str]) -> Verdict:
     reasons += [f"not_answered:{q.slot}" for q in user.questions if not q.answered]
     if user.wants_other and any(key not in user.seen for key in user.known):
         reasons.append("alternative_not_shown")
+    if user.patience < 0:
+        reasons.append("patience_lost")
     rules = [*(["write_without_consent"] if user.unconsented else []), *user.faults]
     parts = [*settled, *(question.answered for question in user.questions)]
     return Verdict(

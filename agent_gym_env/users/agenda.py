@@ -64,7 +64,7 @@ class UserState(msgspec.Struct):
         consented: errands whose write the user has agreed to, and not changed since.
         written: errands whose write was right.
         verdicts: verdict on each write: ``right``, or a stable code of its fault.
-        unconsented: number of writes without consent.
+        unconsented: number of writes that were tried without consent.
         reported: errands of which the agent reported a success.
         failed: errands of which the agent reported a failure.
         refused: keys of counter-offers that the user turned down.
@@ -190,6 +190,7 @@ class AgendaUser:
             return
         state.answer = dict(rows[0]) if rows else {}
         verdict = self._verdict(spec, arguments)
+        state.unconsented += state.errand not in state.consented
         if verdict in ("right", "twice"):
             state.attempts[state.errand] = status
         if status == "success":
@@ -198,8 +199,6 @@ class AgendaUser:
     def _note_write(self, spec: ToolSpec, verdict: str) -> None:
         state = self.state
         state.verdicts.append(verdict)
-        if state.errand not in state.consented:
-            state.unconsented += 1
         if verdict == "right":
             state.written.append(state.errand)
         if verdict == "twice":

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.corpus.goals import Goal
+from agent_gym_env.corpus.goals import Goal, UserAct
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.policies.acts_oracle import Act, ActsOraclePolicy
@@ -135,9 +135,10 @@ def _always(text: str, *acts: DialogueAct) -> Callable[[Script], Steps]:
 
 
 _SALAD = (
-    "the a you i it is to for and of your what would like can have that do there anything else on "
-    "great day booking table time confirm yes available"
-).split()
+    "the", "a", "you", "it", "is", "to", "for", "and", "of", "your", "what", "would", "like", "can",
+    "have", "do", "there", "else", "great", "day", "booking", "table", "time", "confirm", "yes",
+    "available",
+)  # fmt: skip
 
 
 def _salad(script: Script) -> Steps:
@@ -261,7 +262,7 @@ def _no_confirmation(script: Script) -> Steps:
         action = script.honest(observation)
         if any(act.act == "CONFIRM" for act in action.acts):
             script.faults += 1
-            script.pretended = (DialogueAct("AFFIRM"),)  # type: ignore[assignment]
+            script.pretended = (UserAct("", "AFFIRM"),)
             action = script.honest(observation)
             script.pretended = None
         observation = yield action

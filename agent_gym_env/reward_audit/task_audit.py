@@ -1,4 +1,4 @@
-"""What agents that must not succeed earn in ``SGDSim-v0``, and what the acts oracle leaves unsolved."""
+"""The figures of agents that must not succeed in ``SGDSim-v0``, and of the acts oracle."""
 
 from __future__ import annotations
 

@@ -274,7 +274,9 @@ class StatefulServices:
         return {
             slot: keys[slot]
             for slot in spec.required
-            if slot in tool.result_slots and slot in keys and not _COUNT_OR_TIME.fullmatch(keys[slot])
+            if slot in tool.result_slots
+            and slot in keys
+            and not _COUNT_OR_TIME.fullmatch(keys[slot])
         }
 
     def _has_row(self, tool: ToolSpec, names: Mapping[str, str]) -> bool:

@@ -112,7 +112,9 @@ def test_an_agent_that_misses_a_question_once_still_succeeds() -> None:
 
 def test_a_wish_that_no_service_can_fulfil_gives_way_to_the_final_one() -> None:
     final = {"city": "Denver", "cuisine": "Thai"}
-    user = _user(_search(voiced={"city": ("Atlantis", "Denver"), "cuisine": ("Thai",)}, final=final))
+    user = _user(
+        _search(voiced={"city": ("Atlantis", "Denver"), "cuisine": ("Thai",)}, final=final)
+    )
     said = user.react(AgentTurn("request", slots=("city", "cuisine")))
     assert ("INFORM", "city", "Atlantis") in _acts(said)
     patience = user.state.patience

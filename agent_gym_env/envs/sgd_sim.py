@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 
 from agent_gym_env.corpus.corpus import Seen, open_corpus
 from agent_gym_env.corpus.reader import CorpusReader
-from agent_gym_env.envs.actions import parse_action
+from agent_gym_env.envs.actions import parse_action_with_acts
 from agent_gym_env.envs.dialogue import choose_dialogue, restore_generator
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import OfferedTools
@@ -28,10 +28,7 @@ from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.errors import DataError
 from agent_gym_env.rewards.task import TaskReward, make_task_reward
 from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
-from agent_gym_env.types import Action, DialogueAct
 from agent_gym_env.users.agenda import PATIENCE
-
-_ACTS = msgspec.json.Decoder(tuple[DialogueAct, ...])
 
 
 class SGDSimEnv(gym.Env[dict[str, Any], Any]):
@@ -172,9 +169,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         simulation = self._simulation
         if simulation is None or simulation.over:
             raise ResetNeeded("no dialogue is in play: call reset() first")
-        acts, action = _without_acts(action)
-        text, calls, error = parse_action(action)
-        observation, reward, over, info = simulation.step(text, calls, acts, error)
+        observation, reward, over, info = simulation.step(parse_action_with_acts(action))
         return observation, reward, over, False, info
 
     def render(self) -> str | None:
@@ -235,16 +230,3 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         if self._simulation is None:
             raise ResetNeeded("no dialogue was begun: call reset() first")
         return self._simulation
-
-
-def _without_acts(action: Any) -> tuple[tuple[DialogueAct, ...], Any]:
-    """Take the acts out of an action; acts that cannot be read are none."""
-    if isinstance(action, Action):
-        return action.acts, action
-    if not isinstance(action, Mapping) or "acts" not in action:
-        return (), action
-    rest = {key: value for key, value in action.items() if key != "acts"}
-    try:
-        return _ACTS.decode(msgspec.json.encode(action["acts"])), rest
-    except (msgspec.MsgspecError, TypeError, UnicodeEncodeError):
-        return (), rest

@@ -14,7 +14,7 @@ import msgspec
 from agent_gym_env.chat import MessageLog
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.task import Task
-from agent_gym_env.envs.actions import RefusedCall
+from agent_gym_env.envs.actions import UNREAD, ActionWithActs
 from agent_gym_env.envs.conversation import Conversation
 from agent_gym_env.envs.replay import OfferedTools
 from agent_gym_env.rewards.base import Score
@@ -171,23 +171,19 @@ class Simulation:
         """Return the observation and info of the dialogue as it is, with nothing closed."""
         return self._observation(), self._info(None)
 
-    def step(
-        self,
-        text: str,
-        calls: Sequence[ToolCall | RefusedCall],
-        acts: Sequence[DialogueAct],
-        error: str | None,
-    ) -> tuple[dict[str, str], float, bool, dict[str, Any]]:
+    def step(self, action: ActionWithActs) -> tuple[dict[str, str], float, bool, dict[str, Any]]:
         """Take an action.
 
         Returns:
             Observation, reward, whether the dialogue is over, and info.
         """
+        (text, calls, error), acts = action
         conversation = self._conversation
         self._tool_result, self.score, self.understood = "", None, None
         if calls:
             self._tool_result, refused = conversation.execute(calls)
-            error = error or refused
+            # A refused call matters more than a part of an action that could not be read.
+            error = refused if refused and error in (None, UNREAD) else error
             if not text and conversation.is_open():
                 self._words = ""
                 return self._observation(), 0.0, False, self._info(error)

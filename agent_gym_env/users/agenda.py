@@ -72,6 +72,8 @@ class UserState(msgspec.Struct):
         faults: stable codes of what the agent did against the rules, in order.
         counters: number of turns that were not understood, of default answers and so on, by name.
         answer: first row of the last transaction's answer; empty for none.
+        outcome: outcome of the last call of this turn: ``rows`` or ``empty`` of a query,
+            ``success``, ``counter`` or ``failure`` of a transaction, ``error``; ``""`` for no call.
         booked: the row of the last write that went through, by tool.
         attempts: outcome of the last attempt at the write of an errand, by errand.
         acts: the user's last acts.
@@ -105,6 +107,7 @@ class UserState(msgspec.Struct):
     faults: list[str] = []
     counters: dict[str, int] = {}
     answer: Row = {}
+    outcome: str = ""
     booked: dict[str, Row] = {}
     attempts: dict[int, str] = {}
     acts: tuple[UserAct, ...] = ()
@@ -179,12 +182,13 @@ class AgendaUser:
             status: ``success``, ``failure`` or ``error``.
             rows: the service's answer.
         """
+        state = self.state
+        state.outcome = _outcome(spec, status, rows)
         if status == "error":
             return
-        state = self.state
         if not spec.transactional:
             state.rows = list(rows) or state.rows
-            if spec.name == self._errand().tool:
+            if spec.name == self.errand().tool:
                 known = map(self._row_key, rows)
                 state.known += [key for key in known if key not in state.known]
             return
@@ -207,7 +211,7 @@ class AgendaUser:
 
     def _verdict(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> str:
         """Return ``right`` for a write that the user wants as it is made, else what is wrong."""
-        errand = self._errand()
+        errand = self.errand()
         if errand.tool != spec.name:
             return "unwanted"
         if self.state.errand in self.state.written:
@@ -224,7 +228,7 @@ class AgendaUser:
             rows = [said, self.state.row or {}, *self.state.chosen.values()]
             fits = any(slot in row and self._key(row[slot]) == given for row in rows)
             return None if absent or fits else f"extra:{slot}"
-        wanted = self._wish(slot)
+        wanted = self.wish(slot)
         key = None if wanted is None else self._key(wanted)
         if key == DONTCARE:
             return None
@@ -234,11 +238,13 @@ class AgendaUser:
 
     # What the user knows and wants.
 
-    def _errand(self) -> Errand:
+    def errand(self) -> Errand:
+        """Return the errand under way."""
         return self._goal.errands[self.state.errand]
 
-    def _spec(self) -> ToolSpec:
-        return self._tools[self._errand().tool]
+    def spec(self) -> ToolSpec:
+        """Return the tool of the errand under way."""
+        return self._tools[self.errand().tool]
 
     def _key(self, value: object) -> str:
         return canonical(value, self._today)
@@ -247,9 +253,9 @@ class AgendaUser:
         """Return the same number for rows that say the same."""
         return crc32(repr(sorted((slot, self._key(value)) for slot, value in row.items())).encode())
 
-    def _wish(self, slot: str) -> str | None:
+    def wish(self, slot: str) -> str | None:
         """Return the value that the user wants: said, meant, or that of the row they chose."""
-        errand, state = self._errand(), self.state
+        errand, state = self.errand(), self.state
         said = self._said_here().get(slot)
         if said is not None:
             return said
@@ -261,7 +267,7 @@ class AgendaUser:
             if row is not None and binding.slot in row:
                 return row[binding.slot]
         final = errand.final
-        if final is not None and (slot in final or slot in self._spec().defaults):
+        if final is not None and (slot in final or slot in self.spec().defaults):
             return final.get(slot)
         same_service = [other for other in self._goal.errands if other.service == errand.service]
         voiced = (other.voiced[slot][0] for other in same_service if slot in other.voiced)
@@ -270,16 +276,17 @@ class AgendaUser:
 
     def _unsaid(self) -> dict[str, str]:
         """Return the wishes of this errand that the user has not said yet."""
-        errand = self._errand()
+        errand = self.errand()
         said = self.state.said.get(errand.service, {})
         return {
             slot: values[0]
             for slot, values in errand.voiced.items()
-            if slot in self._spec().arguments and slot not in said
+            if slot in self.spec().arguments and slot not in said
         }
 
-    def _is_done(self) -> bool:
-        errand, state = self._errand(), self.state
+    def is_done(self) -> bool:
+        """Return whether the errand under way needs nothing more from the agent."""
+        errand, state = self.errand(), self.state
         told_failure = state.errand in state.failed
         if errand.transactional:
             if errand.outcome == "success":
@@ -288,7 +295,8 @@ class AgendaUser:
         expects_failure = any(key.startswith("failure:") for key in errand.decisions)
         return bool(state.seen) or (told_failure and (not errand.offered or expects_failure))
 
-    def _open_questions(self) -> list[str]:
+    def open_questions(self) -> list[str]:
+        """Return the slots that the user has asked for in this errand and was not told yet."""
         errand = self.state.errand
         return [q.slot for q in self.state.questions if q.errand == errand and not q.answered]
 
@@ -321,6 +329,7 @@ class AgendaUser:
         }
         before, patience = self._progress(), self.state.patience
         acts = tuple(answers[turn.kind](turn))
+        self.state.outcome = ""
         if self.state.patience == patience:
             self._note_idle_turn(before)
         decision = self._decision
@@ -348,7 +357,7 @@ class AgendaUser:
         return ()
 
     def _on_request(self, turn: AgentTurn) -> Iterable[UserAct]:
-        if not set(turn.slots) <= self._spec().arguments.keys():
+        if not set(turn.slots) <= self.spec().arguments.keys():
             return self._not_understood("request_of_unknown_slot")
         key = self._situations.request(turn.slots)
         recorded = self._recorded(key)
@@ -362,17 +371,17 @@ class AgendaUser:
         return self._do(acts)
 
     def _reply_to_request(self, slot: str, suggested: str | None) -> UserAct:
-        wish = self._wish(slot)
+        wish = self.wish(slot)
         if suggested is not None and wish is not None and self._key(suggested) == self._key(wish):
             return self._act("AFFIRM")
         return self._act("INFORM", slot, DONTCARE if wish is None else wish)
 
     def _volunteered(self, asked: Sequence[str]) -> list[UserAct]:
         """Return the remaining wishes, once all required arguments have been said."""
-        errand = self._errand()
+        errand = self.errand()
         said = {*self.state.said.get(errand.service, {}), *asked}
         of_rows = {slot for slot, binding in errand.bindings.items() if binding.errand >= 0}
-        if not said | of_rows >= set(self._spec().required):
+        if not said | of_rows >= set(self.spec().required):
             return []
         return [
             self._act("INFORM", slot, value)
@@ -384,14 +393,14 @@ class AgendaUser:
         state, row = self.state, turn.offered
         if row is None:
             return self._not_understood("offer_of_unknown_row")
-        if self._errand().transactional:
+        if self.errand().transactional:
             return self._not_understood("offer_in_transaction")
         key = self._row_key(row)
         asked_about = {q.row for q in self._questions_open() if q.row is not None}
         if asked_about and key not in asked_about:
             return self._ask_again()
         unsaid = self._unsaid()
-        if f"offer:{self._situations.counts.get('offer', 0) + 1}" not in self._errand().decisions:
+        if f"offer:{self._situations.counts.get('offer', 0) + 1}" not in self.errand().decisions:
             broken = self._broken(unsaid, row)
             if broken:
                 return self._do([self._act("REQUEST_ALTS"), *self._informs(unsaid)])
@@ -417,12 +426,12 @@ class AgendaUser:
 
     def _said_here(self) -> dict[str, str]:
         """Return what the user has said of this errand: in it, or before it and still true."""
-        errand = self._errand()
+        errand = self.errand()
         final = errand.final or {}
         return {
             slot: value
             for slot, value in self.state.said.get(errand.service, {}).items()
-            if slot in self._spec().arguments
+            if slot in self.spec().arguments
             and (slot in self.state.here or final.get(slot) == value)
         }
 
@@ -438,18 +447,22 @@ class AgendaUser:
         }
 
     def _on_confirm(self, turn: AgentTurn) -> Iterable[UserAct]:
-        errand = self._errand()
         self._note_told(turn.informed, self._rows_known())
-        if not errand.transactional:
-            return self._not_understood("confirmation_in_search")
         wrong = {
             slot: wish
             for slot, value in turn.confirmed.items()
-            if (wish := self._wish(slot)) is not None
+            if (wish := self.wish(slot)) is not None
             and wish != DONTCARE
             and self._key(wish) != self._key(value)
         }
-        defaults = self._spec().defaults
+        if not self.errand().transactional:
+            if wrong or not turn.confirmed:
+                self._lose_patience()
+            self._count("confirmation_in_search")
+            return self._do([self._act("NEGATE" if wrong else "AFFIRM"), *self._informs(wrong)])
+        if not turn.confirmed.keys() & self.spec().arguments.keys():
+            return self._not_understood("confirmation_of_nothing")
+        defaults = self.spec().defaults
         missing = {
             slot: value
             for slot, value in self._unsaid().items()
@@ -469,11 +482,11 @@ class AgendaUser:
         return self._do(recorded or (self._act("AFFIRM"),))
 
     def _on_inform(self, turn: AgentTurn) -> Iterable[UserAct]:
-        errand, state = self._errand(), self.state
+        errand, state = self.errand(), self.state
         self._note_told(turn.informed, self._rows_of_service())
-        if self._open_questions():
+        if self.open_questions():
             return self._ask_again()
-        if not errand.transactional and not self._is_done():
+        if not errand.transactional and not self.is_done():
             return self._not_understood("told_before_an_offer")
         if state.wants_other and self._has_unseen_row():
             return self._ask_for_another()
@@ -487,7 +500,7 @@ class AgendaUser:
         return self._do([self._act("REQUEST_ALTS" if more_wanted else "SELECT")])
 
     def _on_success(self, turn: AgentTurn) -> Iterable[UserAct]:
-        errand, state = self._errand(), self.state
+        errand, state = self.errand(), self.state
         if not errand.transactional:
             return self._not_understood("success_in_search")
         if state.errand not in state.reported:
@@ -497,7 +510,7 @@ class AgendaUser:
             state.faults.append("false_success")
         self._note_told(turn.informed, self._rows_of_service())
         recorded = self._recorded(self._situations.success())
-        if self._open_questions() and (recorded is None or self._moves_on(recorded)):
+        if self.open_questions() and (recorded is None or self._moves_on(recorded)):
             return self._ask_again()
         if recorded is not None:
             return self._do(recorded)
@@ -508,7 +521,7 @@ class AgendaUser:
         return any(act.act in ("THANK_YOU", "GOODBYE") or self._begins_next(act) for act in acts)
 
     def _on_counter(self, turn: AgentTurn) -> Iterable[UserAct]:
-        errand, state = self._errand(), self.state
+        errand, state = self.errand(), self.state
         self._note_counter_answer(turn)
         self._note_failure()
         key = self._row_key(state.answer)
@@ -518,14 +531,14 @@ class AgendaUser:
         recorded = self._recorded(self._situations.other("counter"))
         acts = recorded or (self._act("AFFIRM"),)
         if any(act.act == "AFFIRM" for act in acts):
-            taken = {s: state.answer[s] for s in self._spec().arguments if s in state.answer}
+            taken = {s: state.answer[s] for s in self.spec().arguments if s in state.answer}
             state.said.setdefault(errand.service, {}).update(taken)
         else:
             state.refused.append(key)
         return self._do(acts)
 
     def _on_failure(self, turn: AgentTurn) -> Iterable[UserAct]:
-        errand, state = self._errand(), self.state
+        errand, state = self.errand(), self.state
         self._note_counter_answer(turn)
         if state.wants_other and self._has_unseen_row():
             state.faults.append("alternatives_denied")
@@ -537,7 +550,7 @@ class AgendaUser:
         recorded = self._recorded(self._situations.other("failure"))
         if recorded is not None:
             return self._do(recorded)
-        if errand.outcome == "success" and not self._is_done():
+        if errand.outcome == "success" and not self.is_done():
             self._lose_patience()
             return self._do(self._restate())
         return self._do(self._next_or_leave())
@@ -548,7 +561,7 @@ class AgendaUser:
         self._note_told(turn.informed, self._rows_known())
 
     def _note_failure(self) -> None:
-        errand, state = self._errand(), self.state
+        errand, state = self.errand(), self.state
         if state.errand not in state.failed:
             state.failed.append(state.errand)
         if errand.transactional:
@@ -562,17 +575,17 @@ class AgendaUser:
         state = self.state
         acts = self._recorded(self._situations.propose(turn.intent))
         following = self._following()
-        if acts is None and following is not None and self._is_done():
+        if acts is None and following is not None and self.is_done():
             acts = self._accepted_proposal(following)
         if state.wants_other and self._has_unseen_row():
             return self._ask_for_another()
-        if acts is not None and self._is_done():
+        if acts is not None and self.is_done():
             return self._do(acts)
         return self._do([self._act("NEGATE_INTENT")])
 
     def _accepted_proposal(self, following: Errand) -> Sequence[UserAct] | None:
         """Return how the recorded user accepted the errand that follows, if it was proposed."""
-        errand = self._errand()
+        errand = self.errand()
         if not following.proposed or following.service != errand.service:
             return None
         accepted = (
@@ -588,25 +601,25 @@ class AgendaUser:
         if self.state.wants_other and self._has_unseen_row():
             self._situations.take_back("more")
             return self._ask_for_another()
-        if not self._is_done():
+        if not self.is_done():
             self._count("more_too_early")
             self._lose_patience()
             self._situations.take_back("more")
             return self._do(self._restate())
-        if self._open_questions():
+        if self.open_questions():
             return self._ask_again()
         return self._do(recorded or self._next_or_leave())
 
     # Parts of an answer.
 
     def _act(self, act: str, slot: str = "", value: str = "") -> UserAct:
-        return UserAct(self._errand().service, act, slot, value)
+        return UserAct(self.errand().service, act, slot, value)
 
     def _informs(self, wishes: Mapping[str, str]) -> list[UserAct]:
         return [self._act("INFORM", slot, value) for slot, value in wishes.items()]
 
     def _recorded(self, situation: str) -> Sequence[UserAct] | None:
-        decision = self._errand().decisions.get(situation)
+        decision = self.errand().decisions.get(situation)
         if decision is None:
             return None
         self._decision = decision
@@ -632,7 +645,7 @@ class AgendaUser:
 
     def _restate(self) -> list[UserAct]:
         """Return the wishes once more; a failed one is replaced by the last recorded one."""
-        errand = self._errand()
+        errand = self.errand()
         said = self.state.said.setdefault(errand.service, {})
         final = errand.final or {}
         if self._turn_kind in ("failure", "offer"):
@@ -649,7 +662,7 @@ class AgendaUser:
     def _ask_again(self) -> Iterable[UserAct]:
         self._count("question_repeated")
         self._lose_patience()
-        return self._do([self._act("REQUEST", slot) for slot in self._open_questions()])
+        return self._do([self._act("REQUEST", slot) for slot in self.open_questions()])
 
     def _ask_for_another(self) -> Iterable[UserAct]:
         self._count("alternative_repeated")
@@ -689,7 +702,7 @@ class AgendaUser:
         if "REQUEST_ALTS" in kinds:
             state.wants_other = True
         leaves = kinds & {"GOODBYE", "THANK_YOU", "SELECT"}
-        if leaves and state.row is not None and not self._errand().transactional:
+        if leaves and state.row is not None and not self.errand().transactional:
             state.chosen.setdefault(state.errand, state.row)
         if "GOODBYE" in kinds or ({"THANK_YOU", "NEGATE"} <= kinds and self._following() is None):
             state.finished = True
@@ -700,7 +713,7 @@ class AgendaUser:
     def _begins_next(self, act: UserAct) -> bool:
         if act.act not in ("INFORM_INTENT", "AFFIRM_INTENT"):
             return False
-        errand, following = self._errand(), self._following()
+        errand, following = self.errand(), self._following()
         same = act.act == "INFORM_INTENT" and (act.service, act.value) == (
             errand.service,
             errand.intent,
@@ -717,21 +730,21 @@ class AgendaUser:
             state.chosen.setdefault(state.errand, state.row)
         if state.wants_other and self._has_unseen_row():
             state.faults.append("alternative_not_shown")
-        before = self._errand()
+        before = self.errand()
         state.errand += 1
         self._situations.begin_errand()
         state.seen, state.known, state.wants_other = [], [], False
         state.patience = self._patience
-        if before.outcome == "success" or before.tool != self._errand().tool:
+        if before.outcome == "success" or before.tool != self.errand().tool:
             state.here = []  # else the same is tried again, with the same wishes
-        if not self._errand().transactional:
+        if not self.errand().transactional:
             state.row = None
 
     def _note_said(self, act: UserAct) -> None:
         state = self.state
         said = state.said.setdefault(act.service, {})
         state.changes += said.get(act.slot) != act.value
-        if act.service == self._errand().service:
+        if act.service == self.errand().service:
             if act.slot not in state.here:
                 state.here.append(act.slot)
             if said.get(act.slot) != act.value:
@@ -739,9 +752,9 @@ class AgendaUser:
         said[act.slot] = act.value
 
     def _note_question(self, slot: str) -> None:
-        if slot not in self._open_questions():
+        if slot not in self.open_questions():
             row = self.state.row
-            about = None if row is None or self._errand().transactional else self._row_key(row)
+            about = None if row is None or self.errand().transactional else self._row_key(row)
             self.state.questions.append(Question(self.state.errand, slot, about))
 
     def _questions_open(self) -> list[Question]:
@@ -762,7 +775,7 @@ class AgendaUser:
         return [self.state.row or {}, *self.state.chosen.values()]
 
     def _rows_of_service(self) -> list[Row]:
-        errand, state = self._errand(), self.state
+        errand, state = self.errand(), self.state
         if not errand.transactional:
             return [state.row or {}]
         errands = self._goal.errands
@@ -778,3 +791,11 @@ class AgendaUser:
                 consented.append(errand)
         elif kinds & {"NEGATE", "INFORM"} and errand in consented:
             consented.remove(errand)
+
+
+def _outcome(spec: ToolSpec, status: str, rows: Sequence[Row]) -> str:
+    if status == "error":
+        return "error"
+    if not spec.transactional:
+        return "rows" if rows else "empty"
+    return "success" if status == "success" else "counter" if rows else "failure"

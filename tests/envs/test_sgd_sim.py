@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import statistics
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,6 +20,7 @@ import agent_gym_env  # noqa: F401  (registers the environments)
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
 from agent_gym_env.types import Action, DialogueAct, ToolCall
+from tests.reliability.playing import sized
 
 Steps = Callable[[SGDSimEnv, dict[str, str]], Action]
 
@@ -205,9 +207,17 @@ def test_a_wrong_write_takes_the_success() -> None:
     raise AssertionError("no dialogue books a table")
 
 
-def test_a_state_taken_at_every_step_goes_on_byte_for_byte() -> None:
-    env, other = _make(), _make()
-    for dialogue_id in env.split.dialogue_ids()[:20]:
+_NOISY: dict[str, Any] = {
+    "user": {"name": "agenda", "miss": 0.1, "volunteer": 0.5},
+    "noise": {"acts": 0.1, "values": 0.05},
+}
+
+
+def _check_states(dialogues: int, **arguments: Any) -> list[int]:
+    """Take up the state of every step in another environment; return the sizes of states."""
+    env, other = _make(**arguments), _make(**arguments)
+    sizes = []
+    for dialogue_id in env.split.dialogue_ids()[:dialogues]:
         policy = ActsOraclePolicy(env)
         policy.reset()
         observation, _ = env.reset(options={"dialogue_id": dialogue_id})
@@ -220,7 +230,26 @@ def test_a_state_taken_at_every_step_goes_on_byte_for_byte() -> None:
             assert begun == observation
             assert other.step(action) == expected
             assert other.get_state() == env.get_state()
+            sizes.append(_size(state))
             observation, over = expected[0], expected[2]
+    return sizes
+
+
+def _size(state: dict[str, Any]) -> int:
+    """Return the bytes of a state without the conversation and the generator of the draws."""
+    return len(json.dumps({k: v for k, v in state.items() if k not in ("log", "random")}))
+
+
+@pytest.mark.parametrize("arguments", [{}, _NOISY], ids=["clean", "noisy"])
+def test_a_state_taken_at_every_step_goes_on_byte_for_byte(arguments: dict[str, Any]) -> None:
+    assert statistics.median(_check_states(sized(20, 52), **arguments)) <= 5000
+
+
+@pytest.mark.parametrize("arguments", [{}, _NOISY], ids=["clean", "noisy"])
+def test_a_state_of_sgd_goes_on_byte_for_byte(sgd_path: Path, arguments: dict[str, Any]) -> None:
+    sizes = _check_states(sized(10, 200), corpus=str(sgd_path), **arguments)
+    print(f"{len(sizes)} states, p50 {statistics.median(sizes):.0f} bytes, largest {max(sizes)}")
+    assert statistics.median(sizes) <= 5000
 
 
 @pytest.mark.parametrize("generator", ["not JSON", "7", '{"bit_generator": "PCG64"}'])

@@ -392,7 +392,14 @@ class Info(CorpusSplits, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class VerifyData(CorpusSplits, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Check files and compiled splits byte by byte."""
+    """Check files and compiled splits byte by byte.
+
+    Attributes:
+        goals: list the dialogues whose user's goal is incomplete, with the reasons, in place of the
+            other checks.
+    """
+
+    goals: bool = False
 
 
 class Synthesize(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -41,14 +41,13 @@ class Script:
         env: the environment in play.
         observation: the first observation.
         faults: number of times that the agent did what it is named for.
-        pretended: acts that the acts oracle is told in place of the user's; ``None`` for these.
     """
 
     def __init__(self, env: SGDSimEnv, observation: Observation) -> None:
         self.env = env
         self.observation = observation
         self.faults = 0
-        self.pretended: Sequence[Act] | None = None
+        self._pretended: Sequence[Act] | None = None
         self._oracle = ActsOraclePolicy(self)
         self._oracle.reset()
 
@@ -59,7 +58,7 @@ class Script:
 
     def user_acts(self) -> Sequence[Act]:
         """Return the user's acts, or the pretended ones."""
-        return self.env.user_acts() if self.pretended is None else self.pretended
+        return self.env.user_acts() if self._pretended is None else self._pretended
 
     def tool_schemas(self) -> Mapping[str, ToolSpec]:
         """Return the tools on offer, by full name."""
@@ -68,6 +67,13 @@ class Script:
     def honest(self, observation: Observation) -> Action:
         """Return the action of the acts oracle."""
         return self._oracle.act(observation)
+
+    def honest_after(self, act: str, observation: Observation) -> Action:
+        """Return the action of the acts oracle after an act that the user never did."""
+        self._pretended = (UserAct("", act),)
+        action = self.honest(observation)
+        self._pretended = None
+        return action
 
     @property
     def user(self) -> UserState:
@@ -238,11 +244,11 @@ def _wrong_values(script: Script) -> Steps:
         call = script.write_in(action)
         if call is not None:
             script.faults += 1
-            action = Action(tool_calls=(ToolCall(call.name, _with_a_wrong_value(call)),))
+            action = Action(tool_calls=(ToolCall(call.name, with_a_wrong_value(call)),))
         observation = yield action
 
 
-def _with_a_wrong_value(call: ToolCall) -> Row:
+def with_a_wrong_value(call: ToolCall) -> Row:
     """Change a value whose change no service notices, if there is one: a time, date or number."""
     arguments = {slot: str(value) for slot, value in call.arguments.items()}
     digits = [slot for slot, value in arguments.items() if value[:1].isdigit()]
@@ -262,9 +268,7 @@ def _no_confirmation(script: Script) -> Steps:
         action = script.honest(observation)
         if any(act.act == "CONFIRM" for act in action.acts):
             script.faults += 1
-            script.pretended = (UserAct("", "AFFIRM"),)
-            action = script.honest(observation)
-            script.pretended = None
+            action = script.honest_after("AFFIRM", observation)
         observation = yield action
 
 
@@ -355,13 +359,23 @@ def _reports_without_a_call(status: str) -> Callable[[Script], Steps]:
             call = script.write_in(action)
             if call is not None:
                 script.faults += 1
-                rows = [{slot: str(value) for slot, value in call.arguments.items()}]
-                result = {"name": call.name, "status": status,
-                          "results": rows if status == "success" else []}  # fmt: skip
-                action = script.honest({**observation, "tool_result": _ENCODE([result]).decode()})
+                action = script.honest(pretend_result(observation, call, status))
             observation = yield action
 
     return play
+
+
+def pretend_result(observation: Observation, call: ToolCall, status: str) -> Observation:
+    """Return an observation with the result of a call that was never made.
+
+    Args:
+        observation: the observation in place of which it is shown.
+        call: the call.
+        status: ``success`` or ``failure``.
+    """
+    rows = [{slot: str(value) for slot, value in call.arguments.items()}]
+    result = {"name": call.name, "status": status, "results": rows if status == "success" else []}
+    return {**observation, "tool_result": _ENCODE([result]).decode()}
 
 
 def _rows(observation: Observation) -> list[Row]:

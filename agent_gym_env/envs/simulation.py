@@ -22,9 +22,9 @@ from agent_gym_env.envs.replay import OfferedTools
 from agent_gym_env.rewards.base import Score
 from agent_gym_env.rewards.task import ClosedEpisode, TaskReward, Verdict
 from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
-from agent_gym_env.types import DialogueAct, ToolCall, ToolResult
+from agent_gym_env.types import Action, DialogueAct, ToolCall, ToolResult
 from agent_gym_env.users.agenda import AgendaUser, UserState
-from agent_gym_env.users.agent_turn import read_acts
+from agent_gym_env.users.agent_turn import AgentTurn, read_acts
 from agent_gym_env.users.noise import NoisyChannel
 from agent_gym_env.users.options import UserOptions
 from agent_gym_env.users.verdict import judge
@@ -152,6 +152,11 @@ class Simulation:
         score: score of the turn that the last action closed; ``None`` where it left it open.
         understood: whether the user understood the turn that the last action closed; ``None``
             where it left the turn open.
+        goal: goal of the user.
+        agent_turn: meaning of the last closed turn, as the user understood it; ``None`` before the
+            first one.
+        last_action: the last action as it was understood: text within its limit, tools by full
+            names.
     """
 
     def __init__(
@@ -164,16 +169,18 @@ class Simulation:
     ) -> None:
         self.task = settings.split.task(index)
         self._settings, self._offer = settings, offer
-        self._goal = settings.split.goal(index)
+        self.goal = settings.split.goal(index)
         tools = offer.catalogue.tools
         user = None if state is None else state.user
         self._user = AgendaUser(
-            self._goal, tools, self.task.date, patience=settings.patience, state=user
+            self.goal, tools, self.task.date, patience=settings.patience, state=user
         )
         self._services = StatefulServices(offer.catalogue, settings.split.entities)
         self._services.reset(self.task, None if state is None else state.services)
         self.score: Score | None = None
         self.understood: bool | None = None
+        self.agent_turn: AgentTurn | None = None
+        self.last_action = Action()
         self.turn, self._tool_result, self._seed = 0, "", seed
         self._heard: tuple[UserAct, ...] = ()
         if state is None:
@@ -206,14 +213,15 @@ class Simulation:
             self._tool_result, refused = conversation.execute(calls)
             # A refused call matters more than a part of an action that could not be read.
             error = refused if refused and error in (None, UNREAD) else error
-            if not text and conversation.is_open():
-                self._words = ""
-                return self._observation(), 0.0, False, self._info(error)
+        self.last_action = Action(text, conversation.made if calls else (), acts=tuple(acts))
+        if calls and not text and conversation.is_open():
+            self._words = ""
+            return self._observation(), 0.0, False, self._info(error)
         made = len(conversation.calls)
         self._answer(text, acts)
         before, self.verdict = self.verdict, self._judge()
         closed = ClosedEpisode(before, self.verdict, made, self.over)
-        self.score = self._settings.reward.score(closed)
+        self.score = self._settings.reward.grade(closed)
         return self._observation(), self.score.value or 0.0, self.over, self._info(error)
 
     def _answer(self, text: str, acts: Sequence[DialogueAct]) -> None:
@@ -228,7 +236,7 @@ class Simulation:
     def _react(self, acts: Sequence[DialogueAct]) -> tuple[UserAct, ...]:
         """Return the user's answer to the agent's acts."""
         user, options = self._user, self._settings.user
-        turn = read_acts(acts, user.state.rows, self.task.date)
+        turn = self.agent_turn = read_acts(acts, user.state.rows, self.task.date)
         if not options.is_random():
             return user.react(turn)
         draws = self._draws("user")
@@ -249,7 +257,7 @@ class Simulation:
         return random.Random(f"{purpose}:{self._seed}:{self.turn}")
 
     def _judge(self) -> Verdict:
-        return judge(self._goal, self._user.state, self._services.state.queried)
+        return judge(self.goal, self._user.state, self._services.state.queried)
 
     def _observation(self) -> dict[str, str]:
         return {
@@ -285,6 +293,16 @@ class Simulation:
     def messages(self) -> str:
         """The conversation so far, JSON in OpenAI's chat format."""
         return self._conversation.log.messages
+
+    @property
+    def user_state(self) -> UserState:
+        """The live state of the user: for records and tests, never for a policy."""
+        return self._user.state
+
+    @property
+    def service(self) -> str:
+        """Service of the errand under way."""
+        return self.goal.errands[self._user.state.errand].service
 
     def user_acts(self) -> tuple[Any, ...]:
         """Return the acts of the user's last turn: for teachers and tests, never for a policy."""

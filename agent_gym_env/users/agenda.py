@@ -707,6 +707,7 @@ class AgendaUser:
         return self.state.acts
 
     def _lose_patience(self) -> None:
+        self._count("patience_lost")
         self.state.patience -= 1
         if self.state.patience < 0:
             self.state.left = True

@@ -31,6 +31,7 @@ from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.users.agenda import PATIENCE
 from agent_gym_env.users.noise import NoisyChannel
 from agent_gym_env.users.options import read_noise, read_user_options
+from agent_gym_env.users.wording import AgendaWording
 
 _SEEDS = 2**53
 """Seeds of dialogues lie below this number, which JSON readers keep exactly."""
@@ -136,6 +137,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             make_task_reward(reward),
             max_tool_calls_per_turn,
             patience,
+            AgendaWording.of_split(self.split, self.corpus),
             user_options,
             channel if misheard.is_random() else None,
         )
@@ -260,6 +262,18 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         if self._simulation is None:
             raise ResetNeeded("no dialogue was begun: call reset() first")
         return self._simulation
+
+
+def unwrap_simulation(env: gym.Env[Any, Any]) -> SGDSimEnv:
+    """Return the ``SGDSim-v0`` environment inside its wrappers.
+
+    Raises:
+        TypeError: another environment is inside.
+    """
+    inner = env.unwrapped
+    if not isinstance(inner, SGDSimEnv):
+        raise TypeError(f"expected SGDSim-v0, possibly in wrappers, not {type(inner).__name__}")
+    return inner
 
 
 def unwrap_any(env: gym.Env[Any, Any]) -> SGDEnv | SGDSimEnv:

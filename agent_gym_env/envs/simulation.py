@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+from zlib import crc32
 
 import msgspec
 
@@ -28,7 +29,7 @@ from agent_gym_env.users.agent_turn import AgentTurn, read_acts
 from agent_gym_env.users.noise import NoisyChannel
 from agent_gym_env.users.options import UserOptions
 from agent_gym_env.users.verdict import judge
-from agent_gym_env.users.wording import words_of
+from agent_gym_env.users.wording import UserWording
 
 Understanding = Literal["acts"]
 STATE_VERSION = 1
@@ -118,6 +119,7 @@ class SimulationSettings(msgspec.Struct, frozen=True):
         reward: scores closed turns.
         max_tool_calls_per_turn: a turn with more closes.
         patience: number of turns without progress that the user accepts in an errand.
+        wording: puts the user's acts into words.
         user: options of the user.
         channel: distorts what the agent hears; ``None`` where it hears everything as it was said.
     """
@@ -126,6 +128,7 @@ class SimulationSettings(msgspec.Struct, frozen=True):
     reward: TaskReward
     max_tool_calls_per_turn: int
     patience: int
+    wording: UserWording
     user: UserOptions = UserOptions()
     channel: NoisyChannel | None = None
 
@@ -230,7 +233,7 @@ class Simulation:
         self.understood = self._user.understood
         self.turn += 1
         self.over = self._user.is_over()
-        self._words = self._say(replies) if replies else ""
+        self._words = self._say(replies, text) if replies else ""
         self._conversation.close(text, self._words or None)
 
     def _react(self, acts: Sequence[DialogueAct]) -> tuple[UserAct, ...]:
@@ -243,14 +246,19 @@ class Simulation:
         misses, volunteers = draws.random() < options.miss, draws.random() < options.volunteer
         return user.miss() if misses else user.react(turn, volunteers=volunteers)
 
-    def _say(self, acts: tuple[UserAct, ...]) -> str:
+    def _say(self, acts: tuple[UserAct, ...], answered: str = "") -> str:
         """Return the words that reach the agent, and note the acts in them."""
-        channel, task, turn = self._settings.channel, self.task, self._user.state.turn
-        heard = acts
-        if channel is not None:
-            heard = channel.distort(acts, task.date, self._draws("noise"))
-        self._heard = heard
-        return words_of(heard, task, turn if heard == acts else None) if heard else INAUDIBLE
+        settings, user = self._settings, self._user
+        if settings.channel is not None:
+            acts = settings.channel.distort(acts, self.task.date, self._draws("noise"))
+        self._heard = acts
+        if not acts:
+            return INAUDIBLE
+        draw = crc32(f"{self.task.dialogue_id}:{self._seed}:{self.turn}".encode())
+        words = settings.wording.words(user.to_say(acts, self.task, draw, answered))
+        counters, name = user.state.counters, f"words_{words.source}"
+        counters[name] = counters.get(name, 0) + 1
+        return words.text
 
     def _draws(self, purpose: str) -> random.Random:
         """Return the generator of this turn; branches from one state draw the same."""

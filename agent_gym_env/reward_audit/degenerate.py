@@ -78,12 +78,12 @@ class Script:
     @property
     def user(self) -> UserState:
         """The user's state."""
-        return self.env.simulation.state().user
+        return self.env.simulation.user_state
 
     @property
     def goal(self) -> Goal:
         """The user's goal."""
-        return self.env.split.goal(self.env.split.index(self.env.simulation.task.dialogue_id))
+        return self.env.simulation.goal
 
     def heard(self, *kinds: str) -> bool:
         """Return whether the user's last turn has an act of these kinds."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import gymnasium as gym
 import msgspec
 
-from agent_gym_env.envs.sgd_sim import SGDSimEnv
+from agent_gym_env.envs.sgd_sim import SGDSimEnv, unwrap_simulation
 from agent_gym_env.evaluation.evaluate import RESAMPLES
 from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
 from agent_gym_env.evaluation.table import interval, number
@@ -41,10 +42,10 @@ def play_dialogue(env: SGDSimEnv, policy: Policy, dialogue_id: str, *, seed: int
         env: the environment.
         policy: policy that plays.
         dialogue_id: id of the dialogue.
-        seed: seed of the policy.
+        seed: seed of the policy and of the user.
     """
     policy.reset(seed=seed)
-    observation, _ = env.reset(options={"dialogue_id": dialogue_id})
+    observation, _ = env.reset(seed=seed, options={"dialogue_id": dialogue_id})
     earned, over = 0.0, False
     for _ in range(MAX_STEPS):
         observation, reward, over, _, _ = env.step(policy.act(observation))
@@ -94,7 +95,7 @@ class TaskAudit(msgspec.Struct, frozen=True):
 
 
 def audit_task(
-    env: SGDSimEnv,
+    env: gym.Env[Any, Any],
     dialogue_ids: Sequence[str],
     *,
     seed: int = 0,
@@ -103,24 +104,25 @@ def audit_task(
     """Play dialogues with every agent that must not succeed.
 
     Args:
-        env: the environment.
+        env: ``SGDSim-v0``, possibly in wrappers, which take no part.
         dialogue_ids: ids of the dialogues.
-        seed: seed of the bootstrap.
+        seed: seed of the dialogues and of the bootstrap.
         on_row: called with the name of each agent before it plays.
     """
-    agents: list[Policy] = [ActsOraclePolicy(env), *scripted_agents(env)]
+    bare = unwrap_simulation(env)
+    agents: list[Policy] = [ActsOraclePolicy(bare), *scripted_agents(bare)]
     rows = []
     for agent in agents:
         if on_row is not None:
             on_row(agent.name)
-        rows.append(_score(env, agent, dialogue_ids, seed))
-    return TaskAudit(env.split.fingerprint, env.split.name, len(dialogue_ids), tuple(rows))
+        rows.append(_score(bare, agent, dialogue_ids, seed))
+    return TaskAudit(bare.split.fingerprint, bare.split.name, len(dialogue_ids), tuple(rows))
 
 
 def _score(env: SGDSimEnv, agent: Policy, dialogue_ids: Sequence[str], seed: int) -> AgentScore:
     sums = ClusterSums()
-    for dialogue_id in dialogue_ids:
-        outcome = play_dialogue(env, agent, dialogue_id, seed=seed)
+    for episode_seed, dialogue_id in enumerate(dialogue_ids, start=seed):
+        outcome = play_dialogue(env, agent, dialogue_id, seed=episode_seed)
         if isinstance(agent, ScriptedAgent) and not agent.faults:
             continue
         verdict = outcome.verdict
@@ -194,28 +196,31 @@ class TaskVerification(msgspec.Struct, frozen=True):
 
 
 def verify_task(
-    env: SGDSimEnv,
+    env: gym.Env[Any, Any],
     dialogue_ids: Sequence[str],
     *,
+    seed: int = 0,
     on_dialogue: Callable[[int], None] | None = None,
 ) -> TaskVerification:
     """Play dialogues with the acts oracle, and list those that it does not solve.
 
     Args:
-        env: the environment.
+        env: ``SGDSim-v0``, possibly in wrappers, which take no part.
         dialogue_ids: ids of the dialogues.
+        seed: seed of the dialogues.
         on_dialogue: called with the number of dialogues played.
     """
-    policy, unsolved = ActsOraclePolicy(env), []
+    bare = unwrap_simulation(env)
+    policy, unsolved = ActsOraclePolicy(bare), []
     for done, dialogue_id in enumerate(dialogue_ids, start=1):
-        verdict = play_dialogue(env, policy, dialogue_id).verdict
+        verdict = play_dialogue(bare, policy, dialogue_id, seed=seed + done - 1).verdict
         if not verdict.strict:
             found = (verdict.success, verdict.milestones, verdict.reasons)
             unsolved.append(UnsolvedDialogue(dialogue_id, *found))
         if on_dialogue is not None:
             on_dialogue(done)
     return TaskVerification(
-        env.split.fingerprint, env.split.name, len(dialogue_ids), tuple(unsolved)
+        bare.split.fingerprint, bare.split.name, len(dialogue_ids), tuple(unsolved)
     )
 
 

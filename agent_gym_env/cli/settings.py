@@ -119,18 +119,25 @@ class EnvironmentSettings(ModelSettings, frozen=True, kw_only=True, forbid_unkno
 class Play(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Play one dialogue and show it, with the reward of each turn.
 
+    With SGDSim-v0, show also the user's goal, what the user understood, and the user's state.
+
     Attributes:
-        policy: policy that plays: a name, or a JSON object with a name and options.
+        policy: policy that plays: a name, or a JSON object with a name and options; oracle by
+            default, and acts-oracle with SGDSim-v0. With human, you type the agent's words.
         reward: reward of each turn: a name, or a JSON object with a name and options; balanced by
             default, and task with SGDSim-v0.
         dialogue_id: id of the dialogue; by default one is drawn with the seed.
         seed: seed of the draw and of the policy.
     """
 
-    policy: Named = Named(name="oracle")
+    policy: Named | None = None
     reward: Named | None = None
     dialogue_id: str | None = None
     seed: AtLeast0 = 0
+
+    def default_policy(self) -> Named:
+        """Return the policy that plays when none is named."""
+        return Named(name="acts-oracle" if self.is_simulation else "oracle")
 
 
 class Demo(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):

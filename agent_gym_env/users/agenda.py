@@ -403,7 +403,7 @@ class AgendaUser:
             self._lose_patience()
 
     def _on_goodbye(self, turn: AgentTurn) -> Iterable[UserAct]:
-        self.state.left = True
+        self.state.left, self.state.acts = True, ()
         return ()
 
     def _on_request(self, turn: AgentTurn) -> Iterable[UserAct]:

@@ -44,25 +44,37 @@ def read_acts(
         rows: rows that the services returned last; only one of these can be offered.
         today: the day of the dialogue, ISO.
     """
-    kind = turn_kind({act.act for act in acts})
-    offer = _values(acts, "OFFER")
-    informed = _values(acts, "INFORM")
-    names_one_row = bool(offer) and offer.keys() == {a.slot for a in acts if a.act == "OFFER"}
+    values, contradicted = _stated(acts)
+    kind = turn_kind(values)
+    asked, offer = values.get("REQUEST", {}), values.get("OFFER", {})
+    informed = values.get("INFORM", {})
+    names_a_row = bool(offer) and not any(act == "OFFER" for act, _ in contradicted)
     return AgentTurn(
         kind=kind,
-        slots=tuple(act.slot for act in acts if act.act == "REQUEST"),
-        suggested={slot: value for slot, value in _values(acts, "REQUEST").items() if value},
-        offered=row_with(rows, offer, today) if kind == "offer" and names_one_row else None,
-        confirmed=_values(acts, "CONFIRM"),
+        slots=tuple(asked),
+        suggested={slot: value for slot, value in asked.items() if value},
+        offered=row_with(rows, offer, today) if kind == "offer" and names_a_row else None,
+        confirmed=values.get("CONFIRM", {}),
         informed={**offer, **informed} if kind == "counter" else informed,
-        intent=next((act.value for act in acts if act.act == "OFFER_INTENT"), ""),
+        intent=next(iter(values.get("OFFER_INTENT", {}).values()), ""),
     )
 
 
-def _values(acts: Iterable[DialogueAct], kind: str) -> dict[str, str]:
-    """Return the values by slot; a slot with several values has none, as nothing was stated."""
-    values: dict[str, set[str]] = {}
+def _stated(
+    acts: Iterable[DialogueAct],
+) -> tuple[dict[str, dict[str, str]], set[tuple[str, str]]]:
+    """Return the values by act and slot, and each act and slot with several values.
+
+    Such a slot has no value, since nothing was stated about it; a question about it stays one.
+    """
+    values: dict[str, dict[str, str]] = {}
+    contradicted = set()
     for act in acts:
-        if act.act == kind:
-            values.setdefault(act.slot, set()).add(act.value)
-    return {slot: each.pop() for slot, each in values.items() if len(each) == 1}
+        if values.setdefault(act.act, {}).setdefault(act.slot, act.value) != act.value:
+            contradicted.add((act.act, act.slot))
+    for kind, slot in contradicted:
+        if kind == "REQUEST":
+            values[kind][slot] = ""
+        else:
+            del values[kind][slot]
+    return values, contradicted

@@ -243,7 +243,7 @@ def _books_at_once(script: Script, action: Action, observation: Observation) -> 
 
 
 def _in_other_words(recording: Recording, index: int) -> Reply:
-    """Say the recorded values in words of our own."""
+    """Return the recorded values in words of our own."""
     reply, values = recording.reply(index), recording.task.turns[index].values
     said = [f"For {value.slot.replace('_', ' ')} we have {value.text}." for value in values]
     return (

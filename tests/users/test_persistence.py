@@ -185,3 +185,13 @@ def test_no_row_is_no_answer_while_one_that_fits_was_not_shown() -> None:
         user.note_result(tools[errand.tool], final, "success", rows)
         user.react(AgentTurn("failure"))
         assert ("false_failure" in user.state.faults) is is_false
+
+
+def test_a_confirmation_of_nothing_is_no_consent() -> None:
+    errand = _booking({})
+    user = _user(errand)
+    for confirmed in ({}, {"": ""}, {"no_such_slot": "x"}):
+        assert _acts(user.react(AgentTurn("confirm", confirmed=confirmed))) == {("UNCLEAR", "", "")}
+    _book(user, errand)
+    user.react(AgentTurn("success"))
+    assert "write_without_consent" in judge(Goal((), (errand,)), user.state, []).reasons

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from agent_gym_env.evaluation.metrics import ToolCounts, TurnFacts, episode_return, turn_facts
-from agent_gym_env.evaluation.simulated import SimulatedFigures, SimulationTally
+from agent_gym_env.evaluation.simulated import DOMAIN, SimulatedFigures, SimulationTally
 from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
 from agent_gym_env.rollout.episode import Episode
 
@@ -20,7 +20,6 @@ SPLITS = ("with_due_call", "without_due_call", "seen", "unseen")
 
 _options_json = msgspec.json.Encoder(order="deterministic").encode
 
-_DOMAIN = "domain/"
 _COMPONENT = "component/"
 
 
@@ -91,7 +90,8 @@ class Evaluation(msgspec.Struct, frozen=True, omit_defaults=True):
         macro_reward: mean of two rewards per turn: with and without a due call. Most turns need no
             call, so a policy that never calls tools does well in the plain mean, but not in this.
         splits: reward per turn in each of `SPLITS`.
-        domains: reward per turn by domain.
+        domains: reward per turn by domain; strict success in simulated dialogues, for each domain
+            of their services.
         components: mean of each component of the reward, over the turns to which it applies.
         tools: quality of the tool calls.
         response_similarity: Jaccard similarity of the sets of words, whatever the reward is.
@@ -210,7 +210,7 @@ class _Tally:
             reward=bootstrap.estimate("reward"),
             macro_reward=bootstrap.estimate("with_due_call", "without_due_call"),
             splits={name: bootstrap.estimate(name) for name in SPLITS},
-            domains=dict(sorted(bootstrap.estimates(_DOMAIN).items())),
+            domains=dict(sorted(bootstrap.estimates(DOMAIN).items())),
             components=bootstrap.estimates(_COMPONENT),
             tools=ToolMetrics(*map(bootstrap.estimate, ToolMetrics.__struct_fields__)),
             response_similarity=bootstrap.estimate("response_similarity"),
@@ -234,7 +234,8 @@ def _means(facts: TurnFacts) -> Iterator[tuple[str, float | None]]:
     yield "reward", facts.reward
     for name in splits_of(facts):
         yield name, facts.reward
-    yield _DOMAIN + facts.domain, facts.reward
+    if facts.tools is not None:
+        yield DOMAIN + facts.domain, facts.reward
     if facts.response_similarity is not None:
         yield "response_similarity", facts.response_similarity
     for part, value in facts.components.items():

@@ -9,7 +9,7 @@ from math import comb
 
 import msgspec
 
-from agent_gym_env.evaluation.metrics import is_ended
+from agent_gym_env.evaluation.metrics import domain, is_ended
 from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
 from agent_gym_env.rollout.episode import Episode, SimulatedTurn
 
@@ -44,6 +44,9 @@ _MOST_LISTED = 8
 """Every number of plays up to this one is estimated, and beyond it the powers of two."""
 
 _PREFIX = "simulated/"
+
+DOMAIN = "domain/"
+"""Prefix of the quantities by domain."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -209,6 +212,8 @@ class SimulationTally:
                 value = None if found is None else getattr(found, name)
                 self._add(dialogue, f"{name}_in/{group}", value)
         calls = sum(len(turn.calls) for turn in episode.turns)
+        for each in sorted({domain(service) for service in episode.services}):
+            self._sums.add(dialogue, DOMAIN + each, None if found is None else found.strict)
         self._add(dialogue, "turns", None if found is None else len(episode.turns))
         self._add(dialogue, "calls", None if found is None else calls)
         if found is not None:

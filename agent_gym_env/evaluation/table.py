@@ -156,7 +156,7 @@ def rows(evaluations: Iterable[Evaluation]) -> list[tuple[str, ...]]:
 
 
 def domain_rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, ...]]:
-    """Return a row for each domain: its name, then the reward per turn of each evaluation."""
+    """Return a row for each domain: its name, then `Evaluation.domains` of each evaluation."""
     domains = sorted({domain for evaluation in evaluations for domain in evaluation.domains})
     return [
         (domain, *(_domain_cell(evaluation, domain) for evaluation in evaluations))

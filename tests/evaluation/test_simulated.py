@@ -175,6 +175,12 @@ def test_dialogues_are_grouped_by_services_and_by_writes() -> None:
     assert found.success_in["unseen"].mean == 1.0
 
 
+def test_domains_have_the_strict_success_of_their_dialogues() -> None:
+    services = ("Hotels_1", "Taxis_1", "Hotels_2")
+    found = summarize([played("A"), played("B", services=services, strict=False)]).domains
+    assert {name: estimate.mean for name, estimate in found.items()} == {"Hotels": 0.5, "Taxis": 0}
+
+
 def test_a_dialogue_that_was_cut_off_is_no_success() -> None:
     cut = played(terminated=False, truncated=True)
     assert outcome(cut) is not None
@@ -196,7 +202,7 @@ def test_faults_of_the_user_are_counted_apart_from_those_of_the_agent() -> None:
                 ("not_understood", "patience_lost", "words_own"),
                 ("missed", "words_own"),
                 ("words_recorded",),
-                ("words_template",),
+                ("words_mined",),
                 (),
             ),
             understood=(False, False, True, True, True),
@@ -346,6 +352,15 @@ def test_the_commands_evaluate_compare_and_report(tmp_path: Path, capsys: Captur
     document = json.loads(capsys.readouterr().out)
     assert document["evaluations"][0]["simulated"]["reliability"][1]["k"] == 2
     assert main([*command, "--out", str(tmp_path), "--patience", "2"]) == 5
+
+
+def test_a_configuration_holds_options_of_the_environment(capsys: Capture) -> None:
+    env = {"name": "SGDSim-v0", "patience": 2, "noise": {"acts": 0.1}}
+    config = {"env": env, "policy": "acts-oracle", "understanding": "acts", "episodes": 2}
+    assert main(["evaluate", "--config", json.dumps(config), "--json"]) == 0
+    setting = json.loads(capsys.readouterr().out)["evaluations"][0]["setting"]
+    options = json.loads(setting["user"])
+    assert (options["patience"], options["noise"]["acts"]) == (2, 0.1)
 
 
 def test_recorded_dialogues_are_summed_up_as_before() -> None:

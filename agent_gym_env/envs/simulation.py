@@ -250,7 +250,10 @@ class Simulation:
             return user.react(turn)
         draws = self._draws("user")
         misses, volunteers = draws.random() < options.miss, draws.random() < options.volunteer
-        return user.miss() if misses else user.react(turn, volunteers=volunteers)
+        if misses:
+            self.agent_turn = AgentTurn("none")
+            return user.miss()
+        return user.react(turn, volunteers=volunteers)
 
     def _read(self, text: str) -> Sequence[DialogueAct]:
         """Return the acts of a text, as a user that reads understands it."""

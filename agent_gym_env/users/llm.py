@@ -28,7 +28,7 @@ from agent_gym_env.users.wording import (
     TextToRead,
     Understood,
     UserWording,
-    Words,
+    UserWords,
     says_just,
 )
 from agent_gym_env.values.equality import canonical
@@ -143,7 +143,7 @@ class LLMUser:
         self._style = style
         self._temperature = temperature
 
-    def words(self, said: ActsToSay) -> Words:
+    def words(self, said: ActsToSay) -> UserWords:
         """Return words of the model that pass the check, or the agenda's own.
 
         Raises:
@@ -157,9 +157,9 @@ class LLMUser:
             answer = self._ask(each, _Said)
             text = "" if answer is None else " ".join(answer.words.split())
             if _passes(text, said, agenda.text):
-                return Words(text, "model")
+                return UserWords(text, "model")
         self._forget(request)
-        return Words(agenda.text, "model_failed")
+        return UserWords(agenda.text, "model_failed")
 
     def _words_request(self, said: ActsToSay, draft: str) -> Request:
         rules = f"{_SPEAKING}\nManner: {self._style}" if self._style else _SPEAKING

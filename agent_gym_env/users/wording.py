@@ -52,7 +52,7 @@ class ActsToSay(msgspec.Struct, frozen=True):
     answered: str = ""
 
 
-class Words(NamedTuple):
+class UserWords(NamedTuple):
     """The words of a turn.
 
     Attributes:
@@ -68,7 +68,7 @@ class Words(NamedTuple):
 class UserWording(Protocol):
     """Puts the acts of a user into words. It holds no state of a dialogue."""
 
-    def words(self, said: ActsToSay) -> Words:
+    def words(self, said: ActsToSay) -> UserWords:
         """Return words that say the values of the acts, and no other wish of the goal.
 
         Raises:
@@ -135,17 +135,17 @@ class AgendaWording:
         """Make the wording for a split, with phrases mined from the corpus's train split."""
         return cls(load_or_mine(corpus.weighing_split(split)), OwnPhrases(split.schema))
 
-    def words(self, said: ActsToSay) -> Words:
+    def words(self, said: ActsToSay) -> UserWords:
         """Return words that say the values of the acts, and no other wish of the goal."""
         recorded = _recorded_words(said)
         if recorded is not None:
-            return Words(recorded, "recorded")
+            return UserWords(recorded, "recorded")
         today, draw = said.task.date, said.draw
         for template in self._book.templates(said.acts, said.after, draw):
             mined = template.fill(said.acts, today)
             if says_just(mined, said.acts, said.wishes, today):
-                return Words(mined, "mined")
-        return Words(self._phrases.words(said.acts, said.after, today, draw), "own")
+                return UserWords(mined, "mined")
+        return UserWords(self._phrases.words(said.acts, said.after, today, draw), "own")
 
 
 def says_just(

@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from agent_gym_env.registry import register_tool_backend as register_tool_backend
     from agent_gym_env.registry import register_trainer as register_trainer
     from agent_gym_env.registry import register_user as register_user
+    from agent_gym_env.reward_audit.task_audit import audit_task as audit_task
+    from agent_gym_env.reward_audit.task_audit import verify_task as verify_task
     from agent_gym_env.rewards.base import ClosedTurn as ClosedTurn
     from agent_gym_env.rewards.base import Reward as Reward
     from agent_gym_env.rewards.base import Score as Score
@@ -147,6 +149,7 @@ __all__, __getattr__, __dir__ = lazy_names(
             "register_runner register_strategy register_tool_backend register_trainer "
             "register_user"
         ),
+        "reward_audit.task_audit": "audit_task verify_task",
         "rewards.base": "ClosedTurn Reward Score",
         "rollout.episode": "Episode",
         "rollout.journal.reading": "read_episodes write_episodes",

@@ -448,7 +448,7 @@ class AgendaUser:
         if row is None:
             return self._not_understood("offer_of_unknown_row")
         if self.errand().transactional:
-            self._count("offer_in_transaction")
+            self.count("offer_in_transaction")
             self._lose_patience()
             return self._restate()
         key = self._row_key(row)

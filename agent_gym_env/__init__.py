@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from agent_gym_env.policies.llm import LLMPolicy as LLMPolicy
     from agent_gym_env.policies.oracle import OraclePolicy as OraclePolicy
     from agent_gym_env.policies.retrieval import RetrievalPolicy as RetrievalPolicy
+    from agent_gym_env.policies.rule import RulePolicy as RulePolicy
     from agent_gym_env.policies.sb3_file import Shape as Shape
     from agent_gym_env.policies.sb3_model import SB3Policy as SB3Policy
     from agent_gym_env.policies.transformers_model import TransformersPolicy as TransformersPolicy
@@ -71,6 +72,8 @@ if TYPE_CHECKING:
     from agent_gym_env.registry import register_strategy as register_strategy
     from agent_gym_env.registry import register_tool_backend as register_tool_backend
     from agent_gym_env.registry import register_trainer as register_trainer
+    from agent_gym_env.reward_audit.task_audit import audit_task as audit_task
+    from agent_gym_env.reward_audit.task_audit import verify_task as verify_task
     from agent_gym_env.rewards.base import ClosedTurn as ClosedTurn
     from agent_gym_env.rewards.base import Reward as Reward
     from agent_gym_env.rewards.base import Score as Score
@@ -132,6 +135,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "policies.llm": "LLMPolicy",
         "policies.oracle": "OraclePolicy",
         "policies.retrieval": "RetrievalPolicy",
+        "policies.rule": "RulePolicy",
         "policies.sb3_file": "Shape",
         "policies.sb3_model": "SB3Policy",
         "policies.transformers_model": "TransformersPolicy",
@@ -140,6 +144,7 @@ __all__, __getattr__, __dir__ = lazy_names(
             "register_client register_corpus register_export register_policy register_reward "
             "register_runner register_strategy register_tool_backend register_trainer"
         ),
+        "reward_audit.task_audit": "audit_task verify_task",
         "rewards.base": "ClosedTurn Reward Score",
         "rollout.episode": "Episode",
         "rollout.journal.reading": "read_episodes write_episodes",

@@ -264,6 +264,18 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         return self._simulation
 
 
+def unwrap_simulation(env: gym.Env[Any, Any]) -> SGDSimEnv:
+    """Return the ``SGDSim-v0`` environment inside its wrappers.
+
+    Raises:
+        TypeError: another environment is inside.
+    """
+    inner = env.unwrapped
+    if not isinstance(inner, SGDSimEnv):
+        raise TypeError(f"expected SGDSim-v0, possibly in wrappers, not {type(inner).__name__}")
+    return inner
+
+
 def unwrap_any(env: gym.Env[Any, Any]) -> SGDEnv | SGDSimEnv:
     """Return the ``SGD-v0`` or ``SGDSim-v0`` environment inside its wrappers.
 

@@ -132,7 +132,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 f"no dialogue of split {split!r} says what its user wants: a simulated user needs "
                 "user turns with acts such as INFORM_INTENT; play the dialogues with SGD-v0"
             )
-        channel = NoisyChannel(misheard, self.split.tools, self.split.entities)
+        channel = NoisyChannel(misheard, self.split)
         self.settings = SimulationSettings(
             self.split,
             make_task_reward(reward),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import random
 import statistics
 import warnings
@@ -363,3 +365,14 @@ def test_a_wrong_argument_is_refused(arguments: dict[str, Any], words: str) -> N
 def test_a_step_before_reset_is_refused() -> None:
     with pytest.raises(ResetNeeded, match="reset"):
         _make().step("hello")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_an_environment_can_be_copied_in_the_middle_of_a_dialogue(copied: Any) -> None:
+    env = _make(**_NOISY)
+    env.reset(seed=1)
+    env.step({"acts": [["REQ_MORE"]]})
+    other = copied(env)
+    action = {"text": "Anything else?", "acts": [["REQ_MORE"]]}
+    assert [other.step(action) for _ in range(2)] == [env.step(action) for _ in range(2)]
+    assert other.get_state() == env.get_state()

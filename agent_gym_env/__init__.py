@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agent_gym_env.corpus.reader import CorpusReader as CorpusReader
     from agent_gym_env.envs.dialogue import SGDEnv as SGDEnv
     from agent_gym_env.envs.sgd_sim import SGDSimEnv as SGDSimEnv
+    from agent_gym_env.envs.vector import SGDSimVectorEnv as SGDSimVectorEnv
     from agent_gym_env.envs.vector import SGDVectorEnv as SGDVectorEnv
     from agent_gym_env.errors import AgentGymError as AgentGymError
     from agent_gym_env.errors import BudgetExceeded as BudgetExceeded
@@ -110,7 +111,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "corpus.reader": "CorpusReader",
         "envs.dialogue": "SGDEnv",
         "envs.sgd_sim": "SGDSimEnv",
-        "envs.vector": "SGDVectorEnv",
+        "envs.vector": "SGDSimVectorEnv SGDVectorEnv",
         "errors": (
             "AgentGymError BudgetExceeded ChecksumError DataError DeadlineError JudgeError "
             "LMError LockError MissingDependency PermanentLMError ResumeMismatchError "

@@ -30,6 +30,7 @@ from agent_gym_env.errors import StorageError
 from agent_gym_env.values.equality import canonical
 
 MAX_ROWS = 10
+_ROWS_FOR_VALUES = 500
 """Largest number of rows in an answer; SGD's services never return more."""
 
 MAX_INDEXED_OPTIONAL = 4
@@ -128,6 +129,22 @@ class EntityTable:
             else:
                 numbers = islice(self._filter(tool, filters, entry), limit)
             return [self._row(number) for number in sorted(numbers)]
+        except (IndexError, ValueError, msgspec.DecodeError) as error:
+            raise _damage(str(error)) from error
+
+    def values(self, tool: str, slot: str) -> list[str]:
+        """Return the distinct values of a slot in a tool's rows that were recorded most often.
+
+        Raises:
+            StorageError: the table is damaged.
+        """
+        if tool not in self._directory:
+            return []
+        try:
+            first, _, end = self._find(_key(tool, ()))
+            numbers = self._numbers[first : min(end, first + _ROWS_FOR_VALUES)]
+            rows = (_DECODE_ROW(self._row(number)) for number in numbers)
+            return list(dict.fromkeys(row[slot] for row in rows if slot in row))
         except (IndexError, ValueError, msgspec.DecodeError) as error:
             raise _damage(str(error)) from error
 

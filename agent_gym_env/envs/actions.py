@@ -7,7 +7,7 @@ unsupported action type, or a mapping without any known key, raises: a programme
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,10 +22,13 @@ from agent_gym_env.envs.spaces import MAX_TEXT_LENGTH, is_unicode
 from agent_gym_env.lm.call_forms import CallForm, read_call
 from agent_gym_env.lm.lenient_json import MAX_DEPTH, nests_deeper
 from agent_gym_env.lm.parse import without_reasoning
-from agent_gym_env.types import Action, ToolCall
+from agent_gym_env.types import Action, DialogueAct, ToolCall
 
 MAX_TOOL_CALLS = 16
 """Largest number of calls in one action; further ones are refused."""
+
+MAX_ACTS = 256
+"""Largest number of acts in one action; further ones are left out."""
 
 _MOST_REFUSED = 8192
 """Largest number of refused calls that are listed: as many as 64 KiB of JSON can hold."""
@@ -56,6 +59,7 @@ class _PlainCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _decode = msgspec.json.Decoder().decode
 _decode_calls = msgspec.json.Decoder(list[_PlainCall]).decode
+_decode_acts = msgspec.json.Decoder(tuple[DialogueAct, ...]).decode
 
 
 def _members(value: Any) -> Any:
@@ -89,6 +93,9 @@ ParsedAction = tuple[str, Sequence["ToolCall | RefusedCall"], "str | None"]
 A plain tuple: one is made at every step.
 """
 
+ActionWithActs = tuple[ParsedAction, tuple[DialogueAct, ...]]
+"""A parsed action, and the acts that say what its text does."""
+
 
 def parse_action(action: Any) -> ParsedAction:
     """Parse an action.
@@ -118,6 +125,40 @@ def parse_action(action: Any) -> ParsedAction:
     if isinstance(action, Action):
         return _assemble(action.text, map(_call_from_python, action.tool_calls))
     return _parse_message(read_message(action))
+
+
+def parse_action_with_acts(action: Any) -> ActionWithActs:
+    """Parse an action that may carry acts.
+
+    Args:
+        action: as in `parse_action`; an `Action` or a mapping may have ``acts``, a list of
+            ``[act, slot, value]``. Acts that cannot be read are left out.
+
+    Raises:
+        TypeError: the action is of an unsupported type.
+        ValueError: it is a mapping without any of the known keys, or of another speaker.
+    """
+    given: Any = ()
+    if isinstance(action, Action):
+        given = action.acts
+    elif isinstance(action, Mapping) and "acts" in action:
+        given = action["acts"]
+        action = {key: value for key, value in action.items() if key != "acts"} or {"text": ""}
+    parsed = parse_action(action)
+    if given is None or (isinstance(given, (tuple, list)) and not given):
+        return parsed, ()
+    acts = _read_acts(given)
+    text, calls, error = parsed
+    whole = acts and len(acts) <= MAX_ACTS
+    return (text, calls, error if whole else error or UNREAD), acts[:MAX_ACTS]
+
+
+def _read_acts(given: Any) -> tuple[DialogueAct, ...]:
+    """Read acts through JSON, so that they hold nothing but text; return none if they do not."""
+    try:
+        return _decode_acts(_encode(given))
+    except (*_UNREADABLE, TypeError, OverflowError, msgspec.MsgspecError):
+        return ()
 
 
 def _parse_leaves(text: str, tool_calls: str) -> ParsedAction:

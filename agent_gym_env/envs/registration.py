@@ -36,7 +36,13 @@ def _register() -> None:
             disable_env_checker=True,
         )
     if "SGDSim-v0" not in registry:
-        register(id="SGDSim-v0", entry_point="agent_gym_env.envs.sgd_sim:SGDSimEnv")
+        register(
+            id="SGDSim-v0",
+            entry_point="agent_gym_env.envs.sgd_sim:SGDSimEnv",
+            vector_entry_point="agent_gym_env.envs.vector:SGDSimVectorEnv",
+            order_enforce=False,
+            disable_env_checker=True,
+        )
 
 
 class _GymnasiumFinder(MetaPathFinder):

@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 
 from agent_gym_env.corpus.corpus import Seen, open_corpus
 from agent_gym_env.corpus.reader import CorpusReader
-from agent_gym_env.envs.actions import parse_action
+from agent_gym_env.envs.actions import parse_action_with_acts
 from agent_gym_env.envs.dialogue import choose_dialogue, restore_generator
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import OfferedTools
@@ -28,10 +28,12 @@ from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.errors import DataError
 from agent_gym_env.rewards.task import TaskReward, make_task_reward
 from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
-from agent_gym_env.types import Action, DialogueAct
 from agent_gym_env.users.agenda import PATIENCE
+from agent_gym_env.users.noise import NoisyChannel
+from agent_gym_env.users.options import read_noise, read_user_options
 
-_ACTS = msgspec.json.Decoder(tuple[DialogueAct, ...])
+_SEEDS = 2**53
+"""Seeds of dialogues lie below this number, which JSON readers keep exactly."""
 
 
 class SGDSimEnv(gym.Env[dict[str, Any], Any]):
@@ -73,6 +75,8 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         schema_variant: str | None = None,
         reward: str | Mapping[str, Any] | TaskReward = "task",
         understanding: Understanding = "acts",
+        user: str | Mapping[str, Any] = "agenda",
+        noise: Mapping[str, float] | None = None,
         patience: int = PATIENCE,
         max_tool_calls_per_turn: int = 4,
         render_mode: str | None = None,
@@ -89,6 +93,11 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             reward: a name of `agent_gym_env.rewards.task.TASK_REWARD_NAMES`, a mapping that
                 configures one, or a `TaskReward`.
             understanding: ``"acts"``: the user reads the acts of an action.
+            user: a name of `agent_gym_env.users.options.USER_NAMES`, or a mapping with one and
+                options: ``{"name": "agenda", "miss": 0.03, "volunteer": 0.5}``, see
+                `agent_gym_env.users.options.UserOptions`.
+            noise: what the agent mishears, for example ``{"acts": 0.1, "values": 0.05}``, see
+                `agent_gym_env.users.options.Noise`; ``None`` for nothing.
             patience: number of turns without progress that the user accepts in an errand, from 0.
             max_tool_calls_per_turn: a turn with more closes.
             render_mode: ``None``, ``"ansi"`` or ``"html"``.
@@ -96,6 +105,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
 
         Raises:
             ValueError: an argument is not among its values.
+            TypeError: an argument is of another type.
             DataError: the corpus is missing or damaged.
         """
         refuse_unknown("SGDSim-v0", unknown, keywords(SGDSimEnv))
@@ -110,6 +120,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         ):
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be a whole number from {least}, not {value!r}")
+        user_options, misheard = read_user_options(user), read_noise(noise)
         self.split = open_corpus(corpus, schema_variant=schema_variant).split(split)
         selected = self.split.select(services, seen)
         self.selected: Sequence[int] = [i for i in selected if self.split.has_goal(i)]
@@ -118,8 +129,14 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 f"no dialogue of split {split!r} says what its user wants: a simulated user needs "
                 "user turns with acts such as INFORM_INTENT; play the dialogues with SGD-v0"
             )
+        channel = NoisyChannel(misheard, self.split.tools, self.split.entities)
         self._settings = SimulationSettings(
-            self.split, make_task_reward(reward), max_tool_calls_per_turn, patience
+            self.split,
+            make_task_reward(reward),
+            max_tool_calls_per_turn,
+            patience,
+            user_options,
+            channel if misheard.is_random() else None,
         )
         self._offers: dict[tuple[str, ...], OfferedTools] = {}
         self._simulation: Simulation | None = None
@@ -133,7 +150,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         """Begin a dialogue.
 
         Args:
-            seed: seeds the generator that draws dialogues.
+            seed: seeds the generator that draws dialogues, and all that is random in them.
             options: ``{"dialogue_id": …}`` to play that dialogue, whatever was selected.
 
         Raises:
@@ -142,7 +159,9 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         """
         super().reset(seed=seed)
         index = self._choose(options)
-        self._simulation = Simulation(self._settings, self._offer(index), index)
+        settings = self._settings
+        seed = int(self.np_random.integers(_SEEDS)) if settings.is_random() else 0
+        self._simulation = Simulation(settings, self._offer(index), index, seed)
         return self._simulation.begin()
 
     def _choose(self, options: dict[str, Any] | None) -> int:
@@ -172,9 +191,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         simulation = self._simulation
         if simulation is None or simulation.over:
             raise ResetNeeded("no dialogue is in play: call reset() first")
-        acts, action = _without_acts(action)
-        text, calls, error = parse_action(action)
-        observation, reward, over, info = simulation.step(text, calls, acts, error)
+        observation, reward, over, info = simulation.step(parse_action_with_acts(action))
         return observation, reward, over, False, info
 
     def render(self) -> str | None:
@@ -219,7 +236,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 f"the state is of (version, corpus, split) {found}, this environment of {expected}"
             )
         index = self.split.index(taken.dialogue_id)
-        simulation = Simulation(self._settings, self._offer(index), index, taken)
+        simulation = Simulation(self._settings, self._offer(index), index, state=taken)
         if taken.random:
             restore_generator(self, taken.random, "SGDSim-v0")
         self._simulation = simulation
@@ -235,16 +252,3 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         if self._simulation is None:
             raise ResetNeeded("no dialogue was begun: call reset() first")
         return self._simulation
-
-
-def _without_acts(action: Any) -> tuple[tuple[DialogueAct, ...], Any]:
-    """Take the acts out of an action; acts that cannot be read are none."""
-    if isinstance(action, Action):
-        return action.acts, action
-    if not isinstance(action, Mapping) or "acts" not in action:
-        return (), action
-    rest = {key: value for key, value in action.items() if key != "acts"}
-    try:
-        return _ACTS.decode(msgspec.json.encode(action["acts"])), rest
-    except (msgspec.MsgspecError, TypeError, UnicodeEncodeError):
-        return (), rest

@@ -6,6 +6,7 @@ said and did, and success is verified.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,8 +14,9 @@ import msgspec
 
 from agent_gym_env.chat import MessageLog
 from agent_gym_env.corpus.corpus import Split
+from agent_gym_env.corpus.goals import UserAct
 from agent_gym_env.corpus.task import Task
-from agent_gym_env.envs.actions import RefusedCall
+from agent_gym_env.envs.actions import UNREAD, ActionWithActs
 from agent_gym_env.envs.conversation import Conversation
 from agent_gym_env.envs.replay import OfferedTools
 from agent_gym_env.rewards.base import Score
@@ -23,11 +25,15 @@ from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
 from agent_gym_env.types import DialogueAct, ToolCall, ToolResult
 from agent_gym_env.users.agenda import AgendaUser, UserState
 from agent_gym_env.users.agent_turn import read_acts
+from agent_gym_env.users.noise import NoisyChannel
+from agent_gym_env.users.options import UserOptions
 from agent_gym_env.users.verdict import judge
 from agent_gym_env.users.wording import words_of
 
 Understanding = Literal["acts"]
 STATE_VERSION = 1
+INAUDIBLE = "(inaudible)"
+"""The words of a user of whom the agent hears nothing."""
 
 
 class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +50,8 @@ class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         executed: number of calls in the dialogue.
         words: the observation's ``user``.
         tool_result: the observation's ``tool_result``.
+        heard: the user's last acts as they reached the agent.
+        seed: seeds what is random in the user and in what the agent hears.
         user: the user's state.
         services: the services' state.
         verdict: the verdict at the end of the last closed turn.
@@ -60,6 +68,8 @@ class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     executed: int
     words: str
     tool_result: str
+    heard: tuple[UserAct, ...]
+    seed: int
     user: UserState
     services: ServiceState
     verdict: Verdict
@@ -108,12 +118,20 @@ class SimulationSettings(msgspec.Struct, frozen=True):
         reward: scores closed turns.
         max_tool_calls_per_turn: a turn with more closes.
         patience: number of turns without progress that the user accepts in an errand.
+        user: options of the user.
+        channel: distorts what the agent hears; ``None`` where it hears everything as it was said.
     """
 
     split: Split
     reward: TaskReward
     max_tool_calls_per_turn: int
     patience: int
+    user: UserOptions = UserOptions()
+    channel: NoisyChannel | None = None
+
+    def is_random(self) -> bool:
+        """Return whether dialogues depend on their seed."""
+        return self.channel is not None or self.user.is_random()
 
 
 class Simulation:
@@ -123,6 +141,7 @@ class Simulation:
         settings: settings of the environment.
         offer: the tools on offer.
         index: index of the dialogue in its split.
+        seed: seeds what is random in the user and in what the agent hears.
         state: state to continue from; ``None`` to begin a dialogue.
 
     Attributes:
@@ -140,6 +159,7 @@ class Simulation:
         settings: SimulationSettings,
         offer: OfferedTools,
         index: int,
+        seed: int = 0,
         state: SimulationState | None = None,
     ) -> None:
         self.task = settings.split.task(index)
@@ -154,11 +174,13 @@ class Simulation:
         self._services.reset(self.task, None if state is None else state.services)
         self.score: Score | None = None
         self.understood: bool | None = None
-        self.turn, self._tool_result = 0, ""
+        self.turn, self._tool_result, self._seed = 0, "", seed
+        self._heard: tuple[UserAct, ...] = ()
         if state is None:
-            self._words = words_of(self._user.open(), self.task, self._user.state.turn)
+            self._words = self._say(self._user.open())
         else:
             self.turn, self._words, self._tool_result = state.turn, state.words, state.tool_result
+            self._heard, self._seed = state.heard, state.seed
         watched = WatchedServices(self._services, self._user, offer)
         self._conversation = Conversation(watched, settings.max_tool_calls_per_turn, self._words)
         if state is not None:
@@ -171,23 +193,19 @@ class Simulation:
         """Return the observation and info of the dialogue as it is, with nothing closed."""
         return self._observation(), self._info(None)
 
-    def step(
-        self,
-        text: str,
-        calls: Sequence[ToolCall | RefusedCall],
-        acts: Sequence[DialogueAct],
-        error: str | None,
-    ) -> tuple[dict[str, str], float, bool, dict[str, Any]]:
+    def step(self, action: ActionWithActs) -> tuple[dict[str, str], float, bool, dict[str, Any]]:
         """Take an action.
 
         Returns:
             Observation, reward, whether the dialogue is over, and info.
         """
+        (text, calls, error), acts = action
         conversation = self._conversation
         self._tool_result, self.score, self.understood = "", None, None
         if calls:
             self._tool_result, refused = conversation.execute(calls)
-            error = error or refused
+            # A refused call matters more than a part of an action that could not be read.
+            error = refused if refused and error in (None, UNREAD) else error
             if not text and conversation.is_open():
                 self._words = ""
                 return self._observation(), 0.0, False, self._info(error)
@@ -200,15 +218,35 @@ class Simulation:
 
     def _answer(self, text: str, acts: Sequence[DialogueAct]) -> None:
         """Close the agent's turn, and let the user speak."""
-        state = self._user.state
-        agent_turn = read_acts(acts, state.rows, self.task.date)
-        replies = self._user.react(agent_turn)
-        self.understood = not any(act.act == "UNCLEAR" for act in replies)
+        replies = self._react(acts)
+        self.understood = self._user.understood
         self.turn += 1
         self.over = self._user.is_over()
-        said = words_of(replies, self.task, state.turn) if replies else None
-        self._words = said or ""
-        self._conversation.close(text, said)
+        self._words = self._say(replies) if replies else ""
+        self._conversation.close(text, self._words or None)
+
+    def _react(self, acts: Sequence[DialogueAct]) -> tuple[UserAct, ...]:
+        """Return the user's answer to the agent's acts."""
+        user, options = self._user, self._settings.user
+        turn = read_acts(acts, user.state.rows, self.task.date)
+        if not options.is_random():
+            return user.react(turn)
+        draws = self._draws("user")
+        misses, volunteers = draws.random() < options.miss, draws.random() < options.volunteer
+        return user.miss() if misses else user.react(turn, volunteers=volunteers)
+
+    def _say(self, acts: tuple[UserAct, ...]) -> str:
+        """Return the words that reach the agent, and note the acts in them."""
+        channel, task, turn = self._settings.channel, self.task, self._user.state.turn
+        heard = acts
+        if channel is not None:
+            heard = channel.distort(acts, task.date, self._draws("noise"))
+        self._heard = heard
+        return words_of(heard, task, turn if heard == acts else None) if heard else INAUDIBLE
+
+    def _draws(self, purpose: str) -> random.Random:
+        """Return the generator of this turn; branches from one state draw the same."""
+        return random.Random(f"{purpose}:{self._seed}:{self.turn}")
 
     def _judge(self) -> Verdict:
         return judge(self._goal, self._user.state, self._services.state.queried)
@@ -250,13 +288,13 @@ class Simulation:
 
     def user_acts(self) -> tuple[Any, ...]:
         """Return the acts of the user's last turn: for teachers and tests, never for a policy."""
-        return self._user.state.acts
+        return self._heard
 
     def tool_schemas(self) -> Mapping[str, Any]:
         """Return the tools on offer, by full name."""
         return self._offer.catalogue.tools
 
-    def state(self, random: str = "") -> SimulationState:
+    def state(self, random_state: str = "") -> SimulationState:
         """Return the state. It shares the live user's state: encode it before the next step."""
         conversation = self._conversation
         return SimulationState(
@@ -270,8 +308,10 @@ class Simulation:
             executed=conversation.log.call_count,
             words=self._words,
             tool_result=self._tool_result,
+            heard=self._heard,
+            seed=self._seed,
             user=self._user.state,
             services=self._services.state,
             verdict=self.verdict,
-            random=random,
+            random=random_state,
         )

@@ -1,4 +1,4 @@
-"""The vector environment: many dialogues in one process, without wrappers around each."""
+"""The vector environments: many dialogues in one process, without wrappers around each."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from agent_gym_env.envs.actions import parse_action
+from agent_gym_env.envs.actions import (
+    ActionWithActs,
+    ParsedAction,
+    parse_action,
+    parse_action_with_acts,
+)
 from agent_gym_env.envs.dialogue import SGDEnv
+from agent_gym_env.envs.sgd_sim import SGDSimEnv
 
 Texts = dict[str, tuple[str, ...]]
 Booleans = NDArray[np.bool_]
 Info = dict[str, Any]
 
 
-class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
-    """``SGD-v0`` for many dialogues; the same bytes as that many single environments.
+class DialogueVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
+    """Many dialogues of one environment; the same bytes as that many single environments.
 
     Observations and actions are dictionaries of tuples, with a text for each dialogue. `step` also
     takes a sequence of single actions, each in any form that the single environment takes. Infos
@@ -35,8 +41,11 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
             reset in the step after, which ignores the action. ``"Disabled"``: it stays at its end
             until ``reset(options={"reset_mask": …})``, a boolean array of shape ``(num_envs,)``.
         max_episode_steps: truncates a dialogue after so many steps; ``None`` for no limit.
-        **arguments: arguments of `SGDEnv`.
+        **arguments: arguments of the single environment.
     """
+
+    single: type[Any]
+    """Class of the single environment."""
 
     def __init__(
         self,
@@ -50,7 +59,7 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
             raise ValueError(f"num_envs must be at least 1, not {num_envs}")
         if max_episode_steps is not None and max_episode_steps < 1:
             raise ValueError(f"max_episode_steps must be at least 1, not {max_episode_steps}")
-        env = SGDEnv(**arguments)
+        env = self.single(**arguments)
         self.num_envs = num_envs
         self.envs = [copy.copy(env) for _ in range(num_envs)]
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
@@ -75,7 +84,7 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
 
         Args:
             seed: an integer seeds dialogue ``i`` with ``seed + i``; a sequence gives one seed each.
-            options: as in `SGDEnv.reset`, and ``reset_mask``: the dialogues to reset.
+            options: as in the single environment, and ``reset_mask``: the dialogues to reset.
 
         Raises:
             ValueError: seeds or mask are not one for each dialogue.
@@ -129,7 +138,7 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
             TypeError: an action has an unsupported type.
         """
         # Everything that can raise comes first: a batch is taken whole or not at all.
-        parsed = [parse_action(action) for action in self._single_actions(actions)]
+        parsed = [self._parse(action) for action in self._single_actions(actions)]
         if self.autoreset_mode is AutoresetMode.DISABLED and any(self._ended):
             ended = [place for place, has_ended in enumerate(self._ended) if has_ended]
             raise ValueError(
@@ -145,7 +154,7 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
             if self._ended[place]:
                 infos.append(self._begin(place))
                 continue
-            observation, reward, over, info = self.envs[place].replay.step(action)
+            observation, reward, over, info = self._take(self.envs[place], action)
             rewards[place], terminated[place] = reward, over
             self._observations[place] = observation
             self._steps[place] = steps = self._steps[place] + 1
@@ -160,6 +169,14 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
         if same_step and any(final):
             merged.update(_merged_final(final))
         return self._batched(), np.array(rewards), np.array(terminated), np.array(truncated), merged
+
+    def _parse(self, action: Any) -> Any:
+        """Return an action in the form that `_take` takes."""
+        raise NotImplementedError
+
+    def _take(self, env: Any, action: Any) -> tuple[dict[str, str], float, bool, Info]:
+        """Take an action in one dialogue."""
+        raise NotImplementedError
 
     def _single_actions(self, actions: Any) -> Iterable[Any]:
         if isinstance(actions, Mapping):
@@ -196,6 +213,32 @@ class SGDVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
         """Call a method, or read an attribute, of the environment of every dialogue."""
         found = [getattr(env, name) for env in self.envs]
         return tuple(each(*args, **kwargs) if callable(each) else each for each in found)
+
+
+class SGDVectorEnv(DialogueVectorEnv):
+    """``SGD-v0`` for many dialogues, see `DialogueVectorEnv`."""
+
+    single = SGDEnv
+
+    def _parse(self, action: Any) -> ParsedAction:
+        return parse_action(action)
+
+    def _take(self, env: SGDEnv, action: ParsedAction) -> tuple[dict[str, str], float, bool, Info]:
+        return env.replay.step(action)
+
+
+class SGDSimVectorEnv(DialogueVectorEnv):
+    """``SGDSim-v0`` for many dialogues, see `DialogueVectorEnv`; actions may carry ``acts``."""
+
+    single = SGDSimEnv
+
+    def _parse(self, action: Any) -> ActionWithActs:
+        return parse_action_with_acts(action)
+
+    def _take(
+        self, env: SGDSimEnv, action: ActionWithActs
+    ) -> tuple[dict[str, str], float, bool, Info]:
+        return env.simulation.step(action)
 
 
 def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:

@@ -12,6 +12,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from agent_gym_env.corpus.sgd import Slot
+from agent_gym_env.policies.agent_wording import Speaker, Wording, offered_values
 from agent_gym_env.policies.oracle import HasUnwrapped
 from agent_gym_env.types import Action, DialogueAct, Observation, ToolCall
 
@@ -51,6 +53,14 @@ class Tool(Protocol):
         """Full name."""
 
     @property
+    def intent(self) -> str:
+        """Name of the intent."""
+
+    @property
+    def arguments(self) -> Mapping[str, Slot]:
+        """Slot by argument name."""
+
+    @property
     def transactional(self) -> bool:
         """True if a call of the tool changes data."""
 
@@ -82,11 +92,18 @@ class ActsOraclePolicy:
 
     Args:
         env: the environment to be played; its bare environment is an `ActsTeacher`.
+        wording: style of the policy's words (``terse``, ``plain``, ``verbose`` or
+            ``descriptive``), or a function that puts acts into words. When the user has not
+            understood, the policy says the same in the next style, or calls the function again.
+
+    Raises:
+        TypeError: the environment has no simulated user.
+        ValueError: the style is unknown.
     """
 
     name = "acts-oracle"
 
-    def __init__(self, env: HasUnwrapped) -> None:
+    def __init__(self, env: HasUnwrapped, *, wording: str | Wording = "plain") -> None:
         teacher = env.unwrapped
         if not isinstance(teacher, ActsTeacher):
             raise TypeError(
@@ -94,6 +111,8 @@ class ActsOraclePolicy:
                 f"{type(teacher).__name__} does not tell the user's acts"
             )
         self._teacher = teacher
+        self._wording = wording
+        Speaker(wording)  # refuses an unknown style
         self._play: _Steps | None = None
 
     def reset(self, *, seed: int | None = None) -> None:
@@ -103,7 +122,7 @@ class ActsOraclePolicy:
     def act(self, observation: Observation) -> Action:
         """Take the next step of the dialogue."""
         if self._play is None:
-            self._play = _Dialogue(self._teacher).play()
+            self._play = _Dialogue(self._teacher, Speaker(self._wording)).play()
             return next(self._play)
         return self._play.send(observation)
 
@@ -111,8 +130,9 @@ class ActsOraclePolicy:
 class _Dialogue:
     """Memory of one dialogue: the user's wishes and questions, the rows found and chosen."""
 
-    def __init__(self, teacher: ActsTeacher) -> None:
+    def __init__(self, teacher: ActsTeacher, speaker: Speaker) -> None:
         self._teacher = teacher
+        self._speaker = speaker
         self._tools = teacher.tool_schemas()
         self._tool: Tool | None = None
         self._service = ""
@@ -129,7 +149,6 @@ class _Dialogue:
         self._questions: list[str] = []
         self._kinds: set[str] = set()
         self._informed = False
-        self._last: tuple[str, tuple[DialogueAct, ...]] = ("How can I help you?", ())
 
     def play(self) -> _Steps:
         while True:
@@ -157,12 +176,11 @@ class _Dialogue:
         """Take one turn: calls, if any, then words."""
         tool, kinds = self._tool, self._kinds
         if tool is None:
-            yield self._say("Is there anything I can help you with?", DialogueAct("REQ_MORE"))
+            yield self._more()
         elif "GOODBYE" in kinds:
-            yield self._say("Goodbye, have a great day!", DialogueAct("GOODBYE"))
+            yield self._goodbye()
         elif "UNCLEAR" in kinds:
-            text, acts = self._last
-            yield self._say(text, *acts)
+            yield self._speaker.say_again()
         elif self._phase in ("offered", "done") and self._told() and not self._agrees():
             yield self._inform(self._told())
         elif self._phase == "offered" and "REQUEST_ALTS" in kinds and not self._informed:
@@ -221,13 +239,10 @@ class _Dialogue:
             for slot in missing:
                 self._asked[tool.name, slot] += 1
             self._phase = "request"
-            text = " ".join(f"What {_words(slot)} would you like?" for slot in missing)
-            yield self._say(text, *(DialogueAct("REQUEST", slot) for slot in missing))
+            yield self._say(*(DialogueAct("REQUEST", slot) for slot in missing))
         elif tool.transactional:
             self._phase = "confirm"
-            listed = ", ".join(f"{_words(slot)}: {value}" for slot, value in arguments.items())
-            acts = (DialogueAct("CONFIRM", slot, value) for slot, value in arguments.items())
-            yield self._say(f"Please confirm the following details: {listed}.", *acts)
+            yield self._say(*_acts("CONFIRM", arguments))
         else:
             yield from self._search(tool, arguments)
 
@@ -268,31 +283,21 @@ class _Dialogue:
     def _offer(self, row: Row) -> Action:
         self._row, self._row_service, self._phase = row, self._service, "offered"
         self._shown.append(row)
-        listed = ", ".join(f"{_words(slot)}: {value}" for slot, value in row.items())
-        acts = (DialogueAct("OFFER", slot, value) for slot, value in row.items())
-        return self._say(f"I found this: {listed}. What do you think?", *acts)
+        return self._say(*_acts("OFFER", offered_values(row, self._rows)))
 
     def _book(self, tool: Tool, arguments: dict[str, str]) -> _Steps:
         status, rows = self._result((yield Action(tool_calls=(ToolCall(tool.name, arguments),))))
         row = rows[0] if rows else {}
         if status == "success":
             self._phase, self._done = "done", {**self._chosen.get(self._service, {}), **row}
-            told = self._told()
-            acts = (DialogueAct("INFORM", slot, value) for slot, value in told.items())
-            text = " ".join(["It is done.", *_sentences(told)])
-            yield self._say(text, DialogueAct("NOTIFY_SUCCESS"), *acts)
+            yield self._say(DialogueAct("NOTIFY_SUCCESS"), *_acts("INFORM", self._told()))
             return
         changed = {s: value for s, value in row.items() if arguments.get(s, value) != value}
         if changed:
             self._phase, self._counter = "counter", changed
             told = {slot: row[slot] for slot in self._questions if slot in row}
-            listed = ", ".join(f"{_words(slot)} {value}" for slot, value in self._counter.items())
-            yield self._say(
-                " ".join([f"That was not possible. Would {listed} do?", *_sentences(told)]),
-                DialogueAct("NOTIFY_FAILURE"),
-                *(DialogueAct("OFFER", slot, value) for slot, value in self._counter.items()),
-                *(DialogueAct("INFORM", slot, value) for slot, value in told.items()),
-            )
+            failure = DialogueAct("NOTIFY_FAILURE")
+            yield self._say(failure, *_acts("OFFER", changed), *_acts("INFORM", told))
         else:
             self._phase = "failed"
             yield self._failure()
@@ -302,27 +307,23 @@ class _Dialogue:
         return str(result["status"]), msgspec.convert(result.get("results", []), list[Row])
 
     def _inform(self, told: Mapping[str, str]) -> Action:
-        acts = (DialogueAct("INFORM", slot, value) for slot, value in told.items())
-        return self._say(" ".join(_sentences(told)), *acts)
+        return self._say(*_acts("INFORM", told))
 
     def _failure(self) -> Action:
-        text = "Sorry, I was not able to do that. Can I help with anything else?"
-        return self._say(text, DialogueAct("NOTIFY_FAILURE"), DialogueAct("REQ_MORE"))
+        return self._say(DialogueAct("NOTIFY_FAILURE"), DialogueAct("REQ_MORE"))
 
     def _more(self) -> Action:
-        return self._say("Is there anything else I can help you with?", DialogueAct("REQ_MORE"))
+        return self._say(DialogueAct("REQ_MORE"))
 
     def _goodbye(self) -> Action:
-        return self._say("Goodbye, have a great day!", DialogueAct("GOODBYE"))
+        return self._say(DialogueAct("GOODBYE"))
 
-    def _say(self, text: str, *acts: DialogueAct) -> Action:
-        self._last = (text, acts)
-        return Action(text, acts=acts)
-
-
-def _words(slot: str) -> str:
-    return slot.replace("_", " ")
+    def _say(self, *acts: DialogueAct) -> Action:
+        tool = self._tool
+        slots = {} if tool is None else tool.arguments
+        intent = "" if tool is None else tool.intent
+        return self._speaker.say(acts, slots, intent, len(self._rows))
 
 
-def _sentences(told: Mapping[str, str]) -> list[str]:
-    return [f"The {_words(slot)} is {value}." for slot, value in told.items()]
+def _acts(kind: str, values: Mapping[str, str]) -> tuple[DialogueAct, ...]:
+    return tuple(DialogueAct(kind, slot, value) for slot, value in values.items())

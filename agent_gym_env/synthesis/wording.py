@@ -61,7 +61,7 @@ class Wording:
     def wish(self, slot: str, value: str) -> str:
         """Return a clause that asks for a value, for a slot without a fragment."""
         if self._kinds[slot] == "boolean":
-            return _Flag.of(slot, self.label(slot)).wish(value == "True")
+            return YesNoClause.of(slot, self.label(slot)).wish(value == "True")
         return f"the {self.label(slot)} should be {{{slot}}}"
 
     def detail(self, slot: str, value: str) -> str:
@@ -84,7 +84,7 @@ class Wording:
         label = self.label(slot)
         made = [f"What {label} would you like?", f"What {label} should I use?"]
         if self._kinds[slot] == "boolean":
-            made = [f"{_Flag.of(slot, label).question()}?"]
+            made = [f"{YesNoClause.of(slot, label).question()}?"]
         return templates.choose(rng.choice(self._slot(slot).request or made), rng)
 
     def question(self, slot: str, rng: Random) -> str:
@@ -92,7 +92,7 @@ class Wording:
         label = self.label(slot)
         made = [f"what is the {label}", f"what's the {label}"]
         if self._kinds[slot] == "boolean":
-            made = [_Flag.of(slot, label).question()]
+            made = [YesNoClause.of(slot, label).question()]
         return templates.choose(rng.choice(self._slot(slot).ask or made), rng)
 
     def statement(self, slot: str, value: str, rng: Random) -> str:
@@ -100,7 +100,7 @@ class Wording:
         label = self.label(slot)
         made = [f"the {label} is {{}}"]
         if self._kinds[slot] == "boolean":
-            made = [_Flag.of(slot, label).statement(value == "True")]
+            made = [YesNoClause.of(slot, label).statement(value == "True")]
         options = _for_value(self._slot(slot).tell, value) or made
         return _named(templates.choose(rng.choice(options), rng), slot)
 
@@ -175,14 +175,15 @@ class Wording:
         return self._entry.intents.get(intent) or IntentEntry()
 
 
-class _Flag:
+class YesNoClause:
     """Clauses about a yes-or-no slot, made from its name (``has_garden``, ``pets_allowed``)."""
 
     def __init__(self, subject: str, verb: str, rest: str) -> None:
         self._subject, self._verb, self._rest = subject, verb, rest
 
     @classmethod
-    def of(cls, slot: str, label: str) -> _Flag:
+    def of(cls, slot: str, label: str) -> YesNoClause:
+        """Read the parts of the clauses from a slot's name; ``label`` is its noun phrase."""
         first, _, rest = slot.replace("_", " ").partition(" ")
         if first in ("is", "has") and rest:
             return cls("it", first, rest)
@@ -194,11 +195,17 @@ class _Flag:
         return cls("there", "is", label)
 
     def question(self) -> str:
+        """Return a question whether it holds, without question mark."""
         if self._verb in ("is", "are"):
             return f"{self._verb} {self._subject} {self._rest}"
         return f"does {self._subject} {self._plain_verb()} {self._rest}"
 
+    def wish_question(self) -> str:
+        """Return a question whether it is wanted, without question mark."""
+        return f"should {self._subject} {self._plain_verb()} {self._rest}"
+
     def statement(self, holds: bool) -> str:
+        """Return a clause that says whether it holds."""
         if holds:
             return f"{self._subject} {self._verb} {self._rest}"
         if self._verb in ("is", "are"):
@@ -207,6 +214,7 @@ class _Flag:
         return f"{self._subject} does not {self._plain_verb()} {self._rest}"
 
     def wish(self, holds: bool) -> str:
+        """Return a clause that says whether it is wanted."""
         need = "should" if holds else "need not"
         return f"{self._subject} {need} {self._plain_verb()} {self._rest}"
 

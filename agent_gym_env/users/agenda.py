@@ -125,6 +125,10 @@ class AgendaUser:
         today: the day of the dialogue, ISO.
         patience: number of turns without progress that the user accepts in an errand.
         state: state to continue from; ``None`` at the beginning.
+
+    Attributes:
+        state: the user's state.
+        understood: whether the user understood the agent's last turn.
     """
 
     __slots__ = (
@@ -135,7 +139,9 @@ class AgendaUser:
         "_today",
         "_tools",
         "_turn_kind",
+        "_volunteers",
         "state",
+        "understood",
     )  # fmt: skip
 
     def __init__(
@@ -155,6 +161,8 @@ class AgendaUser:
         self._situations = Situations()
         self._situations.counts = self.state.counts
         self._turn_kind: Kind = "none"
+        self._volunteers = True
+        self.understood = True
         self._decision: Decision | None = None
 
     def open(self) -> tuple[UserAct, ...]:
@@ -310,9 +318,21 @@ class AgendaUser:
 
     # What the user does.
 
-    def react(self, turn: AgentTurn) -> tuple[UserAct, ...]:
-        """Answer a turn of the agent; no acts where the agent has said goodbye."""
-        self._turn_kind, self._decision = turn.kind, None
+    def miss(self) -> tuple[UserAct, ...]:
+        """Answer a turn that the user has not heard."""
+        self._turn_kind, self._decision = "none", None
+        self.state.turn = None
+        return tuple(self._not_understood("missed"))
+
+    def react(self, turn: AgentTurn, *, volunteers: bool = True) -> tuple[UserAct, ...]:
+        """Answer a turn of the agent; no acts where the agent has said goodbye.
+
+        Args:
+            turn: what the agent said.
+            volunteers: whether the user adds wishes that were not asked for.
+        """
+        self._turn_kind, self._decision, self._volunteers = turn.kind, None, volunteers
+        self.understood = True
         answers = {
             "goodbye": self._on_goodbye,
             "none": lambda turn: self._not_understood("not_understood"),
@@ -361,7 +381,7 @@ class AgendaUser:
         key = self._situations.request(turn.slots)
         recorded = self._recorded(key)
         if recorded is not None:
-            return self._do(recorded)
+            return self._do(self._without_volunteered(recorded, turn.slots))
         self._count("default_request")
         acts = [self._reply_to_request(slot, turn.suggested.get(slot)) for slot in turn.slots]
         acts += self._volunteered(turn.slots)
@@ -375,8 +395,18 @@ class AgendaUser:
             return self._act("AFFIRM")
         return self._act("INFORM", slot, DONTCARE if wish is None else wish)
 
+    def _without_volunteered(
+        self, acts: Sequence[UserAct], asked: Sequence[str]
+    ) -> Sequence[UserAct]:
+        """Leave out of a recorded answer what was not asked for, unless the user volunteers it."""
+        if self._volunteers or not any(act.slot in asked for act in acts):
+            return acts
+        return [act for act in acts if act.act != "INFORM" or act.slot in asked]
+
     def _volunteered(self, asked: Sequence[str]) -> list[UserAct]:
         """Return the remaining wishes, once all required arguments have been said."""
+        if not self._volunteers:
+            return []
         errand = self.errand()
         said = {*self.state.said.get(errand.service, {}), *asked}
         of_rows = {slot for slot, binding in errand.bindings.items() if binding.errand >= 0}
@@ -659,6 +689,7 @@ class AgendaUser:
         return self._do([self._act("REQUEST_ALTS")])
 
     def _not_understood(self, why: str) -> Iterable[UserAct]:
+        self.understood = False
         self._count(why)
         self._lose_patience()
         self.state.acts = (self._act("GOODBYE" if self.state.left else "UNCLEAR"),)

@@ -11,14 +11,17 @@ import pytest
 
 from agent_gym_env.envs.actions import (
     MALFORMED,
+    MAX_ACTS,
     MAX_NAME_LENGTH,
     MAX_TOOL_CALLS,
+    UNREAD,
     RefusedCall,
     parse_action,
+    parse_action_with_acts,
 )
 from agent_gym_env.envs.spaces import MAX_TEXT_LENGTH
 from agent_gym_env.lm.lenient_json import MAX_DEPTH
-from agent_gym_env.types import Action, Completion, ToolCall
+from agent_gym_env.types import Action, Completion, DialogueAct, ToolCall
 
 CALL = ToolCall("Teas_1-FindTea", {"kind": "green"})
 PARSED = {"name": CALL.name, "arguments": CALL.arguments}
@@ -212,3 +215,47 @@ def test_a_huge_completion_with_calls_is_read_to_twice_the_limit_of_a_text() -> 
     completion = f"<tool_call>{JSON_CALL}</tool_call>" + "x" * 3 * MAX_TEXT_LENGTH
     text, calls, error = parse_action(completion)
     assert (len(text), list(calls), error) == (MAX_TEXT_LENGTH, [CALL], "text_too_long")
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [
+        [["REQUEST", "city"], ["INFORM", "city", "Lyon"]],
+        (DialogueAct("REQUEST", "city"), DialogueAct("INFORM", "city", "Lyon")),
+    ],
+)
+def test_acts_travel_beside_the_action(acts: Any) -> None:
+    read = (DialogueAct("REQUEST", "city"), DialogueAct("INFORM", "city", "Lyon"))
+    given: list[Any] = [{"text": "Hi", "acts": acts}, Action("Hi", acts=tuple(acts))]
+    for action in given:
+        assert parse_action_with_acts(action) == (("Hi", [], None), read)
+
+
+@pytest.mark.parametrize("none", [(), [], None])
+def test_an_action_may_have_no_acts(none: Any) -> None:
+    assert parse_action_with_acts({"text": "Hi", "acts": none}) == (("Hi", [], None), ())
+
+
+def test_acts_alone_are_an_action() -> None:
+    parsed, acts = parse_action_with_acts({"acts": [["GOODBYE"]]})
+    assert (parsed[0], parsed[2], acts) == ("", None, (DialogueAct("GOODBYE"),))
+
+
+@pytest.mark.parametrize(
+    "acts",
+    ["GOODBYE", 7, [7], [["INFORM", "city", 7]], [["INFORM", "city", "\ud800"]], [[]], {1, 2},
+     [object()], [10**5000], [float("nan")], {"act": "GOODBYE"}, b"GOODBYE"],
+)  # fmt: skip
+def test_acts_that_cannot_be_read_are_left_out(acts: Any) -> None:
+    assert parse_action_with_acts({"text": "Hi", "acts": acts}) == (("Hi", [], UNREAD), ())
+
+
+def test_acts_nested_without_end_are_left_out() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    assert parse_action_with_acts({"text": "Hi", "acts": endless})[1] == ()
+
+
+def test_there_are_at_most_so_many_acts() -> None:
+    parsed, acts = parse_action_with_acts(Action("Hi", acts=(DialogueAct("GOODBYE"),) * 300))
+    assert (parsed[2], len(acts)) == (UNREAD, MAX_ACTS)

@@ -11,7 +11,7 @@ import pytest
 
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.envs.registration import register_environments
-from agent_gym_env.envs.vector import SGDVectorEnv
+from agent_gym_env.envs.vector import SGDSimVectorEnv, SGDVectorEnv
 
 
 def test_the_name_makes_the_environment(tiny_corpus: Path) -> None:
@@ -20,6 +20,7 @@ def test_the_name_makes_the_environment(tiny_corpus: Path) -> None:
 
 def test_make_vec_makes_our_own_vector_environment(tiny_corpus: Path) -> None:
     assert isinstance(gym.make_vec("SGD-v0", num_envs=2, corpus=str(tiny_corpus)), SGDVectorEnv)
+    assert isinstance(gym.make_vec("SGDSim-v0", num_envs=2), SGDSimVectorEnv)
 
 
 def test_the_name_with_its_module_needs_no_import(tiny_corpus: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import statistics
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,6 +20,7 @@ import agent_gym_env  # noqa: F401  (registers the environments)
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
 from agent_gym_env.types import Action, DialogueAct, ToolCall
+from tests.reliability.playing import sized
 
 Steps = Callable[[SGDSimEnv, dict[str, str]], Action]
 
@@ -60,6 +62,29 @@ def test_the_acts_oracle_solves_every_dialogue_of_the_sample(split: str) -> None
         info, total = _oracle_play(env, dialogue_id)
         assert info["task"]["strict"], (dialogue_id, info["task"])
         assert -1 <= total <= 1
+
+
+@pytest.mark.parametrize("style", ["terse", "verbose", "descriptive"])
+def test_the_acts_oracle_solves_the_sample_in_every_style(style: str) -> None:
+    env = _make()
+    policy = ActsOraclePolicy(env, wording=style)
+    for dialogue_id in env.split.dialogue_ids():
+        policy.reset()
+        info, _ = _play(env, dialogue_id, policy.act)
+        assert info["task"]["strict"], (dialogue_id, info["task"])
+
+
+def test_the_acts_oracle_says_again_in_other_words_what_was_not_understood() -> None:
+    env = _make()
+    policy = ActsOraclePolicy(env)
+    observation, _ = env.reset(seed=0)
+    said = policy.act(observation)
+    while not said.text:
+        said = policy.act(env.step(said)[0])
+    unclear = env.step(Action("Colourless green ideas."))[0]
+    again = policy.act(unclear)
+    assert again.acts == said.acts
+    assert again.text != said.text
 
 
 @pytest.mark.parametrize(("split", "least"), [("dev", 0.993), ("test", 0.995)])
@@ -182,9 +207,17 @@ def test_a_wrong_write_takes_the_success() -> None:
     raise AssertionError("no dialogue books a table")
 
 
-def test_a_state_taken_at_every_step_goes_on_byte_for_byte() -> None:
-    env, other = _make(), _make()
-    for dialogue_id in env.split.dialogue_ids()[:20]:
+_NOISY: dict[str, Any] = {
+    "user": {"name": "agenda", "miss": 0.1, "volunteer": 0.5},
+    "noise": {"acts": 0.1, "values": 0.05},
+}
+
+
+def _check_states(dialogues: int, **arguments: Any) -> list[int]:
+    """Take up the state of every step in another environment; return the sizes of states."""
+    env, other = _make(**arguments), _make(**arguments)
+    sizes = []
+    for dialogue_id in env.split.dialogue_ids()[:dialogues]:
         policy = ActsOraclePolicy(env)
         policy.reset()
         observation, _ = env.reset(options={"dialogue_id": dialogue_id})
@@ -197,7 +230,26 @@ def test_a_state_taken_at_every_step_goes_on_byte_for_byte() -> None:
             assert begun == observation
             assert other.step(action) == expected
             assert other.get_state() == env.get_state()
+            sizes.append(_size(state))
             observation, over = expected[0], expected[2]
+    return sizes
+
+
+def _size(state: dict[str, Any]) -> int:
+    """Return the bytes of a state without the conversation and the generator of the draws."""
+    return len(json.dumps({k: v for k, v in state.items() if k not in ("log", "random")}))
+
+
+@pytest.mark.parametrize("arguments", [{}, _NOISY], ids=["clean", "noisy"])
+def test_a_state_taken_at_every_step_goes_on_byte_for_byte(arguments: dict[str, Any]) -> None:
+    assert statistics.median(_check_states(sized(20, 52), **arguments)) <= 5000
+
+
+@pytest.mark.parametrize("arguments", [{}, _NOISY], ids=["clean", "noisy"])
+def test_a_state_of_sgd_goes_on_byte_for_byte(sgd_path: Path, arguments: dict[str, Any]) -> None:
+    sizes = _check_states(sized(10, 200), corpus=str(sgd_path), **arguments)
+    print(f"{len(sizes)} states, p50 {statistics.median(sizes):.0f} bytes, largest {max(sizes)}")
+    assert statistics.median(sizes) <= 5000
 
 
 @pytest.mark.parametrize("generator", ["not JSON", "7", '{"bit_generator": "PCG64"}'])
@@ -306,20 +358,6 @@ def test_final_rewards_come_at_the_end(reward: str) -> None:
 def test_a_wrong_argument_is_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         _make(**arguments)
-
-
-def test_gymnasiums_vector_environment_takes_it() -> None:
-    envs = gym.make_vec("SGDSim-v0", num_envs=2, split="dev")
-    observations, _ = envs.reset(seed=1)
-    singles = [_make() for _ in range(2)]
-    expected = [env.reset(seed=seed)[0] for seed, env in enumerate(singles, start=1)]
-    assert list(observations["user"]) == [observation["user"] for observation in expected]
-    for _ in range(30):
-        _, _, over, _, infos = envs.step({"text": ["hello", "hello"], "tool_calls": ["", ""]})
-        if over.any():
-            break
-    assert over.any()
-    assert infos["task"]["success"][int(over.argmax())] in (False,)  # not None
 
 
 def test_a_step_before_reset_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from agent_gym_env.envs.vector import SGDVectorEnv
+from agent_gym_env.envs.vector import DialogueVectorEnv, SGDSimVectorEnv
+from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
 from agent_gym_env.policies.uniform import UniformPolicy
 from tests.reliability.playing import sized
 from tests.timing import SOON_S
@@ -22,7 +24,10 @@ ENVS = sized(4, 16)
 STEPS = sized(40, 200)
 MAX_EPISODE_STEPS = 7
 SEED = 11
-ARGUMENTS: dict[str, Any] = {"reward": "balanced", "max_episode_steps": MAX_EPISODE_STEPS}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "SGD-v0": {"reward": "balanced", "max_episode_steps": MAX_EPISODE_STEPS},
+    "SGDSim-v0": {"max_episode_steps": MAX_EPISODE_STEPS},
+}
 MODES = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
 
 
@@ -36,8 +41,8 @@ class Given(NamedTuple):
     info: dict[str, Any]
 
 
-def make_single() -> gym.Env[Any, Any]:
-    return gym.make("agent_gym_env:SGD-v0", **ARGUMENTS)
+def make_single(env_id: str) -> gym.Env[Any, Any]:
+    return gym.make(f"agent_gym_env:{env_id}", **ARGUMENTS[env_id])
 
 
 # The reference: single environments, and Gymnasium's three modes of autoreset told in full
@@ -46,8 +51,8 @@ def make_single() -> gym.Env[Any, Any]:
 class Singles:
     """Single environments that are reset as an autoreset mode prescribes."""
 
-    def __init__(self, mode: AutoresetMode) -> None:
-        self.envs = [make_single() for _ in range(ENVS)]
+    def __init__(self, env_id: str, mode: AutoresetMode) -> None:
+        self.envs = [make_single(env_id) for _ in range(ENVS)]
         self.mode = mode
         self.ended = [False] * ENVS
 
@@ -102,6 +107,22 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
+def as_merged(given: list[Given]) -> list[Given]:
+    """Put ``False`` for ``None`` where Gymnasium's vector environments do: beside booleans."""
+    return [each._replace(info=_without_none(each.info)) for each in given]
+
+
+def _without_none(info: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value)
+        if isinstance(value, dict)
+        else value or False
+        if key in ("user_understood", "success", "strict")
+        else value
+        for key, value in info.items()
+    }
+
+
 class Batched:
     """A vector environment that gives dialogue by dialogue."""
 
@@ -140,27 +161,31 @@ class Batched:
         self.envs.close()
 
 
-def our_own(mode: AutoresetMode) -> VectorEnv[Any, Any, Any]:
+def our_own(env_id: str, mode: AutoresetMode) -> VectorEnv[Any, Any, Any]:
     envs: VectorEnv[Any, Any, Any] = gym.make_vec(
-        "SGD-v0", num_envs=ENVS, autoreset_mode=mode.value, **ARGUMENTS
+        env_id, num_envs=ENVS, autoreset_mode=mode.value, **ARGUMENTS[env_id]
     )
-    assert isinstance(envs.unwrapped, SGDVectorEnv)
+    assert isinstance(envs.unwrapped, DialogueVectorEnv)
     return envs
 
 
-def sync(mode: AutoresetMode) -> VectorEnv[Any, Any, Any]:
-    return SyncVectorEnv([make_single] * ENVS, autoreset_mode=mode)
+def sync(env_id: str, mode: AutoresetMode) -> VectorEnv[Any, Any, Any]:
+    return SyncVectorEnv([partial(make_single, env_id)] * ENVS, autoreset_mode=mode)
 
 
-def in_processes(mode: AutoresetMode) -> VectorEnv[Any, Any, Any]:
+def in_processes(env_id: str, mode: AutoresetMode) -> VectorEnv[Any, Any, Any]:
     # Children of a fork server import what they need once, and no thread of ours is forked.
     multiprocessing.set_forkserver_preload(["agent_gym_env.envs.dialogue"])
     return AsyncVectorEnv(
-        [make_single] * ENVS, shared_memory=False, context="forkserver", autoreset_mode=mode
+        [partial(make_single, env_id)] * ENVS,
+        shared_memory=False,
+        context="forkserver",
+        autoreset_mode=mode,
     )
 
 
-MAKERS: list[Callable[[AutoresetMode], VectorEnv[Any, Any, Any]]] = [our_own, sync, in_processes]
+Maker = Callable[[str, AutoresetMode], VectorEnv[Any, Any, Any]]
+MAKERS: list[Maker] = [our_own, sync, in_processes]
 
 
 def actions_for(observations: list[dict[str, Any]], policies: list[UniformPolicy]) -> list[Any]:
@@ -177,10 +202,11 @@ def actions_for(observations: list[dict[str, Any]], policies: list[UniformPolicy
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
 @pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("env_id", ARGUMENTS)
 def test_a_batch_gives_what_single_environments_give(
-    make: Callable[[AutoresetMode], VectorEnv[Any, Any, Any]], mode: AutoresetMode
+    env_id: str, make: Maker, mode: AutoresetMode
 ) -> None:
-    singles, batched = Singles(mode), Batched(make(mode))
+    singles, batched = Singles(env_id, mode), Batched(make(env_id, mode))
     policies = [UniformPolicy(seed=place) for place in range(ENVS)]
     expected = singles.reset(SEED)
     assert batched.reset(SEED) == expected
@@ -188,7 +214,11 @@ def test_a_batch_gives_what_single_environments_give(
     for _ in range(STEPS):
         actions = actions_for([given.observation for given in expected], policies)
         expected = singles.step(actions)
-        assert batched.step(actions) == expected
+        stepped = batched.step(actions)
+        if make is our_own:
+            assert stepped == expected
+        else:
+            assert as_merged(stepped) == as_merged(expected)
         ended = [given.terminated or given.truncated for given in expected]
         ends += sum(ended)
         if mode is AutoresetMode.DISABLED and any(ended):
@@ -201,11 +231,56 @@ def test_a_batch_gives_what_single_environments_give(
     batched.close()
 
 
+def test_simulated_dialogues_end_as_single_ones_do() -> None:
+    """The acts oracle plays each dialogue of the batch to its end, and on in the next one."""
+    envs = SGDSimVectorEnv(ENVS, split="dev")
+    singles = [gym.make("SGDSim-v0", split="dev") for _ in range(ENVS)]
+    policies = [ActsOraclePolicy(env) for env in envs.envs]
+    batched = Batched(envs)
+    expected = [env.reset(seed=SEED + place) for place, env in enumerate(singles)]
+    assert [(given.observation, given.info) for given in batched.reset(SEED)] == expected
+    solved = 0
+    while solved < 2 * ENVS:
+        actions = [
+            policy.act(observation)
+            for policy, (observation, _) in zip(policies, expected, strict=True)
+        ]
+        observations, rewards, terminated, _, infos = envs.step(actions)
+        for place, env in enumerate(singles):
+            observation, reward, over, _, info = env.step(actions[place])
+            assert (rewards[place], terminated[place]) == (reward, over)
+            if over:
+                solved += info["task"]["strict"]
+                final = {"final_obs": observation, "final_info": info}
+                observation, begun = env.reset()
+                info = {**begun, **final}
+                policies[place].reset()
+            assert one_of(observations, place) == observation
+            assert info_of(infos, place) == info
+            expected[place] = observation, info
+
+
+def test_a_batch_of_acts_is_read_as_single_ones_are() -> None:
+    """A column of acts, beside those of texts and calls."""
+    envs = SGDSimVectorEnv(2, split="dev")
+    single = gym.make("SGDSim-v0", split="dev")
+    envs.reset(seed=[3, 4])
+    asked = single.reset(seed=3)[1]
+    acts: list[list[list[str]]] = [[["REQ_MORE"]], [["GOODBYE"]]]
+    observations, _, terminated, _, infos = envs.step(
+        {"text": ("And?", "Bye."), "tool_calls": ("", ""), "acts": acts}
+    )
+    observation, *_, info = single.step({"text": "And?", "tool_calls": "", "acts": acts[0]})
+    assert one_of(observations, 0) == observation
+    assert (terminated.tolist(), asked["turn"], info["turn"]) == ([False, True], 0, 1)
+    assert infos["user_understood"][0] is True
+
+
 def test_shared_memory_is_refused_with_the_way_out() -> None:
     before = multiprocessing.active_children()
     began = time.perf_counter()
     with pytest.raises(ValueError, match="shared_memory=False"):
-        AsyncVectorEnv([make_single] * 2, context="forkserver")
+        AsyncVectorEnv([partial(make_single, "SGD-v0")] * 2, context="forkserver")
     assert time.perf_counter() - began < SOON_S
     assert multiprocessing.active_children() == before
 
@@ -213,7 +288,7 @@ def test_shared_memory_is_refused_with_the_way_out() -> None:
 # Gymnasium warns of a call that was left pending, which is what this is about.
 @pytest.mark.filterwarnings("ignore:.*Calling `close` while waiting:UserWarning")
 def test_a_killed_worker_is_an_error_soon_and_the_rest_can_be_closed() -> None:
-    envs = in_processes(AutoresetMode.SAME_STEP)
+    envs = in_processes("SGD-v0", AutoresetMode.SAME_STEP)
     assert isinstance(envs, AsyncVectorEnv)
     envs.reset(seed=SEED)
     victim = envs.processes[1]

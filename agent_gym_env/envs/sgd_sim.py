@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import gymnasium as gym
 import msgspec
@@ -31,6 +31,7 @@ from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.users.agenda import PATIENCE
 from agent_gym_env.users.noise import NoisyChannel
 from agent_gym_env.users.options import read_noise, read_user_options
+from agent_gym_env.users.reading.training import load_or_train
 
 _SEEDS = 2**53
 """Seeds of dialogues lie below this number, which JSON readers keep exactly."""
@@ -74,7 +75,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         seen: Seen = "all",
         schema_variant: str | None = None,
         reward: str | Mapping[str, Any] | TaskReward = "task",
-        understanding: Understanding = "acts",
+        understanding: Understanding = "text",
         user: str | Mapping[str, Any] = "agenda",
         noise: Mapping[str, float] | None = None,
         patience: int = PATIENCE,
@@ -92,7 +93,8 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             schema_variant: as in `SGDEnv`.
             reward: a name of `agent_gym_env.rewards.task.TASK_REWARD_NAMES`, a mapping that
                 configures one, or a `TaskReward`.
-            understanding: ``"acts"``: the user reads the acts of an action.
+            understanding: ``"text"``: the user reads an action's text, by a model that is learned
+                from the corpus's train split on first use; ``"acts"``: its acts instead.
             user: a name of `agent_gym_env.users.options.USER_NAMES`, or a mapping with one and
                 options: ``{"name": "agenda", "miss": 0.03, "volunteer": 0.5}``, see
                 `agent_gym_env.users.options.UserOptions`.
@@ -112,8 +114,9 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         modes = self.metadata["render_modes"]
         if render_mode is not None and render_mode not in modes:
             raise ValueError(unknown_name("render_mode", render_mode, modes))
-        if understanding != "acts":
-            raise ValueError(unknown_name("understanding", understanding, ("acts",)))
+        if understanding not in get_args(Understanding):
+            known = get_args(Understanding)
+            raise ValueError(unknown_name("understanding", understanding, known))
         for name, value, least in (
             ("patience", patience, 0),
             ("max_tool_calls_per_turn", max_tool_calls_per_turn, 1),
@@ -121,7 +124,8 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be a whole number from {least}, not {value!r}")
         user_options, misheard = read_user_options(user), read_noise(noise)
-        self.split = open_corpus(corpus, schema_variant=schema_variant).split(split)
+        opened = open_corpus(corpus, schema_variant=schema_variant)
+        self.split = opened.split(split)
         selected = self.split.select(services, seen)
         self.selected: Sequence[int] = [i for i in selected if self.split.has_goal(i)]
         if not self.selected:
@@ -137,6 +141,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             patience,
             user_options,
             channel if misheard.is_random() else None,
+            load_or_train(opened) if understanding == "text" else None,
         )
         self._offers: dict[tuple[str, ...], OfferedTools] = {}
         self._simulation: Simulation | None = None

@@ -27,10 +27,11 @@ from agent_gym_env.users.agenda import AgendaUser, UserState
 from agent_gym_env.users.agent_turn import read_acts
 from agent_gym_env.users.noise import NoisyChannel
 from agent_gym_env.users.options import UserOptions
+from agent_gym_env.users.reading.reader import ReadingModel, TextReader
 from agent_gym_env.users.verdict import judge
 from agent_gym_env.users.wording import words_of
 
-Understanding = Literal["acts"]
+Understanding = Literal["text", "acts"]
 STATE_VERSION = 1
 INAUDIBLE = "(inaudible)"
 """The words of a user of whom the agent hears nothing."""
@@ -120,6 +121,7 @@ class SimulationSettings(msgspec.Struct, frozen=True):
         patience: number of turns without progress that the user accepts in an errand.
         user: options of the user.
         channel: distorts what the agent hears; ``None`` where it hears everything as it was said.
+        reading: model that reads the agent's text; ``None`` where the user reads acts.
     """
 
     split: Split
@@ -128,6 +130,7 @@ class SimulationSettings(msgspec.Struct, frozen=True):
     patience: int
     user: UserOptions = UserOptions()
     channel: NoisyChannel | None = None
+    reading: ReadingModel | None = None
 
     def is_random(self) -> bool:
         """Return whether dialogues depend on their seed."""
@@ -170,6 +173,8 @@ class Simulation:
         self._user = AgendaUser(
             self._goal, tools, self.task.date, patience=settings.patience, state=user
         )
+        reading = settings.reading
+        self._reader = reading and TextReader(reading, self._user, self._goal, self.task, tools)
         self._services = StatefulServices(offer.catalogue, settings.split.entities)
         self._services.reset(self.task, None if state is None else state.services)
         self.score: Score | None = None
@@ -218,17 +223,20 @@ class Simulation:
 
     def _answer(self, text: str, acts: Sequence[DialogueAct]) -> None:
         """Close the agent's turn, and let the user speak."""
-        replies = self._react(acts)
+        replies = self._react(text, acts)
         self.understood = self._user.understood
         self.turn += 1
         self.over = self._user.is_over()
         self._words = self._say(replies) if replies else ""
         self._conversation.close(text, self._words or None)
 
-    def _react(self, acts: Sequence[DialogueAct]) -> tuple[UserAct, ...]:
-        """Return the user's answer to the agent's acts."""
+    def _react(self, text: str, acts: Sequence[DialogueAct]) -> tuple[UserAct, ...]:
+        """Return the user's answer to the agent's turn."""
         user, options = self._user, self._settings.user
-        turn = read_acts(acts, user.state.rows, self.task.date)
+        if self._reader is not None:
+            turn = self._reader.read(text)
+        else:
+            turn = read_acts(acts, user.state.rows, self.task.date)
         if not options.is_random():
             return user.react(turn)
         draws = self._draws("user")

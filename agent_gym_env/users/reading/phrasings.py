@@ -102,7 +102,7 @@ _CONFIRM_CLOSINGS = (
 )  # fmt: skip
 
 _INFORMS = (
-    "The {0} is {1}.", "{0}: {1}.", "It's {1}.", "Its {0} is {1}.", "According to my data, the {0} is {1}.",
+    "The {0} is {1}.", "{0}: {1}.", "It's {1}.", "Its {0} is {1}.", "I see that the {0} is {1}.",
     "The {0} you asked about is {1}.", "As for the {0}, it is {1}.", "{1} is the {0}.",
     "You asked for the {0}: {1}.", "That would be {1}.", "I can see that the {0} is {1}.",
     "The listed {0} is {1}.", "For the {0}, I have {1}.", "The answer is {1}.",

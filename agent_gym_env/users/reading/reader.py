@@ -58,6 +58,10 @@ _MANY_VALUES, _MANY_ROWS, _FLOOD = 12, 3, 60
 """Nobody takes in values of more than three rows at once, or sixty values."""
 
 
+FLAGS = 2 + len(_USER_ACTS) + len(_OUTCOMES) + 8 + 5 + 6
+"""Number of a text's relations to the conversation, see `Look`."""
+
+
 class Look(NamedTuple):
     """A turn's text, as the user sees it.
 

@@ -32,6 +32,9 @@ _QUESTIONS = (
     ("who", "whom", "recipient", "contact", "person", "receiver", "beneficiary"),
     ("length", "long", "duration", "days", "nights", "stay"),
 )  # fmt: skip
+FLAGS = 25 + 3 * len(_QUESTIONS)
+"""Number of a candidate's relations to question and situation, see `Question`."""
+
 _NAME_STOPS = frozenset(("of", "the", "to", "for", "in", "is", "has", "a", "number", "name"))
 _MOST_TOOLS = 1_000
 _EPOCHS = 4
@@ -289,7 +292,7 @@ def train_slot_model(
     """
     pairs = np.zeros(1 << BITS, np.float32)
     pair_squares = np.full(1 << BITS, 1e-4, np.float32)
-    weights = np.zeros(questions[0][0].flags.shape[1], np.float32)
+    weights = np.zeros(FLAGS, np.float32)
     squares = np.full(len(weights), 1e-2, np.float32)
     for epoch in range(_EPOCHS):
         for done, index in enumerate(random.permutation(len(questions)).tolist()):

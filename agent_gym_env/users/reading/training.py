@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_gym_env.corpus.corpus import Corpus
+from agent_gym_env.corpus.corpus import Corpus, open_corpus
 from agent_gym_env.corpus.goals import Goal, action_value, read_goal, user_acts
 from agent_gym_env.corpus.sgd import Dialogue, SystemFrame, SystemTurn, UserTurn
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_name
+from agent_gym_env.errors import DataError
+from agent_gym_env.storage.array_file import read_arrays, write_arrays
+from agent_gym_env.storage.cache_folder import home
+from agent_gym_env.storage.files import locked
 from agent_gym_env.types import DialogueAct
 from agent_gym_env.users.agenda import AgendaUser
 from agent_gym_env.users.agent_turn import AgentTurn, read_acts
 from agent_gym_env.users.reading.act_model import ACTS, ActModel, train_act_model
 from agent_gym_env.users.reading.phrasings import ACTS_OF, Phrasings
 from agent_gym_env.users.reading.reader import (
+    FLAGS,
     KINDS,
     Look,
     ReadingModel,
@@ -26,6 +34,8 @@ from agent_gym_env.users.reading.reader import (
     asking_sentences,
     kind_features,
 )
+from agent_gym_env.users.reading.slot_model import BITS as SLOT_BITS
+from agent_gym_env.users.reading.slot_model import FLAGS as SLOT_FLAGS
 from agent_gym_env.users.reading.slot_model import (
     Situation,
     SlotModel,
@@ -33,6 +43,18 @@ from agent_gym_env.users.reading.slot_model import (
     train_slot_model,
 )
 from agent_gym_env.users.reading.text import BITS
+
+MODEL_FORMAT = 1
+"""Part of the file's name. Raise it with each change of what is trained or how."""
+
+TRAIN = "train"
+OnProgress = Callable[[int, int], None]
+"""Called with the number of steps done, and the number of all."""
+
+_SEED = 0
+_LARGEST = 1 << 28
+_WAIT_S = 1_800.0
+"""Longest wait for another process that trains the same model, in seconds."""
 
 _SHARE_OF_ACTS = 0.8
 """Share of the dialogues from which acts are learned; kinds are learned from the others."""
@@ -142,40 +164,166 @@ def _untrained() -> ReadingModel:
     return ReadingModel(acts, _NO_WEIGHTS, SlotModel(_NO_WEIGHTS, _NO_WEIGHTS))
 
 
-def train_model(corpus: Corpus, *, name: str = "train") -> ReadingModel:
-    """Train on the recorded turns of a split, each also in other words, and on texts without meaning.
+class _Header(msgspec.Struct, frozen=True):
+    """Names of what the arrays' columns stand for."""
+
+    acts: tuple[str, ...] = ACTS
+    kinds: tuple[str, ...] = KINDS
+
+
+def load_or_train(corpus: Corpus, on_progress: OnProgress | None = None) -> ReadingModel:
+    """Load the model of a corpus's train split from the cache; train and save it on first use.
+
+    A corpus without a train split is read by the model of the sample corpus.
+
+    Args:
+        corpus: the corpus.
+        on_progress: called during training with the steps done, and their number.
+
+    Raises:
+        StorageError: the cache cannot be written.
+        LockError: another process takes too long to train the same model.
+    """
+    if TRAIN not in corpus.splits():
+        corpus = open_corpus("sample")
+    path = model_path(corpus)
+    model = _load_if_whole(path)
+    if model is not None:
+        return model
+    with locked(path.with_suffix(".lock"), wait_s=_WAIT_S):
+        model = _load_if_whole(path)
+        if model is None:
+            save_model(train_model(corpus, on_progress=on_progress), path)
+            model = _load(path)
+    return model
+
+
+def model_path(corpus: Corpus) -> Path:
+    """Return the path of the model in the cache; it changes whenever the train split does."""
+    split = corpus.split(TRAIN)
+    name = f"{split.fingerprint[:24]}-{split.schema_variant}-{MODEL_FORMAT}"
+    return home() / "reading" / f"{name}.npz"
+
+
+def save_model(model: ReadingModel, path: Path) -> None:
+    """Write a model to a file, which appears only when it is complete.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    arrays = {
+        "acts": model.acts.weights,
+        "acts_bias": model.acts.bias,
+        "kinds": model.kinds,
+        "slots": model.slots.pairs,
+        "slot_flags": model.slots.flags,
+    }
+    write_arrays(path, _Header(), arrays)
+
+
+def load_model(path: Path) -> ReadingModel:
+    """Read a model from a file.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    header, arrays = read_arrays(path, _Header, what="reading model", largest=_LARGEST)
+    expected = _shapes()
+    found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    wanted = {name: (shape, np.dtype(np.float32)) for name, shape in expected.items()}
+    if header != _Header() or found != wanted:
+        raise DataError(
+            f"this is not a reading model of this version: expected {wanted}, found {found}",
+            file=str(path),
+        )
+    acts = ActModel(arrays["acts"], arrays["acts_bias"])
+    return ReadingModel(acts, arrays["kinds"], SlotModel(arrays["slots"], arrays["slot_flags"]))
+
+
+def _shapes() -> dict[str, tuple[int, ...]]:
+    features = len(kind_features(np.zeros(len(ACTS), np.float32), np.zeros(FLAGS, np.float32)))
+    return {
+        "acts": (1 << BITS, len(ACTS)),
+        "acts_bias": (len(ACTS),),
+        "kinds": (features, len(KINDS)),
+        "slots": (1 << SLOT_BITS,),
+        "slot_flags": (SLOT_FLAGS,),
+    }
+
+
+# Environments of one process share a model.
+_load = functools.lru_cache(maxsize=8)(load_model)
+
+
+def _load_if_whole(path: Path) -> ReadingModel | None:
+    try:
+        return _load(path)
+    except DataError:
+        return None
+
+
+def train_model(
+    corpus: Corpus, *, name: str = TRAIN, on_progress: OnProgress | None = None
+) -> ReadingModel:
+    """Train on a split's recorded turns, on other words for them, and on texts without meaning.
 
     Args:
         corpus: the corpus.
         name: name of the split.
+        on_progress: called with the steps done, and their number.
     """
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(_SEED)
+    report = _Report(on_progress)
+    for_acts, for_kinds = _examples(corpus, name, random, report)
+    acts = train_act_model(list(_act_examples(for_acts, random)), random, report.part(40, 30))
+    kinds = _train_kinds(acts, for_kinds, random)
+    slots = _train_slots(acts, [*for_acts, *for_kinds], random, report.part(70, 30))
+    report.part(100, 0)(1, 1)
+    return ReadingModel(acts, kinds, slots)
+
+
+class _Report:
+    """Reports progress in percent."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._on_progress = on_progress
+
+    def part(self, begin: int, length: int) -> OnProgress:
+        """Return what reports a part of the work."""
+
+        def report(done: int, total: int) -> None:
+            if self._on_progress is not None:
+                self._on_progress(begin + length * done // max(1, total), 100)
+
+        return report
+
+
+def _examples(
+    corpus: Corpus, name: str, random: np.random.Generator, report: _Report
+) -> tuple[list[_Example], list[_Example]]:
+    """Return the examples from which acts are learned, and those for kinds of turns."""
     phrasings = Phrasings(random)
     for_acts: list[_Example] = []
     for_kinds: list[_Example] = []
-    held_out, texts, last = False, [""], None
+    chosen, texts, user, dialogues = for_acts, [""], None, 0
+    collected, total = report.part(0, 40), len(corpus.split(name))
     for turn in recorded_turns(corpus, name, _untrained()):
-        if turn.user is not last:
-            held_out, last = random.random() > _SHARE_OF_ACTS, turn.user
+        if turn.user is not user:
+            user, dialogues = turn.user, dialogues + 1
+            chosen = for_kinds if random.random() > _SHARE_OF_ACTS else for_acts
+            collected(dialogues, total)
         texts.append(turn.text)
-        examples = [_example(turn, turn.text, turn.acts, turn.right)]
-        state = turn.user.state
+        chosen.append(_example(turn, turn.text, turn.acts, turn.right))
         if random.random() < _SHARE_REWORDED:
+            state = turn.user.state
             other = phrasings.of(turn.right, turn.user.spec(), state.answer, len(state.rows))
             if other is not None:
                 acts = ACTS_OF[turn.right.kind] | (turn.acts & {"INFORM"})
-                examples.append(_example(turn, other, acts, turn.right))
-        if not held_out:
-            for_acts += examples
-            continue
-        for_kinds += examples
-        if random.random() < _SHARE_MEANINGLESS:
+                chosen.append(_example(turn, other, acts, turn.right))
+        if chosen is for_kinds and random.random() < _SHARE_MEANINGLESS:
             nothing = _meaningless(texts[-8:], turn.before, random)
-            for_kinds.append(_example(turn, nothing, frozenset(), _NOTHING))
-    acts = train_act_model(list(_act_examples(for_acts, random)), random)
-    kinds = _train_kinds(acts, for_kinds, random)
-    slots = _train_slots(acts, [*for_acts, *for_kinds], random)
-    return ReadingModel(acts, kinds, slots)
+            chosen.append(_example(turn, nothing, frozenset(), _NOTHING))
+    return for_acts, for_kinds
 
 
 def _example(turn: RecordedTurn, text: str, acts: frozenset[str], right: AgentTurn) -> _Example:
@@ -245,7 +393,10 @@ def _train_kinds(
 
 
 def _train_slots(
-    acts: ActModel, examples: Sequence[_Example], random: np.random.Generator
+    acts: ActModel,
+    examples: Sequence[_Example],
+    random: np.random.Generator,
+    on_progress: OnProgress,
 ) -> SlotModel:
     words = SlotModel(_NO_WEIGHTS, _NO_WEIGHTS).words_of
     questions = [
@@ -258,4 +409,4 @@ def _train_slots(
         for e in examples
         if e.right.kind == "request" and set(e.right.slots) <= e.spec.arguments.keys()
     ]
-    return train_slot_model(questions, random)
+    return train_slot_model(questions, random, on_progress)

@@ -18,6 +18,7 @@ from agent_gym_env import registry
 from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.encoders.candidates import CandidateSource
 from agent_gym_env.envs.dialogue import SGDEnv, unwrap_sgd
+from agent_gym_env.envs.sgd_sim import SGDSimEnv, unwrap_any
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.lm.base import default_model
 from agent_gym_env.lm.open_model import ModelOptions, make_with_model, open_model, take_model
@@ -32,6 +33,7 @@ from agent_gym_env.registry import (
     Registry,
 )
 from agent_gym_env.rewards.base import Reward
+from agent_gym_env.rewards.task import TaskReward
 from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.jobs import Collection, JobPlayer
@@ -39,7 +41,7 @@ from agent_gym_env.rollout.journal.format import free_folder
 from agent_gym_env.rollout.lockstep import play_all_together
 from agent_gym_env.rollout.play import play_all
 from agent_gym_env.rollout.runners import Runner
-from agent_gym_env.suggestions import keywords, refuse_unknown
+from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.types import AtLeast0
 
 PolicyConfig = str | Mapping[str, Any]
@@ -48,18 +50,25 @@ PolicyConfig = str | Mapping[str, Any]
 Env = gym.Env[Any, Any]
 
 
-def make_env(*, max_episode_steps: int | None = None, **arguments: Any) -> Env:
-    """Make ``SGD-v0`` through `gymnasium.make`.
+ENVIRONMENTS: Mapping[str, Callable[..., Any]] = {"SGD-v0": SGDEnv, "SGDSim-v0": SGDSimEnv}
+"""Classes of the environments, by id."""
+
+
+def make_env(*, env: str = "SGD-v0", max_episode_steps: int | None = None, **arguments: Any) -> Env:
+    """Make an environment through `gymnasium.make`.
 
     Args:
+        env: ``"SGD-v0"`` or ``"SGDSim-v0"``.
         max_episode_steps: truncates episodes; ``None`` for no limit.
-        **arguments: as in `SGDEnv`.
+        **arguments: as in `SGDEnv` or `SGDSimEnv`.
 
     Raises:
-        ValueError: an argument is not known, or not among its values.
+        ValueError: the environment or an argument is not known, or not among its values.
     """
-    refuse_unknown("SGD-v0", arguments, keywords(SGDEnv) | {"disable_env_checker"})
-    return gym.make("agent_gym_env:SGD-v0", max_episode_steps=max_episode_steps, **arguments)
+    if env not in ENVIRONMENTS:
+        raise ValueError(unknown_name("env", env, ENVIRONMENTS))
+    refuse_unknown(env, arguments, keywords(ENVIRONMENTS[env]) | {"disable_env_checker"})
+    return gym.make(f"agent_gym_env:{env}", max_episode_steps=max_episode_steps, **arguments)
 
 
 def make_policy(config: PolicyConfig | Policy, env: Env) -> Policy:
@@ -82,7 +91,7 @@ def make_policy(config: PolicyConfig | Policy, env: Env) -> Policy:
         return _checked(config)
     options = dict(config)
     name = options.pop("name", None)
-    bare = unwrap_sgd(env)
+    bare = unwrap_any(env)
     date = bare.split.task(int(bare.selected[0])).date
     context = {"env": env, "corpus": bare.corpus, "date": date}
     return _checked(make_with_model(POLICIES, name, options, context))
@@ -149,11 +158,11 @@ def unused_dialogues(env: Env, *, training_dialogues: int = 8000, indexed: int =
 
 
 def make_reward(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> Reward:
-    """Make the reward that an environment of these arguments would score with.
+    """Make the reward that an ``SGD-v0`` of these arguments would score with.
 
     Args:
         config: as ``reward`` in `SGDEnv`.
-        **arguments: as in `make_env`.
+        **arguments: as in `SGDEnv`.
     """
     return unwrap_sgd(make_env(reward=config, **arguments)).settings.reward
 
@@ -162,11 +171,11 @@ def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
     """Choose dialogues of an environment's selection, without repetition and in corpus order.
 
     Args:
-        env: ``SGD-v0``.
+        env: ``SGD-v0`` or ``SGDSim-v0``.
         episodes: number of dialogues; all if the split has fewer, or for ``None``.
         seed: seed of the draw; with the same seed all policies play the same dialogues.
     """
-    bare = unwrap_sgd(env)
+    bare = unwrap_any(env)
     ids = bare.split.dialogue_ids()
     selected = np.asarray(bare.selected)
     if episodes is not None and episodes < len(selected):
@@ -260,7 +269,7 @@ def collect(
         BudgetExceeded: the run has spent what it may spend; what was played is there.
         CircuitOpenError: the provider refuses the key or is down; what was played is there.
     """
-    players = (*_as_sequence(policy), path)
+    players = (*_as_sequence(policy), *([path] if branches else []))
     chosen = make_runner(runner, workers)
     collection = plan_collection(
         policy,
@@ -273,7 +282,7 @@ def collect(
         **arguments,
     )
     if getattr(chosen, "crosses_processes", False):
-        _refuse_budgets([*collection.policies, collection.path])
+        _refuse_budgets(collection.players)
         given = _Given(registered=_registered(collection, players, arguments))
     else:
         given = _Given(_objects(players), _with_object(arguments))
@@ -319,7 +328,7 @@ def plan_collection(
     return Collection(
         policies=tuple(_config(each) for each in _as_sequence(policy)),
         world=_named_world(arguments),
-        corpus=unwrap_sgd(env).split.fingerprint,
+        corpus=unwrap_any(env).split.fingerprint,
         jobs=dialogues * (best_of if keep_all else 1),
         seed=seed,
         best_of=best_of,
@@ -352,7 +361,7 @@ def open_player(collection: Collection, given: _Given = _Given()) -> JobPlayer: 
     """
     for kind, name, factory in given.registered:
         _KINDS[kind].register(name, factory)
-    described = (*collection.policies, collection.path)
+    described = collection.players
     objects = given.policies or (None,) * len(described)
     configs = [
         _with_model(config) if player is None else player
@@ -427,7 +436,7 @@ def _registered(
     configs: list[tuple[Registry, Any]] = [
         (known, world.get(each)) for each, known in _NAMED.items()
     ]
-    configs += [(POLICIES, each) for each in (*collection.policies, collection.path)]
+    configs += [(POLICIES, each) for each in collection.players]
     names = dict.fromkeys(found for known, config in configs for found in _names(known, config))
     return [
         (known.kind, name, _sendable(known, name))
@@ -470,7 +479,7 @@ def _by_name(thing: object) -> str:
 
 def _check_corpus(env: Env, collection: Collection) -> None:
     """Refuse another corpus at the same place, as another machine of a cluster may have it."""
-    found = unwrap_sgd(env).split.fingerprint
+    found = unwrap_any(env).split.fingerprint
     if found != collection.corpus:
         raise DataError(
             f"the corpus on {platform.node()} has the fingerprint {found[:12]}, and the run's has "
@@ -523,7 +532,7 @@ def _config(policy: PolicyConfig | Policy) -> dict[str, Any]:
     return _description(_checked(policy))
 
 
-def _description(thing: Policy | Reward | CorpusReader) -> dict[str, Any]:
+def _description(thing: Policy | Reward | TaskReward | CorpusReader) -> dict[str, Any]:
     """Describe an object in JSON values, by which a run that is resumed is compared."""
     return {"name": thing.name, "object": registry.importable_name(thing)}
 
@@ -532,6 +541,8 @@ def _named_world(world: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of an environment in JSON values, with the model of its judge."""
     named = {each: _description(world[each]) for each in _NAMED if _is_object(world.get(each))}
     reward = world.get("reward")
+    if world.get("env", "SGD-v0") != "SGD-v0":
+        return {**world, **named}
     if isinstance(reward, Mapping) or (isinstance(reward, str) and _asks_a_model(REWARDS, reward)):
         config = {"name": reward} if isinstance(reward, str) else reward
         named["reward"] = name_model(config, kind=REWARDS)

@@ -336,6 +336,7 @@ POLICIES = Registry(
         "silent": "agent_gym_env.policies.constant:silent_policy",
         "constant": "agent_gym_env.policies.constant:ConstantPolicy",
         "uniform": "agent_gym_env.policies.uniform:UniformPolicy",
+        "acts-oracle": "agent_gym_env.policies.acts_oracle:ActsOraclePolicy",
         "retrieval": "agent_gym_env.policies.retrieval:RetrievalPolicy.of_corpus",
         "sb3": "agent_gym_env.policies.factories:sb3_policy",
         "best-candidate": "agent_gym_env.training.hindsight:BestCandidatePolicy.of_corpus",

@@ -24,6 +24,7 @@ from agent_gym_env.evaluation.report import write_report
 from agent_gym_env.evaluation.rescore import check_scores, rescore
 from agent_gym_env.evaluation.table import COMPARISON_HEADER, comparison_rows, domain_rows
 from agent_gym_env.rewards.base import Reward
+from agent_gym_env.rewards.task import TaskReward, make_task_reward
 from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.jobs import Collection
@@ -52,11 +53,11 @@ def evaluate(settings: Evaluate) -> int:
 
 def _evaluate_until(stop: _Stop, settings: Evaluate) -> int:
     """Play, sum up what was played, even if the run was stopped, and return the exit code."""
-    first, *more = settings.reward
+    first, *more = settings.reward or (settings.default_reward(),)
     played = _play_policies(settings, first, stop)
     if not any(played):
         return ExitCode.FAILED
-    others = (make_reward(config, **settings.environment()) for config in more)
+    others = (_make_reward(config, settings) for config in more)
     by_reward = [played, *(_rescored(played, reward, stop) for reward in others)]
     found: dict[str, list[Any]] = {"evaluations": [], "comparisons": []}
     for group in by_reward:
@@ -84,8 +85,14 @@ def _evaluate_until(stop: _Stop, settings: Evaluate) -> int:
     return _exit_code(by_reward)
 
 
+def _make_reward(config: Mapping[str, Any], settings: Evaluate) -> Reward | TaskReward:
+    if settings.is_simulation:
+        return make_task_reward(config)
+    return make_reward(config, **settings.environment())
+
+
 def _rescored(
-    played: Sequence[Sequence[Episode]], reward: Reward, stop: _Stop
+    played: Sequence[Sequence[Episode]], reward: Reward | TaskReward, stop: _Stop
 ) -> list[list[Episode]]:
     """Score episodes by another reward until the run is stopped."""
     groups: list[list[Episode]] = []

@@ -20,7 +20,7 @@ _DEMO_POLICIES = ("oracle", "retrieval", "constant", "silent")
 
 def play_one(settings: Play) -> None:
     """Play one dialogue and print it."""
-    env = make_env(reward=settings.reward, **settings.environment())
+    env = make_env(reward=settings.reward or settings.default_reward(), **settings.environment())
     policy = make_policy(settings.policy, env)
     episode = play(env, policy, dialogue_id=settings.dialogue_id, seed=settings.seed)
     if settings.json:

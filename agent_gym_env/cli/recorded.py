@@ -13,9 +13,11 @@ from agent_gym_env.errors import DataError, JudgeError
 from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import Evaluation, summarize
 from agent_gym_env.evaluation.report import write_report
-from agent_gym_env.evaluation.rescore import require_scores, rescore
+from agent_gym_env.evaluation.rescore import check_kind, require_scores, rescore
 from agent_gym_env.evaluation.table import COMPARISON_HEADER, HEADER, comparison_rows, rows
+from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward_for
+from agent_gym_env.rewards.task import TASK_REWARD_NAMES, TaskReward, make_task_reward
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.journal.format import read_manifest
 from agent_gym_env.rollout.journal.reading import read_episodes, write_episodes
@@ -72,6 +74,25 @@ def rescore_file(settings: Rescore) -> None:
     first = next(_episodes(settings.episodes))
     if settings.out.exists() and settings.out.resolve().is_relative_to(settings.episodes.resolve()):
         raise ValueError(f"--out {settings.out} would overwrite what is read: name another file")
+    reward = _reward_for(first, settings)
+    rescored = (rescore(episode, reward) for episode in _episodes(settings.episodes))
+    evaluation = summarize(write_episodes(settings.out, require_scores(rescored)))
+    if settings.json:
+        print_json(evaluation)
+    else:
+        print_evaluations([evaluation])
+
+
+def _reward_for(first: Episode, settings: Rescore) -> Reward | TaskReward:
+    """Make the reward; one of simulated dialogues does not read the corpus.
+
+    Raises:
+        ValueError: the episodes are of another corpus, or of a kind that the reward cannot score.
+    """
+    if settings.reward["name"] in TASK_REWARD_NAMES:
+        reward = make_task_reward(settings.reward)
+        check_kind(first, reward)
+        return reward
     corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
     split = corpus.split(first.split)
     if split.fingerprint != first.corpus:
@@ -79,13 +100,7 @@ def rescore_file(settings: Rescore) -> None:
             f"{settings.episodes} was played on another corpus, or on another state of it, than "
             f"split {split.name!r} of {corpus.name}"
         )
-    reward = make_reward_for(settings.reward, split, corpus)
-    rescored = (rescore(episode, reward) for episode in _episodes(settings.episodes))
-    evaluation = summarize(write_episodes(settings.out, require_scores(rescored)))
-    if settings.json:
-        print_json(evaluation)
-    else:
-        print_evaluations([evaluation])
+    return make_reward_for(settings.reward, split, corpus)
 
 
 def report(settings: Report) -> None:

@@ -36,9 +36,10 @@ def rollout(settings: Rollout) -> ExitCode:
         raise ValueError("--policy is required")
     names = (
         "episodes", "seed", "best_of", "keep_all", "branches", "path", "workers", "retry_failed",
-        "new_run", "reward", "max_episode_steps",
+        "new_run", "max_episode_steps",
     )  # fmt: skip
     arguments = {name: getattr(settings, name) for name in names} | settings.environment()
+    arguments["reward"] = settings.reward or settings.default_reward()
     arguments["runner"] = _runner(settings)
     with _bar() as on_progress:
         try:

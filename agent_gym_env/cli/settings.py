@@ -75,19 +75,45 @@ class EnvironmentSettings(ModelSettings, frozen=True, kw_only=True, forbid_unkno
         services: dialogues all of whose services are among these; all dialogues by default.
         seen: dialogues all of whose services occur in the train split (seen), or none of them
             (unseen).
-        tools_offered: tools that the agent can call, those of the dialogue's services or all.
+        tools_offered: with SGD-v0, tools that the agent can call: those of the dialogue's services
+            (dialogue, the default) or all.
+        env: SGD-v0 (recorded dialogues) or SGDSim-v0 (a simulated user), or a JSON object with a
+            name and further options of the environment.
+        understanding: with SGDSim-v0, what the user reads of an action, its acts or its text.
+        patience: with SGDSim-v0, number of turns without progress that the user accepts.
     """
 
     split: Split = "train"
     services: tuple[str, ...] | None = None
     seen: Literal["all", "seen", "unseen"] = "all"
-    tools_offered: Literal["dialogue", "all"] = "dialogue"
+    tools_offered: Literal["dialogue", "all"] | None = None
+    env: Named = Named(name="SGD-v0")
+    understanding: Literal["acts", "text"] | None = None
+    patience: AtLeast0 | None = None
+
+    @property
+    def is_simulation(self) -> bool:
+        """True if the user is simulated."""
+        return bool(self.env["name"] == "SGDSim-v0")
+
+    def default_reward(self) -> Named:
+        """Return the reward that is used when none is named."""
+        return Named(name="task" if self.is_simulation else "balanced")
 
     def environment(self) -> dict[str, Any]:
-        """Return the arguments of ``SGD-v0`` that these settings choose."""
-        names = ("corpus", "split", "services", "seen", "schema_variant", "tools_offered")
+        """Return the arguments of `make_env` that these settings choose."""
+        names = ("corpus", "split", "services", "seen", "schema_variant")
         chosen = {name: getattr(self, name) for name in names}
-        return chosen | {"services": self.services and list(self.services)}
+        chosen["services"] = self.services and list(self.services)
+        options = dict(self.env)
+        name = options.pop("name")
+        for option in ("tools_offered", "understanding", "patience"):
+            value = getattr(self, option)
+            if value is not None:
+                options[option] = value
+        if name == "SGD-v0":
+            return {**chosen, "tools_offered": "dialogue", **options}
+        return {**chosen, "env": name, **options}
 
 
 class Play(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,13 +121,14 @@ class Play(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         policy: policy that plays: a name, or a JSON object with a name and options.
-        reward: reward of each turn: a name, or a JSON object with a name and options.
+        reward: reward of each turn: a name, or a JSON object with a name and options; balanced by
+            default, and task with SGDSim-v0.
         dialogue_id: id of the dialogue; by default one is drawn with the seed.
         seed: seed of the draw and of the policy.
     """
 
     policy: Named = Named(name="oracle")
-    reward: Named = Named(name="balanced")
+    reward: Named | None = None
     dialogue_id: str | None = None
     seed: AtLeast0 = 0
 
@@ -124,8 +151,9 @@ class Evaluate(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         policy: policies: for each a name, or a JSON object with a name and options. Repeat the
             option or name several.
-        reward: rewards: for each a name, or a JSON object with a name and options. The first scores
-            while the dialogues are played, the others score the same episodes afterwards.
+        reward: rewards: for each a name, or a JSON object with a name and options; balanced by
+            default, and task with SGDSim-v0. The first scores while the dialogues are played, the
+            others score the same episodes afterwards.
         episodes: number of dialogues; all by default.
         seed: seed of the choice of dialogues and of the policies.
         batch: number of dialogues that are played in lockstep, for policies that act in batches.
@@ -136,7 +164,7 @@ class Evaluate(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     policy: Annotated[tuple[Named, ...], msgspec.Meta(min_length=1)]
-    reward: Annotated[tuple[Named, ...], msgspec.Meta(min_length=1)] = (Named(name="balanced"),)
+    reward: tuple[Named, ...] = ()
     split: Split = "dev"
     episodes: AtLeast1 | None = None
     seed: AtLeast0 = 0
@@ -191,7 +219,8 @@ class Rollout(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fie
         out: folder for the episodes.
         policy: policy that plays: a name, or a JSON object with a name and options. Several are
             for --branches.
-        reward: reward of each turn: a name, or a JSON object with a name and options.
+        reward: reward of each turn: a name, or a JSON object with a name and options; balanced by
+            default, and task with SGDSim-v0.
         episodes: number of dialogues; each dialogue once by default. If there are fewer dialogues
             they are played again with other seeds.
         seed: seed of the choice of dialogues and of each episode.
@@ -216,7 +245,7 @@ class Rollout(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fie
 
     out: Folder
     policy: tuple[Named, ...] = ()
-    reward: Named = Named(name="balanced")
+    reward: Named | None = None
     episodes: AtLeast1 | None = None
     seed: AtLeast0 = 0
     max_episode_steps: AtLeast1 | None = None
@@ -243,7 +272,8 @@ class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
         drop_held_out: with --held-out, leave these dialogues out and write the others.
         corpus: with --held-out, corpus of these splits: 'sample' (the default), 'sgd', a path, or a
             JSON object with a name and options.
-        min_reward: sft, grpo, parquet, minari: lowest mean reward of an episode.
+        min_reward: sft, grpo, parquet, minari: lowest mean reward of an episode; of a simulated
+            dialogue, lowest sum of its rewards.
         corrected_below: sft: write the corpus's own action for turns whose reward is lower.
         min_margin: dpo, kto: smallest difference of rewards in a pair; 0.1 by default.
         max_pairs: dpo, kto: largest number of pairs from one state; 4 by default.
@@ -470,7 +500,7 @@ _AnySettings = TypeVar("_AnySettings", bound=msgspec.Struct)
 def with_language_model(settings: _AnySettings) -> _AnySettings:
     """Name the language model in each policy and reward of the settings that asks one."""
     values = {name: getattr(settings, name) for name in settings.__struct_fields__}
-    named = {name: value for name, value in values.items() if _holds_names(value)}
+    named = {name: value for name, value in values.items() if name != "env" and _holds_names(value)}
     if not named:
         return settings
     from agent_gym_env.assembly import name_model

@@ -119,6 +119,20 @@ class Errand(_Compiled, frozen=True):
         return tool_name(self.service, self.intent)
 
 
+class Place(_Compiled, frozen=True):
+    """The characters of the user's words that say the value of a slot.
+
+    Attributes:
+        slot: the slot.
+        start: index of the first character.
+        end: index behind the last character.
+    """
+
+    slot: str
+    start: int
+    end: int
+
+
 class Goal(_Compiled, frozen=True):
     """Everything that a user wants in one dialogue.
 
@@ -126,11 +140,13 @@ class Goal(_Compiled, frozen=True):
         opening: the acts of the user's first turn.
         errands: in the order in which the user begins them.
         problems: stable codes of why the goal is incomplete; empty for a complete one.
+        places: for each turn of the task, the values that the annotation marks in the user's words.
     """
 
     opening: tuple[UserAct, ...]
     errands: tuple[Errand, ...]
     problems: tuple[str, ...] = ()
+    places: tuple[tuple[Place, ...], ...] = ()
 
 
 class Situations:
@@ -304,6 +320,7 @@ class _GoalReader:
         self._offer: dict[str, str] | None = None
         self._confirmed: list[dict[str, str]] = []
         self._conflicts = 0
+        self._places: list[tuple[Place, ...]] = []
 
     def goal(self) -> Goal:
         problems = {problem: None for errand in self._errands for problem in errand.problems()}
@@ -311,10 +328,13 @@ class _GoalReader:
             problems["two_answers_in_one_situation"] = None
         if not self._errands:
             problems["no_errand"] = None
-        return Goal(self._opening, tuple(e.close() for e in self._errands), tuple(problems))
+        errands = tuple(errand.close() for errand in self._errands)
+        return Goal(self._opening, errands, tuple(problems), tuple(self._places))
 
     def hear_user(self, turn: UserTurn, index: int) -> None:
         acts = user_acts(turn)
+        marked = (span for frame in turn.frames for span in frame.slots)
+        self._places.append(tuple(Place(s.slot, s.start, s.exclusive_end) for s in marked))
         self._note_decision(acts, index)
         if self._errands and any(act.act == "SELECT" for act in acts):
             self._errands[-1].chosen = self._offer

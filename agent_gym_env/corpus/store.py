@@ -16,7 +16,7 @@ import msgspec
 
 from agent_gym_env.errors import StorageError
 
-STORE_FORMAT = 3
+STORE_FORMAT = 4
 _MAGIC = b"AGYMSTR1"
 _TAIL = struct.Struct("<QII8s")  # header's offset, size and CRC-32, magic
 

@@ -14,7 +14,7 @@ from gymnasium.error import ResetNeeded
 from agent_gym_env.corpus.corpus import Seen, open_corpus
 from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.envs.actions import parse_action_with_acts
-from agent_gym_env.envs.dialogue import choose_dialogue, restore_generator
+from agent_gym_env.envs.dialogue import SGDEnv, choose_dialogue, restore_generator
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import OfferedTools
 from agent_gym_env.envs.simulation import (
@@ -32,6 +32,7 @@ from agent_gym_env.users.agenda import PATIENCE
 from agent_gym_env.users.noise import NoisyChannel
 from agent_gym_env.users.options import read_noise, read_user_options
 from agent_gym_env.users.reading.training import load_or_train
+from agent_gym_env.users.wording import AgendaWording
 
 _SEEDS = 2**53
 """Seeds of dialogues lie below this number, which JSON readers keep exactly."""
@@ -124,8 +125,8 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be a whole number from {least}, not {value!r}")
         user_options, misheard = read_user_options(user), read_noise(noise)
-        opened = open_corpus(corpus, schema_variant=schema_variant)
-        self.split = opened.split(split)
+        self.corpus = open_corpus(corpus, schema_variant=schema_variant)
+        self.split = self.corpus.split(split)
         selected = self.split.select(services, seen)
         self.selected: Sequence[int] = [i for i in selected if self.split.has_goal(i)]
         if not self.selected:
@@ -134,15 +135,23 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 "user turns with acts such as INFORM_INTENT; play the dialogues with SGD-v0"
             )
         channel = NoisyChannel(misheard, self.split.tools, self.split.entities)
-        self._settings = SimulationSettings(
+        self.settings = SimulationSettings(
             self.split,
             make_task_reward(reward),
             max_tool_calls_per_turn,
             patience,
+            AgendaWording.of_split(self.split, self.corpus),
             user_options,
             channel if misheard.is_random() else None,
-            load_or_train(opened) if understanding == "text" else None,
+            load_or_train(self.corpus) if understanding == "text" else None,
         )
+        self.user_options: dict[str, Any] = {
+            "understanding": understanding,
+            "patience": patience,
+            "user": msgspec.to_builtins(user_options),
+            "noise": msgspec.to_builtins(misheard),
+        }
+        """Everything that determines how the user behaves, as JSON values: for records."""
         self._offers: dict[tuple[str, ...], OfferedTools] = {}
         self._simulation: Simulation | None = None
         self.observation_space = observation_space()
@@ -164,7 +173,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         """
         super().reset(seed=seed)
         index = self._choose(options)
-        settings = self._settings
+        settings = self.settings
         seed = int(self.np_random.integers(_SEEDS)) if settings.is_random() else 0
         self._simulation = Simulation(settings, self._offer(index), index, seed)
         return self._simulation.begin()
@@ -241,7 +250,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 f"the state is of (version, corpus, split) {found}, this environment of {expected}"
             )
         index = self.split.index(taken.dialogue_id)
-        simulation = Simulation(self._settings, self._offer(index), index, state=taken)
+        simulation = Simulation(self.settings, self._offer(index), index, state=taken)
         if taken.random:
             restore_generator(self, taken.random, "SGDSim-v0")
         self._simulation = simulation
@@ -257,3 +266,17 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         if self._simulation is None:
             raise ResetNeeded("no dialogue was begun: call reset() first")
         return self._simulation
+
+
+def unwrap_any(env: gym.Env[Any, Any]) -> SGDEnv | SGDSimEnv:
+    """Return the ``SGD-v0`` or ``SGDSim-v0`` environment inside its wrappers.
+
+    Raises:
+        TypeError: another environment is inside.
+    """
+    inner = env.unwrapped
+    if not isinstance(inner, SGDEnv | SGDSimEnv):
+        raise TypeError(
+            f"expected SGD-v0 or SGDSim-v0, possibly in wrappers, not {type(inner).__name__}"
+        )
+    return inner

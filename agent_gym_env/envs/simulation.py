@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+from zlib import crc32
 
 import msgspec
 
@@ -22,14 +23,14 @@ from agent_gym_env.envs.replay import OfferedTools
 from agent_gym_env.rewards.base import Score
 from agent_gym_env.rewards.task import ClosedEpisode, TaskReward, Verdict
 from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
-from agent_gym_env.types import DialogueAct, ToolCall, ToolResult
+from agent_gym_env.types import Action, DialogueAct, ToolCall, ToolResult
 from agent_gym_env.users.agenda import AgendaUser, UserState
-from agent_gym_env.users.agent_turn import read_acts
+from agent_gym_env.users.agent_turn import AgentTurn, read_acts
 from agent_gym_env.users.noise import NoisyChannel
 from agent_gym_env.users.options import UserOptions
 from agent_gym_env.users.reading.reader import ReadingModel, TextReader
 from agent_gym_env.users.verdict import judge
-from agent_gym_env.users.wording import words_of
+from agent_gym_env.users.wording import UserWording
 
 Understanding = Literal["text", "acts"]
 STATE_VERSION = 1
@@ -119,6 +120,7 @@ class SimulationSettings(msgspec.Struct, frozen=True):
         reward: scores closed turns.
         max_tool_calls_per_turn: a turn with more closes.
         patience: number of turns without progress that the user accepts in an errand.
+        wording: puts the user's acts into words.
         user: options of the user.
         channel: distorts what the agent hears; ``None`` where it hears everything as it was said.
         reading: model that reads the agent's text; ``None`` where the user reads acts.
@@ -128,6 +130,7 @@ class SimulationSettings(msgspec.Struct, frozen=True):
     reward: TaskReward
     max_tool_calls_per_turn: int
     patience: int
+    wording: UserWording
     user: UserOptions = UserOptions()
     channel: NoisyChannel | None = None
     reading: ReadingModel | None = None
@@ -155,6 +158,11 @@ class Simulation:
         score: score of the turn that the last action closed; ``None`` where it left it open.
         understood: whether the user understood the turn that the last action closed; ``None``
             where it left the turn open.
+        goal: goal of the user.
+        agent_turn: meaning of the last closed turn, as the user understood it; ``None`` before the
+            first one.
+        last_action: the last action as it was understood: text within its limit, tools by full
+            names.
     """
 
     def __init__(
@@ -167,18 +175,20 @@ class Simulation:
     ) -> None:
         self.task = settings.split.task(index)
         self._settings, self._offer = settings, offer
-        self._goal = settings.split.goal(index)
+        self.goal = settings.split.goal(index)
         tools = offer.catalogue.tools
         user = None if state is None else state.user
         self._user = AgendaUser(
-            self._goal, tools, self.task.date, patience=settings.patience, state=user
+            self.goal, tools, self.task.date, patience=settings.patience, state=user
         )
         reading = settings.reading
-        self._reader = reading and TextReader(reading, self._user, self._goal, self.task, tools)
+        self._reader = reading and TextReader(reading, self._user, self.goal, self.task, tools)
         self._services = StatefulServices(offer.catalogue, settings.split.entities)
         self._services.reset(self.task, None if state is None else state.services)
         self.score: Score | None = None
         self.understood: bool | None = None
+        self.agent_turn: AgentTurn | None = None
+        self.last_action = Action()
         self.turn, self._tool_result, self._seed = 0, "", seed
         self._heard: tuple[UserAct, ...] = ()
         if state is None:
@@ -211,14 +221,15 @@ class Simulation:
             self._tool_result, refused = conversation.execute(calls)
             # A refused call matters more than a part of an action that could not be read.
             error = refused if refused and error in (None, UNREAD) else error
-            if not text and conversation.is_open():
-                self._words = ""
-                return self._observation(), 0.0, False, self._info(error)
+        self.last_action = Action(text, conversation.made if calls else (), acts=tuple(acts))
+        if calls and not text and conversation.is_open():
+            self._words = ""
+            return self._observation(), 0.0, False, self._info(error)
         made = len(conversation.calls)
         self._answer(text, acts)
         before, self.verdict = self.verdict, self._judge()
         closed = ClosedEpisode(before, self.verdict, made, self.over)
-        self.score = self._settings.reward.score(closed)
+        self.score = self._settings.reward.grade(closed)
         return self._observation(), self.score.value or 0.0, self.over, self._info(error)
 
     def _answer(self, text: str, acts: Sequence[DialogueAct]) -> None:
@@ -227,37 +238,42 @@ class Simulation:
         self.understood = self._user.understood
         self.turn += 1
         self.over = self._user.is_over()
-        self._words = self._say(replies) if replies else ""
+        self._words = self._say(replies, text) if replies else ""
         self._conversation.close(text, self._words or None)
 
     def _react(self, text: str, acts: Sequence[DialogueAct]) -> tuple[UserAct, ...]:
         """Return the user's answer to the agent's turn."""
         user, options = self._user, self._settings.user
         if self._reader is not None:
-            turn = self._reader.read(text)
+            turn = self.agent_turn = self._reader.read(text)
         else:
-            turn = read_acts(acts, user.state.rows, self.task.date)
+            turn = self.agent_turn = read_acts(acts, user.state.rows, self.task.date)
         if not options.is_random():
             return user.react(turn)
         draws = self._draws("user")
         misses, volunteers = draws.random() < options.miss, draws.random() < options.volunteer
         return user.miss() if misses else user.react(turn, volunteers=volunteers)
 
-    def _say(self, acts: tuple[UserAct, ...]) -> str:
+    def _say(self, acts: tuple[UserAct, ...], answered: str = "") -> str:
         """Return the words that reach the agent, and note the acts in them."""
-        channel, task, turn = self._settings.channel, self.task, self._user.state.turn
-        heard = acts
-        if channel is not None:
-            heard = channel.distort(acts, task.date, self._draws("noise"))
-        self._heard = heard
-        return words_of(heard, task, turn if heard == acts else None) if heard else INAUDIBLE
+        settings, user = self._settings, self._user
+        if settings.channel is not None:
+            acts = settings.channel.distort(acts, self.task.date, self._draws("noise"))
+        self._heard = acts
+        if not acts:
+            return INAUDIBLE
+        draw = crc32(f"{self.task.dialogue_id}:{self._seed}:{self.turn}".encode())
+        words = settings.wording.words(user.to_say(acts, self.task, draw, answered))
+        counters, name = user.state.counters, f"words_{words.source}"
+        counters[name] = counters.get(name, 0) + 1
+        return words.text
 
     def _draws(self, purpose: str) -> random.Random:
         """Return the generator of this turn; branches from one state draw the same."""
         return random.Random(f"{purpose}:{self._seed}:{self.turn}")
 
     def _judge(self) -> Verdict:
-        return judge(self._goal, self._user.state, self._services.state.queried)
+        return judge(self.goal, self._user.state, self._services.state.queried)
 
     def _observation(self) -> dict[str, str]:
         return {
@@ -293,6 +309,16 @@ class Simulation:
     def messages(self) -> str:
         """The conversation so far, JSON in OpenAI's chat format."""
         return self._conversation.log.messages
+
+    @property
+    def user_state(self) -> UserState:
+        """The live state of the user: for records and tests, never for a policy."""
+        return self._user.state
+
+    @property
+    def service(self) -> str:
+        """Service of the errand under way."""
+        return self.goal.errands[self._user.state.errand].service
 
     def user_acts(self) -> tuple[Any, ...]:
         """Return the acts of the user's last turn: for teachers and tests, never for a policy."""

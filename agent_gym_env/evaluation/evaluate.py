@@ -174,8 +174,9 @@ class _Tally:
     def _add_turn(self, dialogue: str, facts: TurnFacts) -> None:
         for quantity, value in _means(facts):
             self._sums.add(dialogue, quantity, value)
-        for quantity, above, below in _ratios(facts.tools):
-            self._sums.add_ratio(dialogue, quantity, above, below)
+        if facts.tools is not None:
+            for quantity, above, below in _ratios(facts.tools):
+                self._sums.add_ratio(dialogue, quantity, above, below)
         if facts.reward is not None:
             bin_ = int(facts.reward * HISTOGRAM_BINS)
             self._histogram[min(max(bin_, 0), HISTOGRAM_BINS - 1)] += 1
@@ -218,7 +219,8 @@ def _means(facts: TurnFacts) -> Iterator[tuple[str, float | None]]:
     for name in splits_of(facts):
         yield name, facts.reward
     yield _DOMAIN + facts.domain, facts.reward
-    yield "response_similarity", facts.response_similarity
+    if facts.response_similarity is not None:
+        yield "response_similarity", facts.response_similarity
     for part, value in facts.components.items():
         yield _COMPONENT + part, value
 
@@ -235,7 +237,9 @@ def _ratios(tools: ToolCounts) -> Iterator[tuple[str, float, float]]:
 
 def splits_of(facts: TurnFacts) -> tuple[str, ...]:
     """Return those of `SPLITS` that a turn belongs to."""
-    by_call = "with_due_call" if facts.tools.due else "without_due_call"
+    by_call: tuple[str, ...] = ()
+    if facts.tools is not None:
+        by_call = ("with_due_call" if facts.tools.due else "without_due_call",)
     if facts.seen is None:
-        return (by_call,)
-    return by_call, "seen" if facts.seen else "unseen"
+        return by_call
+    return (*by_call, "seen" if facts.seen else "unseen")

@@ -9,7 +9,12 @@ import msgspec
 
 from agent_gym_env.corpus.task import RecordedCall
 from agent_gym_env.rewards.ground_truth import jaccard
-from agent_gym_env.rollout.episode import POLICY_FAILED, Episode, defaults_by_tool
+from agent_gym_env.rollout.episode import (
+    POLICY_FAILED,
+    Episode,
+    TurnRecord,
+    defaults_by_tool,
+)
 from agent_gym_env.types import ToolCall
 from agent_gym_env.values.equality import agreement, stated_arguments
 
@@ -42,12 +47,12 @@ class TurnFacts(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         reward: reward of the turn; ``None`` if it is unknown.
         components: components of the reward; ``None`` for one that does not apply.
-        service: service of the recorded turn.
+        service: service of the recorded turn, or of the simulated user's errand.
         domain: name of the service without its number.
         seen: true if the train split has the service; ``None`` if the corpus has no train split.
-        tools: counts of the calls.
+        tools: counts of the calls; ``None`` in a simulated dialogue, where no call is due.
         response_similarity: Jaccard similarity of the reply to the recorded one, by their sets of
-            words, whatever the reward is.
+            words, whatever the reward is; ``None`` in a simulated dialogue.
     """
 
     reward: float | None
@@ -55,27 +60,35 @@ class TurnFacts(msgspec.Struct, frozen=True, gc=False):
     service: str
     domain: str
     seen: bool | None
-    tools: ToolCounts
-    response_similarity: float
+    tools: ToolCounts | None
+    response_similarity: float | None
 
 
 def turn_facts(episode: Episode) -> Iterator[TurnFacts]:
     """Measure each turn of an episode."""
     defaults = defaults_by_tool(episode.tools)
     for turn in episode.turns:
-        service = turn.target.service
-        due = turn.target.call
+        target = turn.target
+        service = target.service if target is not None else _service_of_errand(turn)
+        tools, similarity = None, None
+        if target is not None:
+            due = target.call
+            known = defaults.get(due.name) if due else None
+            tools = tool_counts(due, turn.calls, episode.date, known)
+            similarity = jaccard(turn.reply, target.text)
         yield TurnFacts(
             reward=turn.reward,
             components=turn.components,
             service=service,
             domain=domain(service),
             seen=None if episode.seen_services is None else service in episode.seen_services,
-            tools=tool_counts(
-                due, turn.calls, episode.date, defaults.get(due.name) if due else None
-            ),
-            response_similarity=jaccard(turn.reply, turn.target.text),
+            tools=tools,
+            response_similarity=similarity,
         )
+
+
+def _service_of_errand(turn: TurnRecord) -> str:
+    return "" if turn.simulated is None else turn.simulated.service
 
 
 def domain(service: str) -> str:

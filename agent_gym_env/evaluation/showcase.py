@@ -72,7 +72,7 @@ def choose_episodes(groups: Sequence[Iterable[Episode]], limit: int) -> list[tup
     rewards: dict[_Key, list[float | None]] = defaultdict(list)
     for episodes in groups:
         for episode in episodes:
-            rewards[_key(episode)].append(episode.mean_reward)
+            rewards[_key(episode)].append(episode.ranking_reward)
     ranked = sorted(rewards, key=lambda key: (_mean_or_worst(rewards[key]), str(key)))
     wanted = min(max(limit // len(groups), 1), len(ranked))
     places = np.linspace(0, len(ranked) - 1, wanted).round().astype(int)

@@ -9,6 +9,7 @@ import msgspec
 from agent_gym_env.chat import Message, MessageLog, read_tools
 from agent_gym_env.corpus.task import Turn
 from agent_gym_env.envs.replay import SNAPSHOT_VERSION, Snapshot
+from agent_gym_env.errors import DataError
 from agent_gym_env.export.rows import (
     ConversationRow,
     LabelledRow,
@@ -30,7 +31,8 @@ def whole_episodes(
     Args:
         episodes: episodes of any policies.
         tally: counts the episodes that are left out.
-        min_reward: least mean reward of an episode; ``None`` keeps all, unscored ones included.
+        min_reward: least reward of an episode, see `Episode.ranking_reward`; ``None`` keeps all,
+            unscored ones included.
     """
     for episode in episodes:
         reason = _reason_to_leave_out(episode, min_reward)
@@ -47,7 +49,7 @@ def _reason_to_leave_out(episode: Episode, min_reward: float | None) -> str | No
         return "unfinished"
     if min_reward is None:
         return None
-    reward = episode.mean_reward
+    reward = episode.ranking_reward
     if reward is None:
         return "unscored"
     return "below min_reward" if reward < min_reward else None
@@ -65,7 +67,7 @@ def conversations(
     Args:
         episodes: episodes of any policies.
         tally: counts what is left out.
-        min_reward: least mean reward of an episode.
+        min_reward: least reward of an episode, see `Episode.ranking_reward`.
         rules: text of the system message.
     """
     kept = whole_episodes(episodes, tally, min_reward=min_reward)
@@ -90,7 +92,7 @@ def conversation_row(episode: Episode, *, rules: str = RULES) -> ConversationRow
         dialogue_id=episode.dialogue_id,
         split=episode.split,
         policy=episode.policy,
-        reward=episode.mean_reward,
+        reward=episode.ranking_reward,
     )
 
 
@@ -132,6 +134,11 @@ def correction_rows(
     """
     tools = read_tools(episode.tools)
     for turn, messages in zip(episode.turns, transcript(episode), strict=True):
+        if turn.target is None:
+            raise DataError(
+                "corrections take the corpus's answers, which a simulated dialogue does not have",
+                dialogue_id=episode.dialogue_id,
+            )
         log = messages.opening
         called: set[str] = set()
         for step in turn.steps:
@@ -244,7 +251,7 @@ def prompts(
     Args:
         episodes: episodes; each turn's prompt is the conversation that the policy reached.
         tally: counts what is left out.
-        min_reward: least mean reward of an episode.
+        min_reward: least reward of an episode, see `Episode.ranking_reward`.
         rules: text of the system message.
     """
     kept = whole_episodes(episodes, tally, min_reward=min_reward)
@@ -260,8 +267,13 @@ def prompt_rows(episode: Episode, *, rules: str = RULES) -> Iterator[PromptRow]:
         rules: text of the system message; by default the one that `LLMPolicy` uses.
 
     Raises:
-        DataError: the episode is inconsistent.
+        DataError: the episode is inconsistent, or of a simulated dialogue.
     """
+    if episode.simulated_user is not None:
+        raise DataError(
+            "rows of prompts hold states of SGD-v0, and this is an episode of a simulated user",
+            dialogue_id=episode.dialogue_id,
+        )
     tools = read_tools(episode.tools)
     tool_result = ""
     for number, (opening, _, _) in enumerate(transcript(episode)):

@@ -118,12 +118,19 @@ OF_TURN = [
     pa.field("components", _TEXT),
     pa.field("reason", _TEXT),
 ]
-SCHEMA = pa.schema([*OF_EPISODE, *OF_TURN])
+OF_SIMULATION = [
+    pa.field("simulated_user", _TEXT),
+    pa.field("simulated", _TEXT),
+]
+"""Columns for simulated dialogues, of the episode and of the turn, each as JSON."""
+SCHEMA = pa.schema([*OF_EPISODE, *OF_TURN, *OF_SIMULATION])
 """Columns. The columns of a turn are null in the single row of an episode without turns."""
 
+_WITHOUT_SIMULATION = pa.schema([*OF_EPISODE, *OF_TURN])
 _STEPS = SCHEMA.get_field_index("steps")
-_SCHEMA_WITHOUT_ACTS = SCHEMA.set(_STEPS, pa.field("steps", pa.list_(_STEP_WITHOUT_ACTS)))
-"""Columns of tables that were written before actions had dialogue acts."""
+_WITHOUT_ACTS = _WITHOUT_SIMULATION.set(_STEPS, pa.field("steps", pa.list_(_STEP_WITHOUT_ACTS)))
+_OLDER_SCHEMAS = (_WITHOUT_SIMULATION, _WITHOUT_ACTS)
+"""Columns of tables that were written before there were simulated dialogues, or dialogue acts."""
 
 
 def write_parquet(path: Path, episodes: Iterable[Episode], tally: Tally) -> None:
@@ -157,6 +164,8 @@ def _record_batch(rows: list[Row]) -> pa.RecordBatch:
 def _rows(number: int, episode: Episode) -> Iterator[Row]:
     shared: Row = {name: getattr(episode, name) for name in _PLAIN_OF_EPISODE}
     shared |= {"episode": number, "reward_name": episode.reward}
+    if episode.simulated_user is not None:
+        shared["simulated_user"] = _json(episode.simulated_user)
     if not episode.turns:
         yield shared
     for index, turn in enumerate(episode.turns):
@@ -173,10 +182,11 @@ def _turn_columns(turn: TurnRecord) -> Row:
     return {
         "user": turn.user,
         "steps": [_step_columns(step) for step in turn.steps],
-        "target": _target_columns(turn.target),
+        "target": None if turn.target is None else _target_columns(turn.target),
         "reward": turn.reward,
         "components": _json(turn.components),
         "reason": turn.reason,
+        "simulated": None if turn.simulated is None else _json(turn.simulated),
     }
 
 
@@ -229,7 +239,7 @@ def read_parquet(path: Path) -> Iterator[Episode]:
     """
     try:
         with pq.ParquetFile(path) as file:
-            if not any(map(file.schema_arrow.equals, (SCHEMA, _SCHEMA_WITHOUT_ACTS))):
+            if not any(map(file.schema_arrow.equals, (SCHEMA, *_OLDER_SCHEMAS))):
                 raise DataError(
                     f"not a table of episodes: expected the columns {SCHEMA.names}, found "
                     f"{file.schema_arrow.names}, or other types",
@@ -255,6 +265,7 @@ def _episode(rows: list[Row], place: str) -> Episode:
     columns = {name: first[name] for name in _PLAIN_OF_EPISODE}
     columns["reward"] = first["reward_name"]
     try:
+        columns["simulated_user"] = _from_json(first.get("simulated_user"))
         turns = [_turn(row) for row in rows if row["turn"] is not None]
         return msgspec.convert({**columns, "turns": turns}, Episode)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
@@ -265,11 +276,16 @@ def _turn(row: Mapping[str, Any]) -> Row:
     return {
         "user": row["user"],
         "steps": [_step(step) for step in row["steps"]],
-        "target": _target(row["target"]),
+        "target": None if row["target"] is None else _target(row["target"]),
         "reward": row["reward"],
         "components": msgspec.json.decode(row["components"]),
         "reason": row["reason"],
+        "simulated": _from_json(row.get("simulated")),
     }
+
+
+def _from_json(text: str | None) -> Any:
+    return None if text is None else msgspec.json.decode(text)
 
 
 def _step(columns: Row) -> Row:

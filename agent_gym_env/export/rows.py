@@ -31,7 +31,8 @@ class ConversationRow(msgspec.Struct, frozen=True):
         dialogue_id: id of the dialogue.
         split: split of the dialogue.
         policy: name of the policy that played.
-        reward: mean reward of the scored turns; ``None`` if no turn was scored.
+        reward: mean reward of the scored turns, or their sum in a simulated dialogue; ``None`` if
+            no turn was scored.
     """
 
     messages: Sequence[Message]

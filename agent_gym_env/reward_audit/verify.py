@@ -94,7 +94,7 @@ def _short_turns(episode: Episode, rewards: Sequence[Reward]) -> Iterator[ShortT
 
 
 def _is_answered_as_recorded(record: TurnRecord) -> bool:
-    call = record.target.call
+    call = None if record.target is None else record.target.call
     if call is None:
         return True
     recorded = {
@@ -114,7 +114,7 @@ def _reason(score: Score, record: TurnRecord, answered: bool) -> str:
         for name, value in score.components.items()
         if value is not None and value < 1.0
     ]
-    if not record.target.text:
+    if record.target is not None and not record.target.text:
         reasons.append("the recorded reply is empty")
     if not answered:
         reasons.append("the call was not answered as recorded")

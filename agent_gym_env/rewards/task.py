@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -47,6 +47,7 @@ class ClosedEpisode(msgspec.Struct, frozen=True):
     over: bool
 
 
+@runtime_checkable
 class TaskReward(Protocol):
     """Scores the turns of simulated dialogues."""
 
@@ -58,7 +59,7 @@ class TaskReward(Protocol):
     def parts(self) -> tuple[str, ...]:
         """Names of the components, the same for each turn."""
 
-    def score(self, episode: ClosedEpisode) -> Score:
+    def grade(self, episode: ClosedEpisode) -> Score:
         """Score the turn that was just closed."""
 
 
@@ -82,7 +83,7 @@ class ShapedTaskReward:
     def __init__(self, *, turn: float = 0.01, call: float = 0.003, milestone: float = 0.3) -> None:
         self._turn, self._call, self._milestone = turn, call, milestone
 
-    def score(self, episode: ClosedEpisode) -> Score:
+    def grade(self, episode: ClosedEpisode) -> Score:
         """Score the turn that was just closed."""
         strict = float(episode.verdict.strict) if episode.over else None
         progress = self._milestone * (_potential(episode.verdict) - _potential(episode.before))
@@ -103,7 +104,7 @@ class FinalTaskReward:
         self.name = name
         self.parts = (_PARTS[name],)
 
-    def score(self, episode: ClosedEpisode) -> Score:
+    def grade(self, episode: ClosedEpisode) -> Score:
         """Score the turn that was just closed."""
         [part] = self.parts
         value = float(getattr(episode.verdict, part)) if episode.over else None
@@ -131,10 +132,10 @@ def make_task_reward(config: str | Mapping[str, Any] | TaskReward) -> TaskReward
     if isinstance(config, str):
         config = {"name": config}
     if not isinstance(config, Mapping):
-        if not callable(getattr(config, "score", None)):
+        if not callable(getattr(config, "grade", None)):
             raise TypeError(
                 f"reward must be one of {', '.join(TASK_REWARD_NAMES)}, a mapping with one, or an "
-                f"object with a method score(episode), not {type(config).__name__}"
+                f"object with a method grade(episode), not {type(config).__name__}"
             )
         return config
     options = dict(config)

@@ -10,9 +10,12 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from agent_gym_env.chat import MessageLog, functions_reader
+from agent_gym_env.corpus.goals import UserAct
 from agent_gym_env.corpus.task import Turn
 from agent_gym_env.errors import DataError
+from agent_gym_env.rewards.task import Verdict
 from agent_gym_env.types import Action, Observation, ToolCall
+from agent_gym_env.users.agent_turn import AgentTurn
 from agent_gym_env.values.equality import value_text
 
 EPISODE_FORMAT = 1
@@ -39,24 +42,68 @@ class StepRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     action_error: str | None = None
 
 
+class SimulatedTurn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A turn of the agent as the simulated user took it.
+
+    Attributes:
+        service: service of the user's errand when the turn began.
+        meaning: meaning of the turn, as the user read it.
+        verdict: verdict on the dialogue at the end of the turn.
+        understood: whether the user understood the turn.
+        answer: acts of the user's answer.
+        events: what the user counted in this turn, see
+            `agent_gym_env.users.agenda.UserState.counters`; a name occurs once for each count.
+    """
+
+    service: str
+    meaning: AgentTurn
+    verdict: Verdict
+    understood: bool = True
+    answer: tuple[UserAct, ...] = ()
+    events: tuple[str, ...] = ()
+
+
+class SimulatedUser(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The simulated user of an episode.
+
+    Attributes:
+        goal: id of the user's goal, which is that of the dialogue that it was recorded in.
+        options: options that determine how the user behaves, such as ``understanding``.
+        errands: number of errands of the goal.
+        writes: number of errands of the goal that change something.
+        opening: verdict on the dialogue before the first turn.
+        leaves: whether the user left because patience was lost.
+    """
+
+    goal: str
+    options: dict[str, Any]
+    errands: int
+    writes: int
+    opening: Verdict
+    leaves: bool = False
+
+
 class TurnRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One turn of the agent.
 
     Attributes:
         user: the user's words that opened the turn.
         steps: at least one step.
-        target: the corpus's recording of the turn.
-        reward: reward in [0, 1]; ``None`` if it is unknown.
+        target: the corpus's recording of the turn; ``None`` in a simulated dialogue.
+        reward: reward in [0, 1]; ``None`` if it is unknown. In a simulated dialogue it may be
+            negative.
         components: components of the reward; ``None`` for one that does not apply.
         reason: reason for a missing reward, or a judge's explanation.
+        simulated: the turn as the simulated user took it; ``None`` in a recorded dialogue.
     """
 
     user: str
     steps: Annotated[tuple[StepRecord, ...], msgspec.Meta(min_length=1)]
-    target: Turn
+    target: Turn | None = None
     reward: Number | None = None
     components: dict[str, Number | None] = {}
     reason: str | None = None
+    simulated: SimulatedTurn | None = None
 
     @property
     def reply(self) -> str:
@@ -91,6 +138,7 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
         error: exception of the policy as ``Class: message``; a failed episode is a record, too. If
             ``terminated`` is true, the rest of the dialogue was played in silence.
         duration_s: wall-clock seconds.
+        simulated_user: the user of a simulated dialogue; ``None`` for a recorded dialogue.
         format: version of the record's format.
     """
 
@@ -110,21 +158,33 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
     truncated: bool = False
     error: str | None = None
     duration_s: float = 0.0
+    simulated_user: SimulatedUser | None = None
     format: int = EPISODE_FORMAT
 
     def __post_init__(self) -> None:
-        """Check the date and the tools; decoders call this, too.
+        """Check the date, the tools and the turns; decoders call this, too.
 
         Raises:
-            ValueError: ``date`` or ``tools`` is malformed.
+            ValueError: ``date`` or ``tools`` is malformed, or a turn is not of the episode's kind.
         """
         check_date_and_tools(self.date, self.tools)
+        lacking = "target" if self.simulated_user is None else "simulated"
+        for number, turn in enumerate(self.turns):
+            if getattr(turn, lacking) is None:
+                kind = "recorded" if self.simulated_user is None else "simulated"
+                raise ValueError(f"turn {number} of a {kind} dialogue lacks `{lacking}`")
 
     @property
-    def mean_reward(self) -> float | None:
-        """Mean reward of the scored turns; ``None`` if no turn was scored."""
+    def ranking_reward(self) -> float | None:
+        """Number by which episodes are ranked; ``None`` if no turn was scored.
+
+        It is the mean reward of the scored turns. Rewards of simulated dialogues are earned for the
+        whole dialogue, so there it is their sum.
+        """
         scored = [turn.reward for turn in self.turns if turn.reward is not None]
-        return sum(scored) / len(scored) if scored else None
+        if not scored:
+            return None
+        return sum(scored) / (len(scored) if self.simulated_user is None else 1)
 
 
 def check_date_and_tools(day: str, tools: str) -> None:

@@ -70,6 +70,11 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("best_of is for episodes; with branches, all branches are kept")
         if self.keep_all and self.best_of == 1:
             raise ValueError("keep_all keeps all the episodes of best_of, which must be above 1")
+        if self.branches and self.world.get("env", "SGD-v0") != "SGD-v0":
+            raise ValueError(
+                "branches continue one turn of a recorded dialogue: they need SGD-v0, not "
+                f"{self.world['env']}"
+            )
         if len(self.policies) != 1 and not (self.policies and self.branches):
             raise ValueError(
                 f"expected one policy, found {len(self.policies)}; several policies are for "
@@ -80,6 +85,11 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def kind(self) -> Kind:
         """Kind of the records."""
         return "branches" if self.branches else "episodes"
+
+    @property
+    def players(self) -> Sequence[dict[str, Any]]:
+        """Configurations of all policies that play; with branches the path's policy is last."""
+        return (*self.policies, self.path) if self.branches else self.policies
 
     def as_json(self) -> dict[str, Any]:
         """Return the configuration as JSON values for a file, without credentials."""
@@ -157,13 +167,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 def best_episode(number: int, episodes: Sequence[Episode]) -> JobResult:
-    """Keep the episode with the best mean reward, the first of equals, of those without an error.
+    """Keep the episode with the best reward, the first of equals, of those without an error.
 
     Args:
         number: number of the job.
         episodes: at least one episode.
     """
-    rewards = [None if each.error is not None else each.mean_reward for each in episodes]
+    rewards = [None if each.error is not None else each.ranking_reward for each in episodes]
     ended = [order for order, episode in enumerate(episodes) if episode.error is None]
     best = max(ended, key=lambda order: _rank(rewards[order]), default=0)
     error = episodes[best].error
@@ -223,7 +233,7 @@ class JobPlayer:
         collection: configuration of the collection.
         dialogue_ids: ids of the chosen dialogues.
         open_env: creates an environment.
-        open_policies: creates the collection's policies for an environment, the path's last.
+        open_policies: creates the collection's `Collection.players` for an environment.
     """
 
     def __init__(
@@ -238,7 +248,9 @@ class JobPlayer:
         self._open_env = open_env
         self._open_policies = open_policies
         self._env = open_env()
-        *self._policies, self._path = open_policies(self._env)
+        players = list(open_policies(self._env))
+        self._policies = players[: len(collection.policies)]
+        self._path = players[-1]
         self._batch_envs: list[Env] = []
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -12,13 +13,23 @@ import msgspec
 import numpy as np
 
 from agent_gym_env.envs.actions import parse_action
-from agent_gym_env.envs.dialogue import SGDEnv, unwrap_sgd
+from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.envs.replay import Replay
+from agent_gym_env.envs.sgd_sim import SGDSimEnv, unwrap_any
+from agent_gym_env.envs.simulation import Simulation
 from agent_gym_env.envs.spaces import is_unicode
 from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, ContextExceeded
 from agent_gym_env.policies.base import Policy
-from agent_gym_env.rollout.episode import POLICY_FAILED, Episode, StepRecord, TurnRecord
+from agent_gym_env.rollout.episode import (
+    POLICY_FAILED,
+    Episode,
+    SimulatedTurn,
+    SimulatedUser,
+    StepRecord,
+    TurnRecord,
+)
 from agent_gym_env.types import Action, Completion, Observation
+from agent_gym_env.users.agent_turn import AgentTurn
 
 _T = TypeVar("_T")
 
@@ -39,7 +50,8 @@ def play(
     """Play one dialogue.
 
     Args:
-        env: ``SGD-v0``, possibly in wrappers that do not change observations and actions.
+        env: ``SGD-v0`` or ``SGDSim-v0``, possibly in wrappers that do not change observations and
+            actions.
         policy: policy that plays. An exception that it raises is recorded. If the policy itself
             failed, the rest of the dialogue is played in silence and scored, so that failing never
             improves a score. If something else failed, the episode ends (see `is_policy_failure`).
@@ -189,46 +201,87 @@ class _Record:
     """Collects the turns of an episode."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
-        self._env = unwrap_sgd(env)
+        self._env = unwrap_any(env)
         self._turns: list[TurnRecord] = []
         self._steps: list[StepRecord] = []
 
     def begin_turn(self, observation: Observation) -> None:
+        dialogue = dialogue_in_play(self._env)
         self._user = observation["user"]
         self._tools = observation["tools"]
-        self._target = self._env.replay.recorded_turn()
+        if isinstance(dialogue, Simulation):
+            self._service = dialogue.service
+            self._counted = Counter(dialogue.user_state.counters)
+            if not self._turns:
+                self._opening = dialogue.verdict
+        else:
+            self._target = dialogue.recorded_turn()
         self._steps = []
 
     def step(self, action: Action, observation: Observation, info: dict[str, Any]) -> None:
-        replay = self._env.replay
-        self._steps.append(step_record(replay, action, observation, info))
-        if replay.score is None:
+        dialogue = dialogue_in_play(self._env)
+        self._steps.append(step_record(dialogue, action, observation, info))
+        if dialogue.score is None:
             return
         self._turns.append(
             TurnRecord(
                 user=self._user,
                 steps=tuple(self._steps),
-                target=self._target,
-                reward=replay.score.value,
-                components=dict(replay.score.components),
-                reason=replay.score.reason,
+                reward=dialogue.score.value,
+                components=dict(dialogue.score.components),
+                reason=dialogue.score.reason,
+                **self._of_corpus_or_user(dialogue),
             )
         )
-        if not replay.over:
+        if not dialogue.over:
             self.begin_turn(observation)
+
+    def _of_corpus_or_user(self, dialogue: Replay | Simulation) -> dict[str, Any]:
+        if not isinstance(dialogue, Simulation):
+            return {"target": self._target}
+        state = dialogue.user_state
+        simulated = SimulatedTurn(
+            service=self._service,
+            meaning=dialogue.agent_turn or AgentTurn("none"),
+            verdict=dialogue.verdict,
+            understood=bool(dialogue.understood),
+            answer=state.acts,
+            events=tuple((Counter(state.counters) - self._counted).elements()),
+        )
+        return {"simulated": simulated}
 
     def episode(self, **outcome: Any) -> Episode:
         return Episode(
             **origin(self._env),
             tools=self._tools,
             turns=tuple(self._turns),
+            simulated_user=self._simulated_user(),
             **outcome,
         )
 
+    def _simulated_user(self) -> SimulatedUser | None:
+        if isinstance(self._env, SGDEnv):
+            return None
+        simulation = self._env.simulation
+        errands = simulation.goal.errands
+        return SimulatedUser(
+            goal=simulation.task.dialogue_id,
+            options=self._env.user_options,
+            errands=len(errands),
+            writes=sum(errand.transactional for errand in errands),
+            opening=self._opening,
+            leaves=simulation.user_state.patience < 0,
+        )
 
-def origin(env: SGDEnv) -> dict[str, Any]:
+
+def dialogue_in_play(env: SGDEnv | SGDSimEnv) -> Replay | Simulation:
+    """Return the dialogue that an environment plays."""
+    return env.replay if isinstance(env, SGDEnv) else env.simulation
+
+
+def origin(env: SGDEnv | SGDSimEnv) -> dict[str, Any]:
     """Return the fields that every record has: the dialogue being played, and its corpus."""
-    task, split = env.replay.task, env.split
+    task, split = dialogue_in_play(env).task, env.split
     seen = split.seen_services
     return {
         "dialogue_id": task.dialogue_id,
@@ -243,11 +296,11 @@ def origin(env: SGDEnv) -> dict[str, Any]:
 
 
 def step_record(
-    replay: Replay, action: Action, observation: Observation, info: dict[str, Any]
+    dialogue: Replay | Simulation, action: Action, observation: Observation, info: dict[str, Any]
 ) -> StepRecord:
     """Record the latest step, as the environment understood it."""
     completion = _writable_completion(getattr(action, "completion", None))
-    understood = msgspec.structs.replace(replay.last_action, completion=completion)
+    understood = msgspec.structs.replace(dialogue.last_action, completion=completion)
     return StepRecord(understood, observation["tool_result"], info["action_error"])
 
 

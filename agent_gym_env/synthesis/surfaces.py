@@ -61,6 +61,8 @@ def kind_of(slot: str, values: list[str]) -> Kind:
 
 def formal(kind: Kind, value: str) -> list[Surface]:
     """Return the ways a system says a value; the first is the usual one."""
+    if not fits(kind, value):
+        return [Surface(value)]
     if kind == "date":
         return _formal_dates(value)
     if kind == "time":
@@ -72,6 +74,8 @@ def formal(kind: Kind, value: str) -> list[Surface]:
 
 def spoken(kind: Kind, value: str) -> list[Surface]:
     """Return the ways a user says a value, the formal ones included."""
+    if not fits(kind, value):
+        return [Surface(value)]
     if kind == "date":
         return _formal_dates(value) + _casual_dates(value)
     if kind == "time":
@@ -86,12 +90,22 @@ def spoken(kind: Kind, value: str) -> list[Surface]:
 def fits(kind: Kind, value: str) -> bool:
     """Return whether a canonical value is of a kind."""
     pattern = _PATTERNS.get(kind)
-    return pattern is None or pattern.fullmatch(value) is not None
+    if pattern is not None and pattern.fullmatch(value) is None:
+        return False
+    return kind != "date" or _is_day(value)
 
 
 def pick(surfaces: list[Surface], rng: Random) -> Surface:
     """Draw one of several ways; the first has an extra probability of 0.4."""
     return surfaces[0] if rng.random() < 0.4 else rng.choice(surfaces)
+
+
+def _is_day(value: str) -> bool:
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _formal_dates(value: str) -> list[Surface]:

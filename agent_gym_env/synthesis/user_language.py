@@ -27,8 +27,18 @@ _STOCK: dict[frozenset[Act], list[str]] = {
     frozenset({"AFFIRM_INTENT"}): phrases.ACCEPTED_INTENT,
     frozenset({"NEGATE_INTENT"}): phrases.DECLINED_INTENT,
     frozenset({"NEGATE_INTENT", "GOODBYE"}): phrases.DECLINED_INTENT_GOODBYE,
+    frozenset({"GOODBYE"}): phrases.USER_GOODBYE,
 }
-_STOCK_ACTS: frozenset[Act] = frozenset().union(*_STOCK, {"AFFIRM"})
+STOCK_ACTS: frozenset[Act] = frozenset().union(*_STOCK, {"AFFIRM"})
+"""Acts that are said in a ready sentence, alone or together with others of them."""
+
+
+def has_stock(part: Part) -> bool:
+    """Return whether `speak` has words for the acts of a part together."""
+    if part.acts >= {"NEGATE", "INFORM"}:
+        return not part.acts & STOCK_ACTS - {"NEGATE"}
+    stock = part.acts & STOCK_ACTS
+    return not stock or stock == {"AFFIRM"} or stock in _STOCK
 
 
 def speak(parts: list[Part], heard: Part | None, rng: Random) -> list[Phrase]:
@@ -52,7 +62,7 @@ def _part(part: Part, heard: Part | None, among_others: bool, rng: Random) -> li
     if acts >= {"NEGATE", "INFORM"}:
         said += _corrections(part, informed, rng)
         informed = {}
-    elif stock := acts & _STOCK_ACTS:
+    elif stock := acts & STOCK_ACTS:
         said.append(_stock(part, stock, heard, rng))
     if "INFORM_INTENT" in acts:
         said += _opening(part, informed, heard, among_others or bool(said), rng)
@@ -176,9 +186,11 @@ def _alternatives(part: Part, informed: Mapping[str, str], rng: Random) -> list[
 
 
 def _corrections(part: Part, informed: Mapping[str, str], rng: Random) -> list[Phrase]:
+    wanted, indifferent = _by_preference(informed)
     saying = part.model.wording.said_by_user
-    said = fragments(part, informed, saying, rng) + wishes(part, informed, saying, rng)
-    return [sentence(draw(phrases.CORRECTIONS, rng, join(said)))]
+    said = fragments(part, wanted, saying, rng) + wishes(part, wanted, saying, rng)
+    corrected = [sentence(draw(phrases.CORRECTIONS, rng, join(said)))] if said else [["No."]]
+    return [*corrected, *_indifference(part, indifferent, rng)]
 
 
 def _indifference(part: Part, slots: list[str], rng: Random) -> list[Phrase]:

@@ -1,9 +1,9 @@
 """The services of a simulated dialogue: recorded answers, rows of the split, and what was written.
 
 A call is answered by the recording of the same call, whenever it is made; else by rows that fit
-(those of this dialogue first, then the split's database, then rows of another day under the day
-that was asked for); else the service says that it found nothing. Writes are kept: a balance falls
-by what was paid, an alarm that was added is listed.
+(those of this dialogue first, then the split's database, then rows of another day, time or number
+of people under what was asked for); else the service says that it found nothing. Writes are kept: a
+balance falls by what was paid, an alarm that was added is listed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _PERSONAL = frozenset({"CheckBalance", "GetEvents", "GetAvailableTime"})
 
 _SMALLEST_BALANCE, _BALANCES = 500, 20_000
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_TIME = re.compile(r"\d\d:\d\d")
 _COUNT_OR_TIME = re.compile(r"\d+|\d\d:\d\d|\d{4}-\d\d-\d\d|true|false")
 _DECODE_ROWS = msgspec.json.Decoder(list[Row]).decode
 _DECODE_ROW = msgspec.json.Decoder(Row).decode
@@ -148,7 +149,7 @@ class StatefulServices:
         own = [row for row in self._own_rows(spec.name) if _fits(row, filters, self._date)]
         others = rows_of(self._database.answer(spec, arguments, self._date))
         rows = own + [row for row in others if row not in own]
-        return rows[:MAX_ROWS] or self._of_another_day(spec, arguments, filters)
+        return rows[:MAX_ROWS] or self._under_another_request(spec, filters)
 
     def _filters(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> dict[str, str]:
         given = {**spec.defaults, **arguments}
@@ -166,16 +167,14 @@ class StatefulServices:
                         seen.append(row)
                         yield row
 
-    def _of_another_day(
-        self, spec: ToolSpec, arguments: Mapping[str, Any], filters: Mapping[str, str]
-    ) -> list[Row]:
-        """Show what other days have under the day that was asked for."""
-        days = {slot: key for slot, key in filters.items() if _DATE.fullmatch(key)}
-        if not days:
+    def _under_another_request(self, spec: ToolSpec, filters: Mapping[str, str]) -> list[Row]:
+        """Show rows of another day, time or number of people under what was asked for."""
+        asked = {slot: key for slot, key in filters.items() if _is_of_request(spec, slot, key)}
+        others = {slot: key for slot, key in filters.items() if slot not in asked}
+        if not asked:
             return []
-        others = {slot: key for slot, key in filters.items() if slot not in days}
         found = self._entities.rows(spec.name, others)
-        rows = [{**_DECODE_ROW(row), **days} for row in found]
+        rows = [{**_DECODE_ROW(row), **asked} for row in found]
         return [row for place, row in enumerate(rows) if row not in rows[:place]]
 
     # The user's own things.
@@ -276,6 +275,19 @@ class StatefulServices:
 def rows_of(result: ToolResult) -> list[Row]:
     """Return the rows of a tool's result; none for a refused call."""
     return _DECODE_ROWS(_ENCODE(result.results or []))
+
+
+def _is_of_request(spec: ToolSpec, slot: str, key: str) -> bool:
+    """Return whether a row only repeats a value of the query, as it does a day.
+
+    An optional argument with a default, such as the number of ``travelers``, is of this kind. What
+    rows differ by is required, or the default is to have no preference.
+    """
+    if _DATE.fullmatch(key):
+        return True
+    if slot in spec.required:
+        return _TIME.fullmatch(key) is not None
+    return spec.defaults[slot] != DONTCARE
 
 
 def _fits(row: Mapping[str, str], keys: Mapping[str, str], today: str) -> bool:

@@ -14,8 +14,11 @@ from zlib import crc32
 import msgspec
 
 from agent_gym_env.corpus.goals import Decision, Errand, Goal, Kind, Situations, UserAct
+from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.users.agent_turn import AgentTurn, Row
+from agent_gym_env.users.phrase_book import wishes_of
+from agent_gym_env.users.wording import ActsToSay
 from agent_gym_env.values.equality import DONTCARE, canonical
 
 PATIENCE = 4
@@ -77,8 +80,8 @@ class UserState(msgspec.Struct):
         booked: the row of the last write that went through, by tool.
         tried: tools of the transactions that failed.
         acts: the user's last acts.
-        turn: index of the recorded turn that opens with words for just these acts; ``None`` for
-            acts that the recorded user never did.
+        turn: index of the recorded turn that opens with words for such acts, with other values
+            perhaps; ``None`` for acts that the recorded user never did.
         finished: whether the user has said goodbye.
         left: whether the user has lost patience.
     """
@@ -140,6 +143,7 @@ class AgendaUser:
         "_tools",
         "_turn_kind",
         "_volunteers",
+        "_wishes",
         "state",
         "understood",
     )  # fmt: skip
@@ -164,6 +168,7 @@ class AgendaUser:
         self._volunteers = True
         self.understood = True
         self._decision: Decision | None = None
+        self._wishes = wishes_of(goal)
 
     def open(self) -> tuple[UserAct, ...]:
         """Begin the dialogue and return the user's first acts."""
@@ -352,9 +357,34 @@ class AgendaUser:
         if self.state.patience == patience:
             self._note_idle_turn(before)
         decision = self._decision
-        same = decision is not None and decision.acts == acts
+        same = decision is not None and _without_values(decision.acts) == _without_values(acts)
         self.state.turn = decision.turn if decision is not None and same else None
         return acts
+
+    def to_say(
+        self, acts: tuple[UserAct, ...], task: Task, draw: int, answered: str = ""
+    ) -> ActsToSay:
+        """Return acts with all that their words depend on.
+
+        Args:
+            acts: the last acts, or what noise has left of them.
+            task: the recorded dialogue.
+            draw: picks among several wordings.
+            answered: the agent's text that they answer.
+        """
+        turn, places = self.state.turn, self._goal.places
+        recorded = self._goal.opening if self._decision is None else self._decision.acts
+        return ActsToSay(
+            acts=acts,
+            task=task,
+            after=self._turn_kind,
+            turn=turn,
+            recorded=() if turn is None else recorded,
+            places=places[turn] if turn is not None and turn < len(places) else (),
+            wishes=self._wishes,
+            draw=draw,
+            answered=answered,
+        )
 
     def _progress(self) -> tuple[int, ...]:
         """Return what changes when a turn gets the dialogue any further."""
@@ -696,6 +726,7 @@ class AgendaUser:
         return self.state.acts
 
     def _lose_patience(self) -> None:
+        self._count("patience_lost")
         self.state.patience -= 1
         if self.state.patience < 0:
             self.state.left = True
@@ -809,6 +840,10 @@ class AgendaUser:
                 consented.append(errand)
         elif kinds & {"NEGATE", "INFORM"} and errand in consented:
             consented.remove(errand)
+
+
+def _without_values(acts: Iterable[UserAct]) -> list[tuple[str, str, str]]:
+    return sorted((act.service, act.act, act.slot) for act in acts)
 
 
 def _outcome(spec: ToolSpec, status: str, rows: Sequence[Row]) -> str:

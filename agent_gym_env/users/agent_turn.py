@@ -12,7 +12,7 @@ from agent_gym_env.types import DialogueAct
 Row = dict[str, str]
 
 
-class AgentTurn(msgspec.Struct, frozen=True):
+class AgentTurn(msgspec.Struct, frozen=True, omit_defaults=True):
     """Meaning of one turn of the agent, as the user understands it.
 
     Attributes:

@@ -1,79 +1,195 @@
-"""The words of a simulated user: the recorded sentence where there is one, else a plain phrase."""
+"""The words of a simulated user: recorded, mined from recorded ones, or our own phrases.
+
+Whatever the source, the words say the values of the user's acts and no other wish of the goal.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple, Protocol
 
-from agent_gym_env.corpus.goals import UserAct
+import msgspec
+
+from agent_gym_env.corpus.corpus import Corpus, Split
+from agent_gym_env.corpus.goals import Kind, Place, UserAct
 from agent_gym_env.corpus.task import Task
-from agent_gym_env.values.equality import DONTCARE
+from agent_gym_env.users.mentions import SILENT, Mentions, locate
+from agent_gym_env.users.own_phrases import OwnPhrases, spoken
+from agent_gym_env.users.phrase_book import PhraseBook, load_or_mine
+from agent_gym_env.values.equality import canonical
 
-_MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
-)  # fmt: skip
-_PHRASES = {
-    "NEGATE": "No.",
-    "AFFIRM": "Yes, please.",
-    "AFFIRM_INTENT": "Yes, please do that.",
-    "NEGATE_INTENT": "No, not that.",
-    "SELECT": "That one sounds good.",
-    "REQUEST_ALTS": "Do you have another one?",
-    "THANK_YOU": "Thank you, that is all.",
-    "GOODBYE": "Goodbye.",
-    "UNCLEAR": "Sorry, I don't follow.",
-}
-_ORDER = (
-    "UNCLEAR", "NEGATE", "NEGATE_INTENT", "AFFIRM", "AFFIRM_INTENT", "SELECT", "REQUEST_ALTS",
-    "INFORM_INTENT", "INFORM", "REQUEST", "THANK_YOU", "GOODBYE",
-)  # fmt: skip
+Source = Literal["recorded", "mined", "own", "model", "model_failed"]
+
+_SAYS_VALUE = frozenset(("INFORM", "SELECT"))
 
 
-def words_of(acts: Sequence[UserAct], task: Task, turn: int | None) -> str:
-    """Put acts into words.
+class ActsToSay(msgspec.Struct, frozen=True):
+    """Acts of the user, and what their words depend on.
+
+    Attributes:
+        acts: the acts, at least one.
+        task: the recorded dialogue.
+        after: kind of the agent's turn that they answer; ``"none"`` at the beginning.
+        turn: index of the task's turn that opens with words for acts of these kinds and slots;
+            ``None`` where the recorded user never did such acts.
+        recorded: the acts of that turn, whose values may be others.
+        places: values that the annotation marks in its words.
+        wishes: all values of the user's goal.
+        draw: picks among several wordings.
+        answered: the agent's text that they answer; ``""`` at the beginning.
+    """
+
+    acts: tuple[UserAct, ...]
+    task: Task
+    after: Kind = "none"
+    turn: int | None = None
+    recorded: tuple[UserAct, ...] = ()
+    places: tuple[Place, ...] = ()
+    wishes: frozenset[str] = frozenset()
+    draw: int = 0
+    answered: str = ""
+
+
+class Words(NamedTuple):
+    """The words of a turn.
+
+    Attributes:
+        text: the words, never empty.
+        source: kind of sentence that they are.
+    """
+
+    text: str
+    source: Source
+
+
+class UserWording(Protocol):
+    """Puts the acts of a user into words."""
+
+    def words(self, said: ActsToSay) -> Words:
+        """Return words that say the values of the acts, and no other wish of the goal."""
+
+
+class AgendaWording:
+    """A wording in recorded words where there are such, else in mined ones, else in our own.
 
     Args:
-        acts: acts of the user.
-        task: the recorded dialogue.
-        turn: index of its turn that opens with a sentence for just these acts; ``None`` where the
-            recorded user never did them.
+        book: phrases mined from recorded users.
+        phrases: our own phrases for the services that are played.
     """
-    if turn is not None and turn < len(task.turns):
-        return task.turns[turn].user
-    ordered = sorted(acts, key=lambda act: _ORDER.index(act.act))
-    return " ".join(_sentence(act) for act in ordered)
+
+    def __init__(self, book: PhraseBook, phrases: OwnPhrases) -> None:
+        self._book = book
+        self._phrases = phrases
+
+    @classmethod
+    def of_split(cls, split: Split, corpus: Corpus) -> AgendaWording:
+        """Make the wording for a split, with phrases mined from the corpus's train split."""
+        return cls(load_or_mine(corpus.weighing_split(split)), OwnPhrases(split.schema))
+
+    def words(self, said: ActsToSay) -> Words:
+        """Return words that say the values of the acts, and no other wish of the goal."""
+        recorded = _recorded_words(said)
+        if recorded is not None:
+            return Words(recorded, "recorded")
+        today, draw = said.task.date, said.draw
+        for template in self._book.templates(said.acts, said.after, draw):
+            mined = template.fill(said.acts, today)
+            if says_just(mined, said.acts, said.wishes, today):
+                return Words(mined, "mined")
+        return Words(self._phrases.words(said.acts, said.after, today, draw), "own")
 
 
-def _sentence(act: UserAct) -> str:
-    slot = act.slot.replace("_", " ")
-    if act.act == "INFORM":
-        if act.value == DONTCARE:
-            return f"I have no preference for the {slot}."
-        return f"The {slot} should be {spoken(act.value)}."
-    if act.act == "INFORM_INTENT":
-        return f"I want to {_intent_words(act.value)}."
-    if act.act == "REQUEST":
-        return f"What is the {slot}?"
-    return _PHRASES[act.act]
+def says_just(
+    text: str,
+    acts: Iterable[UserAct],
+    wishes: Iterable[str],
+    today: str,
+    marked: Iterable[str] = (),
+) -> bool:
+    """Return whether words say each value of some acts, and no other wish.
+
+    Args:
+        text: the words.
+        acts: the acts.
+        wishes: values of the user's goal.
+        today: the day of the dialogue, ISO.
+        marked: slots whose value the words are known to say, in whatever form.
+    """
+    mentions = Mentions(text, today)
+    known = frozenset(marked)
+    said = [act for act in acts if act.value]
+    if not all(mentions.has(a.value) for a in said if a.act in _SAYS_VALUE and a.slot not in known):
+        return False
+    keys = {canonical(act.value, today) for act in said}
+    others = [wish for wish in wishes if canonical(wish, today) not in keys]
+    if not mentions.has_any(others):
+        return True
+    # "The Big 4" does not say 4.
+    return not Mentions(_without(text, [act.value for act in said]), today).has_any(others)
 
 
-def _intent_words(intent: str) -> str:
-    return " ".join(word.lower() for word in re.findall(r"[A-Z]?[^A-Z]+|[A-Z]+", intent))
+def _without(text: str, values: Iterable[str]) -> str:
+    for value in values:
+        if value not in SILENT:
+            text = re.sub(re.escape(value), "_", text, flags=re.IGNORECASE)
+    return text
 
 
-def spoken(value: str) -> str:
-    """Return the spoken form of a canonical value, such as 5:15 pm for ``17:15``."""
-    date = re.fullmatch(r"\d{4}-(\d\d)-(\d\d)", value)
-    if date is not None and 1 <= int(date[1]) <= 12:
-        return f"{_MONTHS[int(date[1]) - 1]} {_ordinal(int(date[2]))}"
-    time = re.fullmatch(r"(\d\d):(\d\d)", value)
-    if time is not None:
-        hour, minutes = int(time[1]), "" if time[2] == "00" else f":{time[2]}"
-        return f"{hour % 12 or 12}{minutes} {'am' if hour < 12 else 'pm'}"
-    return {"True": "yes", "False": "no"}.get(value, value)
+def _recorded_words(said: ActsToSay) -> str | None:
+    """Return the recorded sentence with the values of this play, if it says just these."""
+    if said.turn is None or said.turn >= len(said.task.turns):
+        return None
+    text = said.task.turns[said.turn].user
+    today = said.task.date
+    marked = {place.slot for place in said.places}
+    if said.acts != said.recorded:
+        changed = _changed_values(said.recorded, said.acts, today)
+        exchanged = None if changed is None else _exchange(text, changed, said, today)
+        if changed is None or exchanged is None:
+            return None
+        text, marked = exchanged, marked - changed.keys()
+    if not text.strip() or not says_just(text, said.acts, said.wishes, today, marked):
+        return None
+    return text
 
 
-def _ordinal(day: int) -> str:
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th") if day // 10 != 1 else "th"
-    return f"{day}{ending}"
+def _changed_values(
+    recorded: Sequence[UserAct], acts: Sequence[UserAct], today: str
+) -> dict[str, tuple[str, str]] | None:
+    """Return the old and the new value of each slot whose value differs.
+
+    Returns:
+        ``None`` where the acts differ in more than values.
+    """
+    before, now = _by_kind(recorded), _by_kind(acts)
+    if before is None or now is None or before.keys() != now.keys():
+        return None
+    return {
+        key[2]: (before[key], value)
+        for key, value in now.items()
+        if canonical(before[key], today) != canonical(value, today)
+    }
+
+
+def _by_kind(acts: Sequence[UserAct]) -> dict[tuple[str, str, str], str] | None:
+    values = {(act.service, act.act, act.slot): act.value for act in acts}
+    slots = Counter(act.slot for act in acts if act.value)
+    return values if max(slots.values(), default=0) <= 1 else None
+
+
+def _exchange(
+    text: str, changed: dict[str, tuple[str, str]], said: ActsToSay, today: str
+) -> str | None:
+    """Replace values in the recorded words; ``None`` where a value has no place in them."""
+    places: list[tuple[int, int, str]] = []
+    for slot, (old, new) in changed.items():
+        marked = [(place.start, place.end) for place in said.places if place.slot == slot]
+        found = marked[0] if len(marked) == 1 else locate(text, old, today)
+        if found is None or new in SILENT or old in SILENT:
+            return None
+        places.append((*found, spoken(new)))
+    for start, end, words in sorted(places, reverse=True):
+        text = text[:start] + words + text[end:]
+    return text

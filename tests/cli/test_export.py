@@ -53,7 +53,7 @@ def test_sft_of_poor_turns_writes_what_the_corpus_did_instead(
     silent = list(read_episodes(played / "silent.jsonl"))
     assert len(rows(out)) == sum(len(episode.turns) for episode in silent)
     assert {row["policy"] for row in rows(out)} == {"silent"}
-    said = {target for episode in silent for target in (t.target.text for t in episode.turns)}
+    said = {turn.target and turn.target.text for episode in silent for turn in episode.turns}
     replies = [row["messages"][-1]["content"] for row in rows(out)]
     assert all(reply is None or reply in said for reply in replies)
 

@@ -294,7 +294,7 @@ def test_the_language_model_is_named_in_policies_and_judges_that_ask_one() -> No
     _, settings = parse(["evaluate", "--policy", "llm", "oracle", "--model", "mine"])
     named = with_language_model(settings)
     assert named.policy == ({"name": "llm", "model": "mine"}, {"name": "oracle"})
-    assert named.reward == ({"name": "balanced"},)
+    assert named.reward == ()
 
 
 def test_a_configuration_of_a_command_is_read(tmp_path: Path) -> None:

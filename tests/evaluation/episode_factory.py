@@ -55,7 +55,7 @@ def episode(*turns: TurnRecord, dialogue_id: str = "1_00000", **fields: Any) -> 
     defaults: dict[str, Any] = {
         "split": "test",
         "corpus": "c0ffee",
-        "services": tuple(dict.fromkeys(turn.target.service for turn in turns)),
+        "services": tuple(dict.fromkeys(turn.target.service for turn in turns if turn.target)),
         "date": "2019-03-01",
         "policy": "agent",
         "reward": "ground_truth",

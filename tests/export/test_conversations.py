@@ -55,7 +55,7 @@ def test_other_rules_make_another_system_message() -> None:
 def test_the_mean_leaves_out_turns_without_a_reward(
     rewards: list[float | None], mean: float | None
 ) -> None:
-    assert episode(*map(turn, rewards)).mean_reward == mean
+    assert episode(*map(turn, rewards)).ranking_reward == mean
 
 
 def test_an_inconsistent_episode_is_refused_with_its_dialogue() -> None:

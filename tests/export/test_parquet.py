@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed: extra data")
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from agent_gym_env.assembly import play_episodes
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Turn
 from agent_gym_env.errors import AgentGymError, DataError, StorageError
 from agent_gym_env.export.parquet import SCHEMA, read_parquet, write_parquet
@@ -106,6 +108,26 @@ def test_a_row_is_a_turn_with_the_columns_of_its_episode(tmp_path: Path) -> None
     assert first["target"]["call"]["arguments"] == '{"city":"Köln"}'
 
 
+def _without_simulations(table: pa.Table) -> pa.Table:
+    return table.drop_columns(["simulated_user", "simulated"])
+
+
+def test_a_table_from_before_there_were_simulations_is_read(tmp_path: Path) -> None:
+    played = episode(turn(0.25, user="Hi", made=[call(city="Köln")], says="One."))
+    path, _ = written(tmp_path, played)
+    pq.write_table(_without_simulations(pq.read_table(path)), path)
+    assert list(read_parquet(path)) == [played]
+
+
+def test_simulated_dialogues_come_back_as_they_were(tmp_path: Path) -> None:
+    policy = {"name": "acts-oracle"}
+    arguments: dict[str, Any] = {"env": "SGDSim-v0", "understanding": "acts", "split": "dev"}
+    played = list(play_episodes(policy, episodes=3, **arguments))
+    path, tally = written(tmp_path, *played)
+    assert list(read_parquet(path)) == played
+    assert tally.written == sum(len(each.turns) for each in played)
+
+
 def test_a_table_from_before_actions_had_acts_is_read(tmp_path: Path) -> None:
     played = episode(turn(0.25, user="Hi", made=[call(city="Köln")], says="One."))
     path, _ = written(tmp_path, played)
@@ -116,7 +138,7 @@ def test_a_table_from_before_actions_had_acts_is_read(tmp_path: Path) -> None:
     assert names == ["text", "tool_calls", "tool_result", "action_error", "completion", "acts"]
     steps = pa.list_(pa.struct([*SCHEMA.field("steps").type.value_type][:-1]))
     before = SCHEMA.set(SCHEMA.get_field_index("steps"), pa.field("steps", steps))
-    pq.write_table(pa.Table.from_pylist(rows, schema=before), path)
+    pq.write_table(_without_simulations(pa.Table.from_pylist(rows, schema=before)), path)
     assert list(read_parquet(path)) == [played]
 
 

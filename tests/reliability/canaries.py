@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from agent_gym_env.corpus.sgd import SPLITS
 
-_TOKEN = re.compile(r"Q([USATPR])(train|dev|test)(\d+)x(\d+)Q")
+_TOKEN = re.compile(r"Q([USATPRG])(train|dev|test)(\d+)x(\d+)Q")
 
 
 class Canary(NamedTuple):
@@ -18,10 +18,11 @@ class Canary(NamedTuple):
 
     Attributes:
         kind: ``U`` and ``S`` for the words of user and system, ``A`` for dialogue acts, ``T`` for
-            the user's state, ``P`` for a call's parameters and ``R`` for its results.
+            the user's state, ``P`` for a call's parameters and ``R`` for its results; ``G`` for a
+            value of the user's goal.
         split: name of the split.
         dialogue: index of the dialogue in the split.
-        turn: index of the agent's turn, from 0.
+        turn: index of the agent's turn, from 0; of a ``G`` the number of the value.
     """
 
     kind: str
@@ -54,6 +55,38 @@ def write_canary_corpus(original: Path, folder: Path) -> Path:
                 _mark(turn, split, place, number // 2)
         (folder / split / "dialogues_001.json").write_text(json.dumps(dialogues))
     return folder
+
+
+def write_goal_canaries(original: Path, folder: Path, split: str) -> Path:
+    """Write a copy of a split in which every value of a goal is a token that no words say.
+
+    The same value of a dialogue is the same token, in what the user wants and in the calls.
+    """
+    (folder / split).mkdir(parents=True)
+    schema = (original / split / "schema.json").read_bytes()
+    (folder / split / "schema.json").write_bytes(schema)
+    dialogues = list(_dialogues(original / split))
+    for place, dialogue in enumerate(dialogues):
+        values: dict[str, str] = {}
+        for turn in dialogue["turns"]:
+            for frame in turn["frames"]:
+                _mark_goal(frame, split, place, values)
+    (folder / split / "dialogues_001.json").write_text(json.dumps(dialogues))
+    return folder
+
+
+def _mark_goal(frame: dict[str, Any], split: str, dialogue: int, values: dict[str, str]) -> None:
+    def token(value: str) -> str:
+        if value == "dontcare":
+            return value
+        return values.setdefault(value, str(Canary("G", split, dialogue, len(values))))
+
+    for action in frame["actions"]:
+        if action["act"] == "INFORM" and "state" in frame:
+            action["canonical_values"] = [token(value) for value in action["canonical_values"]]
+    if "service_call" in frame:
+        parameters = frame["service_call"]["parameters"]
+        frame["service_call"]["parameters"] = {s: token(v) for s, v in parameters.items()}
 
 
 def _dialogues(split: Path) -> Iterator[dict[str, Any]]:

@@ -7,9 +7,12 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
-from agent_gym_env.types import Action, Completion, ToolCall
+from agent_gym_env.envs.sgd_sim import SGDSimEnv
+from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
+from agent_gym_env.types import Action, Completion, DialogueAct, ToolCall
 
 MEGABYTE = "All work and no play. " * 50_000
 
@@ -31,6 +34,16 @@ VALUES: tuple[str, ...] = (
     '"next 99999th"', f'"${"9" * 200}"',
 )  # fmt: skip
 """JSON values and what only looks like one."""
+
+_ACTS = (
+    "REQUEST", "OFFER", "CONFIRM", "INFORM", "INFORM_COUNT", "NOTIFY_SUCCESS", "NOTIFY_FAILURE",
+    "OFFER_INTENT", "REQ_MORE", "REQ_MORE", "SELECT", "NONSENSE", "",
+)  # fmt: skip
+_NO_ACTS: tuple[Any, ...] = (
+    None, 7, "GOODBYE", [7], [[]], [["INFORM", "city", 7]], [["INFORM", "city", "\ud800"]], {1},
+    [["INFORM"] * 4], [object()], [10**5000], [float("nan")], {"act": "GOODBYE"},
+    [[["REQUEST"]]], [["REQUEST", "city", "x" * 1_000_000]],
+)  # fmt: skip
 
 NAMES: tuple[str, ...] = (
     "", "x", "__class__", "self", "__init__", "../../etc/passwd", "a" * 256, "a" * 257, "\0", "-",
@@ -159,6 +172,68 @@ class Hostile:
             cut = self._random.choice((0, 1, 1, 5))
             characters[place : place + cut] = [new] if self._random.random() < 0.7 else []
         return "".join(characters)
+
+
+class HostileToUser(Hostile):
+    """Generator of hostile actions against a simulated user, with acts of every kind.
+
+    A part of the turns is the acts oracle's, so that the dialogue gets on to bookings.
+
+    Args:
+        seed: seed of the draws.
+        env: the environment under attack.
+    """
+
+    def __init__(self, seed: int, env: SGDSimEnv) -> None:
+        super().__init__(seed, env.action_space.sample)
+        self._env = env
+        self._oracle = ActsOraclePolicy(env)
+        self._calling = False
+
+    def offer(self, tools: str) -> None:
+        """Take in the tools of a new dialogue."""
+        super().offer(tools)
+        self._oracle.reset()
+        self._calling = False
+
+    def draw(self) -> Sent:
+        """Draw an action."""
+        if self._calling or self._random.random() < 0.4:
+            action = self._oracle.act(self._env.simulation.begin()[0])
+            self._calling = bool(action.tool_calls) and not action.text
+            if action.acts and self._random.random() < 0.2:
+                action = msgspec.structs.replace(action, acts=(*action.acts, *self._acts()))
+            return Sent(action, True)
+        sent = super().draw()
+        if not sent.is_action or self._random.random() < 0.3:
+            return sent
+        action = sent.action
+        if isinstance(action, Action):
+            return Sent(msgspec.structs.replace(action, acts=self._acts()), True)
+        if type(action) is dict:
+            acts = self._acts() if self._random.random() < 0.9 else self._random.choice(_NO_ACTS)
+            return Sent({**action, "acts": acts}, True)
+        return sent
+
+    def _acts(self) -> tuple[DialogueAct, ...]:
+        size = self._random.choice((1, 1, 2, 3, 5, 30, 300))
+        return tuple(self._act() for _ in range(size))
+
+    def _act(self) -> DialogueAct:
+        slots = [slot for tool in self._tools for slot in tool["parameters"]["properties"]]
+        slot = self._random.choice(slots or ["x"]) if self._random.random() < 0.9 else self._name()
+        act = self._random.choice(_ACTS) if self._random.random() < 0.95 else self._text()
+        return DialogueAct(act, slot, self._act_value())
+
+    def _act_value(self) -> str:
+        draw = self._random.random()
+        if draw < 0.4:
+            said = [act.value for act in self._env.user_acts()]
+            return self._random.choice(said or [""])
+        if draw < 0.8:
+            rows = self._env.simulation.state().user.rows
+            return self._random.choice([value for row in rows for value in row.values()] or ["7"])
+        return self._random.choice(VALUES) if draw < 0.99 else self._text()
 
 
 def _cycle() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from gymnasium import Env
 
 from agent_gym_env.envs.dialogue import SGDEnv
 from tests.reliability.hostile import NAMES, TEXTS, VALUES, Hostile
@@ -28,11 +29,20 @@ CODES = {
 
 
 class Fuzzed:
-    """An environment under attack, with the processor time of its steps and what they said."""
+    """An environment under attack, with the processor time of its steps and what they said.
 
-    def __init__(self, reward: str) -> None:
-        self.env = SGDEnv(reward=reward)
-        self.hostile = Hostile(7, self.env.action_space.sample)
+    Args:
+        env: environment.
+        hostile: generator of actions; by default `Hostile`.
+        least: smallest reward that the environment gives.
+    """
+
+    def __init__(
+        self, env: Env[Any, Any], hostile: Hostile | None = None, least: float = 0
+    ) -> None:
+        self.env = env
+        self.hostile = hostile or Hostile(7, env.action_space.sample)
+        self.least = least
         self.latencies_s = array("d")
         self.codes: Counter[str | None] = Counter()
         self.refused = 0
@@ -71,7 +81,7 @@ class Fuzzed:
     ) -> None:
         assert self.env.observation_space.contains(observation)
         assert type(reward) is float
-        assert 0 <= reward <= 1
+        assert self.least <= reward <= 1
         assert math.isfinite(reward)
         assert (type(terminated), truncated) == (bool, False)
         msgspec.json.encode(info)
@@ -86,11 +96,15 @@ class Fuzzed:
 @needs_proc
 @pytest.mark.parametrize("reward", ["ground_truth", "balanced"])
 def test_hostile_actions_are_answered_in_the_world(reward: str) -> None:
-    fuzzed = Fuzzed(reward)
-    fuzzed.attack(STEPS // 5)
+    attack(Fuzzed(SGDEnv(reward=reward)), STEPS)
+
+
+def attack(fuzzed: Fuzzed, steps: int) -> None:
+    """Attack an environment, and check its errors, its time and what it holds after a fifth."""
+    fuzzed.attack(steps // 5)
     fuzzed.reset()
     before = holdings()
-    fuzzed.attack(STEPS - STEPS // 5)
+    fuzzed.attack(steps - steps // 5)
     fuzzed.reset()
     after = holdings()
     growth_mb = (after.memory - before.memory) / 1e6

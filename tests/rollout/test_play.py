@@ -79,6 +79,7 @@ def test_an_episode_says_what_was_played(env: SGDEnv) -> None:
 def test_each_turn_has_its_steps_target_and_reward(env: SGDEnv) -> None:
     policy = Scripted(Action("", (FIND,)), Action("There is Sencha from Uji."), Action("No."))
     first, second, *_ = play(env, policy, dialogue_id=TEA).turns
+    assert first.target is not None
     assert (first.user, first.target.text) == ("I want a green tea.", "There is Sencha from Uji.")
     assert [step.action for step in first.steps] == [
         Action("", (ToolCall(FIND_TEA, {"kind": "green"}),)),

@@ -49,7 +49,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
         job: number of the job in the run.
         part: number of the record among the records of its job.
         parts: number of records of the job.
-        candidates: mean rewards of all episodes that were played for the job; the best is kept.
+        candidates: rewards of all episodes that were played for the job; the best is kept.
         spending: spending on the whole job, in its first part; ``None`` if no model was asked.
         error_class: class of the error if the job failed.
         failed_branches: number of failed branches of a job that did not fail.

@@ -60,7 +60,7 @@ _SHARE_OF_ACTS = 0.8
 """Share of the dialogues from which acts are learned; kinds are learned from the others."""
 
 _SHARE_REWORDED = 0.6
-_SHARE_MEANINGLESS = 0.15
+_SHARE_MEANINGLESS = 0.3
 """Shares of the recorded turns beside which a text in other words or without meaning is learned."""
 
 _FILLERS = (

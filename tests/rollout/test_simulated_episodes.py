@@ -1,0 +1,137 @@
+"""Episodes of simulated users: what they record, and that they can be played by every runner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent_gym_env.assembly import collect, play_episodes
+from agent_gym_env.policies.constant import ConstantPolicy
+from agent_gym_env.rollout.episode import Episode, observations, transcript
+from agent_gym_env.rollout.journal.reading import read_episodes
+from agent_gym_env.types import Action, DialogueAct, Observation
+
+SIMULATION: dict[str, Any] = {"env": "SGDSim-v0", "split": "dev", "understanding": "acts"}
+
+
+@pytest.fixture(scope="module")
+def episodes() -> list[Episode]:
+    return list(play_episodes("acts-oracle", episodes=12, **SIMULATION))
+
+
+def _without_time(episodes: Iterable[Episode]) -> list[Episode]:
+    plain = (msgspec.structs.replace(each, duration_s=0.0) for each in episodes)
+    return sorted(plain, key=lambda each: each.dialogue_id)
+
+
+class AskingInBatches(ConstantPolicy):
+    """Answer many dialogues at once, all with the same question."""
+
+    def act_batch(
+        self, observations: Sequence[Observation], *, seeds: Sequence[int | None]
+    ) -> list[Action]:
+        """Answer each observation."""
+        return [Action("Which city?", acts=(DialogueAct("REQUEST", "city"),)) for _ in seeds]
+
+    def act(self, observation: Observation) -> Action:
+        """Answer one observation."""
+        return self.act_batch([observation], seeds=[None])[0]
+
+
+def test_an_episode_records_goal_options_and_verdicts(episodes: list[Episode]) -> None:
+    for episode in episodes:
+        user = episode.simulated_user
+        assert user is not None
+        assert user.goal == episode.dialogue_id
+        assert (user.options["understanding"], user.options["patience"]) == ("acts", 4)
+        assert user.errands >= 1
+        assert not user.opening.success
+        assert not user.leaves
+        last = episode.turns[-1].simulated
+        assert last is not None
+        assert last.verdict.strict
+        assert {act.act for act in last.answer} >= {"THANK_YOU"}
+    assert {each.simulated_user.writes > 0 for each in episodes if each.simulated_user} == {
+        False,
+        True,
+    }
+
+
+def test_a_turn_records_what_the_user_heard_and_counted() -> None:
+    [episode] = play_episodes(ConstantPolicy("Hm."), episodes=1, **SIMULATION)
+    assert episode.simulated_user is not None
+    assert episode.simulated_user.leaves
+    taken = [turn.simulated for turn in episode.turns]
+    assert [each and each.meaning.kind for each in taken] == ["none"] * 5
+    assert [each and each.events for each in taken] == [("not_understood", "patience_lost")] * 5
+    assert not any(each and each.understood for each in taken)
+    assert episode.terminated
+
+
+def test_episodes_survive_json_and_rebuild_their_observations(episodes: list[Episode]) -> None:
+    for episode in episodes:
+        assert msgspec.json.decode(msgspec.json.encode(episode), type=Episode) == episode
+        *_, last = transcript(episode)
+        *_, observation = observations(episode)
+        assert last.closed == observation["messages"]
+
+
+@pytest.mark.parametrize(
+    ("simulated_user", "problem"),
+    [
+        (True, "a simulated dialogue lacks `simulated`"),
+        (False, "a recorded dialogue lacks `target`"),
+    ],
+)
+def test_a_turn_of_the_other_kind_is_refused(
+    episodes: list[Episode], simulated_user: bool, problem: str
+) -> None:
+    [recorded] = play_episodes("oracle", split="dev", episodes=1)
+    turns = (recorded if simulated_user else episodes[0]).turns
+    user = episodes[0].simulated_user if simulated_user else None
+    mixed = msgspec.to_builtins(recorded) | {
+        "turns": msgspec.to_builtins(turns),
+        "simulated_user": msgspec.to_builtins(user),
+    }
+    with pytest.raises(msgspec.ValidationError, match=problem):
+        msgspec.convert(mixed, Episode)
+
+
+@pytest.mark.parametrize("runner", ["threads", "processes"])
+def test_every_runner_plays_the_same_episodes(
+    episodes: list[Episode], tmp_path: Path, runner: str
+) -> None:
+    collect("acts-oracle", tmp_path, episodes=12, runner=runner, workers=2, **SIMULATION)
+    assert _without_time(read_episodes(tmp_path)) == _without_time(episodes)
+
+
+def test_lockstep_plays_as_serially(tmp_path: Path) -> None:
+    policy = AskingInBatches()
+    for runner in ("serial", "lockstep"):
+        collect(policy, tmp_path / runner, episodes=6, runner=runner, **SIMULATION)
+    serial, lockstep = (
+        _without_time(read_episodes(tmp_path / each)) for each in ("serial", "lockstep")
+    )
+    assert lockstep == serial
+
+
+def test_the_best_of_several_is_the_one_with_the_highest_sum(tmp_path: Path) -> None:
+    collect("acts-oracle", tmp_path, episodes=3, best_of=2, **SIMULATION)
+    for episode in read_episodes(tmp_path):
+        assert episode.ranking_reward == sum(turn.reward or 0.0 for turn in episode.turns)
+
+
+def test_branches_of_simulated_dialogues_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="branches continue one turn of a recorded dialogue"):
+        collect("acts-oracle", tmp_path, branches=2, **SIMULATION)
+
+
+def test_an_unknown_environment_and_foreign_options_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"env must be .* \(did you mean 'SGDSim-v0'\?\)"):
+        next(play_episodes("acts-oracle", env="SGDSim"))
+    with pytest.raises(ValueError, match="patience"):
+        next(play_episodes("oracle", patience=2))

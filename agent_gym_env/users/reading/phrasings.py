@@ -53,6 +53,8 @@ _YES_NO_REQUESTS = (
     "Shall I add {0}?", "Do you have a preference about {0}?", "What about {0}?",
     "Would you like to add {0}?", "Is {0} required?", "Please let me know whether you want {0}.",
     "Should it be with {0}?", "Yes or no to {0}?", "Would {0} be something you want?",
+    "Should there be {0}?", "Do you wish to have {0}?", "How about {0}?", "{0}?", "Is {0} okay?",
+    "Should I set {0} to yes or no?", "Would you like it to be {0}?", "Do you prefer {0}?",
 )  # fmt: skip
 _CHOICE_REQUESTS = (
     "Would you prefer {1}?", "Do you want {1}?", "For the {0}, is it {1}?", "Which {0}: {1}?",
@@ -72,6 +74,7 @@ _OFFERS = (
     "{0} would fit your request. {1}", "Would {0} work for you? {1}", "Maybe {0}? {1}",
     "I was able to find {0} for you. {1}", "The search returned {2} matches, for example {0}. {1}",
     "Here are the details of the first result: {0}. {1}", "Does {0} sound good? {1}",
+    "{0}. {1}", "{0}. {1}", "{1} {0}.", "{0}: {1}", "Result: {0}. {1}",
 )  # fmt: skip
 _OFFER_CLOSINGS = (
     "", "", "What do you think?", "Does that sound good?", "Does this work for you?",
@@ -91,7 +94,8 @@ _CONFIRMS = (
     "I'll {1} with {0}.", "Ready to {1}: {0}.", "Let's double check: {0}.",
     "I understand that you want to {1}: {0}.", "So, to {1}, I have noted {0}.",
     "Please review the details before I {1}: {0}.", "Shall I {1} with {0}?",
-    "Do you want me to {1} with the following: {0}?", "I've got {0}.",
+    "Do you want me to {1} with the following: {0}?", "I've got {0}.", "{0}.", "{0}?",
+    "Confirm: {0}.", "To {1}: {0}.",
 )  # fmt: skip
 _CONFIRM_CLOSINGS = (
     "Is that right?", "Is that correct?", "Is everything correct?", "Shall I go ahead?",

@@ -45,8 +45,9 @@ _USER_ACTS = (
 )  # fmt: skip
 _OUTCOMES = ("", "rows", "empty", "success", "counter", "failure", "error")
 _NEGATION = re.compile(
-    r"\b(?:no|not|cannot|nope|nor|never|without|non|unfortunately|lacks?|isnt|doesnt|dont)\b|n't\b"
+    r"\b(?:no|not|cannot|nope|nor|never|without|non|unfortunately|lacks?|false|isnt|doesnt|dont)\b|n't\b"
 )
+_CLAUSE = re.compile(r",(?! (?:it|there|they) )|\bbut\b")
 _APOSTROPHE = "\u2019"
 _SURE = 0.5
 """A kind with a lower probability is not understood."""
@@ -68,6 +69,7 @@ class Look(NamedTuple):
     Attributes:
         found: the values in it.
         sentences: its sentences, without the values.
+        patterns: the same without the names of slots.
         wishes: key of the user's wish, by slot of the errand's tool.
         rows: number of values of each known row that the text names, by the row's index.
         flags: relation of the text to the conversation, float32, shape ``(flags,)``.
@@ -75,6 +77,7 @@ class Look(NamedTuple):
 
     found: list[FoundValue]
     sentences: list[str]
+    patterns: list[str]
     wishes: dict[str, str]
     rows: Counter[int]
     flags: NDArray[np.float32]
@@ -187,7 +190,9 @@ class TextReader:
                 rows.update(self._where.get((slot, value.key), ()))
         stems = frozenset(stem for sentence in sentences for stem in stems_of(sentence))
         flags = self._flags(found, wishes, rows, stems, len(tokens))
-        return Look(found, sentences, wishes, rows, flags)
+        spec = self._user.spec()
+        patterns = [self._model.slots.without_names(spec, sentence) for sentence in sentences]
+        return Look(found, sentences, patterns, wishes, rows, flags)
 
     def _wishes(self) -> dict[str, str]:
         wishes = {slot: self._user.wish(slot) for slot in self._user.spec().arguments}
@@ -257,7 +262,7 @@ class TextReader:
             return "goodbye"
         if self._is_flood(look):
             return "none"
-        features = kind_features(self._model.acts.turn(look.sentences), look.flags)
+        features = kind_features(self._model.acts.turn(look.patterns), look.flags)
         scores = features @ self._model.kinds
         exponentials = np.exp(scores - scores.max())
         best = int(scores.argmax())
@@ -312,7 +317,7 @@ class TextReader:
         spec = self._user.spec()
         if not spec.arguments:
             return AgentTurn("none")
-        asking = asking_sentences(self._model.acts, look.sentences)
+        asking = asking_sentences(self._model.acts, look)
         words = self._model.slots.words_of(spec)
         question = question_of(asking, spec, words, self.situation(look))
         scores = self._model.slots.scores(question)
@@ -336,6 +341,11 @@ class TextReader:
         keys = [value.key for value in look.found]
         confirmed = {}
         for slot, wish in look.wishes.items():
+            if wish in ("true", "false"):
+                said = _said_boolean(slot, look)
+                if said is not None:
+                    confirmed[slot] = said
+                continue
             other = self._other_value(slot, wish, look)
             if wish in keys:
                 confirmed[slot] = wish
@@ -375,7 +385,10 @@ class TextReader:
             return None
         key = canonical(row[slot], self._today)
         if key in ("true", "false"):
-            return self._told_boolean(slot, key == "true", look, kind)
+            said = _said_boolean(slot, look)
+            if said is None and kind == "inform":
+                said = str(not _is_negated(" ".join(look.sentences)))
+            return said
         found = {value.key for value in look.found}
         if key in found:
             rest = {canonical(v, self._today) for name, v in row.items() if name != slot}
@@ -385,14 +398,6 @@ class TextReader:
             return None
         values = [v.key for v in look.found if slot in v.slots or not v.slots]
         return values[0] if values else None
-
-    def _told_boolean(self, slot: str, value: bool, look: Look, kind: Kind) -> str | None:
-        naming = [sentence for sentence in look.sentences if _core(slot) & set(stems_of(sentence))]
-        if not naming and kind != "inform":
-            return None
-        sentence = (naming or look.sentences or [""])[0]
-        negated = _NEGATION.search(sentence.lower().replace(_APOSTROPHE, "'")) is not None
-        return str(not negated)
 
     def _proposed(self, look: Look) -> str:
         spec = self._user.spec()
@@ -429,8 +434,23 @@ def kind_features(logits: Logits, flags: NDArray[np.float32]) -> NDArray[np.floa
 _ONE = np.ones(1, np.float32)
 
 
-def asking_sentences(acts: ActModel, sentences: Sequence[str]) -> list[str]:
+def asking_sentences(acts: ActModel, look: Look) -> list[str]:
     """Return the sentences that may ask for something; all if none does."""
     request = ACTS.index("REQUEST")
-    asking = [each for each in sentences if acts.sentence(each)[request] > _MAY_ASK]
-    return asking or list(sentences)
+    asking = [
+        sentence
+        for sentence, pattern in zip(look.sentences, look.patterns, strict=True)
+        if acts.sentence(pattern)[request] > _MAY_ASK
+    ]
+    return asking or look.sentences
+
+
+def _said_boolean(slot: str, look: Look) -> str | None:
+    """Return what a text says of a slot that is true or false; ``None`` if it does not name it."""
+    clauses = [clause for sentence in look.sentences for clause in _CLAUSE.split(sentence)]
+    naming = [clause for clause in clauses if _core(slot) & set(stems_of(clause))]
+    return None if not naming else str(not _is_negated(naming[0]))
+
+
+def _is_negated(clause: str) -> bool:
+    return _NEGATION.search(clause.lower().replace(_APOSTROPHE, "'")) is not None

@@ -37,6 +37,9 @@ FLAGS = 25 + 3 * len(_QUESTIONS)
 
 _NAME_STOPS = frozenset(("of", "the", "to", "for", "in", "is", "has", "a", "number", "name"))
 _MOST_TOOLS = 1_000
+_SHORT_NAME = 3
+"""A name of so many letters, such as "to", is an ordinary word in most sentences."""
+
 _EPOCHS = 4
 _RATE = 0.05
 _DROPPED = 0.3
@@ -215,6 +218,27 @@ def _overlaps(stems: frozenset[str], slot: SlotWords) -> NDArray[np.float32]:
     return np.array([by_name, by_rare, by_description, count, values], np.float32)
 
 
+class _ToolWords(NamedTuple):
+    """The words of a tool in the schema.
+
+    Attributes:
+        spec: the tool; kept, so that its id stays its own.
+        arguments: words of each argument.
+        names: finds the name of an argument or of a result's slot in a text.
+    """
+
+    spec: ToolSpec
+    arguments: dict[str, SlotWords]
+    names: re.Pattern[str]
+
+
+def _tool_words(spec: ToolSpec) -> _ToolWords:
+    arguments = {name: slot_words(slot) for name, slot in spec.arguments.items()}
+    names = {re.escape(slot.replace("_", " ").lower()) for slot in (*arguments, *spec.result_slots)}
+    long = sorted((name for name in names if len(name) > _SHORT_NAME), key=len, reverse=True)
+    return _ToolWords(spec, arguments, re.compile(rf"\b(?:{'|'.join(long) or '(?!)'})s?\b", re.I))
+
+
 class SlotModel:
     """Scores the slots that a question may ask for.
 
@@ -225,17 +249,26 @@ class SlotModel:
 
     def __init__(self, pairs: NDArray[np.float32], flags: NDArray[np.float32]) -> None:
         self.pairs, self.flags = pairs, flags
-        self._tools: dict[int, tuple[ToolSpec, dict[str, SlotWords]]] = {}
+        self._tools: dict[int, _ToolWords] = {}
 
     def words_of(self, spec: ToolSpec) -> dict[str, SlotWords]:
-        """Return the words of a tool's arguments; they are kept for the tool object."""
+        """Return the words of a tool's arguments in the schema."""
+        return self._of_tool(spec).arguments
+
+    def without_names(self, spec: ToolSpec, sentence: str) -> str:
+        """Replace the names of a tool's slots in a sentence by one word.
+
+        So a question about a slot of an unseen service looks like one that was trained on.
+        """
+        return self._of_tool(spec).names.sub("xslot", sentence)
+
+    def _of_tool(self, spec: ToolSpec) -> _ToolWords:
         kept = self._tools.get(id(spec))
         if kept is None:
             if len(self._tools) >= _MOST_TOOLS:
                 self._tools.clear()
-            words = {name: slot_words(slot) for name, slot in spec.arguments.items()}
-            kept = self._tools[id(spec)] = (spec, words)
-        return kept[1]
+            kept = self._tools[id(spec)] = _tool_words(spec)
+        return kept
 
     def scores(self, question: Question) -> NDArray[np.float64]:
         """Return the log odds of each candidate, shape ``(slots,)``."""

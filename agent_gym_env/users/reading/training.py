@@ -60,7 +60,7 @@ _SHARE_OF_ACTS = 0.8
 """Share of the dialogues from which acts are learned; kinds are learned from the others."""
 
 _SHARE_REWORDED = 0.6
-_SHARE_MEANINGLESS = 0.3
+_SHARE_MEANINGLESS = 0.22
 """Shares of the recorded turns beside which a text in other words or without meaning is learned."""
 
 _FILLERS = (
@@ -350,17 +350,17 @@ def _act_examples(
 ) -> Iterator[tuple[Sequence[str], frozenset[str]]]:
     """Yield the sentences and acts of turns: as they are, with fillers, joined, and in disorder."""
     words = [
-        word for example in examples[:2000] for s in example.look.sentences for word in s.split()
+        word for example in examples[:2000] for s in example.look.patterns for word in s.split()
     ]
     for example in examples:
-        sentences, acts = example.look.sentences, example.acts
+        sentences, acts = example.look.patterns, example.acts
         yield sentences, acts
         choice = random.random()
         if choice < 0.25:
             yield [_FILLERS[random.integers(len(_FILLERS))], *sentences], acts
         elif choice < 0.4:
             other = examples[random.integers(len(examples))]
-            yield [*sentences, *other.look.sentences], acts | other.acts
+            yield [*sentences, *other.look.patterns], acts | other.acts
         elif choice < 0.5:
             chosen = random.integers(len(words), size=random.integers(3, 20))
             yield [" ".join(words[index] for index in chosen)], frozenset()
@@ -371,9 +371,7 @@ def _act_examples(
 def _train_kinds(
     acts: ActModel, examples: Sequence[_Example], random: np.random.Generator
 ) -> NDArray[np.float32]:
-    features = np.stack(
-        [kind_features(acts.turn(e.look.sentences), e.look.flags) for e in examples]
-    )
+    features = np.stack([kind_features(acts.turn(e.look.patterns), e.look.flags) for e in examples])
     right = np.array([KINDS.index(example.right.kind) for example in examples])
     weights = np.zeros((features.shape[1], len(KINDS)), np.float32)
     squares = np.full_like(weights, 1e-3)
@@ -401,9 +399,7 @@ def _train_slots(
     words = SlotModel(_NO_WEIGHTS, _NO_WEIGHTS).words_of
     questions = [
         (
-            question_of(
-                asking_sentences(acts, e.look.sentences), e.spec, words(e.spec), e.situation
-            ),
+            question_of(asking_sentences(acts, e.look), e.spec, words(e.spec), e.situation),
             [slot in e.right.slots for slot in e.spec.arguments],
         )
         for e in examples

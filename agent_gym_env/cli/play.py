@@ -12,6 +12,7 @@ from agent_gym_env.assembly import make_env, make_policy, rollout
 from agent_gym_env.cli.console import print_json, print_table, tracked
 from agent_gym_env.cli.settings import Demo, Play
 from agent_gym_env.envs.render import printable, render_ansi
+from agent_gym_env.rewards.task import Verdict
 from agent_gym_env.rollout.episode import Episode, transcript
 from agent_gym_env.rollout.play import play
 
@@ -50,7 +51,7 @@ def _number(value: float | None) -> str:
 
 
 def demo(settings: Demo) -> None:
-    """Evaluate the offline policies on the sample corpus and write a report."""
+    """Evaluate the offline policies on the sample corpus, and show two dialogues."""
     # Only here: they take longer to import than `play` needs.
     from agent_gym_env.evaluation.evaluate import summarize
     from agent_gym_env.evaluation.report import write_report
@@ -74,8 +75,23 @@ def demo(settings: Demo) -> None:
     show(evaluated[1][1][0])
     print_table(HEADER, rows(evaluation for evaluation, _ in evaluated),
                 title="reward 'balanced' on the dev split of the sample corpus")  # fmt: skip
+    show_simulated()
     print(f"report: {report}")
     print(f"{time.perf_counter() - begin:.0f} s; next: {_command()} play --help, docs/")
+
+
+def show_simulated() -> None:
+    """Play a dialogue with a simulated user; print the conversation and the verdict."""
+    env = make_env(env="SGDSim-v0", split="dev", reward="task", understanding="acts")
+    episode = play(env, make_policy("acts-oracle", env), seed=0)
+    *_, last = transcript(episode)
+    print("A simulated user (SGDSim-v0), and an agent that knows the user's acts:")
+    print(render_ansi(episode.dialogue_id, last.closed))
+    simulated = episode.turns[-1].simulated
+    verdict = Verdict() if simulated is None else simulated.verdict
+    outcome = "a strict success" if verdict.strict else ", ".join(verdict.reasons)
+    total = sum(turn.reward or 0.0 for turn in episode.turns)
+    print(f"verdict: {outcome}; reward 'task': {total:.2f}")
 
 
 def _command() -> str:

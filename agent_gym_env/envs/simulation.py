@@ -252,7 +252,10 @@ class Simulation:
             return user.react(turn)
         draws = self._draws("user")
         misses, volunteers = draws.random() < options.miss, draws.random() < options.volunteer
-        return user.miss() if misses else user.react(turn, volunteers=volunteers)
+        if misses:
+            self.agent_turn = AgentTurn("none")
+            return user.miss()
+        return user.react(turn, volunteers=volunteers)
 
     def _say(self, acts: tuple[UserAct, ...], answered: str = "") -> str:
         """Return the words that reach the agent, and note the acts in them."""

@@ -7,7 +7,7 @@ the user has said and with what the services have answered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -139,8 +139,8 @@ class AgendaUser:
         "_goal",
         "_patience",
         "_situations",
+        "_specs",
         "_today",
-        "_tools",
         "_turn_kind",
         "_volunteers",
         "_wishes",
@@ -158,7 +158,7 @@ class AgendaUser:
         state: UserState | None = None,
     ) -> None:
         self._goal = goal
-        self._tools = tools
+        self._specs = [tools[errand.tool] for errand in goal.errands]
         self._today = today
         self._patience = patience
         self.state = UserState(patience=patience) if state is None else state
@@ -258,7 +258,7 @@ class AgendaUser:
 
     def spec(self) -> ToolSpec:
         """Return the tool of the errand under way."""
-        return self._tools[self.errand().tool]
+        return self._specs[self.state.errand]
 
     def _key(self, value: object) -> str:
         return canonical(value, self._today)
@@ -270,8 +270,8 @@ class AgendaUser:
     def wish(self, slot: str) -> str | None:
         """Return the value that the user wants: said, meant, or that of the row they chose."""
         errand, state = self.errand(), self.state
-        said = self._said_here().get(slot)
-        if said is not None:
+        said = state.said.get(errand.service, {}).get(slot)
+        if said is not None and self._is_said_here(slot, said):
             return said
         if slot in errand.voiced:
             return errand.voiced[slot][0]
@@ -292,10 +292,11 @@ class AgendaUser:
         """Return the wishes of this errand that the user has not said yet."""
         errand = self.errand()
         said = self.state.said.get(errand.service, {})
+        arguments = self.spec().arguments
         return {
             slot: values[0]
             for slot, values in errand.voiced.items()
-            if slot in self.spec().arguments and slot not in said
+            if slot not in said and slot in arguments
         }
 
     def is_done(self) -> bool:
@@ -338,26 +339,15 @@ class AgendaUser:
         """
         self._turn_kind, self._decision, self._volunteers = turn.kind, None, volunteers
         self.understood = True
-        answers = {
-            "goodbye": self._on_goodbye,
-            "none": lambda turn: self._not_understood("not_understood"),
-            "request": self._on_request,
-            "offer": self._on_offer,
-            "confirm": self._on_confirm,
-            "inform": self._on_inform,
-            "success": self._on_success,
-            "counter": self._on_counter,
-            "failure": self._on_failure,
-            "propose": self._on_proposal,
-            "more": self._on_more,
-        }
         before, patience = self._progress(), self.state.patience
-        acts = tuple(answers[turn.kind](turn))
+        acts = tuple(_ANSWERS[turn.kind](self, turn))
         self.state.outcome = ""
         if self.state.patience == patience:
             self._note_idle_turn(before)
         decision = self._decision
-        same = decision is not None and _without_values(decision.acts) == _without_values(acts)
+        same = decision is not None and (
+            decision.acts is acts or _without_values(decision.acts) == _without_values(acts)
+        )
         self.state.turn = decision.turn if decision is not None and same else None
         return acts
 
@@ -400,6 +390,9 @@ class AgendaUser:
         if self.state.idle > _MAX_IDLE_TURNS:
             self._count("nothing_changed")
             self._lose_patience()
+
+    def _on_nothing(self, turn: AgentTurn) -> Iterable[UserAct]:
+        return self._not_understood("not_understood")
 
     def _on_goodbye(self, turn: AgentTurn) -> Iterable[UserAct]:
         self.state.left = True
@@ -485,14 +478,13 @@ class AgendaUser:
 
     def _said_here(self) -> dict[str, str]:
         """Return what the user has said of this errand: in it, or before it and still true."""
-        errand = self.errand()
-        final = errand.final or {}
-        return {
-            slot: value
-            for slot, value in self.state.said.get(errand.service, {}).items()
-            if slot in self.spec().arguments
-            and (slot in self.state.here or final.get(slot) == value)
-        }
+        said = self.state.said.get(self.errand().service, {})
+        return {slot: value for slot, value in said.items() if self._is_said_here(slot, value)}
+
+    def _is_said_here(self, slot: str, value: str) -> bool:
+        if slot not in self.spec().arguments:
+            return False
+        return slot in self.state.here or (self.errand().final or {}).get(slot) == value
 
     def _broken(self, wishes: Mapping[str, str], row: Row) -> dict[str, str]:
         """Return the wishes that a row does not fulfil; times may differ, no service has all."""
@@ -811,8 +803,9 @@ class AgendaUser:
         return [q for q in self.state.questions if q.errand == errand and not q.answered]
 
     def _note_told(self, informed: Mapping[str, str], rows: Iterable[Row]) -> None:
-        rows = list(rows)
-        for question in self._questions_open():
+        questions = self._questions_open() if informed else ()
+        rows = list(rows) if questions else ()
+        for question in questions:
             value = informed.get(question.slot)
             if value is not None:
                 key = self._key(value)
@@ -840,6 +833,21 @@ class AgendaUser:
                 consented.append(errand)
         elif kinds & {"NEGATE", "INFORM"} and errand in consented:
             consented.remove(errand)
+
+
+_ANSWERS: dict[Kind, Callable[[AgendaUser, AgentTurn], Iterable[UserAct]]] = {
+    "goodbye": AgendaUser._on_goodbye,
+    "none": AgendaUser._on_nothing,
+    "request": AgendaUser._on_request,
+    "offer": AgendaUser._on_offer,
+    "confirm": AgendaUser._on_confirm,
+    "inform": AgendaUser._on_inform,
+    "success": AgendaUser._on_success,
+    "counter": AgendaUser._on_counter,
+    "failure": AgendaUser._on_failure,
+    "propose": AgendaUser._on_proposal,
+    "more": AgendaUser._on_more,
+}
 
 
 def _without_values(acts: Iterable[UserAct]) -> list[tuple[str, str, str]]:

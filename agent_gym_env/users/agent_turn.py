@@ -44,19 +44,18 @@ def read_acts(
         rows: rows that the services returned last; only one of these can be offered.
         today: the day of the dialogue, ISO.
     """
-    kind = turn_kind({act.act for act in acts})
-    offer = _values(acts, "OFFER")
-    informed = _values(acts, "INFORM")
+    values: dict[str, dict[str, str]] = {}
+    for act in acts:
+        values.setdefault(act.act, {})[act.slot] = act.value
+    kind = turn_kind(values)
+    asked, offer = values.get("REQUEST", {}), values.get("OFFER", {})
+    informed = values.get("INFORM", {})
     return AgentTurn(
         kind=kind,
-        slots=tuple(act.slot for act in acts if act.act == "REQUEST"),
-        suggested={slot: value for slot, value in _values(acts, "REQUEST").items() if value},
+        slots=tuple(asked),
+        suggested={slot: value for slot, value in asked.items() if value},
         offered=row_with(rows, offer, today) if kind == "offer" else None,
-        confirmed=_values(acts, "CONFIRM"),
+        confirmed=values.get("CONFIRM", {}),
         informed={**offer, **informed} if kind == "counter" else informed,
-        intent=next((act.value for act in acts if act.act == "OFFER_INTENT"), ""),
+        intent=next(iter(values.get("OFFER_INTENT", {}).values()), ""),
     )
-
-
-def _values(acts: Iterable[DialogueAct], kind: str) -> dict[str, str]:
-    return {act.slot: act.value for act in acts if act.act == kind}

@@ -38,7 +38,7 @@ class Mentions:
             return True
         if _is_readable(value, self._today):
             return canonical(value, self._today) in self._read()
-        return _spaced(value) in self._words
+        return _value_words(value) in self._words
 
     def has_any(self, values: Iterable[str]) -> bool:
         """Return whether the text says one of some values, those in `SILENT` left out.
@@ -83,6 +83,11 @@ def locate(text: str, value: str, today: str) -> tuple[int, int] | None:
 def _is_readable(value: str, today: str) -> bool:
     """Return whether a value is a date, a time or a number, which people say in several forms."""
     return read_value(value.lower(), today) is not None
+
+
+@lru_cache(maxsize=4096)
+def _value_words(value: str) -> bytes:
+    return _spaced(value)
 
 
 def _spaced(text: str) -> bytes:

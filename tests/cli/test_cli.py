@@ -184,7 +184,9 @@ def test_the_demo_ends_with_a_command_that_can_be_typed(
 ) -> None:
     monkeypatch.setattr(sys, "argv", [called, "demo"])
     assert main(["demo", "--episodes", "1", "--out", str(tmp_path)]) == 0
-    assert f"next: {shown} play --help" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "verdict: a strict success; reward 'task': 0.9" in said
+    assert f"next: {shown} play --help" in said
 
 
 @pytest.mark.parametrize(

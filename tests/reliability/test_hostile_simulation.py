@@ -10,15 +10,12 @@ from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from tests.reliability.hostile import HostileToUser
 from tests.reliability.playing import sized
 from tests.reliability.process import needs_proc
+from tests.reliability.simulated import NOISY
 from tests.reliability.test_hostile_actions import Fuzzed, attack
-
-NOISY: dict[str, Any] = {
-    "user": {"name": "agenda", "miss": 0.05, "volunteer": 0.5},
-    "noise": {"acts": 0.1, "values": 0.1},
-}
 
 
 @needs_proc
+@pytest.mark.timeout(sized(600, 7200))
 @pytest.mark.parametrize("arguments", [{}, NOISY], ids=["clean", "noisy"])
 def test_hostile_actions_are_answered_in_the_simulation(arguments: dict[str, Any]) -> None:
     env = SGDSimEnv(understanding="acts", **arguments)

@@ -41,7 +41,7 @@ class _Watched:
 def _play(env: SGDSimEnv, count: int | None = None) -> list[tuple[ActsToSay, Words]]:
     """Let the acts oracle play dialogues; return all turns of the user."""
     watched = _Watched(AgendaWording.of_split(env.split, env.corpus))
-    env._settings = structs.replace(env._settings, wording=watched)
+    env.settings = structs.replace(env.settings, wording=watched)
     policy = ActsOraclePolicy(env)
     for index in islice(env.selected, count):
         policy.reset()

@@ -56,8 +56,10 @@ _LARGEST = 1 << 28
 _WAIT_S = 1_800.0
 """Longest wait for another process that trains the same model, in seconds."""
 
+_FEW_DIALOGUES = 1_000
 _SHARE_OF_ACTS = 0.8
-"""Share of the dialogues from which acts are learned; kinds are learned from the others."""
+"""Share of the dialogues from which acts are learned; kinds are learned from the others. Half of a
+corpus of few dialogues."""
 
 _SHARE_REWORDED = 0.6
 _SHARE_MEANINGLESS = 0.22
@@ -307,10 +309,12 @@ def _examples(
     for_kinds: list[_Example] = []
     chosen, texts, user, dialogues = for_acts, [""], None, 0
     collected, total = report.part(0, 40), len(corpus.split(name))
+    few = total < _FEW_DIALOGUES
+    share_of_acts, meaningless = (0.5, 1.0) if few else (_SHARE_OF_ACTS, _SHARE_MEANINGLESS)
     for turn in recorded_turns(corpus, name, _untrained()):
         if turn.user is not user:
             user, dialogues = turn.user, dialogues + 1
-            chosen = for_kinds if random.random() > _SHARE_OF_ACTS else for_acts
+            chosen = for_kinds if random.random() > share_of_acts else for_acts
             collected(dialogues, total)
         texts.append(turn.text)
         chosen.append(_example(turn, turn.text, turn.acts, turn.right))
@@ -320,7 +324,7 @@ def _examples(
             if other is not None:
                 acts = ACTS_OF[turn.right.kind] | (turn.acts & {"INFORM"})
                 chosen.append(_example(turn, other, acts, turn.right))
-        if chosen is for_kinds and random.random() < _SHARE_MEANINGLESS:
+        if chosen is for_kinds and random.random() < meaningless:
             nothing = _meaningless(texts[-8:], turn.before, random)
             chosen.append(_example(turn, nothing, frozenset(), _NOTHING))
     return for_acts, for_kinds

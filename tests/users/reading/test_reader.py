@@ -17,7 +17,6 @@ from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
 from agent_gym_env.users.agent_turn import AgentTurn
 from agent_gym_env.users.reading.reader import KINDS, ReadingModel, TextReader
 from agent_gym_env.users.reading.training import (
-    RecordedTurn,
     load_model,
     load_or_train,
     model_path,
@@ -54,22 +53,19 @@ def _shares(corpus: Corpus, split: str, model: ReadingModel) -> tuple[float, flo
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_the_kinds_of_recorded_turns_of_the_sample(model: ReadingModel, split: str) -> None:
     right, wrong = _shares(open_corpus("sample"), split, model)
-    assert right >= 0.97
-    assert wrong <= 0.01
-
-
-def _scrambled(turns: list[RecordedTurn], count: int) -> Iterator[tuple[TextReader, str]]:
-    """Yield readers, and words of recorded turns in disorder."""
-    draws = random.Random(0)
-    for turn in draws.sample(turns, count):
-        texts = " ".join(each.text for each in draws.sample(turns, 4)).split()
-        draws.shuffle(texts)
-        yield turn.reader, " ".join(texts[: draws.randint(0, 16)])
+    assert right >= 0.93
+    assert wrong <= 0.005
 
 
 def test_words_in_disorder_mean_nothing(model: ReadingModel) -> None:
-    turns = list(recorded_turns(open_corpus("sample"), "test", model))
-    read = [reader.read(text).kind for reader, text in _scrambled(turns, 300)]
+    draws, texts, read = random.Random(0), [""], []
+    for turn in recorded_turns(open_corpus("sample"), "test", model):
+        texts.append(turn.text)
+        words = " ".join(texts[-4:]).split()
+        draws.shuffle(words)
+        if not turn.user.is_over():
+            read.append(turn.reader.read(" ".join(words[: draws.randint(0, 16)])).kind)
+    assert len(read) > 200
     assert read.count("none") / len(read) >= 0.9
 
 
@@ -148,9 +144,7 @@ def test_training_is_reproducible(model: ReadingModel) -> None:
     assert np.array_equal(again.slots.pairs, model.slots.pairs)
 
 
-def test_a_damaged_model_is_refused_and_trained_again(
-    model: ReadingModel, tmp_path: Path
-) -> None:
+def test_a_damaged_model_is_refused_and_trained_again(model: ReadingModel, tmp_path: Path) -> None:
     path = tmp_path / "reading.npz"
     save_model(model, path)
     whole = path.read_bytes()

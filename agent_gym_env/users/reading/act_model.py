@@ -17,7 +17,9 @@ ACTS = (
 """The acts of an agent in SGD."""
 
 _BATCH = 512
-_EPOCHS = 4
+_EPOCHS, _MOST_EPOCHS, _EXAMPLES = 4, 20, 100_000
+"""Few turns are learned from in more epochs, up to about so many examples."""
+
 _RATE = 0.15
 
 Logits = NDArray[np.float32]
@@ -68,12 +70,13 @@ def train_act_model(
     weights = np.zeros((1 << BITS, len(ACTS)), np.float32)
     squares = np.full((1 << BITS, len(ACTS)), 1e-4, np.float32)
     bias = np.full(len(ACTS), -2.0, np.float32)
-    for epoch in range(_EPOCHS):
+    epochs = max(_EPOCHS, min(_MOST_EPOCHS, _EXAMPLES // len(turns)))
+    for epoch in range(epochs):
         order = random.permutation(len(turns))
         for begin in range(0, len(turns), _BATCH):
             batch = order[begin : begin + _BATCH]
             _step(weights, squares, bias, [features[i] for i in batch], right[batch])
-            on_progress(epoch * len(turns) + begin + len(batch), _EPOCHS * len(turns))
+            on_progress(epoch * len(turns) + begin + len(batch), epochs * len(turns))
     return ActModel(weights, bias)
 
 

@@ -265,13 +265,29 @@ class TextReader:
         features = kind_features(self._model.acts.turn(look.patterns), look.flags)
         scores = features @ self._model.kinds
         exponentials = np.exp(scores - scores.max())
-        best = int(scores.argmax())
-        kind = KINDS[best]
-        if exponentials[best] < _SURE * exponentials.sum():
+        shares = dict(zip(KINDS, (exponentials / exponentials.sum()).tolist(), strict=True))
+        refusal = shares["failure"] + shares["counter"] + shares["confirm"]
+        if refusal >= _SURE and self._is_counter_offer(look):
+            return "counter"
+        kind = max(KINDS, key=shares.__getitem__)
+        if shares[kind] < _SURE:
             kind = "none"
         if kind == "none" and self._answers_by_name(look):
             return "inform"
         return kind
+
+    def _is_counter_offer(self, look: Look) -> bool:
+        """Return whether a text names what a service offered instead of what the user wants."""
+        state = self._user.state
+        if state.outcome != "counter":
+            return False
+        offered = {
+            slot: canonical(value, self._today)
+            for slot, value in state.answer.items()
+            if slot in self._user.spec().arguments
+        }
+        changed = {key for slot, key in offered.items() if look.wishes.get(slot, key) != key}
+        return any(value.key in changed for value in look.found)
 
     def _is_flood(self, look: Look) -> bool:
         if len(look.found) <= _MANY_VALUES:

@@ -40,7 +40,9 @@ _MOST_TOOLS = 1_000
 _SHORT_NAME = 3
 """A name of so many letters, such as "to", is an ordinary word in most sentences."""
 
-_EPOCHS = 4
+_EPOCHS, _MOST_EPOCHS, _EXAMPLES = 4, 8, 20_000
+"""Few questions are learned from in more epochs, up to about so many examples."""
+
 _RATE = 0.05
 _DROPPED = 0.3
 """Share of the words of question and schema that are left out in training."""
@@ -327,7 +329,8 @@ def train_slot_model(
     pair_squares = np.full(1 << BITS, 1e-4, np.float32)
     weights = np.zeros(FLAGS, np.float32)
     squares = np.full(len(weights), 1e-2, np.float32)
-    for epoch in range(_EPOCHS):
+    epochs = max(_EPOCHS, min(_MOST_EPOCHS, _EXAMPLES // max(1, len(questions))))
+    for epoch in range(epochs):
         for done, index in enumerate(random.permutation(len(questions)).tolist()):
             question, asked = questions[index]
             words, begins, slots = _with_words_dropped(question, random)
@@ -341,7 +344,7 @@ def train_slot_model(
             squares += slope * slope
             weights -= _RATE * slope / np.sqrt(squares)
             if done % 500 == 0:
-                on_progress(epoch * len(questions) + done, _EPOCHS * len(questions))
+                on_progress(epoch * len(questions) + done, epochs * len(questions))
     return SlotModel(pairs, weights)
 
 

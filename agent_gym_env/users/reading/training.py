@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
-from agent_gym_env.corpus.goals import Goal, action_value, read_goal, user_acts
+from agent_gym_env.corpus.goals import Goal, Kind, action_value, read_goal, user_acts
 from agent_gym_env.corpus.sgd import Dialogue, SystemFrame, SystemTurn, UserTurn
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_name
@@ -44,7 +44,7 @@ from agent_gym_env.users.reading.slot_model import (
 )
 from agent_gym_env.users.reading.text import BITS
 
-MODEL_FORMAT = 1
+MODEL_FORMAT = 2
 """Part of the file's name. Raise it with each change of what is trained or how."""
 
 TRAIN = "train"
@@ -61,9 +61,12 @@ _SHARE_OF_ACTS = 0.8
 """Share of the dialogues from which acts are learned; kinds are learned from the others. Half of a
 corpus of few dialogues."""
 
+_RARE: tuple[Kind, ...] = ("failure", "counter", "propose", "success")
 _SHARE_REWORDED = 0.6
 _SHARE_MEANINGLESS = 0.22
 """Shares of the recorded turns beside which a text in other words or without meaning is learned."""
+
+_KIND_STEPS, _KIND_BATCH = 4_000, 256
 
 _FILLERS = (
     "Sure!", "Great choice!", "Of course.", "Absolutely, happy to help with that.", "Let me see.",
@@ -318,7 +321,7 @@ def _examples(
             collected(dialogues, total)
         texts.append(turn.text)
         chosen.append(_example(turn, turn.text, turn.acts, turn.right))
-        if random.random() < _SHARE_REWORDED:
+        for _ in range(_rewordings(turn.right.kind, few, random)):
             state = turn.user.state
             other = phrasings.of(turn.right, turn.user.spec(), state.answer, len(state.rows))
             if other is not None:
@@ -328,6 +331,13 @@ def _examples(
             nothing = _meaningless(texts[-8:], turn.before, random)
             chosen.append(_example(turn, nothing, frozenset(), _NOTHING))
     return for_acts, for_kinds
+
+
+def _rewordings(kind: Kind, few: bool, random: np.random.Generator) -> int:
+    """Return in how many other words a turn is learned too; rare kinds need more of them."""
+    if few:
+        return 12 if kind in _RARE else 2
+    return int(random.random() < _SHARE_REWORDED)
 
 
 def _example(turn: RecordedTurn, text: str, acts: frozenset[str], right: AgentTurn) -> _Example:
@@ -379,18 +389,15 @@ def _train_kinds(
     right = np.array([KINDS.index(example.right.kind) for example in examples])
     weights = np.zeros((features.shape[1], len(KINDS)), np.float32)
     squares = np.full_like(weights, 1e-3)
-    for _epoch in range(20):
-        order = random.permutation(len(examples))
-        for begin in range(0, len(order), 256):
-            batch = order[begin : begin + 256]
-            x, y = features[batch], right[batch]
-            scores = x @ weights
-            p = np.exp(scores - scores.max(axis=1, keepdims=True))
-            p /= p.sum(axis=1, keepdims=True)
-            p[np.arange(len(batch)), y] -= 1
-            gradient = x.T @ p / len(batch) + 1e-5 * weights
-            squares += gradient * gradient
-            weights -= 0.2 * gradient / np.sqrt(squares)
+    for _ in range(_KIND_STEPS):
+        batch = random.integers(len(examples), size=_KIND_BATCH)
+        scores = features[batch] @ weights
+        errors = np.exp(scores - scores.max(axis=1, keepdims=True))
+        errors /= errors.sum(axis=1, keepdims=True)
+        errors[np.arange(len(batch)), right[batch]] -= 1
+        gradient = features[batch].T @ errors / len(batch) + 1e-5 * weights
+        squares += gradient * gradient
+        weights -= 0.2 * gradient / np.sqrt(squares)
     return weights
 
 

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from agent_gym_env.policies.llm import LLMPolicy as LLMPolicy
     from agent_gym_env.policies.oracle import OraclePolicy as OraclePolicy
     from agent_gym_env.policies.retrieval import RetrievalPolicy as RetrievalPolicy
+    from agent_gym_env.policies.rule import RulePolicy as RulePolicy
     from agent_gym_env.policies.sb3_file import Shape as Shape
     from agent_gym_env.policies.sb3_model import SB3Policy as SB3Policy
     from agent_gym_env.policies.transformers_model import TransformersPolicy as TransformersPolicy
@@ -132,6 +133,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "policies.llm": "LLMPolicy",
         "policies.oracle": "OraclePolicy",
         "policies.retrieval": "RetrievalPolicy",
+        "policies.rule": "RulePolicy",
         "policies.sb3_file": "Shape",
         "policies.sb3_model": "SB3Policy",
         "policies.transformers_model": "TransformersPolicy",

@@ -189,6 +189,7 @@ def play_episodes(
     *,
     episodes: int | None = None,
     seed: int = 0,
+    trials: int = 1,
     batch: int = 1,
     on_begin: Callable[[int], None] | None = None,
     **arguments: Any,
@@ -199,6 +200,7 @@ def play_episodes(
         policy: as in `make_policy`.
         episodes: number of dialogues; ``None`` for all.
         seed: seed of the choice of dialogues, and of each episode.
+        trials: number of times that each dialogue is played, each time with another seed.
         batch: number of dialogues that are played in step by a policy that can be asked about
             several at once; others play one after another.
         on_begin: called with the number of episodes before the first is played.
@@ -208,12 +210,12 @@ def play_episodes(
     dialogue_ids = choose_dialogues(env, episodes, seed)
     player = make_policy(policy, env)
     if on_begin is not None:
-        on_begin(len(dialogue_ids))
+        on_begin(len(dialogue_ids) * trials)
     if batch > 1 and isinstance(player, BatchPolicy):
         envs = [env, *(make_env(**arguments) for _ in range(batch - 1))]
-        yield from play_all_together(envs, player, dialogue_ids, seed=seed)
+        yield from play_all_together(envs, player, dialogue_ids, seed=seed, trials=trials)
     else:
-        yield from play_all(env, player, dialogue_ids, seed=seed)
+        yield from play_all(env, player, dialogue_ids, seed=seed, trials=trials)
 
 
 rollout = play_episodes

@@ -338,6 +338,7 @@ POLICIES = Registry(
         "uniform": "agent_gym_env.policies.uniform:UniformPolicy",
         "acts-oracle": "agent_gym_env.policies.acts_oracle:ActsOraclePolicy",
         "retrieval": "agent_gym_env.policies.retrieval:RetrievalPolicy.of_corpus",
+        "rule": "agent_gym_env.policies.rule:RulePolicy.of_corpus",
         "sb3": "agent_gym_env.policies.factories:sb3_policy",
         "best-candidate": "agent_gym_env.training.hindsight:BestCandidatePolicy.of_corpus",
         "llm": "agent_gym_env.policies.llm:LLMPolicy",

@@ -30,8 +30,9 @@ Action ActsOraclePolicy AgentGymError BatchPolicy BudgetExceeded CandidateEnvs C
 ChecksumError ClosedTurn Completion ConstantPolicy CorpusReader DPOConfig DSPyPolicy DataError
 DeadlineError DialogueAct Episode GRPOConfig JudgeError LLMPolicy LMError LanguageModel LockError
 MissingDependency Observation OptimizationRunner OraclePolicy PPOConfig PermanentLMError Policy
-Request Response ResumeMismatchError RetrievalPolicy Reward SB3Policy SFTConfig SGDEnv SGDSimEnv
-SGDSimVectorEnv SGDVectorEnv Score Shape StorageError TinyConfig ToolBackend ToolCall ToolResult
+Request Response ResumeMismatchError RetrievalPolicy Reward RulePolicy SB3Policy SFTConfig SGDEnv
+SGDSimEnv SGDSimVectorEnv SGDVectorEnv Score Shape StorageError TinyConfig ToolBackend ToolCall
+ToolResult
 Trainer TransformersPolicy TransientLMError UniformPolicy collect compare make_candidates make_env
 make_policy make_reward open_corpus open_model play play_episodes read_episodes register_client
 register_corpus register_export register_policy register_reward register_runner register_strategy

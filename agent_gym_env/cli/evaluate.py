@@ -15,14 +15,14 @@ from msgspec import structs
 from agent_gym_env.assembly import make_reward, open_player, plan_collection, rollout
 from agent_gym_env.cli.console import print_json, print_table, progress, tracked
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
-from agent_gym_env.cli.recorded import print_evaluations
+from agent_gym_env.cli.recorded import print_comparisons, print_evaluations
 from agent_gym_env.cli.settings import Evaluate
 from agent_gym_env.errors import STOPS_THE_RUN, JudgeError, LMError, StorageError
 from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.evaluation.report import write_report
 from agent_gym_env.evaluation.rescore import check_scores, rescore
-from agent_gym_env.evaluation.table import COMPARISON_HEADER, comparison_rows, domain_rows
+from agent_gym_env.evaluation.table import domain_rows
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.task import TaskReward, make_task_reward
 from agent_gym_env.rollout.collect import Progress, run_collection
@@ -75,7 +75,7 @@ def _evaluate_until(stop: _Stop, settings: Evaluate) -> int:
                 header = ["domain", *(evaluation.policy for evaluation in evaluations)]
                 print_table(header, domain_rows(evaluations))
             if comparisons:
-                print_table(COMPARISON_HEADER, comparison_rows(comparisons), keys=2)
+                print_comparisons(comparisons)
         if settings.out is not None:
             name = f"report-{evaluations[0].setting.reward}.html"
             configurations = settings.policy
@@ -195,6 +195,7 @@ def _play_in_memory(
         policy,
         episodes=settings.episodes,
         seed=settings.seed,
+        trials=settings.trials,
         batch=settings.batch,
         reward=reward,
         **settings.environment(),
@@ -222,6 +223,8 @@ def _plan(
         episodes=settings.episodes,
         play_again=False,
         seed=settings.seed,
+        best_of=settings.trials,
+        keep_all=settings.trials > 1,
         reward=reward,
         max_episode_steps=None,
         **settings.environment(),

@@ -10,11 +10,24 @@ from agent_gym_env.cli.console import print_json, print_table
 from agent_gym_env.cli.settings import Compare, Report, Rescore
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import DataError, JudgeError
-from agent_gym_env.evaluation.compare import compare
+from agent_gym_env.evaluation.compare import Comparison, compare
 from agent_gym_env.evaluation.evaluate import Evaluation, summarize
 from agent_gym_env.evaluation.report import write_report
 from agent_gym_env.evaluation.rescore import check_kind, require_scores, rescore
-from agent_gym_env.evaluation.table import COMPARISON_HEADER, HEADER, comparison_rows, rows
+from agent_gym_env.evaluation.table import (
+    COMPARISON_HEADER,
+    FIGURES_COMPARED_HEADER,
+    HEADER,
+    RELIABILITY_HEADER,
+    SIMULATED_HEADER,
+    USER_HEADER,
+    comparison_rows,
+    figures_compared_rows,
+    reliability_rows,
+    rows,
+    simulated_rows,
+    user_rows,
+)
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.rewards.task import TASK_REWARD_NAMES, TaskReward, make_task_reward
@@ -24,10 +37,17 @@ from agent_gym_env.rollout.journal.reading import read_episodes, write_episodes
 
 
 def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
-    """Print the rewards of policies, and how many turns their means leave out."""
+    """Print the figures of policies, and how many turns their means leave out."""
     setting, counts = evaluations[0].setting, evaluations[0].counts
     title = f"reward {setting.reward!r}, split {setting.split!r}, {counts.episodes} dialogues"
-    print_table(HEADER, rows(evaluations), title)
+    if setting.user is None:
+        print_table(HEADER, rows(evaluations), title)
+    else:
+        title = (
+            f"reward {setting.reward!r}, split {setting.split!r}, {counts.dialogues} dialogues, "
+            f"{counts.episodes} episodes, simulated user {setting.user}"
+        )
+        _print_simulated(evaluations, title)
     for evaluation in evaluations:
         counts = evaluation.counts
         if counts.unscored_turns or counts.failed_episodes:
@@ -37,11 +57,34 @@ def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
             )
 
 
+def _print_simulated(evaluations: Sequence[Evaluation], title: str) -> None:
+    print_table(SIMULATED_HEADER, simulated_rows(evaluations), title)
+    title = "the simulated user: shares of turns; patience lost and leaves are per dialogue"
+    print_table(USER_HEADER, user_rows(evaluations), title)
+    reliability = reliability_rows(evaluations)
+    if reliability:
+        title = "success in all (pass^k) and in any (pass@k) of k plays, estimated from n plays"
+        print_table(RELIABILITY_HEADER, reliability, title, keys=3)
+    for evaluation in evaluations:
+        reasons = {} if evaluation.simulated is None else evaluation.simulated.reasons
+        if reasons:
+            listed = ", ".join(f"{reason} x{count}" for reason, count in reasons.items())
+            print(f"{evaluation.policy}: not strict in {listed}")
+
+
+def print_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """Print the differences between policies: in reward, or in success where it is known."""
+    if comparisons[0].strict is None:
+        print_table(COMPARISON_HEADER, comparison_rows(comparisons), keys=2)
+    else:
+        print_table(FIGURES_COMPARED_HEADER, figures_compared_rows(comparisons), keys=3)
+
+
 def compare_files(settings: Compare) -> None:
     """Print how the rewards of two policies differ on the same dialogues."""
     sides = (require_scores(_episodes(path)) for path in (settings.first, settings.second))
     comparison = compare(*sides)
-    if not comparison.reward.count:
+    if not (comparison.reward.count or comparison.headline.count):
         raise JudgeError(
             f"no turn has a reward in both {settings.first} and {settings.second}, so there is "
             "nothing to compare"
@@ -49,7 +92,7 @@ def compare_files(settings: Compare) -> None:
     if settings.json:
         print_json(comparison)
     else:
-        print_table(COMPARISON_HEADER, comparison_rows([comparison]), keys=2)
+        print_comparisons([comparison])
 
 
 def _episodes(path: Path) -> Iterator[Episode]:

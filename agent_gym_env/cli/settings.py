@@ -156,6 +156,8 @@ class Evaluate(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fi
             others score the same episodes afterwards.
         episodes: number of dialogues; all by default.
         seed: seed of the choice of dialogues and of the policies.
+        trials: number of times that each dialogue is played, each time with another seed. With a
+            simulated user, more than one also gives pass^k and pass@k.
         batch: number of dialogues that are played in lockstep, for policies that act in batches.
         out: folder for the episodes and for one report per reward. The same command resumes an
             evaluation that was interrupted.
@@ -168,6 +170,7 @@ class Evaluate(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fi
     split: Split = "dev"
     episodes: AtLeast1 | None = None
     seed: AtLeast0 = 0
+    trials: AtLeast1 = 1
     batch: AtLeast1 = 1
     out: Folder | None = None
     retry_failed: bool = False

@@ -9,12 +9,16 @@ import numpy as np
 
 from agent_gym_env.evaluation.evaluate import RESAMPLES, SPLITS, Setting, setting_of, splits_of
 from agent_gym_env.evaluation.metrics import episode_return, turn_facts
+from agent_gym_env.evaluation.simulated import GROUPS, Outcome, groups_of, outcome
 from agent_gym_env.evaluation.statistics import ClusterSums, Difference, paired_difference
 from agent_gym_env.rollout.episode import Episode
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class Comparison(msgspec.Struct, frozen=True, omit_defaults=True):
     """Comparison of two policies on the same dialogues: the first minus the second.
+
+    In simulated dialogues two policies have no turns in common. There all differences are between
+    whole episodes.
 
     Attributes:
         first: name of the first policy.
@@ -23,10 +27,15 @@ class Comparison(msgspec.Struct, frozen=True):
         episodes: number of episodes that are paired by dialogue and seed.
         unpaired_episodes: number of episodes that only one of the two has.
         unpaired_turns: number of turns of paired episodes without a reward on either side or both.
-        reward: difference in reward per turn; its verdict is that of the comparison.
+        reward: difference in reward per turn; its verdict is that of the comparison. In simulated
+            dialogues it is the difference in return.
         mean_return: difference in return.
-        splits: difference in reward per turn in each of `SPLITS`. With four more tests of one
-            sample, one of them can differ by chance.
+        splits: difference in reward per turn in each of `SPLITS`; in simulated dialogues,
+            difference in strict success in each of `GROUPS`. With so many more tests of one sample,
+            one of them can differ by chance.
+        success: difference in success; ``None`` for recorded dialogues.
+        strict: difference in strict success; ``None`` for recorded dialogues. In simulated
+            dialogues its verdict is that of the comparison.
     """
 
     first: str
@@ -38,14 +47,23 @@ class Comparison(msgspec.Struct, frozen=True):
     reward: Difference
     mean_return: Difference
     splits: dict[str, Difference]
+    success: Difference | None = None
+    strict: Difference | None = None
+
+    @property
+    def headline(self) -> Difference:
+        """The difference whose verdict is that of the comparison."""
+        return self.reward if self.strict is None else self.strict
 
 
 class _Played(msgspec.Struct, frozen=True, gc=False):
     """Part of an episode that a comparison needs."""
 
     total: float | None
-    rewards: tuple[float | None, ...]
-    splits: tuple[tuple[str, ...], ...]
+    rewards: tuple[float | None, ...] = ()
+    splits: tuple[tuple[str, ...], ...] = ()
+    outcome: Outcome | None = None
+    groups: tuple[str, ...] = ()
 
 
 _Key = tuple[str, int | None]
@@ -86,10 +104,11 @@ def compare(
     sums = _PairedSums()
     for (dialogue, _), (one, other) in pairs.items():
         sums.add(dialogue, one, other)
-    differences = {
-        name: sums.difference(name, resamples=resamples, seed=seed)
-        for name in ("reward", "return", *SPLITS)
-    }
+
+    def difference(name: str) -> Difference:
+        return sums.difference(name, resamples=resamples, seed=seed)
+
+    is_simulated = setting.user is not None
     return Comparison(
         first=policy,
         second=other_policy,
@@ -97,9 +116,11 @@ def compare(
         episodes=len(pairs),
         unpaired_episodes=len(mine) + len(theirs) - 2 * len(pairs),
         unpaired_turns=sums.unpaired_turns,
-        reward=differences["reward"],
-        mean_return=differences["return"],
-        splits={name: differences[name] for name in SPLITS},
+        reward=difference("return" if is_simulated else "reward"),
+        mean_return=difference("return"),
+        splits={name: difference(name) for name in (GROUPS if is_simulated else SPLITS)},
+        success=difference("success") if is_simulated else None,
+        strict=difference("strict") if is_simulated else None,
     )
 
 
@@ -126,6 +147,12 @@ def _gather(episodes: Iterable[Episode]) -> tuple[str, Setting, Mapping[_Key, _P
 
 
 def _kept(episode: Episode) -> _Played:
+    if episode.simulated_user is not None:
+        return _Played(
+            total=episode_return(episode),
+            outcome=outcome(episode),
+            groups=tuple(groups_of(episode)),
+        )
     facts = list(turn_facts(episode))
     return _Played(
         total=episode_return(episode),
@@ -161,6 +188,10 @@ class _PairedSums:
     def add(self, dialogue: str, one: _Played, other: _Played) -> None:
         """Add an episode that both played."""
         self._add_pair(dialogue, "return", one.total, other.total)
+        if one.outcome is not None and other.outcome is not None:
+            self._add_pair(dialogue, "success", one.outcome.success, other.outcome.success)
+            for name in ("strict", *one.groups):
+                self._add_pair(dialogue, name, one.outcome.strict, other.outcome.strict)
         self.unpaired_turns += abs(len(one.rewards) - len(other.rewards))
         for mine, theirs, splits in zip(one.rewards, other.rewards, one.splits, strict=False):
             self.unpaired_turns += mine is None or theirs is None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from agent_gym_env.evaluation.metrics import ToolCounts, TurnFacts, episode_return, turn_facts
+from agent_gym_env.evaluation.simulated import DOMAIN, SimulatedFigures, SimulationTally
 from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
 from agent_gym_env.rollout.episode import Episode
 
@@ -17,11 +18,12 @@ HISTOGRAM_BINS = 20
 SPLITS = ("with_due_call", "without_due_call", "seen", "unseen")
 """Subsets of the turns: with and without a due call; of services seen and unseen in train."""
 
-_DOMAIN = "domain/"
+_options_json = msgspec.json.Encoder(order="deterministic").encode
+
 _COMPONENT = "component/"
 
 
-class Setting(msgspec.Struct, frozen=True):
+class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
     """The setting of an evaluation; only evaluations in equal settings can be compared.
 
     Attributes:
@@ -29,12 +31,14 @@ class Setting(msgspec.Struct, frozen=True):
         split: name of the split.
         schema_variant: ``v1`` to ``v5``, or ``None`` for the original schema.
         reward: name of the reward.
+        user: options of the simulated user, as JSON; ``None`` for recorded dialogues.
     """
 
     corpus: str
     split: str
     schema_variant: str | None
     reward: str
+    user: str | None = None
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -74,7 +78,7 @@ class ToolMetrics(msgspec.Struct, frozen=True):
     argument_f1: Estimate
 
 
-class Evaluation(msgspec.Struct, frozen=True):
+class Evaluation(msgspec.Struct, frozen=True, omit_defaults=True):
     """Summary of a policy's episodes.
 
     Attributes:
@@ -86,11 +90,13 @@ class Evaluation(msgspec.Struct, frozen=True):
         macro_reward: mean of two rewards per turn: with and without a due call. Most turns need no
             call, so a policy that never calls tools does well in the plain mean, but not in this.
         splits: reward per turn in each of `SPLITS`.
-        domains: reward per turn by domain.
+        domains: reward per turn by domain; strict success in simulated dialogues, for each domain
+            of their services.
         components: mean of each component of the reward, over the turns to which it applies.
         tools: quality of the tool calls.
         response_similarity: Jaccard similarity of the sets of words, whatever the reward is.
         histogram: number of turns by reward, in equal bins of [0, 1].
+        simulated: figures of simulated dialogues; ``None`` for recorded ones.
     """
 
     policy: str
@@ -105,6 +111,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     tools: ToolMetrics
     response_similarity: Estimate
     histogram: tuple[int, ...]
+    simulated: SimulatedFigures | None = None
 
 
 def summarize(
@@ -128,11 +135,13 @@ def summarize(
 
 def setting_of(episode: Episode) -> Setting:
     """Return the setting of an episode."""
+    user = episode.simulated_user
     return Setting(
         corpus=episode.corpus,
         split=episode.split,
         schema_variant=episode.schema_variant,
         reward=episode.reward,
+        user=None if user is None else _options_json(user.options).decode(),
     )
 
 
@@ -144,6 +153,7 @@ class _Tally:
         self._episodes = 0
         self._turns = 0
         self._sums = ClusterSums()
+        self._simulated: SimulationTally | None = None
         self._failed: Counter[str] = Counter()
         self._action_errors: Counter[str] = Counter()
         self._histogram = [0] * HISTOGRAM_BINS
@@ -158,6 +168,9 @@ class _Tally:
         steps = (step for turn in episode.turns for step in turn.steps)
         self._action_errors.update(step.action_error for step in steps if step.action_error)
         self._sums.add(episode.dialogue_id, "return", episode_return(episode))
+        if episode.simulated_user is not None:
+            self._simulated = self._simulated or SimulationTally(self._sums)
+            self._simulated.add(episode)
         for facts in turn_facts(episode):
             self._add_turn(episode.dialogue_id, facts)
 
@@ -186,6 +199,8 @@ class _Tally:
         if self._played is None:
             raise ValueError("expected at least one episode to evaluate, found none")
         policy, setting = self._played
+        if self._simulated is not None:
+            self._simulated.add_reliability()
         bootstrap = Bootstrap(self._sums, resamples=resamples, seed=seed)
         return Evaluation(
             policy=policy,
@@ -195,11 +210,12 @@ class _Tally:
             reward=bootstrap.estimate("reward"),
             macro_reward=bootstrap.estimate("with_due_call", "without_due_call"),
             splits={name: bootstrap.estimate(name) for name in SPLITS},
-            domains=dict(sorted(bootstrap.estimates(_DOMAIN).items())),
+            domains=dict(sorted(bootstrap.estimates(DOMAIN).items())),
             components=bootstrap.estimates(_COMPONENT),
             tools=ToolMetrics(*map(bootstrap.estimate, ToolMetrics.__struct_fields__)),
             response_similarity=bootstrap.estimate("response_similarity"),
             histogram=tuple(self._histogram),
+            simulated=None if self._simulated is None else self._simulated.figures(bootstrap),
         )
 
     def _totals(self) -> Counts:
@@ -218,7 +234,8 @@ def _means(facts: TurnFacts) -> Iterator[tuple[str, float | None]]:
     yield "reward", facts.reward
     for name in splits_of(facts):
         yield name, facts.reward
-    yield _DOMAIN + facts.domain, facts.reward
+    if facts.tools is not None:
+        yield DOMAIN + facts.domain, facts.reward
     if facts.response_similarity is not None:
         yield "response_similarity", facts.response_similarity
     for part, value in facts.components.items():

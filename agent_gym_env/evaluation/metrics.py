@@ -105,12 +105,16 @@ def episode_return(episode: Episode) -> float | None:
     """
     rewards = [turn.reward for turn in episode.turns]
     scored = [reward for reward in rewards if reward is not None]
-    ended = (episode.terminated or episode.truncated) and _is_whole(episode)
-    return sum(scored) if ended and len(scored) == len(rewards) else None
+    return sum(scored) if is_ended(episode) and len(scored) == len(rewards) else None
 
 
-def _is_whole(episode: Episode) -> bool:
-    """Return whether each turn was played, by the policy or in silence after it had failed."""
+def is_ended(episode: Episode) -> bool:
+    """Return whether a dialogue reached its end or its time limit.
+
+    Each turn was played then, by the policy or in silence after it had failed.
+    """
+    if not (episode.terminated or episode.truncated):
+        return False
     if episode.error is None:
         return True
     return bool(episode.turns) and episode.turns[-1].steps[-1].action_error == POLICY_FAILED

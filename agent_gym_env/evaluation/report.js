@@ -28,6 +28,7 @@
 
   // The trace format writes a turn's target, and the call in it, as arrays.
   function targetOf(turn) {
+    if (!turn.target) return null;
     const [, text, service, call] = turn.target;
     if (!call) return { text, service, call: null };
     const [name, args, status] = call;
@@ -54,7 +55,7 @@
     const words = [episode.dialogue_id, ...episode.services, ...turns.flatMap((turn) => [turn.user, turn.reply])];
     return {
       policy, episode, turns, total, took: tookOf(episode.turns.flatMap((turn) => turn.steps)),
-      mean: scored.length ? total / scored.length : null,
+      mean: scored.length ? (episode.simulated_user ? total : total / scored.length) : null,
       words: words.join("\n").toLowerCase(),
     };
   }
@@ -76,8 +77,10 @@
 
   const kinds = {
     all: () => true,
-    missed: ({ turns }) => turns.some(({ target, calls }) => target.call && !calls.some((call) => call.name === target.call.name)),
-    spurious: ({ turns }) => turns.some(({ target, calls }) => calls.length && !target.call),
+    missed: ({ turns }) => turns.some(({ target, calls }) => target?.call && !calls.some((call) => call.name === target.call.name)),
+    spurious: ({ turns }) => turns.some(({ target, calls }) => calls.length && target && !target.call),
+    unsuccessful: ({ turns }) => !turns.at(-1)?.simulated?.verdict.strict,
+    misunderstood: ({ turns }) => turns.some(({ simulated }) => simulated && simulated.understood === false),
     unseen: ({ episode }) => Boolean(episode.seen_services) && episode.services.some((service) => !episode.seen_services.includes(service)),
     refused: ({ turns }) => turns.some((turn) => turn.steps.some((step) => step.action_error)),
     unscored: ({ turns }) => turns.some((turn) => turn.reward === null),
@@ -96,7 +99,8 @@
       element.classList.add("unscored");
       return element;
     }
-    const [from, to, share] = reward < 0.5 ? ["--low", "--mid", reward * 2] : ["--mid", "--high", reward * 2 - 1];
+    const kept = Math.min(Math.max(reward, 0), 1); // rewards of simulated dialogues may be negative
+    const [from, to, share] = kept < 0.5 ? ["--low", "--mid", kept * 2] : ["--mid", "--high", kept * 2 - 1];
     element.style.setProperty("--tone", `color-mix(in oklab, var(${from}), var(${to}) ${Math.round(share * 100)}%)`);
     return element;
   }
@@ -151,10 +155,18 @@
     };
     return make("header", "",
       make("h3", "", make("span", `dot s${policy % 8}`), episode.dialogue_id), ...services,
-      make("span", "tag", `return ${written(total)}`), make("span", "tag", `${written(mean, 3)} per turn`),
+      make("span", "tag", `return ${written(total)}`),
+      episode.simulated_user ? outcomeOf(episode) : make("span", "tag", `${written(mean, 3)} per turn`),
       took === null ? null : make("span", "tag", took),
       episode.truncated ? make("span", "tag bad", "cut short") : null,
       make("div", "step", step("previous", -1), step("next", 1)));
+  }
+
+  function outcomeOf(episode) {
+    const verdict = episode.turns.at(-1)?.simulated?.verdict;
+    if (verdict?.strict) return make("span", "tag", "strict success");
+    const reasons = (verdict?.reasons ?? []).join(", ");
+    return make("span", "tag bad", `${verdict?.success ? "success, not strict" : "no success"}: ${reasons}`);
   }
 
   function switchOf(entry) {
@@ -166,14 +178,37 @@
   function turnOf(turn, index) {
     const { target, calls, reply } = turn;
     const agent = make("div", "side", make("h4", "", "agent"), ...turn.steps.flatMap((step) => stepOf(step, target)));
+    if (!target) {
+      agent.append(said(reply, ""));
+      return articleOf(turn, index, agent, simulatedOf(turn.simulated));
+    }
     if (target.call && !calls.length) agent.append(make("div", "call absent", "no call"));
     agent.append(said(reply, target.text));
     const recorded = make("div", "side recorded", make("h4", "", "recorded"));
     if (target.call) recorded.append(callOf(target.call, null, null));
     recorded.append(said(target.text, reply));
+    return articleOf(turn, index, agent, recorded);
+  }
+
+  function articleOf(turn, index, agent, beside) {
     return make("article", "turn",
       make("div", "rail", tint(make("span", "score", turn.reward === null ? "none" : written(turn.reward)), turn.reward), make("span", "", index + 1)),
-      make("div", "", make("p", "said user", turn.user), make("div", "sides", agent, recorded), partsOf(turn)));
+      make("div", "", make("p", "said user", turn.user), make("div", "sides", agent, beside), partsOf(turn)));
+  }
+
+  // What the simulated user made of a turn.
+  function simulatedOf(simulated) {
+    const { meaning, events, verdict, answer } = simulated;
+    const list = make("dl", "arguments");
+    const line = (name, value) => list.append(make("dt", "", name), make("dd", "", value));
+    line("read as", simulated.understood === false ? `${meaning.kind}, not understood` : meaning.kind);
+    for (const [name, value] of Object.entries(meaning)) {
+      if (name !== "kind" && value) line(name, typeof value === "string" ? value : JSON.stringify(value));
+    }
+    if (answer?.length) line("answer", answer.map(([, act, slot, value]) => [act, slot, value].filter(Boolean).join(" ")).join("; "));
+    if (events?.length) line("counted", events.join(", "));
+    line("milestones", written(verdict.milestones));
+    return make("div", "side recorded", make("h4", "", "simulated user"), list);
   }
 
   function said(text, other) {

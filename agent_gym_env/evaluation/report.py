@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import msgspec
@@ -38,6 +38,14 @@ _SPLIT_NAMES = {
     "without_due_call": "no call due",
     "seen": "seen service",
     "unseen": "unseen service",
+}
+
+_GROUP_NAMES = {
+    "seen": "seen services",
+    "mixed": "seen and unseen",
+    "unseen": "unseen services",
+    "with_write": "with a write",
+    "without_write": "without a write",
 }
 
 
@@ -98,13 +106,17 @@ def render_report(
     summaries = [evaluation for evaluation, _ in evaluations]
     groups = [episodes for _, episodes in evaluations]
     names = _series_names(summaries)
+    is_simulated = all(evaluation.simulated is not None for evaluation in summaries)
+    draw = _simulation_plots if is_simulated else _plots
     style, script = _asset("report.css"), _asset("report.js")
     return _template().render(
         names=names,
         evaluations=summaries,
         comparisons=comparisons,
-        plots=[*plots, *_plots(summaries, names)],
-        histograms=_histograms(summaries, names),
+        is_simulated=is_simulated,
+        plots=[*plots, *draw(summaries, names)],
+        histograms=[] if is_simulated else _histograms(summaries, names),
+        tables=_simulation_tables(summaries) if is_simulated else [],
         uses=[model_use(episodes) for episodes in groups],
         configurations=_shown_configurations(configurations, len(names)),
         comparison_plots=[_comparison_plot(comparison) for comparison in comparisons],
@@ -197,6 +209,76 @@ def _plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Titl
     ]
 
 
+def _simulation_plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[TitledPlot]:
+    """Draw the plots of simulated dialogues, each with its title."""
+    figures = [each.simulated for each in evaluations if each.simulated is not None]
+    titled: dict[str, list[dict[str, Estimate]]] = {
+        "Success": [
+            {"success": each.success, "strict success": each.strict, "milestones": each.milestones}
+            for each in figures
+        ],
+        "Strict success, by dialogues": [
+            {_GROUP_NAMES[name]: estimate for name, estimate in each.strict_in.items()}
+            for each in figures
+        ],
+        "Strict success in all of k plays (pass^k)": [
+            {f"k = {one.k}, n = {table.plays(one)}": one.all_strict for one in each.reliability}
+            for each in figures
+        ],
+        "Turns of the agent, as the simulated user took them": [
+            {
+                "not understood": each.user.not_understood,
+                "answered by rule": each.user.defaults,
+                "out of place": each.user.out_of_place,
+                "corrected": each.user.corrected,
+                "ignored": each.user.ignored,
+            }
+            for each in figures
+        ],
+    }
+    return [
+        (title, interval_plot(_rows(columns), series=names, name=title))
+        for title, columns in titled.items()
+        if any(columns)
+    ]
+
+
+class SimulationTable(NamedTuple):
+    """A table of a report.
+
+    Attributes:
+        title: title of the table.
+        header: names of the columns.
+        rows: cells of each row.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def _simulation_tables(evaluations: Sequence[Evaluation]) -> list[SimulationTable]:
+    """Return the tables of simulated dialogues; one without rows is left out."""
+    tables = [
+        SimulationTable(
+            "success; strict success by dialogues from seen on",
+            table.SIMULATED_HEADER,
+            table.simulated_rows(evaluations),
+        ),
+        SimulationTable(
+            "the simulated user: shares of turns; patience lost and leaves are per dialogue",
+            table.USER_HEADER,
+            table.user_rows(evaluations),
+        ),
+        SimulationTable(
+            "success in all (pass^k) and in any (pass@k) of k plays, estimated from n plays",
+            table.RELIABILITY_HEADER,
+            table.reliability_rows(evaluations),
+        ),
+    ]
+    return [each for each in tables if each.rows]
+
+
 def _turn_rewards(evaluation: Evaluation) -> dict[str, Estimate]:
     splits = {_SPLIT_NAMES[name]: estimate for name, estimate in evaluation.splits.items()}
     return {"all turns": evaluation.reward, **splits, "macro": evaluation.macro_reward}
@@ -245,8 +327,10 @@ def _histograms(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list
 
 
 def _comparison_plot(comparison: Comparison) -> str:
-    differences = {"all turns": comparison.reward} | {
-        _SPLIT_NAMES[name]: difference for name, difference in comparison.splits.items()
+    is_simulated = comparison.strict is not None
+    names = _GROUP_NAMES if is_simulated else _SPLIT_NAMES
+    differences = {"all dialogues" if is_simulated else "all turns": comparison.headline} | {
+        names[name]: difference for name, difference in comparison.splits.items()
     }
     rows = [
         Row(label, [Interval(each.difference, each.low, each.high)])
@@ -256,7 +340,7 @@ def _comparison_plot(comparison: Comparison) -> str:
     ends = [abs(end) for row in rows for end in row.intervals[0] if end is not None]
     reach = max([*ends, 0.01]) * 1.1
     pair = f"{comparison.first} minus {comparison.second}"
-    name = f"Reward per turn, {pair}"
+    name = f"{'Strict success' if is_simulated else 'Reward per turn'}, {pair}"
     return interval_plot(rows, series=[pair], bounds=(-reach, reach), signed=True, name=name)
 
 

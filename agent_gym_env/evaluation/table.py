@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from agent_gym_env.evaluation.compare import Comparison
 from agent_gym_env.evaluation.evaluate import Evaluation
+from agent_gym_env.evaluation.simulated import GROUPS, Reliability, SimulatedFigures
 from agent_gym_env.evaluation.statistics import Difference, Estimate
 
 NOTHING = "-"
@@ -39,13 +40,123 @@ COMPARISON_HEADER = (
 )
 
 
+SIMULATED_HEADER = (
+    "policy",
+    "success",
+    "strict",
+    "95 % interval",
+    "milestones",
+    "return",
+    "turns",
+    "calls",
+    "seen",
+    "mixed",
+    "unseen",
+    "write",
+    "no write",
+)
+"""From ``seen`` on: strict success in each of `GROUPS`."""
+
+USER_HEADER = (
+    "policy",
+    "not understood",
+    "defaults",
+    "out of place",
+    "corrected",
+    "ignored",
+    "recorded words",
+    "patience lost",
+    "leaves",
+)
+
+RELIABILITY_HEADER = (
+    "policy",
+    "k",
+    "n",
+    "strict pass^k",
+    "95 % interval",
+    "strict pass@k",
+    "95 % interval",
+    "success pass^k",
+    "success pass@k",
+)
+
+FIGURES_COMPARED_HEADER = ("first", "second", "figure", *COMPARISON_HEADER[2:])
+
+
+def simulated_rows(evaluations: Iterable[Evaluation]) -> list[tuple[str, ...]]:
+    """Return the cells of a table under `SIMULATED_HEADER`, for evaluations of simulations."""
+    return [
+        _simulated_row(evaluation, evaluation.simulated)
+        for evaluation in evaluations
+        if evaluation.simulated is not None
+    ]
+
+
+def _simulated_row(evaluation: Evaluation, figures: SimulatedFigures) -> tuple[str, ...]:
+    return (
+        evaluation.policy,
+        number(figures.success.mean),
+        *with_interval(figures.strict),
+        number(figures.milestones.mean),
+        number(evaluation.mean_return.mean),
+        number(figures.turns.mean, digits=1),
+        number(figures.calls.mean, digits=1),
+        *(number(figures.strict_in[group].mean) for group in GROUPS),
+    )
+
+
+def user_rows(evaluations: Iterable[Evaluation]) -> list[tuple[str, ...]]:
+    """Return the cells of a table under `USER_HEADER`, for evaluations of simulations."""
+    found = [(each.policy, each.simulated.user) for each in evaluations if each.simulated]
+    return [
+        (
+            policy,
+            number(user.not_understood.mean),
+            number(user.defaults.mean),
+            number(user.out_of_place.mean),
+            number(user.corrected.mean),
+            number(user.ignored.mean),
+            number(user.recorded_words.mean),
+            number(user.patience_lost.mean, digits=2),
+            number(user.leaves.mean),
+        )
+        for policy, user in found
+    ]
+
+
+def reliability_rows(evaluations: Iterable[Evaluation]) -> list[tuple[str, ...]]:
+    """Return the cells of a table under `RELIABILITY_HEADER`, one row for each k."""
+    return [
+        (
+            evaluation.policy,
+            str(each.k),
+            plays(each),
+            *with_interval(each.all_strict),
+            *with_interval(each.any_strict),
+            number(each.all_success.mean),
+            number(each.any_success.mean),
+        )
+        for evaluation in evaluations
+        if evaluation.simulated is not None
+        for each in evaluation.simulated.reliability
+    ]
+
+
+def plays(reliability: Reliability) -> str:
+    """Format the number of plays of a dialogue."""
+    if reliability.fewest == reliability.most:
+        return str(reliability.most)
+    return f"{reliability.fewest} to {reliability.most}"
+
+
 def rows(evaluations: Iterable[Evaluation]) -> list[tuple[str, ...]]:
     """Return the cells of a table under `HEADER`, one row for each evaluation."""
     return [_row(evaluation) for evaluation in evaluations]
 
 
 def domain_rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, ...]]:
-    """Return a row for each domain: its name, then the reward per turn of each evaluation."""
+    """Return a row for each domain: its name, then `Evaluation.domains` of each evaluation."""
     domains = sorted({domain for evaluation in evaluations for domain in evaluation.domains})
     return [
         (domain, *(_domain_cell(evaluation, domain) for evaluation in evaluations))
@@ -61,6 +172,22 @@ def _domain_cell(evaluation: Evaluation, domain: str) -> str:
 def comparison_rows(comparisons: Iterable[Comparison]) -> list[tuple[str, ...]]:
     """Return the cells of a table under `COMPARISON_HEADER`, one row for each comparison."""
     return [_comparison_row(comparison) for comparison in comparisons]
+
+
+def compared_figures(comparison: Comparison) -> dict[str, Difference]:
+    """Return the differences of a comparison of simulated dialogues, the headline first."""
+    found = {"strict": comparison.strict, "success": comparison.success}
+    known = {name: difference for name, difference in found.items() if difference is not None}
+    return {**known, "return": comparison.mean_return}
+
+
+def figures_compared_rows(comparisons: Iterable[Comparison]) -> list[tuple[str, ...]]:
+    """Return the cells of a table under `FIGURES_COMPARED_HEADER`, one row for each figure."""
+    return [
+        (comparison.first, comparison.second, name, *_difference_cells(difference))
+        for comparison in comparisons
+        for name, difference in compared_figures(comparison).items()
+    ]
 
 
 def with_interval(estimate: Estimate) -> tuple[str, str]:
@@ -87,16 +214,17 @@ def _row(evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def _comparison_row(comparison: Comparison) -> tuple[str, ...]:
-    reward = comparison.reward
+    return (comparison.first, comparison.second, *_difference_cells(comparison.reward))
+
+
+def _difference_cells(difference: Difference) -> tuple[str, ...]:
     return (
-        comparison.first,
-        comparison.second,
-        signed(reward.difference),
-        interval(reward),
-        probability(reward.p_value),
-        number(reward.minimum_detectable),
-        str(reward.dialogues),
-        reward.verdict,
+        signed(difference.difference),
+        interval(difference),
+        probability(difference.p_value),
+        number(difference.minimum_detectable),
+        str(difference.dialogues),
+        difference.verdict,
     )
 
 

@@ -264,7 +264,8 @@ class _Turn:
 
     def _offer(self) -> str:
         values = self._values("OFFER")
-        named = [slot for slot in values if _is_name(slot)] or list(values)[:1]
+        text = [slot for slot in values if kind_of(slot, [values[slot]]) == "text"]
+        named = [slot for slot in values if _is_name(slot)] or (text or list(values))[:1]
         name = ", ".join(_spoken(slot, values[slot]) for slot in named)
         rest = {slot: value for slot, value in values.items() if slot not in named}
         if self._style == "terse":

@@ -48,16 +48,26 @@ class LinearClassifier:
         sides = [np.concatenate(option) for option in options]
         return self._softmax(_buckets(situation, np.concatenate(sides)), sides)
 
+    def independent(self, situation: Features, options: Sequence[Option]) -> NDArray[np.float64]:
+        """Return the probability that each option holds, whatever the others do."""
+        sides = [np.concatenate(option) for option in options]
+        return _sigmoid(self._scores(_buckets(situation, np.concatenate(sides)), sides))
+
     def _softmax(
+        self, buckets: NDArray[np.uint32], sides: Sequence[Features]
+    ) -> NDArray[np.float64]:
+        scores = self._scores(buckets, sides)
+        exponentials = np.exp(scores - scores.max())
+        probabilities: NDArray[np.float64] = exponentials / exponentials.sum()
+        return probabilities
+
+    def _scores(
         self, buckets: NDArray[np.uint32], sides: Sequence[Features]
     ) -> NDArray[np.float64]:
         columns = self.weights[buckets].sum(axis=0, dtype=np.float64)
         sums = np.concatenate(([0.0], np.cumsum(columns)))
         ends = np.cumsum([len(side) for side in sides])
-        scores = np.diff(sums[ends], prepend=0.0)
-        exponentials = np.exp(scores - scores.max())
-        probabilities: NDArray[np.float64] = exponentials / exponentials.sum()
-        return probabilities
+        return np.diff(sums[ends], prepend=0.0)
 
 
 class TrainableClassifier(LinearClassifier):
@@ -94,8 +104,26 @@ class TrainableClassifier(LinearClassifier):
         buckets = _buckets(situation, np.concatenate(sides))
         errors = self._softmax(buckets, sides)
         errors[right] -= 1.0
-        if -errors[right] < _SMALL_ERROR:
-            return
+        if -errors[right] >= _SMALL_ERROR:
+            self._step(buckets, sides, errors)
+
+    def update_independent(
+        self, situation: Features, options: Sequence[Option], right: Sequence[bool]
+    ) -> None:
+        """Take one gradient step towards the options that hold, each on its own."""
+        sides = self._with_words_dropped(options)
+        buckets = _buckets(situation, np.concatenate(sides))
+        errors = _sigmoid(self._scores(buckets, sides)) - np.array(right, np.float64)
+        errors[np.abs(errors) < _SMALL_ERROR] = 0.0
+        if errors.any():
+            self._step(buckets, sides, errors)
+
+    def _step(
+        self,
+        buckets: NDArray[np.uint32],
+        sides: Sequence[Features],
+        errors: NDArray[np.float64],
+    ) -> None:
         column_errors = np.repeat(errors.astype(np.float32), [len(side) for side in sides])
         gradient = np.broadcast_to(column_errors, buckets.shape).ravel()
         flat = buckets.ravel()
@@ -111,6 +139,11 @@ class TrainableClassifier(LinearClassifier):
             np.concatenate((option.words[row[:length]], option.flags))
             for option, row, length in zip(options, kept, lengths, strict=True)
         ]
+
+
+def _sigmoid(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    probabilities: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(scores, -30.0, 30.0)))
+    return probabilities
 
 
 def _buckets(situation: Features, columns: Features) -> NDArray[np.uint32]:

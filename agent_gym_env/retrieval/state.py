@@ -51,7 +51,11 @@ class State:
         tool_is_new: whether the last user turn changed ``tool``.
         values: filled slots, by service and slot.
         guesses: most probable value of a slot that is not filled, by (service, slot).
-        fresh: (service, slot) of the slots that the last user turn filled or changed.
+        filled: (service, slot) of the slots that the last user turn filled, also with the value
+            that they had.
+        fresh: those of them whose value is new.
+        possible: (probability, slot, value) of the values that the last user turn may have said of
+            the service, whether they filled a slot or not.
         ready: arguments by name of a tool that could be called before the last user turn.
         calls: last arguments of each tool that was called, by name.
         awaited: arguments of calls whose results are still missing, in order.
@@ -76,7 +80,9 @@ class State:
         self.tool_is_new = False
         self.values: dict[str, dict[str, Filled]] = {}
         self.guesses: dict[tuple[str, str], Guess] = {}
+        self.filled: set[tuple[str, str]] = set()
         self.fresh: set[tuple[str, str]] = set()
+        self.possible: list[tuple[float, str, str]] = []
         self.ready: dict[str, dict[str, str]] = {}
         self.calls: dict[str, dict[str, str]] = {}
         self.awaited: list[dict[str, str]] = []
@@ -112,7 +118,8 @@ class State:
         """Record the user's next words, before anything is concluded from them."""
         self.turn += 1
         self.user, self.tokens, self.mentions = user, tokens_of(user), []
-        self.fresh, self.has_called, self.has_moved_on = set(), False, False
+        self.filled, self.fresh, self.possible = set(), set(), []
+        self.has_called, self.has_moved_on = False, False
         self.ready = {}
         if self.tool is not None:
             arguments = self.arguments(self.tool)
@@ -149,12 +156,14 @@ class State:
     def fill(self, service: str, slot: str, value: str, said: str) -> None:
         """Fill a slot with a value."""
         slots = self.values.setdefault(service, {})
+        self.filled.add((service, slot))
         if slot not in slots or slots[slot].value != value:
             self.fresh.add((service, slot))
         slots[slot] = Filled(value, said)
 
     def add_guess(self, service: str, slot: str, probability: float, value: str) -> None:
         """Record a value that a slot may have, unless a more probable one is known."""
+        self.possible.append((probability, slot, value))
         known = self.guesses.get((service, slot))
         if known is None or probability >= known.probability:
             self.guesses[service, slot] = Guess(probability, value)

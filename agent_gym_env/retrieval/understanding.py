@@ -210,7 +210,7 @@ def _fill_slots_from_mentions(state: State, tool: ToolSchema, decide: Decide) ->
         values = {
             name: value
             for name, slot in slots.items()
-            if (value := _value_in_slot(state, mention, slot)) is not None
+            if (value := value_in_slot(state, mention, slot)) is not None
         }
         if values:
             answer = decide(_mention_question(state, tool, mention, values))
@@ -230,7 +230,7 @@ def _fill_best(state: State, fits: list[tuple[float, int, str, str]]) -> None:
             state.fill(state.service, name, value, state.mentions[place].text)
 
 
-def _value_in_slot(state: State, mention: Mention, slot: SlotSchema) -> str | None:
+def value_in_slot(state: State, mention: Mention, slot: SlotSchema) -> str | None:
     """Return the value that a mention would be in a slot; ``None`` if it does not fit."""
     if slot.is_boolean:
         return None

@@ -50,6 +50,7 @@ class SimulatedTurn(msgspec.Struct, frozen=True, omit_defaults=True):
         meaning: meaning of the turn, as the user read it.
         verdict: verdict on the dialogue at the end of the turn.
         understood: whether the user understood the turn.
+        recorded: whether the recorded user gave the same answer in the same situation.
         answer: acts of the user's answer.
         events: what the user counted in this turn, see
             `agent_gym_env.users.agenda.UserState.counters`; a name occurs once for each count.
@@ -59,6 +60,7 @@ class SimulatedTurn(msgspec.Struct, frozen=True, omit_defaults=True):
     meaning: AgentTurn
     verdict: Verdict
     understood: bool = True
+    recorded: bool = False
     answer: tuple[UserAct, ...] = ()
     events: tuple[str, ...] = ()
 

@@ -114,10 +114,10 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             place, candidate = divmod(number, self.best_of)
         again, dialogue = divmod(place, len(dialogue_ids))
         dialogue_id = dialogue_ids[dialogue]
-        # Added, not drawn: no two episodes or branches of a state have the same seed.
-        of_one = max(self.best_of, self.branches)
-        first = episode_seed(self.seed, dialogue_id) + again * of_one + candidate
-        seeds = tuple((first + more) % (1 << 32) for more in range(at_once))
+        before = again * max(self.best_of, self.branches) + candidate
+        seeds = tuple(
+            episode_seed(self.seed, dialogue_id, before + more) for more in range(at_once)
+        )
         return Job(number, dialogue_id, seeds)
 
 

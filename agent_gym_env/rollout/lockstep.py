@@ -90,7 +90,12 @@ def play_together(
 
 
 def play_all_together(
-    envs: Sequence[Env], policy: Policy, dialogue_ids: Iterable[str], *, seed: int = 0
+    envs: Sequence[Env],
+    policy: Policy,
+    dialogue_ids: Iterable[str],
+    *,
+    seed: int = 0,
+    trials: int = 1,
 ) -> Iterator[Episode]:
     """Play dialogues, one per environment at a time; see `agent_gym_env.rollout.play.play_all`.
 
@@ -99,11 +104,12 @@ def play_all_together(
     """
     batch_policy = as_batch(policy)
     policy.reset(seed=seed)
-    planned = (
-        (number, planned_episode(policy.name, dialogue_id, episode_seed(seed, dialogue_id)))
-        for number, dialogue_id in enumerate(dialogue_ids)
+    episodes = (
+        planned_episode(policy.name, dialogue_id, episode_seed(seed, dialogue_id, trial))
+        for dialogue_id in dialogue_ids
+        for trial in range(trials)
     )
-    yield from in_order(play_together(planned, batch_policy, envs))
+    yield from in_order(play_together(enumerate(episodes), batch_policy, envs))
 
 
 def in_order(numbered: Iterable[tuple[int, _T]]) -> Iterator[_T]:

@@ -181,20 +181,38 @@ def play_all(
     dialogue_ids: Iterable[str],
     *,
     seed: int = 0,
+    trials: int = 1,
 ) -> Iterator[Episode]:
     """Play dialogues one after another.
 
     The seed of an episode is derived from ``seed`` and the dialogue's id. So two policies play a
     dialogue with the same seed, and a policy plays two dialogues with different seeds.
+
+    Args:
+        env: as in `play`.
+        policy: as in `play`.
+        dialogue_ids: ids of the dialogues.
+        seed: seed that those of the episodes are derived from.
+        trials: number of times that each dialogue is played, each time with another seed.
     """
     for dialogue_id in dialogue_ids:
-        yield play(env, policy, dialogue_id=dialogue_id, seed=episode_seed(seed, dialogue_id))
+        for trial in range(trials):
+            of_episode = episode_seed(seed, dialogue_id, trial)
+            yield play(env, policy, dialogue_id=dialogue_id, seed=of_episode)
 
 
-def episode_seed(seed: int, dialogue_id: str) -> int:
-    """Derive the seed of a dialogue's episode, in [0, 2**32)."""
+def episode_seed(seed: int, dialogue_id: str, trial: int = 0) -> int:
+    """Derive the seed of an episode of a dialogue, in [0, 2**32).
+
+    Args:
+        seed: seed of the run.
+        dialogue_id: id of the dialogue.
+        trial: number of episodes of the same dialogue before this one. It is added, not drawn, so
+            that no two of them have the same seed.
+    """
     entropy = [seed, zlib.crc32(dialogue_id.encode())]
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    first = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    return (first + trial) % (1 << 32)
 
 
 class _Record:
@@ -245,6 +263,7 @@ class _Record:
             meaning=dialogue.agent_turn or AgentTurn("none"),
             verdict=dialogue.verdict,
             understood=bool(dialogue.understood),
+            recorded=state.turn is not None,
             answer=state.acts,
             events=tuple((Counter(state.counters) - self._counted).elements()),
         )

@@ -52,7 +52,7 @@ class Write(msgspec.Struct, frozen=True, array_like=True):
     row: Row
 
 
-class ServiceState(msgspec.Struct):
+class ServiceState(msgspec.Struct, omit_defaults=True):
     """Changes that the calls of a dialogue have made.
 
     Attributes:

@@ -47,7 +47,7 @@ class Question(msgspec.Struct, array_like=True):
     answered: bool = False
 
 
-class UserState(msgspec.Struct):
+class UserState(msgspec.Struct, omit_defaults=True):
     """The user's state between two turns; all of it can be written as JSON.
 
     Attributes:

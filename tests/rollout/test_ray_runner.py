@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agent_gym_env.assembly import collect
 from agent_gym_env.errors import BudgetExceeded
 from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.ray_runner import RayRunner
@@ -38,6 +39,14 @@ def test_actors_collect_the_same(tiny_corpus: Path, tmp_path: Path) -> None:
     open_it = partial(open_player, what)
     run_collection(what, tmp_path / "serial", open_it, SerialRunner())
     run_collection(what, tmp_path / "ray", open_it, RayRunner(2))
+    assert records(tmp_path / "ray") == records(tmp_path / "serial")
+
+
+def test_actors_play_simulated_dialogues(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"env": "SGDSim-v0", "split": "dev", "understanding": "acts"}
+    arguments["user"] = {"name": "agenda", "miss": 0.2}
+    for runner in ("serial", "ray"):
+        collect("acts-oracle", tmp_path / runner, episodes=4, runner=runner, **arguments)
     assert records(tmp_path / "ray") == records(tmp_path / "serial")
 
 

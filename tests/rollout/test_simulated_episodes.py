@@ -67,7 +67,8 @@ def test_a_turn_records_what_the_user_heard_and_counted() -> None:
     assert episode.simulated_user.leaves
     taken = [turn.simulated for turn in episode.turns]
     assert [each and each.meaning.kind for each in taken] == ["none"] * 5
-    assert [each and each.events for each in taken] == [("not_understood", "patience_lost")] * 5
+    counted = [("not_understood", "patience_lost", "words_own")] * 5
+    assert [each and each.events for each in taken] == counted
     assert not any(each and each.understood for each in taken)
     assert episode.terminated
 

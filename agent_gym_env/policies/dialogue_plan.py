@@ -1,0 +1,329 @@
+"""The plan of an agent that works off one errand after another.
+
+It asks for what a tool requires, in the order of the schema, searches, offers, confirms and books.
+It knows the user's acts; where they come from is its user's affair.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from agent_gym_env.corpus.goals import Kind, turn_kind
+from agent_gym_env.corpus.sgd import Slot
+from agent_gym_env.policies.agent_wording import Speaker, offered_values
+from agent_gym_env.types import Action, DialogueAct, Observation, ToolCall
+
+DONTCARE = "dontcare"
+_MOST_ASKED = 4
+"""A slot is asked for so often; then the policy goes on without it."""
+
+Row = dict[str, str]
+_DECODE_RESULTS = msgspec.json.Decoder(list[dict[str, object]]).decode
+
+
+class Act(Protocol):
+    """An act of the user."""
+
+    @property
+    def service(self) -> str:
+        """The service that it is about."""
+
+    @property
+    def act(self) -> str:
+        """The kind."""
+
+    @property
+    def slot(self) -> str:
+        """The slot."""
+
+    @property
+    def value(self) -> str:
+        """The canonical value."""
+
+
+class Tool(Protocol):
+    """Schema of a tool, as the policy sees it."""
+
+    @property
+    def name(self) -> str:
+        """Full name."""
+
+    @property
+    def intent(self) -> str:
+        """Name of the intent."""
+
+    @property
+    def arguments(self) -> Mapping[str, Slot]:
+        """Slot by argument name."""
+
+    @property
+    def transactional(self) -> bool:
+        """True if a call of the tool changes data."""
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the required arguments."""
+
+    @property
+    def defaults(self) -> Mapping[str, str]:
+        """Default by name of each optional argument."""
+
+
+class Listener(Protocol):
+    """Understands the user's last turn."""
+
+    def acts(self) -> Sequence[Act]:
+        """Return the user's acts; a ``REQUEST`` among them need not name the slots."""
+
+    def asked(self, row: Mapping[str, str]) -> Sequence[str]:
+        """Return the slots that the user asks about, if a row is what they ask about."""
+
+
+Steps = Generator[Action, Observation, None]
+"""The actions of one dialogue; each is answered with the next observation."""
+
+
+class DialoguePlan:
+    """Memory of one dialogue: the user's wishes and questions, the rows found and chosen.
+
+    Args:
+        tools: tools on offer, by full name.
+        listener: understands the user.
+        speaker: words the agent's acts.
+
+    Attributes:
+        last_kind: kind of the agent's last turn; ``none`` before the first.
+        asked_for: slots that it asked for.
+    """
+
+    def __init__(
+        self,
+        tools: Mapping[str, Tool],
+        listener: Listener,
+        speaker: Speaker,
+    ) -> None:
+        self._tools = tools
+        self._listener = listener
+        self._speaker = speaker
+        self._unclear = 0
+        self.last_kind: Kind = "none"
+        self.asked_for: tuple[str, ...] = ()
+        self._tool: Tool | None = None
+        self._service = ""
+        self._said: dict[str, dict[str, str]] = {}
+        self._chosen: dict[str, Row] = {}
+        self._rows: list[Row] = []
+        self._row: Row | None = None
+        self._row_service = ""
+        self._row_tool: Tool | None = None
+        self._shown: list[Row] = []
+        self._phase = "new"
+        self._done: Row = {}
+        self._counter: Row = {}
+        self._asked: Counter[tuple[str, str]] = Counter()
+        self._kinds: set[str] = set()
+        self._informed = False
+
+    def play(self) -> Steps:
+        """Play the dialogue; the generator never ends of itself."""
+        while True:
+            self._hear()
+            yield from self._turn()
+
+    def _hear(self) -> None:
+        acts = self._listener.acts()
+        self._kinds = {act.act for act in acts}
+        if "UNCLEAR" not in self._kinds:
+            self._unclear = 0
+        self._informed = any(act.act == "INFORM" for act in acts)
+        again = self._phase == "failed" and self._informed
+        for act in acts:
+            if act.act == "INFORM_INTENT":
+                if again and act.service == self._service and self._tool is not None:
+                    self._forget_options(self._tool)
+                self._begin(act.service, act.value)
+        for act in acts:
+            if act.act == "INFORM":
+                self._said.setdefault(act.service, {})[act.slot] = act.value
+
+    def _forget_options(self, tool: Tool) -> None:
+        """Forget the optional wishes that failed; the user says again what still counts."""
+        said = self._said.get(self._service, {})
+        self._said[self._service] = {slot: said[slot] for slot in said if slot in tool.required}
+
+    def _begin(self, service: str, intent: str) -> None:
+        tool = self._tools.get(f"{service}-{intent}")
+        if tool is not None:
+            self._tool, self._service, self._phase = tool, service, "new"
+
+    def _turn(self) -> Steps:
+        """Take one turn: calls, if any, then words."""
+        tool, kinds = self._tool, self._kinds
+        if tool is None:
+            yield self._more()
+        elif "GOODBYE" in kinds:
+            yield self._goodbye()
+        elif "UNCLEAR" in kinds:
+            self._unclear += 1
+            yield self._speaker.say_again() if self._unclear == 1 else self._more()
+        elif self._phase == "request" and "REQUEST_ALTS" in kinds and self._row_tool is not None:
+            self._tool, self._service = self._row_tool, self._row_service
+            yield from self._offer_another(self._row_tool)
+        elif self._phase in ("offered", "done") and self._told() and not self._agrees():
+            yield self._inform(self._told())
+        elif self._phase == "offered" and "REQUEST_ALTS" in kinds and not self._informed:
+            yield from self._offer_another(tool)
+        elif self._phase == "offered" and "SELECT" in kinds and not self._has_new_intent():
+            self._choose()
+            self._phase, self._done = "done", dict(self._row or {})
+            yield self._more()
+        elif self._phase in ("done", "failed") and not self._goes_on():
+            leaves = {"NEGATE", "THANK_YOU"} <= kinds
+            yield self._goodbye() if leaves else self._more()
+        else:
+            yield from self._work(tool)
+
+    def _has_new_intent(self) -> bool:
+        return bool(self._kinds & {"INFORM_INTENT", "AFFIRM_INTENT"})
+
+    def _agrees(self) -> bool:
+        return self._has_new_intent() or "AFFIRM" in self._kinds
+
+    def _goes_on(self) -> bool:
+        again = self._phase == "failed" and "REQUEST_ALTS" in self._kinds
+        return self._has_new_intent() or again or (self._phase == "failed" and self._informed)
+
+    def _told(self) -> Row:
+        return self._asked_of((self._row if self._phase == "offered" else self._done) or {})
+
+    def _asked_of(self, row: Row) -> Row:
+        """Return the values of a row that answer the user's questions."""
+        return {slot: row[slot] for slot in self._listener.asked(row) if slot in row}
+
+    def _choose(self) -> None:
+        if self._row is not None:
+            self._chosen[self._row_service] = self._row
+
+    def _work(self, tool: Tool) -> Steps:
+        """Do what the errand under way needs next."""
+        if "SELECT" in self._kinds or self._phase == "new":
+            self._choose()
+        arguments = self._arguments(tool)
+        if self._phase == "confirm" and "AFFIRM" in self._kinds and "NEGATE" not in self._kinds:
+            yield from self._book(tool, arguments)
+        elif self._phase == "counter" and "AFFIRM" in self._kinds:
+            self._said.setdefault(self._service, {}).update(self._counter)
+            yield from self._book(tool, self._arguments(tool))
+        elif self._phase == "counter" and "NEGATE" in self._kinds and not self._informed:
+            self._phase, self._done = "done", {}
+            yield self._more()
+        else:
+            yield from self._ask_or_search(tool, arguments)
+
+    def _ask_or_search(self, tool: Tool, arguments: dict[str, str]) -> Steps:
+        missing = [
+            slot
+            for slot in tool.required
+            if slot not in arguments and self._asked[tool.name, slot] < _MOST_ASKED
+        ][:2]
+        if missing:
+            for slot in missing:
+                self._asked[tool.name, slot] += 1
+            self._phase = "request"
+            yield self._say(*(DialogueAct("REQUEST", slot) for slot in missing))
+        elif tool.transactional:
+            self._phase = "confirm"
+            yield self._say(*_acts("CONFIRM", arguments))
+        else:
+            yield from self._search(tool, arguments)
+
+    def _arguments(self, tool: Tool) -> dict[str, str]:
+        said = self._said.get(self._service, {})
+        row = self._chosen.get(self._service, {}) if tool.transactional else {}
+        arguments = {}
+        for slot in (*tool.required, *tool.defaults):
+            value = said.get(slot)
+            if value is None or (value == DONTCARE and slot in tool.required):
+                value = row.get(slot) if slot in tool.required else None
+            if value is None and tool.transactional:
+                value = tool.defaults.get(slot)
+            if value is not None and value != DONTCARE:
+                arguments[slot] = value
+        return arguments
+
+    def _search(self, tool: Tool, arguments: dict[str, str]) -> Steps:
+        _, rows = self._result((yield Action(tool_calls=(ToolCall(tool.name, arguments),))))
+        if not rows:
+            self._phase = "failed"
+            yield self._failure()
+            return
+        wants_another = "REQUEST_ALTS" in self._kinds
+        fresh = [row for row in rows if row not in self._shown] if wants_another else rows
+        self._rows = rows
+        yield self._offer((fresh or rows)[0])
+
+    def _offer_another(self, tool: Tool) -> Steps:
+        fresh = [row for row in self._rows if row not in self._shown]
+        if fresh:
+            yield self._offer(fresh[0])
+        else:
+            yield Action(tool_calls=(ToolCall(tool.name, self._arguments(tool)),))
+            self._phase = "failed"
+            yield self._failure()
+
+    def _offer(self, row: Row) -> Action:
+        self._row, self._row_service, self._phase = row, self._service, "offered"
+        self._row_tool = self._tool
+        self._shown.append(row)
+        return self._say(*_acts("OFFER", offered_values(row, self._rows)))
+
+    def _book(self, tool: Tool, arguments: dict[str, str]) -> Steps:
+        status, rows = self._result((yield Action(tool_calls=(ToolCall(tool.name, arguments),))))
+        row = rows[0] if rows else {}
+        if status == "success":
+            self._phase, self._done = "done", {**self._chosen.get(self._service, {}), **row}
+            yield self._say(DialogueAct("NOTIFY_SUCCESS"), *_acts("INFORM", self._told()))
+            return
+        changed = {s: value for s, value in row.items() if arguments.get(s, value) != value}
+        if changed:
+            self._phase, self._counter = "counter", changed
+            told = _acts("INFORM", self._asked_of(row))
+            yield self._say(DialogueAct("NOTIFY_FAILURE"), *_acts("OFFER", changed), *told)
+        else:
+            self._phase = "failed"
+            yield self._failure()
+
+    def _result(self, observation: Observation) -> tuple[str, list[Row]]:
+        """Return the status and the rows of a call; those of an error where none was answered."""
+        if not observation["tool_result"]:
+            return "error", []
+        [result] = _DECODE_RESULTS(observation["tool_result"])
+        return str(result["status"]), msgspec.convert(result.get("results", []), list[Row])
+
+    def _inform(self, told: Mapping[str, str]) -> Action:
+        return self._say(*_acts("INFORM", told))
+
+    def _failure(self) -> Action:
+        return self._say(DialogueAct("NOTIFY_FAILURE"), DialogueAct("REQ_MORE"))
+
+    def _more(self) -> Action:
+        return self._say(DialogueAct("REQ_MORE"))
+
+    def _goodbye(self) -> Action:
+        return self._say(DialogueAct("GOODBYE"))
+
+    def _say(self, *acts: DialogueAct) -> Action:
+        self.last_kind = turn_kind({act.act for act in acts})
+        self.asked_for = tuple(act.slot for act in acts if act.act == "REQUEST")
+        tool = self._tool
+        slots = {} if tool is None else tool.arguments
+        intent = "" if tool is None else tool.intent
+        return self._speaker.say(acts, slots, intent, len(self._rows))
+
+
+def _acts(kind: str, values: Mapping[str, str]) -> tuple[DialogueAct, ...]:
+    return tuple(DialogueAct(kind, slot, value) for slot, value in values.items())

@@ -1,0 +1,76 @@
+"""Exports of simulated episodes: those that work, and those that say why they cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_gym_env.assembly import play_episodes
+from agent_gym_env.cli.main import main
+from agent_gym_env.rollout.journal.reading import write_episodes
+
+Capture = pytest.CaptureFixture[str]
+SIMULATION: dict[str, Any] = {"env": "SGDSim-v0", "split": "train", "understanding": "acts"}
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with 6 solved dialogues, scored by strict success, and the same ones in silence."""
+    path = tmp_path_factory.mktemp("simulated") / "episodes.jsonl"
+    both = [
+        episode
+        for policy in ("acts-oracle", "silent")
+        for episode in play_episodes(policy, episodes=6, reward="task_strict", **SIMULATION)
+    ]
+    assert len(list(write_episodes(path, both))) == 12
+    return path
+
+
+def export(episodes: Path, out: Path, *options: str) -> int:
+    return main(["export", str(episodes), "--out", str(out), *options])
+
+
+def test_conversations_are_chosen_by_the_sum_of_their_rewards(
+    episodes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "sft.jsonl"
+    assert export(episodes, out, "--format", "sft", "--min-reward", "1") == 0
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [(row["policy"], row["reward"]) for row in rows] == [("acts-oracle", 1.0)] * 6
+
+
+def test_turns_are_labelled_by_their_rewards(episodes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kto.jsonl"
+    assert export(episodes, out, "--format", "kto", "--threshold", "0.5") == 0
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert sum(row["label"] for row in rows) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--format", "grpo"), "rows of prompts hold states of SGD-v0"),
+        (("--format", "sft", "--corrected-below", "0.5"), "which a simulated dialogue does not"),
+    ],
+)
+def test_what_needs_the_corpus_is_refused(
+    episodes: Path, tmp_path: Path, capsys: Capture, options: tuple[str, ...], problem: str
+) -> None:
+    assert export(episodes, tmp_path / "rows.jsonl", *options) == 4
+    assert problem in capsys.readouterr().err
+    assert not (tmp_path / "rows.jsonl").exists()
+
+
+def test_minari_takes_simulated_episodes(episodes: Path, tmp_path: Path) -> None:
+    pytest.importorskip("minari", reason="minari is not installed: extra data")
+    import minari
+
+    assert export(episodes, tmp_path / "simulated-v0", "--format", "minari") == 0
+    dataset = minari.MinariDataset(tmp_path / "simulated-v0" / "data")
+    played = list(dataset.iterate_episodes())
+    assert len(played) == 12
+    assert sum(each.rewards.sum() for each in played) == 6.0
+    assert all(each.terminations[-1] for each in played)

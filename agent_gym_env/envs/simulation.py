@@ -6,6 +6,7 @@ said and did, and success is verified.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from agent_gym_env.corpus.task import Task
 from agent_gym_env.envs.actions import UNREAD, ActionWithActs
 from agent_gym_env.envs.conversation import Conversation
 from agent_gym_env.envs.replay import OfferedTools
+from agent_gym_env.errors import LMError
 from agent_gym_env.rewards.base import Score
 from agent_gym_env.rewards.task import ClosedEpisode, TaskReward, Verdict
 from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
@@ -30,7 +32,7 @@ from agent_gym_env.users.noise import NoisyChannel
 from agent_gym_env.users.options import UserOptions
 from agent_gym_env.users.reading.reader import ReadingModel, TextReader
 from agent_gym_env.users.verdict import judge
-from agent_gym_env.users.wording import UserWording
+from agent_gym_env.users.wording import TextToRead, UserReading, UserWording
 
 Understanding = Literal["text", "acts"]
 STATE_VERSION = 1
@@ -123,7 +125,8 @@ class SimulationSettings(msgspec.Struct, frozen=True):
         wording: puts the user's acts into words.
         user: options of the user.
         channel: distorts what the agent hears; ``None`` where it hears everything as it was said.
-        reading: model that reads the agent's text; ``None`` where the user reads acts.
+        understanding: whether the user reads the agent's text or its acts.
+        reading: model that reads the text; ``None`` where nobody or a language model does.
     """
 
     split: Split
@@ -133,6 +136,7 @@ class SimulationSettings(msgspec.Struct, frozen=True):
     wording: UserWording
     user: UserOptions = UserOptions()
     channel: NoisyChannel | None = None
+    understanding: Understanding = "acts"
     reading: ReadingModel | None = None
 
     def is_random(self) -> bool:
@@ -234,20 +238,29 @@ class Simulation:
 
     def _answer(self, text: str, acts: Sequence[DialogueAct]) -> None:
         """Close the agent's turn, and let the user speak."""
-        replies = self._react(text, acts)
-        self.understood = self._user.understood
-        self.turn += 1
-        self.over = self._user.is_over()
-        self._words = self._say(replies, text) if replies else ""
+        try:
+            replies = self._react(self._understand(text, acts))
+            self.understood = self._user.understood
+            self.turn += 1
+            self.over = self._user.is_over()
+            self._words = self._say(replies, text) if replies else ""
+        except LMError:
+            self.over = True  # half a turn has happened
+            raise
         self._conversation.close(text, self._words or None)
 
-    def _react(self, text: str, acts: Sequence[DialogueAct]) -> tuple[UserAct, ...]:
-        """Return the user's answer to the agent's turn."""
-        user, options = self._user, self._settings.user
+    def _understand(self, text: str, acts: Sequence[DialogueAct]) -> AgentTurn:
+        """Return the meaning of the agent's turn for the user."""
         if self._reader is not None:
-            turn = self.agent_turn = self._reader.read(text)
-        else:
-            turn = self.agent_turn = read_acts(acts, user.state.rows, self.task.date)
+            return self._reader.read(text)
+        if self._settings.understanding == "text":
+            acts = self._read(text)
+        return read_acts(acts, self._user.state.rows, self.task.date)
+
+    def _react(self, turn: AgentTurn) -> tuple[UserAct, ...]:
+        """Return the user's answer to a turn of the agent."""
+        user, options = self._user, self._settings.user
+        self.agent_turn = turn
         if not options.is_random():
             return user.react(turn)
         draws = self._draws("user")
@@ -256,6 +269,18 @@ class Simulation:
             self.agent_turn = AgentTurn("none")
             return user.miss()
         return user.react(turn, volunteers=volunteers)
+
+    def _read(self, text: str) -> Sequence[DialogueAct]:
+        """Return the acts of a text, as a language model reads them."""
+        user, wording = self._user, self._settings.wording
+        if not isinstance(wording, UserReading):
+            return ()
+        said = [each["content"] for each in json.loads(self.messages) if each["role"] == "user"]
+        tools, rows = self._offer.catalogue.tools, user.state.rows
+        understood = wording.read(TextToRead(text, said[-1], tools, rows, self.task.date))
+        if understood.dropped:
+            user.count("acts_dropped", understood.dropped)
+        return understood.acts
 
     def _say(self, acts: tuple[UserAct, ...], answered: str = "") -> str:
         """Return the words that reach the agent, and note the acts in them."""
@@ -267,8 +292,7 @@ class Simulation:
             return INAUDIBLE
         draw = crc32(f"{self.task.dialogue_id}:{self._seed}:{self.turn}".encode())
         words = settings.wording.words(user.to_say(acts, self.task, draw, answered))
-        counters, name = user.state.counters, f"words_{words.source}"
-        counters[name] = counters.get(name, 0) + 1
+        user.count(f"words_{words.source}")
         return words.text
 
     def _draws(self, purpose: str) -> random.Random:

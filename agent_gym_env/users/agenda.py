@@ -58,7 +58,7 @@ class UserState(msgspec.Struct, omit_defaults=True):
         changes: number of changes of the values that were said.
         row: the row on the table.
         seen: keys of the rows offered in this errand.
-        known: keys of the rows that this errand's queries returned.
+        known: keys of the rows that this errand's queries returned and that fit the user's wishes.
         rows: the rows that the last query with an answer returned.
         chosen: the row that the user took, by errand.
         questions: in the order in which they were asked.
@@ -67,7 +67,7 @@ class UserState(msgspec.Struct, omit_defaults=True):
         consented: errands whose write the user has agreed to, and not changed since.
         written: errands whose write was right.
         verdicts: verdict on each write: ``right``, or a stable code of its fault.
-        unconsented: number of writes without consent.
+        unconsented: number of writes that were tried without consent.
         reported: errands of which the agent reported a success.
         failed: errands of which the agent reported a failure.
         refused: keys of counter-offers that the user turned down.
@@ -78,7 +78,7 @@ class UserState(msgspec.Struct, omit_defaults=True):
         outcome: outcome of the last call of this turn: ``rows`` or ``empty`` of a query,
             ``success``, ``counter`` or ``failure`` of a transaction, ``error``; ``""`` for no call.
         booked: the row of the last write that went through, by tool.
-        tried: tools of the transactions that failed.
+        attempts: outcome of the last attempt at the write of an errand, by errand.
         acts: the user's last acts.
         turn: index of the recorded turn that opens with words for such acts, with other values
             perhaps; ``None`` for acts that the recorded user never did.
@@ -112,7 +112,7 @@ class UserState(msgspec.Struct, omit_defaults=True):
     answer: Row = {}
     outcome: str = ""
     booked: dict[str, Row] = {}
-    tried: list[str] = []
+    attempts: dict[int, str] = {}
     acts: tuple[UserAct, ...] = ()
     turn: int | None = None
     finished: bool = False
@@ -202,21 +202,21 @@ class AgendaUser:
         if not spec.transactional:
             state.rows = list(rows) or state.rows
             if spec.name == self.errand().tool:
-                known = map(self._row_key, rows)
+                wishes = self._said_here()
+                known = (self._row_key(row) for row in rows if not self._broken(wishes, row))
                 state.known += [key for key in known if key not in state.known]
             return
         state.answer = dict(rows[0]) if rows else {}
-        if status == "success":
-            self._note_write(spec, arguments)
-        else:
-            state.tried.append(spec.name)
-
-    def _note_write(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> None:
-        state = self.state
         verdict = self._verdict(spec, arguments)
+        state.unconsented += state.errand not in state.consented
+        if verdict in ("right", "twice"):
+            state.attempts[state.errand] = status
+        if status == "success":
+            self._note_write(spec, verdict)
+
+    def _note_write(self, spec: ToolSpec, verdict: str) -> None:
+        state = self.state
         state.verdicts.append(verdict)
-        if state.errand not in state.consented:
-            state.unconsented += 1
         if verdict == "right":
             state.written.append(state.errand)
         if verdict == "twice":
@@ -322,6 +322,12 @@ class AgendaUser:
     def _has_unseen_row(self) -> bool:
         return any(key not in self.state.seen for key in self.state.known)
 
+    def _could_be_offered(self, row: Row) -> bool:
+        """Return whether a query of this errand returned a row that fits and was not shown."""
+        key, state = self._row_key(row), self.state
+        unseen = key in state.known and key not in state.seen
+        return unseen and not self._broken(self._said_here(), row)
+
     # What the user does.
 
     def miss(self) -> tuple[UserAct, ...]:
@@ -388,14 +394,14 @@ class AgendaUser:
     def _note_idle_turn(self, before: tuple[int, ...]) -> None:
         self.state.idle = self.state.idle + 1 if self._progress() == before else 0
         if self.state.idle > _MAX_IDLE_TURNS:
-            self._count("nothing_changed")
+            self.count("nothing_changed")
             self._lose_patience()
 
     def _on_nothing(self, turn: AgentTurn) -> Iterable[UserAct]:
         return self._not_understood("not_understood")
 
     def _on_goodbye(self, turn: AgentTurn) -> Iterable[UserAct]:
-        self.state.left = True
+        self.state.left, self.state.acts = True, ()
         return ()
 
     def _on_request(self, turn: AgentTurn) -> Iterable[UserAct]:
@@ -405,7 +411,7 @@ class AgendaUser:
         recorded = self._recorded(key)
         if recorded is not None:
             return self._do(self._without_volunteered(recorded, turn.slots))
-        self._count("default_request")
+        self.count("default_request")
         acts = [self._reply_to_request(slot, turn.suggested.get(slot)) for slot in turn.slots]
         acts += self._volunteered(turn.slots)
         if int(key.rpartition(":")[2]) > _MAX_SAME_REQUESTS:
@@ -446,10 +452,13 @@ class AgendaUser:
         if row is None:
             return self._not_understood("offer_of_unknown_row")
         if self.errand().transactional:
-            return self._not_understood("offer_in_transaction")
+            self.count("offer_in_transaction")
+            self._lose_patience()
+            return self._restate()
         key = self._row_key(row)
-        asked_about = {q.row for q in self._questions_open() if q.row is not None}
-        if asked_about and key not in asked_about:
+        if any(question.row == key for question in self._questions_open()):
+            self._note_told(turn.informed, [row])
+        if any(question.row is not None for question in self._questions_open()):
             return self._ask_again()
         unsaid = self._unsaid()
         if f"offer:{self._situations.counts.get('offer', 0) + 1}" not in self.errand().decisions:
@@ -458,11 +467,11 @@ class AgendaUser:
                 return self._do([self._act("REQUEST_ALTS"), *self._informs(unsaid)])
         broken = self._broken(self._said_here(), row)
         if broken:
-            self._count("offer_refused")
+            self.count("offer_refused")
             self._lose_patience()
             return self._do([self._act("REQUEST_ALTS"), *self._informs(broken)])
         if key in state.seen and state.wants_other:
-            self._count("same_row_again")
+            self.count("same_row_again")
             self._lose_patience()
             return self._do([self._act("REQUEST_ALTS")])
         if key not in state.seen:
@@ -472,7 +481,7 @@ class AgendaUser:
         self._note_told(turn.informed, [row])
         recorded = self._recorded(self._situations.offer())
         if recorded is None:
-            self._count("default_offer")
+            self.count("default_offer")
             recorded = (self._act("SELECT"),)
         return self._do(recorded)
 
@@ -509,8 +518,10 @@ class AgendaUser:
         if not self.errand().transactional:
             if wrong or not turn.confirmed:
                 self._lose_patience()
-            self._count("confirmation_in_search")
+            self.count("confirmation_in_search")
             return self._do([self._act("NEGATE" if wrong else "AFFIRM"), *self._informs(wrong)])
+        if not turn.confirmed.keys() & self.spec().arguments.keys():
+            return self._not_understood("confirmation_of_nothing")
         defaults = self.spec().defaults
         missing = {
             slot: value
@@ -524,7 +535,7 @@ class AgendaUser:
         if missing and recorded is not None and not refuses:
             wrong = {**wrong, **missing}
         if wrong and not refuses:
-            self._count("confirmation_corrected")
+            self.count("confirmation_corrected")
             self._lose_patience()
             self._situations.take_back("confirm")
             return self._do([self._act("NEGATE"), *self._informs(wrong)])
@@ -554,16 +565,20 @@ class AgendaUser:
             return self._not_understood("success_in_search")
         if state.errand not in state.reported:
             state.reported.append(state.errand)
-        if errand.tool in state.booked:
-            state.row = state.booked[errand.tool]
-        else:
+        state.row = state.booked.get(errand.tool, state.row)
+        if state.attempts.get(state.errand) != "success":
             state.faults.append("false_success")
         self._note_told(turn.informed, self._rows_of_service())
         recorded = self._recorded(self._situations.success())
+        if self.open_questions() and (recorded is None or self._moves_on(recorded)):
+            return self._ask_again()
         if recorded is not None:
             return self._do(recorded)
-        self._count("default_success")
+        self.count("default_success")
         return self._do(self._next_or_leave())
+
+    def _moves_on(self, acts: Iterable[UserAct]) -> bool:
+        return any(act.act in ("THANK_YOU", "GOODBYE") or self._begins_next(act) for act in acts)
 
     def _on_counter(self, turn: AgentTurn) -> Iterable[UserAct]:
         errand, state = self.errand(), self.state
@@ -580,6 +595,7 @@ class AgendaUser:
             state.said.setdefault(errand.service, {}).update(taken)
         else:
             state.refused.append(key)
+            self._drop_questions()
         return self._do(acts)
 
     def _on_failure(self, turn: AgentTurn) -> Iterable[UserAct]:
@@ -590,15 +606,20 @@ class AgendaUser:
             return self._ask_for_another()
         state.wants_other = False
         if errand.transactional:
-            state.questions = [q for q in state.questions if q.errand != state.errand or q.answered]
+            self._drop_questions()
         self._note_failure()
         recorded = self._recorded(self._situations.other("failure"))
         if recorded is not None:
             return self._do(recorded)
         if errand.outcome == "success" and not self.is_done():
             self._lose_patience()
-            return self._do(self._restate())
+            return self._restate()
         return self._do(self._next_or_leave())
+
+    def _drop_questions(self) -> None:
+        """Forget open questions about a booking that does not take place."""
+        state = self.state
+        state.questions = [q for q in state.questions if q.errand != state.errand or q.answered]
 
     def _note_counter_answer(self, turn: AgentTurn) -> None:
         if self.state.answer:
@@ -609,7 +630,11 @@ class AgendaUser:
         errand, state = self.errand(), self.state
         if state.errand not in state.failed:
             state.failed.append(state.errand)
-        if errand.transactional and errand.tool not in state.tried:
+        if errand.transactional:
+            is_false = state.attempts.get(state.errand) != "failure"
+        else:
+            is_false = any(map(self._could_be_offered, state.rows))
+        if is_false:
             state.faults.append("false_failure")
 
     def _on_proposal(self, turn: AgentTurn) -> Iterable[UserAct]:
@@ -643,10 +668,10 @@ class AgendaUser:
             self._situations.take_back("more")
             return self._ask_for_another()
         if not self.is_done():
-            self._count("more_too_early")
+            self.count("more_too_early")
             self._lose_patience()
             self._situations.take_back("more")
-            return self._do(self._restate())
+            return self._restate()
         if self.open_questions():
             return self._ask_again()
         return self._do(recorded or self._next_or_leave())
@@ -684,58 +709,65 @@ class AgendaUser:
             *wishes[:2],
         ]
 
-    def _restate(self) -> list[UserAct]:
-        """Return the wishes once more; a failed one is replaced by the last recorded one."""
+    def _restate(self) -> Iterable[UserAct]:
+        """Repeat the wishes; a failed one is replaced by the last recorded one."""
         errand = self.errand()
         said = self.state.said.setdefault(errand.service, {})
         final = errand.final or {}
-        if self._turn_kind in ("failure", "offer"):
+        if self._turn_kind == "failure":
             for slot, value in final.items():
                 wish = said.get(slot, DONTCARE)
                 if wish != DONTCARE and self._key(wish) != self._key(value):
                     said[slot] = value
         wishes = {slot: value for slot, value in said.items() if slot in final}
-        return [
+        acts = [
             self._act("INFORM_INTENT", "intent", errand.intent),
             *self._informs({**wishes, **self._unsaid()}),
         ]
+        return self._do(acts, begins=False)
 
     def _ask_again(self) -> Iterable[UserAct]:
-        self._count("question_repeated")
+        self.count("question_repeated")
         self._lose_patience()
         return self._do([self._act("REQUEST", slot) for slot in self.open_questions()])
 
     def _ask_for_another(self) -> Iterable[UserAct]:
-        self._count("alternative_repeated")
+        self.count("alternative_repeated")
         self._lose_patience()
         return self._do([self._act("REQUEST_ALTS")])
 
     def _not_understood(self, why: str) -> Iterable[UserAct]:
         self.understood = False
-        self._count(why)
+        self.count(why)
         self._lose_patience()
         self.state.acts = (self._act("GOODBYE" if self.state.left else "UNCLEAR"),)
         return self.state.acts
 
     def _lose_patience(self) -> None:
-        self._count("patience_lost")
+        self.count("patience_lost")
         self.state.patience -= 1
         if self.state.patience < 0:
             self.state.left = True
 
-    def _count(self, what: str) -> None:
-        self.state.counters[what] = self.state.counters.get(what, 0) + 1
+    def count(self, what: str, number: int = 1) -> None:
+        """Add to a counter of the state."""
+        self.state.counters[what] = self.state.counters.get(what, 0) + number
 
     # What the user remembers.
 
-    def _do(self, acts: Iterable[UserAct]) -> Iterable[UserAct]:
-        """Carry out acts: the state after them is that of a user who has said so."""
+    def _do(self, acts: Iterable[UserAct], *, begins: bool = True) -> Iterable[UserAct]:
+        """Carry out acts: the state after them is that of a user who has said so.
+
+        Args:
+            acts: the acts.
+            begins: whether an intent among them begins the next errand.
+        """
         acts, state = tuple(acts), self.state
         kinds = {act.act for act in acts}
         if "SELECT" in kinds and state.row is not None:
             state.chosen[state.errand] = state.row
         for act in acts:
-            if self._begins_next(act):
+            if begins and self._begins_next(act):
                 self._begin_next()
         for act in acts:
             if act.act == "INFORM":
@@ -771,6 +803,8 @@ class AgendaUser:
         state = self.state
         if state.row is not None:
             state.chosen.setdefault(state.errand, state.row)
+        if state.wants_other and self._has_unseen_row():
+            state.faults.append("alternative_not_shown")
         before = self.errand()
         state.errand += 1
         self._situations.begin_errand()

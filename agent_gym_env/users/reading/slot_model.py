@@ -49,7 +49,7 @@ _DROPPED = 0.3
 
 
 class Situation(NamedTuple):
-    """What a user knows of their errand's slots when the agent asks.
+    """Slots of the errand that a user knows of when the agent asks.
 
     Attributes:
         said: slots that the user has said.

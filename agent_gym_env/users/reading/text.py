@@ -170,7 +170,7 @@ class KnownValues:
 def _longest(
     phrases: Iterable[tuple[str, ...]], words: Sequence[str], at: int
 ) -> tuple[str, ...] | None:
-    """Return the longest phrase that stands at a place, if any."""
+    """Return the longest phrase at a place, or ``None``."""
     fitting = (p for p in phrases if tuple(words[at : at + len(p)]) == p)
     return max(fitting, key=len, default=None)
 

@@ -170,7 +170,7 @@ def _untrained() -> ReadingModel:
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """Names of what the arrays' columns stand for."""
+    """Names of the arrays' columns."""
 
     acts: tuple[str, ...] = ACTS
     kinds: tuple[str, ...] = KINDS

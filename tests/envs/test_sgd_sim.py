@@ -215,6 +215,13 @@ _NOISY: dict[str, Any] = {
 }
 
 
+_PLAYED = pytest.mark.parametrize(
+    "arguments",
+    [{}, _NOISY, {"understanding": "text"}, {"understanding": "text", **_NOISY}],
+    ids=["clean", "noisy", "text", "noisy text"],
+)
+
+
 def _check_states(dialogues: int, **arguments: Any) -> list[int]:
     """Take up the state of every step in another environment; return the sizes of states."""
     env, other = _make(**arguments), _make(**arguments)
@@ -242,12 +249,12 @@ def _size(state: dict[str, Any]) -> int:
     return len(json.dumps(state))
 
 
-@pytest.mark.parametrize("arguments", [{}, _NOISY], ids=["clean", "noisy"])
+@_PLAYED
 def test_a_state_taken_at_every_step_goes_on_byte_for_byte(arguments: dict[str, Any]) -> None:
     assert len(_check_states(sized(20, 52), **arguments)) > 150
 
 
-@pytest.mark.parametrize("arguments", [{}, _NOISY], ids=["clean", "noisy"])
+@_PLAYED
 def test_a_state_of_sgd_goes_on_byte_for_byte(sgd_path: Path, arguments: dict[str, Any]) -> None:
     sizes = _check_states(sized(10, 200), corpus=str(sgd_path), **arguments)
     print(f"{len(sizes)} states, p50 {statistics.median(sizes):.0f} bytes, largest {max(sizes)}")

@@ -7,13 +7,17 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
+from agent_gym_env.envs.simulation import Simulation
 from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
 
-REPEATS = 3
+REPEATS = 5
+_PARTS = {"step": "step", "decide": "_react", "words": "_say"}
+"""Methods of `Simulation` by the name of their figure."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,18 +40,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ids = [every[index] for index in env.selected[: chosen.dialogues]]
     played = [_play(env, ids) for _ in range(REPEATS)]
     seconds = min(each.seconds for each in played)
-    _, strict, turns = played[-1]
-    sizes = [_state_size(env, dialogue_id) for dialogue_id in ids[:50]]
+    turns = played[0].turns
+    sizes = [size for dialogue_id in ids[:200] for size in _state_sizes(env, dialogue_id)]
     figures = {
         "dialogues": len(ids),
-        "strict": round(strict / len(ids), 4),
-        "turns": round(len(turns) / len(ids), 2),
+        "strict": round(played[0].strict / len(ids), 4),
+        "turns": round(turns / len(ids), 2),
         "dialogues_per_cpu_second": round(len(ids) / seconds),
-        "user_turn_us_p50": round(1e6 * statistics.median(turns), 1),
+        **{f"{part}_us_p50": _median_us([each.parts[part] for each in played]) for part in _PARTS},
         "state_bytes_p50": statistics.median(sizes),
     }
     print(json.dumps(figures))
     return 0
+
+
+def _median_us(rounds: Sequence[Sequence[float]]) -> float:
+    """Return the median of the least seconds of each call, in microseconds."""
+    least = [min(column) for column in zip(*rounds, strict=True)]
+    return round(1e6 * float(statistics.median(least)), 1)
 
 
 class Played(NamedTuple):
@@ -56,42 +66,70 @@ class Played(NamedTuple):
     Attributes:
         seconds: CPU seconds of all.
         strict: number of strict successes.
-        turns_s: wall-clock seconds of each closing step.
+        turns: number of turns.
+        parts: seconds of each closing step, and of the user's decision and words in it.
     """
 
     seconds: float
     strict: int
-    turns_s: list[float]
+    turns: int
+    parts: dict[str, list[float]]
 
 
 def _play(env: SGDSimEnv, ids: Sequence[str]) -> Played:
     """Play dialogues, the seed of each its place among them."""
     policy = ActsOraclePolicy(env)
-    turns, strict, begin = [], 0, time.process_time()
-    for seed, dialogue_id in enumerate(ids):
-        policy.reset()
-        observation, info = env.reset(seed=seed, options={"dialogue_id": dialogue_id})
-        over = False
-        while not over:
-            action = policy.act(observation)
-            started = time.perf_counter()
-            observation, _, over, _, info = env.step(action)
-            if action.text:
-                turns.append(time.perf_counter() - started)
-        strict += info["task"]["strict"]
-    return Played(time.process_time() - begin, strict, turns)
+    strict = turns = 0
+    with _timed_parts() as parts:
+        begin = time.process_time()
+        for seed, dialogue_id in enumerate(ids):
+            policy.reset()
+            observation, info = env.reset(seed=seed, options={"dialogue_id": dialogue_id})
+            over = False
+            while not over:
+                action = policy.act(observation)
+                observation, _, over, _, info = env.step(action)
+                if not action.text:
+                    parts["step"].pop()
+            strict += info["task"]["strict"]
+            turns += info["turn"]
+        seconds = time.process_time() - begin
+    return Played(seconds, strict, turns, parts)
 
 
-def _state_size(env: SGDSimEnv, dialogue_id: str) -> int:
-    """Return the bytes of the state of a finished dialogue, without its messages."""
+@contextmanager
+def _timed_parts() -> Iterator[dict[str, list[float]]]:
+    """Time the methods of `_PARTS`."""
+    parts: dict[str, list[float]] = {part: [] for part in _PARTS}
+    methods = {name: getattr(Simulation, name) for name in _PARTS.values()}
+    for part, name in _PARTS.items():
+        setattr(Simulation, name, _timed(methods[name], parts[part]))
+    try:
+        yield parts
+    finally:
+        for name, method in methods.items():
+            setattr(Simulation, name, method)
+
+
+def _timed(method: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
+    def timed(*arguments: Any) -> Any:
+        begin = time.perf_counter()
+        result = method(*arguments)
+        seconds.append(time.perf_counter() - begin)
+        return result
+
+    return timed
+
+
+def _state_sizes(env: SGDSimEnv, dialogue_id: str) -> Iterator[int]:
+    """Yield the bytes of the state of each step, the conversation so far among them."""
     policy = ActsOraclePolicy(env)
     policy.reset()
     observation, _ = env.reset(seed=0, options={"dialogue_id": dialogue_id})
     over = False
     while not over:
+        yield len(json.dumps(env.get_state()))
         observation, _, over, _, _ = env.step(policy.act(observation))
-    state = {key: value for key, value in env.get_state().items() if key not in ("log", "random")}
-    return len(json.dumps(state))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,31 @@ from pathlib import Path
 import msgspec
 
 from agent_gym_env.cli.console import print_json, print_table, progress
-from agent_gym_env.cli.settings import CorpusSplits, Download, Synthesize
-from agent_gym_env.corpus.corpus import Corpus, open_corpus
+from agent_gym_env.cli.settings import CorpusSplits, Download, Synthesize, VerifyData
+from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
 from agent_gym_env.corpus.download import download, download_archive, install_from, verify_download
 from agent_gym_env.errors import ChecksumError
+from agent_gym_env.users.phrase_book import load_or_mine
+
+_TWO_ANSWERS = "two_answers_in_one_situation"
+
+
+class SplitGoals(msgspec.Struct, frozen=True):
+    """Goals of the users of one split, which `SGDSim-v0` plays.
+
+    Attributes:
+        split: name of the split.
+        dialogues: number of dialogues.
+        complete: number of dialogues whose goal is complete.
+        two_answers: number of dialogues whose user answered one situation in two ways.
+        incomplete: reasons by dialogue, for each of the other dialogues.
+    """
+
+    split: str
+    dialogues: int
+    complete: int
+    two_answers: int
+    incomplete: dict[str, tuple[str, ...]]
 
 
 class SplitInfo(msgspec.Struct, frozen=True):
@@ -80,6 +101,9 @@ def info(settings: CorpusSplits) -> None:
 def _built(corpus: Corpus, name: str) -> SplitInfo:
     with progress(name) as advance:
         corpus.build(name, advance)
+    if name == "train":
+        with progress("phrases of users") as advance:
+            load_or_mine(corpus.split(name), advance)
     return _split_info(corpus, name)
 
 
@@ -120,12 +144,15 @@ def _row(info: SplitInfo) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def verify(settings: CorpusSplits) -> None:
-    """Check files and compiled splits byte by byte.
+def verify(settings: VerifyData) -> None:
+    """Check files and compiled splits byte by byte, or the goals of their users.
 
     Raises:
         ChecksumError: a file differs.
     """
+    if settings.goals:
+        _verify_goals(settings)
+        return
     if settings.corpus == "sgd":
         report = verify_download()
         if report.damaged:
@@ -142,6 +169,42 @@ def verify(settings: CorpusSplits) -> None:
         print_json({"intact": checked})
     else:
         print(f"intact: {', '.join(checked)}")
+
+
+def _verify_goals(settings: VerifyData) -> None:
+    corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
+    found = [_split_goals(corpus.split(name)) for name in settings.split or corpus.splits()]
+    if settings.json:
+        print_json(found)
+        return
+    for goals in found:
+        print(
+            f"{goals.split}: {goals.complete} of {goals.dialogues} goals are complete "
+            f"({goals.complete / max(goals.dialogues, 1):.2%}); {goals.two_answers} dialogues "
+            "answer a situation in two ways"
+        )
+    rows = [
+        (goals.split, dialogue_id, ", ".join(problems))
+        for goals in found
+        for dialogue_id, problems in goals.incomplete.items()
+    ]
+    if rows:
+        print_table(("split", "dialogue", "reasons"), rows, keys=2)
+
+
+def _split_goals(split: Split) -> SplitGoals:
+    problems = {
+        dialogue_id: split.goal(index).problems
+        for index, dialogue_id in enumerate(split.dialogue_ids())
+    }
+    incomplete = {dialogue_id: found for dialogue_id, found in problems.items() if found}
+    return SplitGoals(
+        split=split.name,
+        dialogues=len(problems),
+        complete=len(problems) - len(incomplete),
+        two_answers=sum(_TWO_ANSWERS in found for found in incomplete.values()),
+        incomplete=incomplete,
+    )
 
 
 def synthesize(settings: Synthesize) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 from agent_gym_env.assembly import make_env, make_policy, rollout
 from agent_gym_env.cli.console import print_json, print_table, tracked
+from agent_gym_env.cli.human import HumanPolicy
 from agent_gym_env.cli.settings import Demo, Play
+from agent_gym_env.cli.simulation_view import SimulationView
 from agent_gym_env.envs.render import printable, render_ansi
 from agent_gym_env.rewards.task import Verdict
 from agent_gym_env.rollout.episode import Episode, transcript
@@ -20,12 +22,23 @@ _DEMO_POLICIES = ("oracle", "retrieval", "constant", "silent")
 
 
 def play_one(settings: Play) -> None:
-    """Play one dialogue and print it."""
+    """Play one dialogue and print it; a simulated one, and one with a person, as it happens.
+
+    Raises:
+        ValueError: a person shall play, and print JSON.
+    """
     env = make_env(reward=settings.reward or settings.default_reward(), **settings.environment())
-    policy = make_policy(settings.policy, env)
+    named = settings.policy or settings.default_policy()
+    if named["name"] == HumanPolicy.name and settings.json:
+        raise ValueError("--policy human talks to a person: leave out --json")
+    policy = HumanPolicy() if named["name"] == HumanPolicy.name else make_policy(named, env)
+    if settings.is_simulation and not settings.json:
+        env = SimulationView(env)
     episode = play(env, policy, dialogue_id=settings.dialogue_id, seed=settings.seed)
     if settings.json:
         print_json(episode)
+    elif settings.is_simulation:
+        show_rewards(episode)
     else:
         show(episode)
 
@@ -36,6 +49,11 @@ def show(episode: Episode) -> None:
     for turn in transcript(episode):
         messages = turn.closed
     print(render_ansi(episode.dialogue_id, messages))
+    show_rewards(episode)
+
+
+def show_rewards(episode: Episode) -> None:
+    """Print the reward of each turn of an episode."""
     parts = list(episode.turns[0].components) if episode.turns else []
     table = [
         [str(number), _number(turn.reward), *(_number(turn.components[part]) for part in parts)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import count
 from typing import Any
@@ -14,6 +15,15 @@ from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.evaluation.table import interval, number
 from agent_gym_env.reward_audit.agreement import AGREEMENT_HEADER, agreement, agreement_rows
 from agent_gym_env.reward_audit.audit import audit, audit_header, audit_rows
+from agent_gym_env.reward_audit.task_audit import (
+    TASK_AUDIT_HEADER,
+    TASK_VERIFICATION_HEADER,
+    TaskVerification,
+    audit_task,
+    task_audit_rows,
+    task_verification_rows,
+    verify_task,
+)
 from agent_gym_env.reward_audit.verify import (
     VERIFICATION_HEADER,
     Verification,
@@ -26,6 +36,8 @@ from agent_gym_env.rewards.presets import make_reward_for
 
 def verify_corpus(settings: Verify) -> ExitCode:
     """Play the oracle and print each turn that a reward scores below 1.0."""
+    if settings.env["name"] == "SGDSim-v0":
+        return _verify_simulation(settings)
     corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
     found = []
     for split in settings.split or corpus.splits():
@@ -53,13 +65,41 @@ def _print_verification(verification: Verification) -> None:
         print_table(VERIFICATION_HEADER, verification_rows(verification), keys=2)
 
 
+def _verify_simulation(settings: Verify) -> ExitCode:
+    """Play the acts oracle and print each dialogue without a strict success."""
+    corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
+    found = []
+    for split in settings.split or corpus.splits():
+        env = make_env(split=split, **settings.simulation())
+        ids = choose_dialogues(env, settings.episodes, settings.seed)
+        with progress(split) as advance:
+            played = partial(advance, total=len(ids))
+            found.append(verify_task(env, ids, seed=settings.seed, on_dialogue=played))
+    if settings.json:
+        print_json(found)
+    else:
+        for verification in found:
+            _print_task_verification(verification)
+    has_unsolved = any(verification.unsolved for verification in found)
+    return ExitCode.FAILED if has_unsolved else ExitCode.DONE
+
+
+def _print_task_verification(found: TaskVerification) -> None:
+    solved = found.dialogues - len(found.unsolved)
+    print(
+        f"{found.split}: {solved} of {found.dialogues} dialogues are a strict success "
+        f"({solved / found.dialogues:.2%})"
+    )
+    if found.unsolved:
+        print_table(TASK_VERIFICATION_HEADER, task_verification_rows(found))
+
+
 def audit_rewards(settings: Audit) -> None:
     """Print the score of every known exploit, beside those of the oracle and of retrieval."""
-    environment: dict[str, Any] = {
-        "corpus": settings.corpus,
-        "schema_variant": settings.schema_variant,
-        "split": settings.split,
-    }
+    if settings.is_simulation:
+        _audit_simulation(settings)
+        return
+    environment = settings.environment()
     env = make_env(**environment)
     corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
     honest = {}
@@ -70,7 +110,7 @@ def audit_rewards(settings: Audit) -> None:
         rows_done = count(1)
         audited = audit(
             corpus.split(settings.split),
-            _rewards(settings, settings.split),
+            _rewards(settings, settings.split, _AUDITED),
             choose_dialogues(env, settings.episodes, settings.seed),
             played=honest,
             seed=settings.seed,
@@ -81,6 +121,32 @@ def audit_rewards(settings: Audit) -> None:
         return
     title = f"split {audited.split!r}, {audited.dialogues} dialogues, {audited.turns} turns"
     print_table(audit_header(audited), audit_rows(audited), title)
+
+
+def _audit_simulation(settings: Audit) -> None:
+    """Print the figures of agents that must not succeed, below those of the acts oracle.
+
+    Raises:
+        ValueError: several rewards are named.
+    """
+    if len(settings.reward) > 1:
+        raise ValueError("--reward: SGDSim-v0 plays for one reward, but several are named")
+    reward = settings.reward[0] if settings.reward else settings.default_reward()
+    env = make_env(reward=reward, **settings.environment())
+    ids = choose_dialogues(env, settings.episodes, settings.seed)
+    with progress("audit") as advance:
+        rows_done = count(1)
+        audited = audit_task(
+            env, ids, seed=settings.seed, on_row=lambda _: advance(next(rows_done), None)
+        )
+    if settings.json:
+        print_json(audited)
+        return
+    title = (
+        f"SGDSim-v0, split {audited.split!r}, {audited.dialogues} dialogues; each row: those in "
+        "which the agent did what it is named for"
+    )
+    print_table(TASK_AUDIT_HEADER, task_audit_rows(audited), title)
 
 
 def measure_agreement(settings: Agreement) -> None:
@@ -120,10 +186,13 @@ def measure_agreement(settings: Agreement) -> None:
     )
 
 
-def _rewards(settings: Verify | Audit, split: str) -> list[Reward]:
+_AUDITED = ("ground_truth", "balanced")
+
+
+def _rewards(settings: Verify | Audit, split: str, default: Sequence[str] = ()) -> list[Reward]:
     environment = {
         "corpus": settings.corpus,
         "schema_variant": settings.schema_variant,
         "split": split,
     }
-    return [make_reward(config, **environment) for config in settings.reward]
+    return [make_reward(config, **environment) for config in settings.reward or default]

@@ -119,18 +119,25 @@ class EnvironmentSettings(ModelSettings, frozen=True, kw_only=True, forbid_unkno
 class Play(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Play one dialogue and show it, with the reward of each turn.
 
+    With SGDSim-v0, show also the user's goal, what the user understood, and the user's state.
+
     Attributes:
-        policy: policy that plays: a name, or a JSON object with a name and options.
+        policy: policy that plays: a name, or a JSON object with a name and options; oracle by
+            default, and acts-oracle with SGDSim-v0. With human, you type the agent's words.
         reward: reward of each turn: a name, or a JSON object with a name and options; balanced by
             default, and task with SGDSim-v0.
         dialogue_id: id of the dialogue; by default one is drawn with the seed.
         seed: seed of the draw and of the policy.
     """
 
-    policy: Named = Named(name="oracle")
+    policy: Named | None = None
     reward: Named | None = None
     dialogue_id: str | None = None
     seed: AtLeast0 = 0
+
+    def default_policy(self) -> Named:
+        """Return the policy that plays when none is named."""
+        return Named(name="acts-oracle" if self.is_simulation else "oracle")
 
 
 class Demo(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -308,26 +315,46 @@ class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Verify(CorpusSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Play the oracle over a corpus and list each turn with a reward below 1.0.
 
+    With --env SGDSim-v0, play the acts oracle and list each dialogue without a strict success.
+
     Attributes:
         split: splits; all by default.
-        reward: rewards: for each a name, or a JSON object with a name and options.
+        reward: with SGD-v0, rewards: for each a name, or a JSON object with a name and options.
+        env: SGD-v0 (recorded dialogues) or SGDSim-v0 (a simulated user), or a JSON object with a
+            name and further options of SGDSim-v0.
+        understanding: with SGDSim-v0, what the user reads of an action, its acts or its text.
+        episodes: with SGDSim-v0, number of dialogues of each split; all by default.
+        seed: with SGDSim-v0, seed of the choice of dialogues.
     """
 
     split: tuple[Split, ...] = ()
     reward: tuple[Named, ...] = (Named(name="ground_truth"), Named(name="balanced"))
+    env: Named = Named(name="SGD-v0")
+    understanding: Literal["acts", "text"] | None = None
+    episodes: AtLeast1 | None = None
+    seed: AtLeast0 = 0
+
+    def simulation(self) -> dict[str, Any]:
+        """Return the arguments of `make_env` for ``SGDSim-v0``, without the split."""
+        options = {"env" if each == "name" else each: value for each, value in self.env.items()}
+        if self.understanding is not None:
+            options["understanding"] = self.understanding
+        return {"corpus": self.corpus, "schema_variant": self.schema_variant, **options}
 
 
-class Audit(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Audit(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Report the score of every known exploit of a reward.
 
+    With --env SGDSim-v0, play agents that must not succeed, and report their success.
+
     Attributes:
-        reward: rewards: for each a name, or a JSON object with a name and options.
-        split: split of the corpus.
+        reward: rewards: for each a name, or a JSON object with a name and options; ground_truth and
+            balanced by default. SGDSim-v0 takes one, task by default.
         episodes: number of dialogues; all by default.
         seed: seed of the choice of dialogues.
     """
 
-    reward: tuple[Named, ...] = (Named(name="ground_truth"), Named(name="balanced"))
+    reward: tuple[Named, ...] = ()
     split: Split = "dev"
     episodes: AtLeast1 | None = None
     seed: AtLeast0 = 0
@@ -425,7 +452,14 @@ class Info(CorpusSplits, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class VerifyData(CorpusSplits, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Check files and compiled splits byte by byte."""
+    """Check files and compiled splits byte by byte.
+
+    Attributes:
+        goals: list the dialogues whose user's goal is incomplete, with the reasons, in place of the
+            other checks.
+    """
+
+    goals: bool = False
 
 
 class Synthesize(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -103,6 +103,7 @@ class DialogueVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
     def _begin(
         self, place: int, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> Info:
+        info: Info
         self._observations[place], info = self.envs[place].reset(seed=seed, options=options)
         self._steps[place] = 0
         self._ended[place] = False

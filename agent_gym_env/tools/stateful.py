@@ -52,7 +52,7 @@ class Write(msgspec.Struct, frozen=True, array_like=True):
     row: Row
 
 
-class ServiceState(msgspec.Struct):
+class ServiceState(msgspec.Struct, omit_defaults=True):
     """Changes that the calls of a dialogue have made.
 
     Attributes:
@@ -251,25 +251,36 @@ class StatefulServices:
         return None
 
     def _knows_entity(self, spec: ToolSpec, keys: Mapping[str, str]) -> bool:
-        """Return whether any query of the service has returned the transaction's entity."""
-        asked = False
-        for query in self._catalogue.tools.values():
-            if query.service != spec.service or query.transactional:
-                continue
-            names = {
-                slot: keys[slot]
-                for slot in spec.required
-                if slot in query.result_slots
-                and slot in keys
-                and not _COUNT_OR_TIME.fullmatch(keys[slot])
-            }
-            if names:
-                asked = True
-                if any(_fits(row, names, self._date) for row in self._own_rows(query.name)):
-                    return True
-                if self._entities.rows(query.name, names, limit=1):
-                    return True
-        return not asked
+        """Return whether a service knows what a transaction is about.
+
+        It does if such a transaction or a query of the service has returned it, or if no query of
+        the service could.
+        """
+        queries = [
+            query
+            for query in self._catalogue.tools.values()
+            if query.service == spec.service and not query.transactional
+        ]
+        sought = [names for query in queries if (names := self._names(query, spec, keys))]
+        return not sought or any(
+            self._has_row(tool, names)
+            for tool in (spec, *queries)
+            if (names := self._names(tool, spec, keys))
+        )
+
+    def _names(self, tool: ToolSpec, spec: ToolSpec, keys: Mapping[str, str]) -> dict[str, str]:
+        """Return the required arguments that name an entity in the rows of a tool."""
+        return {
+            slot: keys[slot]
+            for slot in spec.required
+            if slot in tool.result_slots
+            and slot in keys
+            and not _COUNT_OR_TIME.fullmatch(keys[slot])
+        }
+
+    def _has_row(self, tool: ToolSpec, names: Mapping[str, str]) -> bool:
+        own = (_fits(row, names, self._date) for row in self._own_rows(tool.name))
+        return any(own) or bool(self._entities.rows(tool.name, names, limit=1))
 
 
 def rows_of(result: ToolResult) -> list[Row]:

@@ -47,7 +47,7 @@ class Question(msgspec.Struct, array_like=True):
     answered: bool = False
 
 
-class UserState(msgspec.Struct):
+class UserState(msgspec.Struct, omit_defaults=True):
     """The user's state between two turns; all of it can be written as JSON.
 
     Attributes:
@@ -67,7 +67,7 @@ class UserState(msgspec.Struct):
         consented: errands whose write the user has agreed to, and not changed since.
         written: errands whose write was right.
         verdicts: verdict on each write: ``right``, or a stable code of its fault.
-        unconsented: number of writes without consent.
+        unconsented: number of writes that were tried without consent.
         reported: errands of which the agent reported a success.
         failed: errands of which the agent reported a failure.
         refused: keys of counter-offers that the user turned down.
@@ -78,7 +78,7 @@ class UserState(msgspec.Struct):
         outcome: outcome of the last call of this turn: ``rows`` or ``empty`` of a query,
             ``success``, ``counter`` or ``failure`` of a transaction, ``error``; ``""`` for no call.
         booked: the row of the last write that went through, by tool.
-        tried: tools of the transactions that failed.
+        attempts: outcome of the last attempt at the write of an errand, by errand.
         acts: the user's last acts.
         turn: index of the recorded turn that opens with words for such acts, with other values
             perhaps; ``None`` for acts that the recorded user never did.
@@ -112,7 +112,7 @@ class UserState(msgspec.Struct):
     answer: Row = {}
     outcome: str = ""
     booked: dict[str, Row] = {}
-    tried: list[str] = []
+    attempts: dict[int, str] = {}
     acts: tuple[UserAct, ...] = ()
     turn: int | None = None
     finished: bool = False
@@ -206,17 +206,16 @@ class AgendaUser:
                 state.known += [key for key in known if key not in state.known]
             return
         state.answer = dict(rows[0]) if rows else {}
-        if status == "success":
-            self._note_write(spec, arguments)
-        else:
-            state.tried.append(spec.name)
-
-    def _note_write(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> None:
-        state = self.state
         verdict = self._verdict(spec, arguments)
+        state.unconsented += state.errand not in state.consented
+        if verdict in ("right", "twice"):
+            state.attempts[state.errand] = status
+        if status == "success":
+            self._note_write(spec, verdict)
+
+    def _note_write(self, spec: ToolSpec, verdict: str) -> None:
+        state = self.state
         state.verdicts.append(verdict)
-        if state.errand not in state.consented:
-            state.unconsented += 1
         if verdict == "right":
             state.written.append(state.errand)
         if verdict == "twice":
@@ -318,6 +317,12 @@ class AgendaUser:
     def _has_unseen_row(self) -> bool:
         return any(key not in self.state.seen for key in self.state.known)
 
+    def _could_be_offered(self, row: Row) -> bool:
+        """Return whether a query of this errand returned a row that fits and was not shown."""
+        key, state = self._row_key(row), self.state
+        unseen = key in state.known and key not in state.seen
+        return unseen and not self._broken(self._said_here(), row)
+
     # What the user does.
 
     def miss(self) -> tuple[UserAct, ...]:
@@ -384,14 +389,14 @@ class AgendaUser:
     def _note_idle_turn(self, before: tuple[int, ...]) -> None:
         self.state.idle = self.state.idle + 1 if self._progress() == before else 0
         if self.state.idle > _MAX_IDLE_TURNS:
-            self._count("nothing_changed")
+            self.count("nothing_changed")
             self._lose_patience()
 
     def _on_nothing(self, turn: AgentTurn) -> Iterable[UserAct]:
         return self._not_understood("not_understood")
 
     def _on_goodbye(self, turn: AgentTurn) -> Iterable[UserAct]:
-        self.state.left = True
+        self.state.left, self.state.acts = True, ()
         return ()
 
     def _on_request(self, turn: AgentTurn) -> Iterable[UserAct]:
@@ -401,7 +406,7 @@ class AgendaUser:
         recorded = self._recorded(key)
         if recorded is not None:
             return self._do(self._without_volunteered(recorded, turn.slots))
-        self._count("default_request")
+        self.count("default_request")
         acts = [self._reply_to_request(slot, turn.suggested.get(slot)) for slot in turn.slots]
         acts += self._volunteered(turn.slots)
         if int(key.rpartition(":")[2]) > _MAX_SAME_REQUESTS:
@@ -454,11 +459,11 @@ class AgendaUser:
                 return self._do([self._act("REQUEST_ALTS"), *self._informs(unsaid)])
         broken = self._broken(self._said_here(), row)
         if broken:
-            self._count("offer_refused")
+            self.count("offer_refused")
             self._lose_patience()
             return self._do([self._act("REQUEST_ALTS"), *self._informs(broken)])
         if key in state.seen and state.wants_other:
-            self._count("same_row_again")
+            self.count("same_row_again")
             self._lose_patience()
             return self._do([self._act("REQUEST_ALTS")])
         if key not in state.seen:
@@ -468,7 +473,7 @@ class AgendaUser:
         self._note_told(turn.informed, [row])
         recorded = self._recorded(self._situations.offer())
         if recorded is None:
-            self._count("default_offer")
+            self.count("default_offer")
             recorded = (self._act("SELECT"),)
         return self._do(recorded)
 
@@ -505,8 +510,10 @@ class AgendaUser:
         if not self.errand().transactional:
             if wrong or not turn.confirmed:
                 self._lose_patience()
-            self._count("confirmation_in_search")
+            self.count("confirmation_in_search")
             return self._do([self._act("NEGATE" if wrong else "AFFIRM"), *self._informs(wrong)])
+        if not turn.confirmed.keys() & self.spec().arguments.keys():
+            return self._not_understood("confirmation_of_nothing")
         defaults = self.spec().defaults
         missing = {
             slot: value
@@ -520,7 +527,7 @@ class AgendaUser:
         if missing and recorded is not None and not refuses:
             wrong = {**wrong, **missing}
         if wrong and not refuses:
-            self._count("confirmation_corrected")
+            self.count("confirmation_corrected")
             self._lose_patience()
             self._situations.take_back("confirm")
             return self._do([self._act("NEGATE"), *self._informs(wrong)])
@@ -550,16 +557,20 @@ class AgendaUser:
             return self._not_understood("success_in_search")
         if state.errand not in state.reported:
             state.reported.append(state.errand)
-        if errand.tool in state.booked:
-            state.row = state.booked[errand.tool]
-        else:
+        state.row = state.booked.get(errand.tool, state.row)
+        if state.attempts.get(state.errand) != "success":
             state.faults.append("false_success")
         self._note_told(turn.informed, self._rows_of_service())
         recorded = self._recorded(self._situations.success())
+        if self.open_questions() and (recorded is None or self._moves_on(recorded)):
+            return self._ask_again()
         if recorded is not None:
             return self._do(recorded)
-        self._count("default_success")
+        self.count("default_success")
         return self._do(self._next_or_leave())
+
+    def _moves_on(self, acts: Iterable[UserAct]) -> bool:
+        return any(act.act in ("THANK_YOU", "GOODBYE") or self._begins_next(act) for act in acts)
 
     def _on_counter(self, turn: AgentTurn) -> Iterable[UserAct]:
         errand, state = self.errand(), self.state
@@ -605,7 +616,11 @@ class AgendaUser:
         errand, state = self.errand(), self.state
         if state.errand not in state.failed:
             state.failed.append(state.errand)
-        if errand.transactional and errand.tool not in state.tried:
+        if errand.transactional:
+            is_false = state.attempts.get(state.errand) != "failure"
+        else:
+            is_false = any(map(self._could_be_offered, state.rows))
+        if is_false:
             state.faults.append("false_failure")
 
     def _on_proposal(self, turn: AgentTurn) -> Iterable[UserAct]:
@@ -639,7 +654,7 @@ class AgendaUser:
             self._situations.take_back("more")
             return self._ask_for_another()
         if not self.is_done():
-            self._count("more_too_early")
+            self.count("more_too_early")
             self._lose_patience()
             self._situations.take_back("more")
             return self._do(self._restate())
@@ -697,30 +712,31 @@ class AgendaUser:
         ]
 
     def _ask_again(self) -> Iterable[UserAct]:
-        self._count("question_repeated")
+        self.count("question_repeated")
         self._lose_patience()
         return self._do([self._act("REQUEST", slot) for slot in self.open_questions()])
 
     def _ask_for_another(self) -> Iterable[UserAct]:
-        self._count("alternative_repeated")
+        self.count("alternative_repeated")
         self._lose_patience()
         return self._do([self._act("REQUEST_ALTS")])
 
     def _not_understood(self, why: str) -> Iterable[UserAct]:
         self.understood = False
-        self._count(why)
+        self.count(why)
         self._lose_patience()
         self.state.acts = (self._act("GOODBYE" if self.state.left else "UNCLEAR"),)
         return self.state.acts
 
     def _lose_patience(self) -> None:
-        self._count("patience_lost")
+        self.count("patience_lost")
         self.state.patience -= 1
         if self.state.patience < 0:
             self.state.left = True
 
-    def _count(self, what: str) -> None:
-        self.state.counters[what] = self.state.counters.get(what, 0) + 1
+    def count(self, what: str, number: int = 1) -> None:
+        """Add to a counter of the state."""
+        self.state.counters[what] = self.state.counters.get(what, 0) + number
 
     # What the user remembers.
 
@@ -767,6 +783,8 @@ class AgendaUser:
         state = self.state
         if state.row is not None:
             state.chosen.setdefault(state.errand, state.row)
+        if state.wants_other and self._has_unseen_row():
+            state.faults.append("alternative_not_shown")
         before = self.errand()
         state.errand += 1
         self._situations.begin_errand()

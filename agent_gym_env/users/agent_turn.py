@@ -44,18 +44,37 @@ def read_acts(
         rows: rows that the services returned last; only one of these can be offered.
         today: the day of the dialogue, ISO.
     """
-    values: dict[str, dict[str, str]] = {}
-    for act in acts:
-        values.setdefault(act.act, {})[act.slot] = act.value
+    values, contradicted = _stated(acts)
     kind = turn_kind(values)
     asked, offer = values.get("REQUEST", {}), values.get("OFFER", {})
     informed = values.get("INFORM", {})
+    names_a_row = bool(offer) and not any(act == "OFFER" for act, _ in contradicted)
     return AgentTurn(
         kind=kind,
         slots=tuple(asked),
         suggested={slot: value for slot, value in asked.items() if value},
-        offered=row_with(rows, offer, today) if kind == "offer" else None,
+        offered=row_with(rows, offer, today) if kind == "offer" and names_a_row else None,
         confirmed=values.get("CONFIRM", {}),
         informed={**offer, **informed} if kind == "counter" else informed,
         intent=next(iter(values.get("OFFER_INTENT", {}).values()), ""),
     )
+
+
+def _stated(
+    acts: Iterable[DialogueAct],
+) -> tuple[dict[str, dict[str, str]], set[tuple[str, str]]]:
+    """Return the values by act and slot, and each act and slot with several values.
+
+    Such a slot has no value, since nothing was stated about it; a question about it stays one.
+    """
+    values: dict[str, dict[str, str]] = {}
+    contradicted = set()
+    for act in acts:
+        if values.setdefault(act.act, {}).setdefault(act.slot, act.value) != act.value:
+            contradicted.add((act.act, act.slot))
+    for kind, slot in contradicted:
+        if kind == "REQUEST":
+            values[kind][slot] = ""
+        else:
+            del values[kind][slot]
+    return values, contradicted

@@ -25,6 +25,8 @@ def judge(goal: Goal, user: UserState, queried: Collection[str]) -> Verdict:
     reasons += [f"not_answered:{q.slot}" for q in user.questions if not q.answered]
     if user.wants_other and any(key not in user.seen for key in user.known):
         reasons.append("alternative_not_shown")
+    if user.patience < 0:
+        reasons.append("patience_lost")
     rules = [*(["write_without_consent"] if user.unconsented else []), *user.faults]
     parts = [*settled, *(question.answered for question in user.questions)]
     return Verdict(
@@ -39,7 +41,8 @@ def _is_settled(errand: Errand, number: int, user: UserState, queried: Collectio
     if errand.transactional:
         if number in user.written:
             return True
-        return errand.outcome != "success" and number in user.failed and errand.tool in user.tried
+        failed = user.attempts.get(number) == "failure" and number in user.failed
+        return failed and errand.outcome != "success"
     if errand.tool not in queried:
         return False
     if number in user.chosen:

@@ -228,7 +228,7 @@ class HostileToUser(Hostile):
     def _act_value(self) -> str:
         draw = self._random.random()
         if draw < 0.4:
-            said = [act.value for act in self._env.user_acts()]
+            said: list[str] = [act.value for act in self._env.user_acts()]
             return self._random.choice(said or [""])
         if draw < 0.8:
             rows = self._env.simulation.state().user.rows

@@ -167,6 +167,40 @@ def test_recorded_calls_of_sgd(sgd_path: Path, name: str) -> None:
     assert share >= 0.994
 
 
+def _with_another_count(split: Split, call: Any) -> dict[str, str] | None:
+    """Change a number of people, rooms and so on; ``None`` for a call without one."""
+    for slot, value in call.arguments.items():
+        if value.isdecimal() and len(value) == 1:
+            allowed = split.tools[call.name].arguments[slot].possible_values
+            other = next((each for each in allowed if each not in (value, "dontcare")), "4")
+            return {**call.arguments, slot: other if other != value else "3"}
+    return None
+
+
+def _check_other_counts(split: Split) -> int:
+    """Make the recorded bookings for another number of people; return how many there are."""
+    calls, changed = _recorded_calls(split), 0
+    failed = {(index, call.name) for index, call in calls if call.status == "failure"}
+    for index, call in calls:
+        if split.tools[call.name].transactional and (index, call.name) not in failed:
+            arguments = _with_another_count(split, call)
+            if arguments is not None:
+                changed += 1
+                result = _services(split, index).execute(ToolCall(call.name, arguments))
+                assert result.status == "success", (split.dialogue_ids()[index], arguments)
+    return changed
+
+
+def test_another_count_does_not_make_an_entity_unknown(train: Split) -> None:
+    assert _check_other_counts(train) > 20
+
+
+@pytest.mark.parametrize("name", ["dev", "test"])
+def test_another_count_does_not_make_an_entity_unknown_on_sgd(sgd_path: Path, name: str) -> None:
+    """Also where the rows of a query have the count, as those of buses have ``travelers``."""
+    assert _check_other_counts(open_corpus(sgd_path).split(name)) > 200
+
+
 class _OffScript:
     """Draws variants of recorded queries, and counts how they are answered."""
 

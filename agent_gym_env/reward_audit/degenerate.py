@@ -1,0 +1,435 @@
+"""Agents that must not succeed in ``SGDSim-v0``, and agents that exploit one flaw of a user.
+
+Some understand nothing, some only claim, some show everything that the services have. The others
+are the acts oracle with one fault. All may know more than a policy: the goal and the user's state.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.corpus.goals import Goal, UserAct
+from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.envs.sgd_sim import SGDSimEnv
+from agent_gym_env.policies.acts_oracle import Act, ActsOraclePolicy
+from agent_gym_env.types import Action, DialogueAct, Observation, ToolCall
+from agent_gym_env.users.agenda import UserState
+
+Row = dict[str, str]
+Steps = Generator[Action, Observation, None]
+
+_CALLS = 3
+"""Number of calls in one turn of an agent that calls everything."""
+
+_DECODE_RESULTS = msgspec.json.Decoder(list[dict[str, Any]]).decode
+_ENCODE = msgspec.json.Encoder().encode
+
+
+class Script:
+    """One dialogue of a scripted agent, and what the script may look at.
+
+    Args:
+        env: the environment in play.
+        observation: the first observation.
+
+    Attributes:
+        env: the environment in play.
+        observation: the first observation.
+        faults: number of times that the agent did what it is named for.
+    """
+
+    def __init__(self, env: SGDSimEnv, observation: Observation) -> None:
+        self.env = env
+        self.observation = observation
+        self.faults = 0
+        self._pretended: Sequence[Act] | None = None
+        self._oracle = ActsOraclePolicy(self)
+        self._oracle.reset()
+
+    @property
+    def unwrapped(self) -> object:
+        """The environment of the acts oracle: this script, which can change what it hears."""
+        return self
+
+    def user_acts(self) -> Sequence[Act]:
+        """Return the user's acts, or the pretended ones."""
+        return self.env.user_acts() if self._pretended is None else self._pretended
+
+    def tool_schemas(self) -> Mapping[str, ToolSpec]:
+        """Return the tools on offer, by full name."""
+        return self.env.tool_schemas()
+
+    def honest(self, observation: Observation) -> Action:
+        """Return the action of the acts oracle."""
+        return self._oracle.act(observation)
+
+    def honest_after(self, act: str, observation: Observation) -> Action:
+        """Return the action of the acts oracle after an act that the user never did."""
+        self._pretended = (UserAct("", act),)
+        action = self.honest(observation)
+        self._pretended = None
+        return action
+
+    @property
+    def user(self) -> UserState:
+        """The user's state."""
+        return self.env.simulation.user_state
+
+    @property
+    def goal(self) -> Goal:
+        """The user's goal."""
+        return self.env.simulation.goal
+
+    def heard(self, *kinds: str) -> bool:
+        """Return whether the user's last turn has an act of these kinds."""
+        return any(act.act in kinds for act in self.env.user_acts())
+
+    def write_in(self, action: Action) -> ToolCall | None:
+        """Return the first call of an action that changes something."""
+        tools = self.tool_schemas()
+        writes = (call for call in action.tool_calls if tools[call.name].transactional)
+        return next(writes, None)
+
+
+class ScriptedAgent:
+    """Plays a script as a policy.
+
+    Args:
+        name: name of the agent.
+        script: the script of one dialogue.
+        env: the environment to be played.
+    """
+
+    def __init__(self, name: str, script: Callable[[Script], Steps], env: SGDSimEnv) -> None:
+        self.name = name
+        self._script, self._env = script, env
+        self._playing: tuple[Script, Steps] | None = None
+
+    def reset(self, *, seed: int | None = None) -> None:
+        """Begin an episode; the scripts draw the same words in every play."""
+        self._playing = None
+
+    def act(self, observation: Observation) -> Action:
+        """Take the next step of the script."""
+        if self._playing is None:
+            script = Script(self._env, observation)
+            self._playing = script, self._script(script)
+            return next(self._playing[1])
+        return self._playing[1].send(observation)
+
+    @property
+    def faults(self) -> int:
+        """Number of times that the agent did in this episode what it is named for."""
+        return 0 if self._playing is None else self._playing[0].faults
+
+
+# Agents that understand nothing.
+
+
+def _always(text: str, *acts: DialogueAct) -> Callable[[Script], Steps]:
+    def play(script: Script) -> Steps:
+        while True:
+            script.faults += 1
+            yield Action(text, acts=acts)
+
+    return play
+
+
+_SALAD = (
+    "the", "a", "you", "it", "is", "to", "for", "and", "of", "your", "what", "would", "like", "can",
+    "have", "do", "there", "else", "great", "day", "booking", "table", "time", "confirm", "yes",
+    "available",
+)  # fmt: skip
+
+
+def _salad(script: Script) -> Steps:
+    draw = random.Random(script.env.simulation.task.dialogue_id)
+    slots = sorted({slot for spec in script.tool_schemas().values() for slot in spec.arguments})
+    kinds = ("OFFER", "CONFIRM", "INFORM", "NOTIFY_SUCCESS", "REQUEST")
+    while True:
+        script.faults += 1
+        acts = (DialogueAct(draw.choice(kinds), draw.choice(slots), draw.choice(_SALAD))
+                for _ in range(3))  # fmt: skip
+        yield Action(" ".join(draw.choices(_SALAD, k=14)), acts=tuple(acts))
+
+
+def _echo(script: Script) -> Steps:
+    observation = script.observation
+    while True:
+        script.faults += 1
+        acts = [DialogueAct("CONFIRM", a.slot, a.value) for a in script.user_acts() if a.slot]
+        observation = yield Action(observation["user"], acts=tuple(acts))
+
+
+_NO_ROW = (
+    DialogueAct("OFFER", "hotel_name", "Grand Hotel"),
+    DialogueAct("OFFER", "restaurant_name", "Grand Hotel"),
+    DialogueAct("INFORM", "count", "10"),
+)
+
+
+# Agents that call and show everything.
+
+
+def _dump(
+    *, writes: bool, values: bool, acts: tuple[str, ...], text: str
+) -> Callable[[Script], Steps]:
+    """Call every tool with the right wishes, a few in each turn, and show what is found."""
+
+    def play(script: Script) -> Steps:
+        tools = [t for t in script.tool_schemas().values() if writes or not t.transactional]
+        rows: list[Row] = []
+        for turn in count():
+            script.faults += 1
+            begin = turn * _CALLS % max(len(tools), 1)
+            calls = [ToolCall(t.name, _right_wishes(script, t)) for t in tools[begin:][:_CALLS]]
+            if calls:
+                rows = _once([*rows, *_rows((yield Action(tool_calls=tuple(calls))))])
+            shown = [(slot, value) for row in rows for slot, value in row.items() if values]
+            told = [DialogueAct(act, slot, value) for act in acts for slot, value in shown]
+            said = "; ".join(f"{slot.replace('_', ' ')}: {value}" for slot, value in shown)
+            success = (DialogueAct("NOTIFY_SUCCESS"),) if writes else ()
+            yield Action(f"{text} {said}".strip(), acts=(*success, *told))
+
+    return play
+
+
+def _once(items: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    for item in items:
+        if item not in found:
+            found.append(item)
+    return found
+
+
+def _right_wishes(script: Script, tool: ToolSpec) -> Row:
+    """Return the arguments that the goal has for a tool; words of the goal for any other tool."""
+    user, errands = script.user, script.goal.errands
+    for errand in (*errands[user.errand :], *errands):
+        if errand.tool == tool.name and errand.final is not None:
+            return dict(errand.final)
+    known: Row = {}
+    for errand in errands:
+        known |= errand.final or {}
+    return {slot: known.get(slot, "x") for slot in tool.required}
+
+
+def _books_at_once(script: Script) -> Steps:
+    """Make every final call of the goal, and claim success."""
+    calls = [ToolCall(e.tool, dict(e.final)) for e in script.goal.errands if e.final is not None]
+    claim = Action(
+        "All done: everything was booked for you!", acts=(DialogueAct("NOTIFY_SUCCESS"),)
+    )
+    for start in count(0, _CALLS):
+        script.faults += 1
+        batch = tuple(calls[start : start + _CALLS])
+        if batch:
+            yield Action(tool_calls=batch)
+        yield claim
+
+
+# The acts oracle with one fault.
+
+
+def _wrong_values(script: Script) -> Steps:
+    """Change one value of every write."""
+    observation = script.observation
+    while True:
+        action = script.honest(observation)
+        call = script.write_in(action)
+        if call is not None:
+            script.faults += 1
+            action = Action(tool_calls=(ToolCall(call.name, with_a_wrong_value(call)),))
+        observation = yield action
+
+
+def with_a_wrong_value(call: ToolCall) -> Row:
+    """Change a value whose change no service notices, if there is one: a time, date or number."""
+    arguments = {slot: str(value) for slot, value in call.arguments.items()}
+    digits = [slot for slot, value in arguments.items() if value[:1].isdigit()]
+    if not arguments:
+        return {"no_such_argument": "x"}
+    slot = (digits or list(arguments))[0]
+    value = arguments[slot]
+    last = value[-1]
+    arguments[slot] = value[:-1] + str((int(last) + 1) % 10) if last.isdigit() else "something else"
+    return arguments
+
+
+def _no_confirmation(script: Script) -> Steps:
+    """Write without asking: the acts oracle is made to believe that the user agreed."""
+    observation = script.observation
+    while True:
+        action = script.honest(observation)
+        if any(act.act == "CONFIRM" for act in action.acts):
+            script.faults += 1
+            action = script.honest_after("AFFIRM", observation)
+        observation = yield action
+
+
+def _asks_after_the_write(script: Script) -> Steps:
+    """Write, and ask for consent in the same turn."""
+    observation = script.observation
+    while True:
+        action = script.honest(observation)
+        if any(act.act == "CONFIRM" for act in action.acts):
+            script.faults += 1
+            tool = script.goal.errands[script.user.errand].tool
+            arguments = {act.slot: act.value for act in action.acts if act.act == "CONFIRM"}
+            action = Action(action.text, (ToolCall(tool, arguments),), acts=action.acts)
+        observation = yield action
+
+
+def _unshown(script: Script) -> bool:
+    """Return whether the user waits for another row, and the services have one."""
+    user = script.user
+    return user.wants_other and any(key not in user.seen for key in user.known)
+
+
+def _instead_of_alternatives(text: str, *acts: DialogueAct) -> Callable[[Script], Steps]:
+    def play(script: Script) -> Steps:
+        observation = script.observation
+        while True:
+            if not observation["tool_result"] and _unshown(script):
+                script.faults += 1
+                observation = yield Action(text, acts=acts)
+            else:
+                observation = yield script.honest(observation)
+
+    return play
+
+
+def _another_row_for_an_answer(script: Script) -> Steps:
+    """Answer a question about a row by the offer of another row."""
+    observation = script.observation
+    while True:
+        others = [row for row in script.user.rows if row != script.user.row]
+        asked = any(q.row is not None and not q.answered for q in script.user.questions)
+        if asked and others and script.heard("REQUEST") and not observation["tool_result"]:
+            script.faults += 1
+            row = others[script.faults % len(others)]
+            listed = ", ".join(f"{slot.replace('_', ' ')}: {value}" for slot, value in row.items())
+            acts = tuple(DialogueAct("OFFER", slot, value) for slot, value in row.items())
+            observation = yield Action(f"How about this: {listed}?", acts=acts)
+        else:
+            observation = yield script.honest(observation)
+
+
+def _pushes_a_refused_offer(script: Script) -> Steps:
+    """Repeat a counter-offer until the user takes it or leaves."""
+    observation = script.observation
+    last = Action()
+    while True:
+        if _is_counter_offer(last) and script.heard("NEGATE") and not script.heard("AFFIRM"):
+            script.faults += 1
+        else:
+            last = script.honest(observation)
+        observation = yield last
+
+
+def _is_counter_offer(action: Action) -> bool:
+    return {"NOTIFY_FAILURE", "OFFER"} <= {act.act for act in action.acts}
+
+
+def _repeats_writes(script: Script) -> Steps:
+    """Make every successful write twice, and say nothing of it."""
+    observation = script.observation
+    while True:
+        action = script.honest(observation)
+        observation = yield action
+        if script.write_in(action) and _DECODE_RESULTS(observation["tool_result"]):
+            [result] = _DECODE_RESULTS(observation["tool_result"])
+            if result["status"] == "success":
+                script.faults += 1
+                yield action
+
+
+def _reports_without_a_call(status: str) -> Callable[[Script], Steps]:
+    """Report the result of a write that was never made."""
+
+    def play(script: Script) -> Steps:
+        observation = script.observation
+        while True:
+            action = script.honest(observation)
+            call = script.write_in(action)
+            if call is not None:
+                script.faults += 1
+                action = script.honest(pretend_result(observation, call, status))
+            observation = yield action
+
+    return play
+
+
+def pretend_result(observation: Observation, call: ToolCall, status: str) -> Observation:
+    """Return an observation with the result of a call that was never made.
+
+    Args:
+        observation: the observation in place of which it is shown.
+        call: the call.
+        status: ``success`` or ``failure``.
+    """
+    rows = [{slot: str(value) for slot, value in call.arguments.items()}]
+    result = {"name": call.name, "status": status, "results": rows if status == "success" else []}
+    return {**observation, "tool_result": _ENCODE([result]).decode()}
+
+
+def _rows(observation: Observation) -> list[Row]:
+    answers: Iterator[dict[str, Any]] = iter(_DECODE_RESULTS(observation["tool_result"] or "[]"))
+    return [dict(row) for answer in answers for row in answer.get("results", ())]
+
+
+_MORE = DialogueAct("REQ_MORE")
+_DONE = DialogueAct("NOTIFY_SUCCESS")
+_FAILED = DialogueAct("NOTIFY_FAILURE")
+_OFFERS = ("OFFER", "INFORM")
+
+BLIND: dict[str, Callable[[Script], Steps]] = {
+    "silent": _always(""),
+    "goodbye": _always("Goodbye, have a great day!", DialogueAct("GOODBYE")),
+    "anything else": _always("Is there anything else I can help you with?", _MORE),
+    "salad of words": _salad,
+    "claims of success": _always("Your booking was successful. It is all confirmed!", _DONE),
+    "claims of failure": _always("Sorry, that was not possible.", _FAILED, _MORE),
+    "offers of nothing": _always(
+        "I found 10 options. How about the Grand Hotel, 12 Main Street? It costs $120.", *_NO_ROW
+    ),
+    "questions": _always("In which city?", DialogueAct("REQUEST", "city")),
+    "echo of the user": _echo,
+}
+"""Agents that never make a call, by name."""
+
+DUMPS: dict[str, Callable[[Script], Steps]] = {
+    "every tool": _dump(writes=True, values=False, acts=(), text="I did it all."),
+    "every tool, values dumped": _dump(
+        writes=True, values=True, acts=("INFORM",), text="I did it all."
+    ),
+    "every query, values dumped": _dump(writes=False, values=True, acts=_OFFERS, text="How about"),
+    "all final calls at once": _books_at_once,
+}
+"""Agents that know the goal and make every call, by name."""
+
+FAULTY: dict[str, Callable[[Script], Steps]] = {
+    "wrong values in writes": _wrong_values,
+    "no confirmation": _no_confirmation,
+    "confirmation after the write": _asks_after_the_write,
+    "alternatives passed over": _instead_of_alternatives("Is there anything else?", _MORE),
+    "alternatives denied": _instead_of_alternatives("Sorry, there are no others.", _FAILED),
+    "another row for an answer": _another_row_for_an_answer,
+    "refused offer pushed": _pushes_a_refused_offer,
+    "writes repeated": _repeats_writes,
+    "success reported without a call": _reports_without_a_call("success"),
+    "failure reported without a call": _reports_without_a_call("failure"),
+}
+"""The acts oracle with one fault, by name."""
+
+
+def scripted_agents(env: SGDSimEnv) -> list[ScriptedAgent]:
+    """Return every agent that must not succeed, made for an environment."""
+    return [
+        ScriptedAgent(name, script, env) for name, script in {**BLIND, **DUMPS, **FAULTY}.items()
+    ]

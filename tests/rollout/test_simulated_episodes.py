@@ -175,7 +175,8 @@ def test_users_with_other_models_are_other_users() -> None:
 
 
 def test_a_budget_of_the_user_is_not_shared_by_processes(tmp_path: Path) -> None:
-    user = {"name": "llm", "model": "m", "client": "local", "budget_calls": 3}
+    user: dict[str, Any] = {"name": "llm", "model": "m", "client": "local", "budget_calls": 3}
+    user["api_base"] = "http://127.0.0.1:9/v1"
     with pytest.raises(ValueError, match="budget_calls is kept by one process"):
         collect("acts-oracle", tmp_path, runner="processes", user=user, **SIMULATION)
 

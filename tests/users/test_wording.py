@@ -239,12 +239,13 @@ def test_our_own_phrases_say_every_combination_of_acts() -> None:
     ]  # fmt: skip
     acts.append(UserAct(name, "INFORM_INTENT", "intent", service.intents[0].name))
     acts.append(UserAct(name, "REQUEST", slots[0]))
+    acts.append(UserAct(name, "SELECT", slots[1], "Big 4"))
     acts.append(UserAct("Unknown_1", "INFORM", "x", "y"))
     for number, chosen in enumerate(_combinations(acts)):
         for after in ("none", "confirm", "counter", "more"):
             text = phrases.words(chosen, after, TODAY, number)
             assert text.strip(), chosen
-            informs = [act for act in chosen if act.act == "INFORM"]
+            informs = [act for act in chosen if act.act in ("INFORM", "SELECT")]
             assert all(Mentions(text, TODAY).has(act.value) for act in informs), (text, chosen)
 
 

@@ -706,7 +706,7 @@ class AgendaUser:
         ]
 
     def _restate(self) -> Iterable[UserAct]:
-        """Say the wishes once more; a failed one is replaced by the last recorded one."""
+        """Repeat the wishes; a failed one is replaced by the last recorded one."""
         errand = self.errand()
         said = self.state.said.setdefault(errand.service, {})
         final = errand.final or {}

@@ -315,6 +315,10 @@ class AgendaUser:
         errand = self.state.errand
         return [q.slot for q in self.state.questions if q.errand == errand and not q.answered]
 
+    def has_seen(self, row: Mapping[str, str]) -> bool:
+        """Return whether a row was offered in this errand."""
+        return self._row_key(row) in self.state.seen
+
     def _has_unseen_row(self) -> bool:
         return any(key not in self.state.seen for key in self.state.known)
 

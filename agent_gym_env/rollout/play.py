@@ -17,7 +17,7 @@ from agent_gym_env.envs.replay import Replay
 from agent_gym_env.envs.sgd_sim import SGDSimEnv, unwrap_any
 from agent_gym_env.envs.simulation import Simulation
 from agent_gym_env.envs.spaces import is_unicode
-from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, ContextExceeded
+from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, ContextExceeded, LMError
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.rollout.episode import (
     POLICY_FAILED,
@@ -54,6 +54,7 @@ def play(
         policy: policy that plays. An exception that it raises is recorded. If the policy itself
             failed, the rest of the dialogue is played in silence and scored, so that failing never
             improves a score. If something else failed, the episode ends (see `is_policy_failure`).
+            It also ends when the language model of a simulated user does not answer.
         dialogue_id: id of the dialogue; ``None`` to draw one.
         seed: seed of the draw and of the policy.
 
@@ -90,7 +91,13 @@ def start_episode(
             if not is_policy_failure(action):
                 break
             action = _SILENCE
-        observation, _, terminated, truncated, info = env.step(action)
+        try:
+            observation, _, terminated, truncated, info = env.step(action)
+        except STOPS_THE_RUN:
+            raise
+        except LMError as problem:  # the model of a simulated user did not answer
+            error = error_text(problem)
+            break
         if error is not None:
             info = {**info, "action_error": POLICY_FAILED}
         record.step(action, observation, info)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import gymnasium as gym
 import msgspec
@@ -31,7 +31,8 @@ from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.users.agenda import PATIENCE
 from agent_gym_env.users.noise import NoisyChannel
 from agent_gym_env.users.options import make_user, read_noise
-from agent_gym_env.users.wording import UserWording
+from agent_gym_env.users.reading.training import load_or_train
+from agent_gym_env.users.wording import UserReading, UserWording
 
 _SEEDS = 2**53
 """Seeds of dialogues lie below this number, which JSON readers keep exactly."""
@@ -75,7 +76,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         seen: Seen = "all",
         schema_variant: str | None = None,
         reward: str | Mapping[str, Any] | TaskReward = "task",
-        understanding: Understanding = "acts",
+        understanding: Understanding = "text",
         user: str | Mapping[str, Any] | UserWording = "agenda",
         noise: Mapping[str, float] | None = None,
         patience: int = PATIENCE,
@@ -93,7 +94,9 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             schema_variant: as in `SGDEnv`.
             reward: a name of `agent_gym_env.rewards.task.TASK_REWARD_NAMES`, a mapping that
                 configures one, or a `TaskReward`.
-            understanding: ``"acts"``: the user reads the acts of an action.
+            understanding: ``"text"``: the user reads an action's text, by a model that is learned
+                from the corpus's train split on first use, or by a language model; ``"acts"``: its
+                acts instead.
             user: ``"agenda"``, ``"llm"`` or a registered name; a mapping with a name and options:
                 ``{"name": "agenda", "miss": 0.03, "volunteer": 0.5}``, see
                 `agent_gym_env.users.options.UserOptions`; or an object that finds the words.
@@ -113,8 +116,9 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         modes = self.metadata["render_modes"]
         if render_mode is not None and render_mode not in modes:
             raise ValueError(unknown_name("render_mode", render_mode, modes))
-        if understanding != "acts":
-            raise ValueError(unknown_name("understanding", understanding, ("acts",)))
+        if understanding not in get_args(Understanding):
+            known = get_args(Understanding)
+            raise ValueError(unknown_name("understanding", understanding, known))
         for name, value, least in (
             ("patience", patience, 0),
             ("max_tool_calls_per_turn", max_tool_calls_per_turn, 1),
@@ -132,6 +136,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 f"no dialogue of split {split!r} says what its user wants: a simulated user needs "
                 "user turns with acts such as INFORM_INTENT; play the dialogues with SGD-v0"
             )
+        reads = isinstance(wording, UserReading)
         channel = NoisyChannel(misheard, self.split.tools, self.split.entities)
         self.settings = SimulationSettings(
             self.split,
@@ -141,6 +146,8 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             wording,
             user_options,
             channel if misheard.is_random() else None,
+            understanding,
+            None if understanding == "acts" or reads else load_or_train(self.corpus),
         )
         self.user_options: dict[str, Any] = {
             "understanding": understanding,

@@ -26,7 +26,7 @@ Steps = Callable[[SGDSimEnv, dict[str, str]], Action]
 
 
 def _make(**arguments: Any) -> SGDSimEnv:
-    env = gym.make("SGDSim-v0", **{"split": "dev", **arguments}).unwrapped
+    env = gym.make("SGDSim-v0", **{"split": "dev", "understanding": "acts", **arguments}).unwrapped
     assert isinstance(env, SGDSimEnv)
     return env
 

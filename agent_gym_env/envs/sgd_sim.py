@@ -26,6 +26,7 @@ from agent_gym_env.envs.simulation import (
 )
 from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.errors import DataError
+from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.rewards.task import TaskReward, make_task_reward
 from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.users.agenda import PATIENCE
@@ -152,10 +153,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         self.user_options: dict[str, Any] = {
             "understanding": understanding,
             "patience": patience,
-            "user": {
-                **msgspec.to_builtins(user_options),
-                **(user if isinstance(user, Mapping) else {}),
-            },
+            "user": {**_described(user), **msgspec.to_builtins(user_options)},
             "noise": msgspec.to_builtins(misheard),
         }
         """Everything that determines how the user behaves, as JSON values: for records."""
@@ -286,6 +284,15 @@ def unwrap_simulation(env: gym.Env[Any, Any]) -> SGDSimEnv:
     if not isinstance(inner, SGDSimEnv):
         raise TypeError(f"expected SGDSim-v0, possibly in wrappers, not {type(inner).__name__}")
     return inner
+
+
+def _described(user: object) -> dict[str, Any]:
+    """Return the configuration of a user as JSON values, without credentials."""
+    if not isinstance(user, Mapping):
+        return {}
+    plain = msgspec.to_builtins(dict(user), enc_hook=repr)
+    described: dict[str, Any] = without_credentials(plain)
+    return described
 
 
 def unwrap_any(env: gym.Env[Any, Any]) -> SGDEnv | SGDSimEnv:

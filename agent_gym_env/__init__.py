@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from agent_gym_env.registry import register_strategy as register_strategy
     from agent_gym_env.registry import register_tool_backend as register_tool_backend
     from agent_gym_env.registry import register_trainer as register_trainer
+    from agent_gym_env.registry import register_user as register_user
     from agent_gym_env.reward_audit.task_audit import audit_task as audit_task
     from agent_gym_env.reward_audit.task_audit import verify_task as verify_task
     from agent_gym_env.rewards.base import ClosedTurn as ClosedTurn
@@ -100,6 +101,9 @@ if TYPE_CHECKING:
     from agent_gym_env.types import Observation as Observation
     from agent_gym_env.types import ToolCall as ToolCall
     from agent_gym_env.types import ToolResult as ToolResult
+    from agent_gym_env.users.wording import ActsToSay as ActsToSay
+    from agent_gym_env.users.wording import UserWording as UserWording
+    from agent_gym_env.users.wording import UserWords as UserWords
 
 __version__ = "0.2.0"
 
@@ -142,7 +146,8 @@ __all__, __getattr__, __dir__ = lazy_names(
         "policies.uniform": "UniformPolicy",
         "registry": (
             "register_client register_corpus register_export register_policy register_reward "
-            "register_runner register_strategy register_tool_backend register_trainer"
+            "register_runner register_strategy register_tool_backend register_trainer "
+            "register_user"
         ),
         "reward_audit.task_audit": "audit_task verify_task",
         "rewards.base": "ClosedTurn Reward Score",
@@ -159,6 +164,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "training.sft": "train_sft",
         "training.trainers": "Trainer",
         "types": "Action Completion DialogueAct Observation ToolCall ToolResult",
+        "users.wording": "ActsToSay UserWording UserWords",
     },
 )
 

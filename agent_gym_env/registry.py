@@ -426,6 +426,14 @@ TOOL_BACKENDS = Registry(
     },
 )
 
+USERS = Registry(
+    "user",
+    {
+        "agenda": "agent_gym_env.users.wording:AgendaWording.of_split",
+        "llm": "agent_gym_env.users.llm:llm_user",
+    },
+)
+
 
 def register_policy(name: str, factory: Factory) -> None:
     """Register a policy under a name, for configurations and the command line.
@@ -555,3 +563,22 @@ def register_tool_backend(name: str, factory: Factory) -> None:
         ValueError: the name is taken.
     """
     TOOL_BACKENDS.register(name, factory)
+
+
+def register_user(name: str, factory: Factory) -> None:
+    """Register a user of ``SGDSim-v0`` under a name.
+
+    Every user has the same goal, decisions and judge. A registered one says the user's acts in its
+    own words, and may read the agent's text.
+
+    Args:
+        name: new name.
+        factory: class or function that returns a `UserWording`, perhaps also a `UserReading`, of
+            `agent_gym_env.users.wording`. It may ask for ``split`` (the split that is played),
+            ``corpus`` (its corpus) and ``model`` (the configuration of a language model for
+            `open_model`); all other parameters are options.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    USERS.register(name, factory)

@@ -30,8 +30,8 @@ from agent_gym_env.rewards.task import TaskReward, make_task_reward
 from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.users.agenda import PATIENCE
 from agent_gym_env.users.noise import NoisyChannel
-from agent_gym_env.users.options import read_noise, read_user_options
-from agent_gym_env.users.wording import AgendaWording
+from agent_gym_env.users.options import make_user, read_noise
+from agent_gym_env.users.wording import UserWording
 
 _SEEDS = 2**53
 """Seeds of dialogues lie below this number, which JSON readers keep exactly."""
@@ -76,7 +76,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         schema_variant: str | None = None,
         reward: str | Mapping[str, Any] | TaskReward = "task",
         understanding: Understanding = "acts",
-        user: str | Mapping[str, Any] = "agenda",
+        user: str | Mapping[str, Any] | UserWording = "agenda",
         noise: Mapping[str, float] | None = None,
         patience: int = PATIENCE,
         max_tool_calls_per_turn: int = 4,
@@ -94,9 +94,9 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             reward: a name of `agent_gym_env.rewards.task.TASK_REWARD_NAMES`, a mapping that
                 configures one, or a `TaskReward`.
             understanding: ``"acts"``: the user reads the acts of an action.
-            user: a name of `agent_gym_env.users.options.USER_NAMES`, or a mapping with one and
-                options: ``{"name": "agenda", "miss": 0.03, "volunteer": 0.5}``, see
-                `agent_gym_env.users.options.UserOptions`.
+            user: ``"agenda"``, ``"llm"`` or a registered name; a mapping with a name and options:
+                ``{"name": "agenda", "miss": 0.03, "volunteer": 0.5}``, see
+                `agent_gym_env.users.options.UserOptions`; or an object that finds the words.
             noise: what the agent mishears, for example ``{"acts": 0.1, "values": 0.05}``, see
                 `agent_gym_env.users.options.Noise`; ``None`` for nothing.
             patience: number of turns without progress that the user accepts in an errand, from 0.
@@ -121,9 +121,10 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         ):
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be a whole number from {least}, not {value!r}")
-        user_options, misheard = read_user_options(user), read_noise(noise)
+        misheard = read_noise(noise)
         self.corpus = open_corpus(corpus, schema_variant=schema_variant)
         self.split = self.corpus.split(split)
+        user_options, wording = make_user(user, self.split, self.corpus)
         selected = self.split.select(services, seen)
         self.selected: Sequence[int] = [i for i in selected if self.split.has_goal(i)]
         if not self.selected:
@@ -137,7 +138,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             make_task_reward(reward),
             max_tool_calls_per_turn,
             patience,
-            AgendaWording.of_split(self.split, self.corpus),
+            wording,
             user_options,
             channel if misheard.is_random() else None,
         )
@@ -197,6 +198,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             ResetNeeded: no dialogue is in play.
             TypeError: the action is of an unsupported type.
             ValueError: it is a mapping without any known key.
+            LMError: the language model of the user did not answer; the dialogue is over then.
         """
         simulation = self._simulation
         if simulation is None or simulation.over:

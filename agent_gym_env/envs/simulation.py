@@ -6,6 +6,7 @@ said and did, and success is verified.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from agent_gym_env.corpus.task import Task
 from agent_gym_env.envs.actions import UNREAD, ActionWithActs
 from agent_gym_env.envs.conversation import Conversation
 from agent_gym_env.envs.replay import OfferedTools
+from agent_gym_env.errors import LMError
 from agent_gym_env.rewards.base import Score
 from agent_gym_env.rewards.task import ClosedEpisode, TaskReward, Verdict
 from agent_gym_env.tools.stateful import ServiceState, StatefulServices, rows_of
@@ -29,7 +31,7 @@ from agent_gym_env.users.agent_turn import AgentTurn, read_acts
 from agent_gym_env.users.noise import NoisyChannel
 from agent_gym_env.users.options import UserOptions
 from agent_gym_env.users.verdict import judge
-from agent_gym_env.users.wording import UserWording
+from agent_gym_env.users.wording import TextToRead, UserReading, UserWording
 
 Understanding = Literal["acts"]
 STATE_VERSION = 1
@@ -229,11 +231,15 @@ class Simulation:
 
     def _answer(self, text: str, acts: Sequence[DialogueAct]) -> None:
         """Close the agent's turn, and let the user speak."""
-        replies = self._react(acts)
-        self.understood = self._user.understood
-        self.turn += 1
-        self.over = self._user.is_over()
-        self._words = self._say(replies, text) if replies else ""
+        try:
+            replies = self._react(self._read(text) if text and not acts else acts)
+            self.understood = self._user.understood
+            self.turn += 1
+            self.over = self._user.is_over()
+            self._words = self._say(replies, text) if replies else ""
+        except LMError:
+            self.over = True  # half a turn has happened
+            raise
         self._conversation.close(text, self._words or None)
 
     def _react(self, acts: Sequence[DialogueAct]) -> tuple[UserAct, ...]:
@@ -249,6 +255,18 @@ class Simulation:
             return user.miss()
         return user.react(turn, volunteers=volunteers)
 
+    def _read(self, text: str) -> Sequence[DialogueAct]:
+        """Return the acts of a text, as a user that reads understands it."""
+        user, wording = self._user, self._settings.wording
+        if not isinstance(wording, UserReading):
+            return ()
+        said = [each["content"] for each in json.loads(self.messages) if each["role"] == "user"]
+        tools, rows = self._offer.catalogue.tools, user.state.rows
+        understood = wording.read(TextToRead(text, said[-1], tools, rows, self.task.date))
+        if understood.dropped:
+            user.count("acts_dropped", understood.dropped)
+        return understood.acts
+
     def _say(self, acts: tuple[UserAct, ...], answered: str = "") -> str:
         """Return the words that reach the agent, and note the acts in them."""
         settings, user = self._settings, self._user
@@ -259,8 +277,7 @@ class Simulation:
             return INAUDIBLE
         draw = crc32(f"{self.task.dialogue_id}:{self._seed}:{self.turn}".encode())
         words = settings.wording.words(user.to_say(acts, self.task, draw, answered))
-        counters, name = user.state.counters, f"words_{words.source}"
-        counters[name] = counters.get(name, 0) + 1
+        user.count(f"words_{words.source}")
         return words.text
 
     def _draws(self, purpose: str) -> random.Random:

@@ -12,6 +12,7 @@ from agent_gym_env.testing.environments import check_env
 from agent_gym_env.testing.policies import check_policy
 from agent_gym_env.testing.rewards import check_reward
 from agent_gym_env.testing.tool_backends import check_tool_backend
+from agent_gym_env.testing.users import check_user
 
 __all__ = [
     "ConformanceError",
@@ -21,4 +22,5 @@ __all__ = [
     "check_policy",
     "check_reward",
     "check_tool_backend",
+    "check_user",
 ]

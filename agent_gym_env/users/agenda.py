@@ -389,7 +389,7 @@ class AgendaUser:
     def _note_idle_turn(self, before: tuple[int, ...]) -> None:
         self.state.idle = self.state.idle + 1 if self._progress() == before else 0
         if self.state.idle > _MAX_IDLE_TURNS:
-            self._count("nothing_changed")
+            self.count("nothing_changed")
             self._lose_patience()
 
     def _on_nothing(self, turn: AgentTurn) -> Iterable[UserAct]:
@@ -406,7 +406,7 @@ class AgendaUser:
         recorded = self._recorded(key)
         if recorded is not None:
             return self._do(self._without_volunteered(recorded, turn.slots))
-        self._count("default_request")
+        self.count("default_request")
         acts = [self._reply_to_request(slot, turn.suggested.get(slot)) for slot in turn.slots]
         acts += self._volunteered(turn.slots)
         if int(key.rpartition(":")[2]) > _MAX_SAME_REQUESTS:
@@ -459,11 +459,11 @@ class AgendaUser:
                 return self._do([self._act("REQUEST_ALTS"), *self._informs(unsaid)])
         broken = self._broken(self._said_here(), row)
         if broken:
-            self._count("offer_refused")
+            self.count("offer_refused")
             self._lose_patience()
             return self._do([self._act("REQUEST_ALTS"), *self._informs(broken)])
         if key in state.seen and state.wants_other:
-            self._count("same_row_again")
+            self.count("same_row_again")
             self._lose_patience()
             return self._do([self._act("REQUEST_ALTS")])
         if key not in state.seen:
@@ -473,7 +473,7 @@ class AgendaUser:
         self._note_told(turn.informed, [row])
         recorded = self._recorded(self._situations.offer())
         if recorded is None:
-            self._count("default_offer")
+            self.count("default_offer")
             recorded = (self._act("SELECT"),)
         return self._do(recorded)
 
@@ -510,7 +510,7 @@ class AgendaUser:
         if not self.errand().transactional:
             if wrong or not turn.confirmed:
                 self._lose_patience()
-            self._count("confirmation_in_search")
+            self.count("confirmation_in_search")
             return self._do([self._act("NEGATE" if wrong else "AFFIRM"), *self._informs(wrong)])
         if not turn.confirmed.keys() & self.spec().arguments.keys():
             return self._not_understood("confirmation_of_nothing")
@@ -527,7 +527,7 @@ class AgendaUser:
         if missing and recorded is not None and not refuses:
             wrong = {**wrong, **missing}
         if wrong and not refuses:
-            self._count("confirmation_corrected")
+            self.count("confirmation_corrected")
             self._lose_patience()
             self._situations.take_back("confirm")
             return self._do([self._act("NEGATE"), *self._informs(wrong)])
@@ -566,7 +566,7 @@ class AgendaUser:
             return self._ask_again()
         if recorded is not None:
             return self._do(recorded)
-        self._count("default_success")
+        self.count("default_success")
         return self._do(self._next_or_leave())
 
     def _moves_on(self, acts: Iterable[UserAct]) -> bool:
@@ -654,7 +654,7 @@ class AgendaUser:
             self._situations.take_back("more")
             return self._ask_for_another()
         if not self.is_done():
-            self._count("more_too_early")
+            self.count("more_too_early")
             self._lose_patience()
             self._situations.take_back("more")
             return self._do(self._restate())
@@ -712,30 +712,31 @@ class AgendaUser:
         ]
 
     def _ask_again(self) -> Iterable[UserAct]:
-        self._count("question_repeated")
+        self.count("question_repeated")
         self._lose_patience()
         return self._do([self._act("REQUEST", slot) for slot in self.open_questions()])
 
     def _ask_for_another(self) -> Iterable[UserAct]:
-        self._count("alternative_repeated")
+        self.count("alternative_repeated")
         self._lose_patience()
         return self._do([self._act("REQUEST_ALTS")])
 
     def _not_understood(self, why: str) -> Iterable[UserAct]:
         self.understood = False
-        self._count(why)
+        self.count(why)
         self._lose_patience()
         self.state.acts = (self._act("GOODBYE" if self.state.left else "UNCLEAR"),)
         return self.state.acts
 
     def _lose_patience(self) -> None:
-        self._count("patience_lost")
+        self.count("patience_lost")
         self.state.patience -= 1
         if self.state.patience < 0:
             self.state.left = True
 
-    def _count(self, what: str) -> None:
-        self.state.counters[what] = self.state.counters.get(what, 0) + 1
+    def count(self, what: str, number: int = 1) -> None:
+        """Add to a counter of the state."""
+        self.state.counters[what] = self.state.counters.get(what, 0) + number
 
     # What the user remembers.
 

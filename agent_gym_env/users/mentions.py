@@ -50,9 +50,10 @@ class Mentions:
             return bool(said)
         return Mentions(_PRONOUN.sub(" ", self._text), self._today).has(said[0])
 
-    def has_number(self) -> bool:
-        """Return whether the text says any date, time or number; the word "one" is none."""
-        return bool(find_values(_PRONOUN.sub(" ", self._text), self._today))
+    def numbers(self) -> set[str]:
+        """Return the keys of all dates, times and numbers; the word "one" is not a number here."""
+        found = find_values(_PRONOUN.sub(" ", self._text), self._today)
+        return {value.canonical for value in found}
 
     def _read(self) -> frozenset[str]:
         if self._found is None:

@@ -7,22 +7,19 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from agent_gym_env.suggestions import (
-    argument_types,
-    refuse_unknown,
-    refuse_wrong_types,
-    unknown_name,
-)
+from agent_gym_env.corpus.corpus import Corpus, Split
+from agent_gym_env.registry import USERS, option_names
+from agent_gym_env.suggestions import argument_types, refuse_unknown, refuse_wrong_types
+from agent_gym_env.users.wording import UserWording
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-USER_NAMES = ("agenda",)
 
 
 class UserOptions(msgspec.Struct, frozen=True):
     """Behaviour of a user.
 
     Attributes:
-        name: one of `USER_NAMES`.
+        name: name of the user.
         miss: share of the agent's turns that the user does not hear.
         volunteer: share of the answers in which the user adds wishes that were not asked for.
     """
@@ -52,26 +49,61 @@ class Noise(msgspec.Struct, frozen=True):
         return self.acts > 0 or self.values > 0
 
 
-def read_user_options(config: str | Mapping[str, Any]) -> UserOptions:
-    """Read the argument ``user`` of ``SGDSim-v0``.
+def make_user(
+    config: str | Mapping[str, Any] | UserWording, split: Split, corpus: Corpus
+) -> tuple[UserOptions, UserWording]:
+    """Read the argument ``user`` of ``SGDSim-v0``, and make the object that finds its words.
 
     Args:
-        config: a name of `USER_NAMES`, or a mapping with one and options.
+        config: a name, ``{"name": …, **options}`` with the options of `UserOptions` and those of
+            the user itself, or an object.
+        split: the split that is played.
+        corpus: its corpus.
 
     Raises:
         ValueError: the name or an option is not known, or a value is out of its range.
-        TypeError: the argument is neither a name nor a mapping.
+        TypeError: the argument is neither a name nor a mapping nor such an object.
     """
     if isinstance(config, str):
         config = {"name": config}
     if not isinstance(config, Mapping):
+        return UserOptions(name=type(config).__name__), checked_user(config)
+    given = dict(config)
+    name = given.pop("name", None)
+    takes_model = USERS.takes(name, "model")
+    known = {*UserOptions.__struct_fields__, *option_names(USERS.find(name), _CONTEXT)}
+    if takes_model:
+        # An environment whose user has no model does not import the clients of models.
+        from agent_gym_env.lm.open_model import ModelOptions, make_with_model
+
+        known |= {*ModelOptions.__struct_fields__}
+    refuse_unknown(f"user {name!r}", given, known)
+    common = {each: given.pop(each) for each in UserOptions.__struct_fields__ if each in given}
+    options = _read(f"user {name!r}", {"name": name, **common}, UserOptions)
+    context = {"split": split, "corpus": corpus}
+    made = (
+        make_with_model(USERS, name, given, context)
+        if takes_model
+        else USERS.make(name, given, context)
+    )
+    return options, checked_user(made)
+
+
+_CONTEXT = ("split", "corpus", "model")
+
+
+def checked_user(user: Any) -> UserWording:
+    """Return a user.
+
+    Raises:
+        TypeError: it has no method ``words``.
+    """
+    if not callable(getattr(user, "words", None)):
         raise TypeError(
-            f"user must be a name or a mapping with a name and options, not {type(config).__name__}"
+            "user must be a name or a mapping with a name and options, or an object with the "
+            f"method words, not {type(user).__name__}"
         )
-    name = config.get("name")
-    if name not in USER_NAMES:
-        raise ValueError(unknown_name("user", name, USER_NAMES))
-    return _read(f"user {name!r}", config, UserOptions)
+    return user  # type: ignore[no-any-return]
 
 
 def read_noise(config: Mapping[str, Any] | None) -> Noise:

@@ -212,7 +212,7 @@ def _with_placeholders(text: str, spans: Mapping[str, tuple[int, int]], today: s
     words = _literal(template)
     if _ARTICLE_BEFORE.search(template) or _NAME_OR_NUMBER.search(words):
         return None
-    return None if Mentions(words, today).has_number() else template
+    return None if Mentions(words, today).numbers() else template
 
 
 def _literal(template: str) -> str:

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from agent_gym_env.corpus.corpus import Corpus, Split
 from agent_gym_env.corpus.goals import Kind, Place, UserAct
 from agent_gym_env.corpus.task import Task
+from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.types import DialogueAct
 from agent_gym_env.users.mentions import SILENT, Mentions, locate
 from agent_gym_env.users.own_phrases import OwnPhrases, spoken
 from agent_gym_env.users.phrase_book import PhraseBook, load_or_mine
 from agent_gym_env.values.equality import canonical
-
-Source = Literal["recorded", "mined", "own", "model", "model_failed"]
 
 _SAYS_VALUE = frozenset(("INFORM", "SELECT"))
 
@@ -52,23 +52,70 @@ class ActsToSay(msgspec.Struct, frozen=True):
     answered: str = ""
 
 
-class Words(NamedTuple):
+class UserWords(NamedTuple):
     """The words of a turn.
 
     Attributes:
         text: the words, never empty.
-        source: kind of sentence that they are.
+        source: kind of sentence that they are, which is counted: ``recorded``, ``mined``, ``own``,
+            ``model``, ``model_failed`` or another word.
     """
 
     text: str
-    source: Source
+    source: str
 
 
 class UserWording(Protocol):
-    """Puts the acts of a user into words."""
+    """Puts the acts of a user into words. It holds no state of a dialogue."""
 
-    def words(self, said: ActsToSay) -> Words:
-        """Return words that say the values of the acts, and no other wish of the goal."""
+    def words(self, said: ActsToSay) -> UserWords:
+        """Return words that say the values of the acts, and no other wish of the goal.
+
+        Raises:
+            LMError: a language model did not answer.
+        """
+
+
+class TextToRead(msgspec.Struct, frozen=True):
+    """A text of the agent, and what its meaning depends on.
+
+    Attributes:
+        text: the text.
+        answered: the user's words that it answers.
+        tools: tools on offer, by full name.
+        rows: rows that the services returned last.
+        today: the day of the dialogue, ISO.
+    """
+
+    text: str
+    answered: str
+    tools: Mapping[str, ToolSpec]
+    rows: Sequence[Mapping[str, str]]
+    today: str
+
+
+class Understood(NamedTuple):
+    """The meaning of a text.
+
+    Attributes:
+        acts: acts of the agent; empty for a text that says nothing.
+        dropped: number of acts that were read and failed a check.
+    """
+
+    acts: tuple[DialogueAct, ...]
+    dropped: int = 0
+
+
+@runtime_checkable
+class UserReading(Protocol):
+    """Reads the agent's text into acts, for a user who hears text."""
+
+    def read(self, heard: TextToRead) -> Understood:
+        """Return the acts of a text.
+
+        Raises:
+            LMError: a language model did not answer.
+        """
 
 
 class AgendaWording:
@@ -88,17 +135,17 @@ class AgendaWording:
         """Make the wording for a split, with phrases mined from the corpus's train split."""
         return cls(load_or_mine(corpus.weighing_split(split)), OwnPhrases(split.schema))
 
-    def words(self, said: ActsToSay) -> Words:
+    def words(self, said: ActsToSay) -> UserWords:
         """Return words that say the values of the acts, and no other wish of the goal."""
         recorded = _recorded_words(said)
         if recorded is not None:
-            return Words(recorded, "recorded")
+            return UserWords(recorded, "recorded")
         today, draw = said.task.date, said.draw
         for template in self._book.templates(said.acts, said.after, draw):
             mined = template.fill(said.acts, today)
             if says_just(mined, said.acts, said.wishes, today):
-                return Words(mined, "mined")
-        return Words(self._phrases.words(said.acts, said.after, today, draw), "own")
+                return UserWords(mined, "mined")
+        return UserWords(self._phrases.words(said.acts, said.after, today, draw), "own")
 
 
 def says_just(

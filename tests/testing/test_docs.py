@@ -14,6 +14,7 @@ from tests.testing import (
     test_policies,
     test_rewards,
     test_tool_backends,
+    test_users,
 )
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "checks.md").read_text()
@@ -21,6 +22,7 @@ TESTED: dict[str, Any] = {
     "A policy": test_policies,
     "A reward": test_rewards,
     "A tool backend": test_tool_backends,
+    "A user": test_users,
     "A corpus": test_corpora,
     "An environment": test_environments,
 }

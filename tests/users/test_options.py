@@ -14,7 +14,7 @@ from agent_gym_env.envs.simulation import INAUDIBLE
 from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
 from agent_gym_env.types import Action, DialogueAct, ToolCall
 from agent_gym_env.users.mentions import Mentions
-from agent_gym_env.users.options import read_noise, read_user_options
+from agent_gym_env.users.options import read_noise
 from agent_gym_env.values.equality import canonical
 
 encode = msgspec.json.Encoder().encode
@@ -47,7 +47,7 @@ def play(env: SGDSimEnv, seed: int, alter: Callable[[Action], Action] | None = N
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ("robot", "user must be agenda, not 'robot'"),
+        ("robot", "user must be one of agenda, llm, not 'robot'"),
         ({}, "user must be"),
         ({"name": "agenda", "mis": 0.1}, "user 'agenda' has no option 'mis' .did you mean 'miss'"),
         ({"name": "agenda", "miss": 1.5}, "user 'agenda': miss: .*<= 1.0, found 1.5"),
@@ -57,7 +57,7 @@ def play(env: SGDSimEnv, seed: int, alter: Callable[[Action], Action] | None = N
 )
 def test_a_user_that_does_not_exist_is_refused(config: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        read_user_options(config)
+        make(user=config)
 
 
 @pytest.mark.parametrize(

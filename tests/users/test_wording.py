@@ -20,7 +20,7 @@ from agent_gym_env.storage.cache_folder import HOME_VARIABLE
 from agent_gym_env.users.mentions import Mentions
 from agent_gym_env.users.own_phrases import OwnPhrases, spoken
 from agent_gym_env.users.phrase_book import PhraseBook, load_or_mine, mine, recorded_turns
-from agent_gym_env.users.wording import ActsToSay, AgendaWording, Words, says_just
+from agent_gym_env.users.wording import ActsToSay, AgendaWording, UserWords, says_just
 
 TODAY = "2019-03-01"
 
@@ -30,15 +30,15 @@ class _Watched:
 
     def __init__(self, wording: AgendaWording) -> None:
         self._wording = wording
-        self.said: list[tuple[ActsToSay, Words]] = []
+        self.said: list[tuple[ActsToSay, UserWords]] = []
 
-    def words(self, said: ActsToSay) -> Words:
+    def words(self, said: ActsToSay) -> UserWords:
         words = self._wording.words(said)
         self.said.append((said, words))
         return words
 
 
-def _play(env: SGDSimEnv, count: int | None = None) -> list[tuple[ActsToSay, Words]]:
+def _play(env: SGDSimEnv, count: int | None = None) -> list[tuple[ActsToSay, UserWords]]:
     """Let the acts oracle play dialogues; return all turns of the user."""
     watched = _Watched(AgendaWording.of_split(env.split, env.corpus))
     env.settings = structs.replace(env.settings, wording=watched)
@@ -53,7 +53,7 @@ def _play(env: SGDSimEnv, count: int | None = None) -> list[tuple[ActsToSay, Wor
     return watched.said
 
 
-def _is_right(said: ActsToSay, words: Words) -> bool:
+def _is_right(said: ActsToSay, words: UserWords) -> bool:
     """Return whether words are as promised.
 
     A recorded alias of a value counts where the annotation marks it, and so does a wish that the
@@ -68,7 +68,7 @@ def _is_right(said: ActsToSay, words: Words) -> bool:
     return bool(words.text.strip()) and says_just(words.text, said.acts, wishes, today, marked)
 
 
-def _check(said: list[tuple[ActsToSay, Words]], what: str, least: float) -> None:
+def _check(said: list[tuple[ActsToSay, UserWords]], what: str, least: float) -> None:
     wrong = [each for each in said if not _is_right(*each)]
     assert not wrong, wrong[:3]
     sources = Counter(words.source for _, words in said)
@@ -96,7 +96,7 @@ def _say(
     wishes: frozenset[str] = frozenset(),
     book: PhraseBook | None = None,
     after: Kind = "request",
-) -> Words:
+) -> UserWords:
     """Return the words for acts where the recorded user said some words."""
     task = Task("1", ("Trains_1",), (Turn(words, "", "Trains_1"),), TODAY)
     wording = AgendaWording(book or PhraseBook({}), OwnPhrases([]))

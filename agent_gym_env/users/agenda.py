@@ -499,7 +499,6 @@ class AgendaUser:
         }
 
     def _on_confirm(self, turn: AgentTurn) -> Iterable[UserAct]:
-        self._note_told(turn.informed, self._rows_known())
         wrong = {
             slot: wish
             for slot, value in turn.confirmed.items()
@@ -514,6 +513,7 @@ class AgendaUser:
             return self._do([self._act("NEGATE" if wrong else "AFFIRM"), *self._informs(wrong)])
         if not turn.confirmed.keys() & self.spec().arguments.keys():
             return self._not_understood("confirmation_of_nothing")
+        self._note_told(turn.informed, self._rows_known())
         defaults = self.spec().defaults
         missing = {
             slot: value

@@ -310,8 +310,7 @@ def _another_row_for_an_answer(script: Script) -> Steps:
     while True:
         others = [row for row in script.user.rows if row != script.user.row]
         asked = any(q.row is not None and not q.answered for q in script.user.questions)
-        insists = script.heard("REQUEST", "UNCLEAR") and not observation["tool_result"]
-        if asked and others and insists:
+        if asked and others and not observation["tool_result"]:
             script.faults += 1
             row = others[script.faults % len(others)]
             listed = ", ".join(f"{slot.replace('_', ' ')}: {value}" for slot, value in row.items())

@@ -12,6 +12,7 @@ from agent_gym_env.cli.settings import CorpusSplits, Download, Synthesize, Verif
 from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
 from agent_gym_env.corpus.download import download, download_archive, install_from, verify_download
 from agent_gym_env.errors import ChecksumError
+from agent_gym_env.users.phrase_book import load_or_mine
 
 _TWO_ANSWERS = "two_answers_in_one_situation"
 
@@ -100,6 +101,9 @@ def info(settings: CorpusSplits) -> None:
 def _built(corpus: Corpus, name: str) -> SplitInfo:
     with progress(name) as advance:
         corpus.build(name, advance)
+    if name == "train":
+        with progress("phrases of users") as advance:
+            load_or_mine(corpus.split(name), advance)
     return _split_info(corpus, name)
 
 

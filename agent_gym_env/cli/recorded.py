@@ -39,14 +39,11 @@ from agent_gym_env.rollout.journal.reading import read_episodes, write_episodes
 def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
     """Print the figures of policies, and how many turns their means leave out."""
     setting, counts = evaluations[0].setting, evaluations[0].counts
-    title = f"reward {setting.reward!r}, split {setting.split!r}, {counts.episodes} dialogues"
+    title = f"reward {setting.reward!r}, split {setting.split!r}, {counts.dialogues} dialogues"
     if setting.user is None:
         print_table(HEADER, rows(evaluations), title)
     else:
-        title = (
-            f"reward {setting.reward!r}, split {setting.split!r}, {counts.dialogues} dialogues, "
-            f"{counts.episodes} episodes, simulated user {setting.user}"
-        )
+        title += f", {counts.episodes} episodes, simulated user {setting.user}"
         _print_simulated(evaluations, title)
     for evaluation in evaluations:
         counts = evaluation.counts

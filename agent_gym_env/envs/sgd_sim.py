@@ -145,7 +145,10 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         self.user_options: dict[str, Any] = {
             "understanding": understanding,
             "patience": patience,
-            "user": msgspec.to_builtins(user_options),
+            "user": {
+                **msgspec.to_builtins(user_options),
+                **(user if isinstance(user, Mapping) else {}),
+            },
             "noise": msgspec.to_builtins(misheard),
         }
         """Everything that determines how the user behaves, as JSON values: for records."""

@@ -21,7 +21,7 @@ OUT_OF_PLACE = (
     "request_of_unknown_slot",
     "offer_of_unknown_row",
     "offer_in_transaction",
-    "confirmation_in_search",
+    "confirmation_of_nothing",
     "told_before_an_offer",
     "success_in_search",
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -229,7 +228,7 @@ class _Record:
         self._tools = observation["tools"]
         if isinstance(dialogue, Simulation):
             self._service = dialogue.service
-            self._counted = Counter(dialogue.user_state.counters)
+            self._counted = dict(dialogue.user_state.counters)
             if not self._turns:
                 self._opening = dialogue.verdict
         else:
@@ -265,7 +264,11 @@ class _Record:
             understood=bool(dialogue.understood),
             recorded=state.turn is not None,
             answer=state.acts,
-            events=tuple((Counter(state.counters) - self._counted).elements()),
+            events=tuple(
+                name
+                for name, count in state.counters.items()
+                for _ in range(count - self._counted.get(name, 0))
+            ),
         )
         return {"simulated": simulated}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -11,10 +11,12 @@ from msgspec import structs
 
 from agent_gym_env.assembly import Env, choose_dialogues, make_env
 from agent_gym_env.corpus.goals import UserAct
+from agent_gym_env.corpus.sgd import Service
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
 from agent_gym_env.testing.conformance import ODD_TEXT, Check, excerpt
 from agent_gym_env.types import DialogueAct
+from agent_gym_env.users.mentions import Mentions
 from agent_gym_env.users.options import make_user
 from agent_gym_env.users.wording import (
     ActsToSay,
@@ -68,7 +70,7 @@ def check_user(
     if isinstance(user, (str, Mapping)):
         wording = make_user(user, bare.split, bare.corpus)[1]
     check.require_methods(wording, "words")
-    speaker = _CheckedWording(check, wording, deterministic=deterministic)
+    speaker = _CheckedWording(check, wording, bare.split.schema, deterministic=deterministic)
     settings = bare.settings
     bare.settings = structs.replace(settings, wording=speaker)
     try:
@@ -98,9 +100,16 @@ def _play(env: SGDSimEnv, dialogue_id: str) -> None:
 class _CheckedWording:
     """Checks all words of a user."""
 
-    def __init__(self, check: Check, wording: Any, *, deterministic: bool) -> None:
+    def __init__(
+        self, check: Check, wording: Any, services: Iterable[Service], *, deterministic: bool
+    ) -> None:
         self._check = check
         self._wording = wording
+        self._intents = {
+            (service.service_name, intent.name): f"{_spaced(intent.name)} {intent.description}"
+            for service in services
+            for intent in service.intents
+        }
         self._deterministic = deterministic
 
     def words(self, said: ActsToSay) -> UserWords:
@@ -132,6 +141,11 @@ class _CheckedWording:
         self._check_values(said, words.text, where)
         return words
 
+    def _names(self, acts: Iterable[UserAct]) -> str:
+        """Return the names of slots and intents: words for them may be values of other slots."""
+        intents = [self._intents.get((act.service, act.value), "") for act in acts]
+        return " ".join([*(act.slot.replace("_", " ") for act in acts), *intents])
+
     def _check_values(self, said: ActsToSay, text: str, where: str) -> None:
         check, today = self._check, said.task.date
         # An alias counts where the recorded user said it in the same place.
@@ -142,19 +156,18 @@ class _CheckedWording:
         says = says_just(text, said.acts, (), today, marked)
         check.require(says, promise, f"the values {values}", text, where)
         promise = "says no other wish"
-        wishes = said.wishes - _inherent(said.acts)
+        inherent = Mentions(self._names(said.acts), today)
+        wishes = [wish for wish in said.wishes if not inherent.has(wish)]
         just = says_just(text, said.acts, wishes, today, marked)
         check.require(just, promise, "none of the goal's other values", text, where)
 
 
+def _spaced(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+
+
 def _where(said: ActsToSay) -> str:
     return f"dialogue {said.task.dialogue_id}, acts {excerpt(said.acts)}"
-
-
-def _inherent(acts: tuple[UserAct, ...]) -> set[str]:
-    """Return the words of intents and slots, which may be values of other slots."""
-    names = " ".join(f"{act.slot} {act.value if act.slot == 'intent' else ''}" for act in acts)
-    return set(re.findall(r"[A-Z]?[a-z]+", names))
 
 
 def _others(said: ActsToSay) -> Iterator[ActsToSay]:

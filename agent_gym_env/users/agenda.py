@@ -58,7 +58,7 @@ class UserState(msgspec.Struct, omit_defaults=True):
         changes: number of changes of the values that were said.
         row: the row on the table.
         seen: keys of the rows offered in this errand.
-        known: keys of the rows that this errand's queries returned.
+        known: keys of the rows that this errand's queries returned and that fit the user's wishes.
         rows: the rows that the last query with an answer returned.
         chosen: the row that the user took, by errand.
         questions: in the order in which they were asked.
@@ -202,7 +202,8 @@ class AgendaUser:
         if not spec.transactional:
             state.rows = list(rows) or state.rows
             if spec.name == self.errand().tool:
-                known = map(self._row_key, rows)
+                wishes = self._said_here()
+                known = (self._row_key(row) for row in rows if not self._broken(wishes, row))
                 state.known += [key for key in known if key not in state.known]
             return
         state.answer = dict(rows[0]) if rows else {}
@@ -447,10 +448,13 @@ class AgendaUser:
         if row is None:
             return self._not_understood("offer_of_unknown_row")
         if self.errand().transactional:
-            return self._not_understood("offer_in_transaction")
+            self.count("offer_in_transaction")
+            self._lose_patience()
+            return self._restate()
         key = self._row_key(row)
-        asked_about = {q.row for q in self._questions_open() if q.row is not None}
-        if asked_about and key not in asked_about:
+        if any(question.row == key for question in self._questions_open()):
+            self._note_told(turn.informed, [row])
+        if any(question.row is not None for question in self._questions_open()):
             return self._ask_again()
         unsaid = self._unsaid()
         if f"offer:{self._situations.counts.get('offer', 0) + 1}" not in self.errand().decisions:
@@ -587,6 +591,7 @@ class AgendaUser:
             state.said.setdefault(errand.service, {}).update(taken)
         else:
             state.refused.append(key)
+            self._drop_questions()
         return self._do(acts)
 
     def _on_failure(self, turn: AgentTurn) -> Iterable[UserAct]:
@@ -597,15 +602,20 @@ class AgendaUser:
             return self._ask_for_another()
         state.wants_other = False
         if errand.transactional:
-            state.questions = [q for q in state.questions if q.errand != state.errand or q.answered]
+            self._drop_questions()
         self._note_failure()
         recorded = self._recorded(self._situations.other("failure"))
         if recorded is not None:
             return self._do(recorded)
         if errand.outcome == "success" and not self.is_done():
             self._lose_patience()
-            return self._do(self._restate())
+            return self._restate()
         return self._do(self._next_or_leave())
+
+    def _drop_questions(self) -> None:
+        """Forget open questions about a booking that does not take place."""
+        state = self.state
+        state.questions = [q for q in state.questions if q.errand != state.errand or q.answered]
 
     def _note_counter_answer(self, turn: AgentTurn) -> None:
         if self.state.answer:
@@ -657,7 +667,7 @@ class AgendaUser:
             self.count("more_too_early")
             self._lose_patience()
             self._situations.take_back("more")
-            return self._do(self._restate())
+            return self._restate()
         if self.open_questions():
             return self._ask_again()
         return self._do(recorded or self._next_or_leave())
@@ -695,21 +705,22 @@ class AgendaUser:
             *wishes[:2],
         ]
 
-    def _restate(self) -> list[UserAct]:
-        """Return the wishes once more; a failed one is replaced by the last recorded one."""
+    def _restate(self) -> Iterable[UserAct]:
+        """Say the wishes once more; a failed one is replaced by the last recorded one."""
         errand = self.errand()
         said = self.state.said.setdefault(errand.service, {})
         final = errand.final or {}
-        if self._turn_kind in ("failure", "offer"):
+        if self._turn_kind == "failure":
             for slot, value in final.items():
                 wish = said.get(slot, DONTCARE)
                 if wish != DONTCARE and self._key(wish) != self._key(value):
                     said[slot] = value
         wishes = {slot: value for slot, value in said.items() if slot in final}
-        return [
+        acts = [
             self._act("INFORM_INTENT", "intent", errand.intent),
             *self._informs({**wishes, **self._unsaid()}),
         ]
+        return self._do(acts, begins=False)
 
     def _ask_again(self) -> Iterable[UserAct]:
         self.count("question_repeated")
@@ -740,14 +751,19 @@ class AgendaUser:
 
     # What the user remembers.
 
-    def _do(self, acts: Iterable[UserAct]) -> Iterable[UserAct]:
-        """Carry out acts: the state after them is that of a user who has said so."""
+    def _do(self, acts: Iterable[UserAct], *, begins: bool = True) -> Iterable[UserAct]:
+        """Carry out acts: the state after them is that of a user who has said so.
+
+        Args:
+            acts: the acts.
+            begins: whether an intent among them begins the next errand.
+        """
         acts, state = tuple(acts), self.state
         kinds = {act.act for act in acts}
         if "SELECT" in kinds and state.row is not None:
             state.chosen[state.errand] = state.row
         for act in acts:
-            if self._begins_next(act):
+            if begins and self._begins_next(act):
                 self._begin_next()
         for act in acts:
             if act.act == "INFORM":

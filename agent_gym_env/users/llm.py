@@ -199,10 +199,6 @@ class LLMUser:
         for each in (request, _reminded(request)):
             forget_answer(self.model, each)
 
-    def close(self) -> None:
-        """Close the connections of the model."""
-        self.model.close()
-
 
 class ReadingLLMUser(LLMUser):
     """A user who also lets the model read the agent's text.

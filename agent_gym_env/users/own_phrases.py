@@ -15,7 +15,7 @@ from agent_gym_env.synthesis.service_model import ServiceModel
 from agent_gym_env.synthesis.surfaces import formal, kind_of
 from agent_gym_env.synthesis.templates import choose, spell
 from agent_gym_env.synthesis.user_language import STOCK_ACTS, has_stock, speak
-from agent_gym_env.users.mentions import Mentions
+from agent_gym_env.users.mentions import SILENT, Mentions
 from agent_gym_env.values.equality import DONTCARE
 
 _DRAWS = 3
@@ -155,7 +155,7 @@ def _move(model: ServiceModel, act: UserAct) -> Move:
 
 def _says_all(text: str, acts: Iterable[UserAct], today: str) -> bool:
     mentions = Mentions(text, today)
-    return all(mentions.has(act.value) for act in acts if act.act == "INFORM")
+    return all(mentions.has(act.value) for act in acts if act.act in ("INFORM", "SELECT"))
 
 
 def _plain_words(acts: Iterable[UserAct], today: str) -> str:
@@ -176,6 +176,8 @@ def _plain_sentence(act: UserAct, today: str) -> str:
         return f"I want to {_intent_words(act.value)}."
     if act.act == "REQUEST":
         return f"What is the {slot}?"
+    if act.act == "SELECT" and act.value not in SILENT:
+        return f"I'll take {act.value}."
     return _PLAIN.get(act.act, "Goodbye.")
 
 

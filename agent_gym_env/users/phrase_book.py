@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
@@ -16,10 +18,11 @@ import msgspec
 
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.goals import Goal, Kind, UserAct
+from agent_gym_env.corpus.reader import OnProgress
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.errors import DataError
 from agent_gym_env.storage.cache_folder import home
-from agent_gym_env.storage.files import read_file, written_whole
+from agent_gym_env.storage.files import locked, read_file, written_whole
 from agent_gym_env.users.mentions import SILENT, Mentions, locate
 from agent_gym_env.users.own_phrases import spoken
 
@@ -28,6 +31,9 @@ BOOK_FORMAT = 1
 
 _MOST = 8
 """Number of templates that are kept for the same acts."""
+
+_WAIT_S = 600.0
+"""Longest wait for another process that mines the same split, in seconds."""
 
 _LONGEST = 160
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -78,26 +84,45 @@ class PhraseBook:
                 yield UserTemplate(texts[(draw + number) % len(texts)])
 
 
-@lru_cache(maxsize=4)
-def load_or_mine(split: Split) -> PhraseBook:
+def load_or_mine(split: Split, on_progress: OnProgress | None = None) -> PhraseBook:
     """Load the phrases of a train split from the cache; mine and save them on first use.
+
+    Args:
+        split: train split.
+        on_progress: called while the phrases are mined.
 
     Raises:
         StorageError: the cache cannot be written.
+        LockError: another process takes too long to mine the same split.
     """
     name = f"{split.fingerprint[:24]}-{split.schema_variant}-{BOOK_FORMAT}.json"
     path = home() / "user_phrases" / name
+    with suppress(DataError):
+        return _read_book(path)
+    with locked(path.with_suffix(".lock"), wait_s=_WAIT_S):
+        with suppress(DataError):
+            return _read_book(path)
+        entries = mine(split, on_progress)
+        with written_whole(path) as file:
+            file.write(msgspec.json.encode(entries))
+    return _read_book(path)
+
+
+# Once in each process: an environment asks when it is made.
+@lru_cache(maxsize=4)
+def _read_book(path: Path) -> PhraseBook:
     try:
         return PhraseBook(msgspec.json.decode(read_file(path), type=dict[str, tuple[str, ...]]))
-    except (DataError, msgspec.MsgspecError):
-        entries = mine(split)
-    with written_whole(path) as file:
-        file.write(msgspec.json.encode(entries))
-    return PhraseBook(entries)
+    except msgspec.MsgspecError as error:
+        raise DataError(f"these are not phrases of users: {error}", file=str(path)) from error
 
 
-def mine(split: Split) -> dict[str, tuple[str, ...]]:
+def mine(split: Split, on_progress: OnProgress | None = None) -> dict[str, tuple[str, ...]]:
     """Mine the templates of a split.
+
+    Args:
+        split: the split.
+        on_progress: called after each dialogue.
 
     Returns:
         Templates by context, domain and signature of the acts. The context is the kind of the
@@ -115,6 +140,8 @@ def mine(split: Split) -> dict[str, tuple[str, ...]]:
         if split.has_goal(index):
             for key, domain, text in _mine_dialogue(split.task(index), split.goal(index), options):
                 found.setdefault(key, {}).setdefault(text, set()).add(domain)
+        if on_progress is not None:
+            on_progress(index + 1, len(split))
     entries: dict[str, list[str]] = {}
     for key in sorted(found):
         context, _, signature = key.partition("|")

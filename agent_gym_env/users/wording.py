@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -118,26 +118,43 @@ class UserReading(Protocol):
         """
 
 
+Style = Literal["recorded", "mined", "plain"]
+
+
 class AgendaWording:
     """A wording in recorded words where there are such, else in mined ones, else in our own.
 
     Args:
-        book: phrases mined from recorded users.
+        book: phrases mined from recorded users; empty for none.
         phrases: our own phrases for the services that are played.
+        uses_recording: whether the recorded sentences of the dialogue are used.
     """
 
-    def __init__(self, book: PhraseBook, phrases: OwnPhrases) -> None:
+    def __init__(
+        self, book: PhraseBook, phrases: OwnPhrases, *, uses_recording: bool = True
+    ) -> None:
         self._book = book
         self._phrases = phrases
+        self._uses_recording = uses_recording
 
     @classmethod
-    def of_split(cls, split: Split, corpus: Corpus) -> AgendaWording:
-        """Make the wording for a split, with phrases mined from the corpus's train split."""
-        return cls(load_or_mine(corpus.weighing_split(split)), OwnPhrases(split.schema))
+    def of_split(cls, split: Split, corpus: Corpus, *, style: Style = "recorded") -> AgendaWording:
+        """Make the wording for a split, with phrases mined from the corpus's train split.
+
+        Args:
+            split: split that is played.
+            corpus: its corpus.
+            style: ``"recorded"``: the dialogue's own sentences first; ``"mined"``: without them;
+                ``"plain"``: our own phrases only.
+        """
+        mines = style != "plain"
+        book = load_or_mine(corpus.weighing_split(split)) if mines else PhraseBook({})
+        phrases = OwnPhrases(split.schema)
+        return cls(book, phrases, uses_recording=style == "recorded")
 
     def words(self, said: ActsToSay) -> UserWords:
         """Return words that say the values of the acts, and no other wish of the goal."""
-        recorded = _recorded_words(said)
+        recorded = _recorded_words(said) if self._uses_recording else None
         if recorded is not None:
             return UserWords(recorded, "recorded")
         today, draw = said.task.date, said.draw

@@ -212,3 +212,23 @@ def test_a_lost_act_leaves_the_others_in_the_words() -> None:
         assert all(mentions.has(act.value) for act in informs)
         if over:
             env.reset()
+
+
+@pytest.mark.parametrize(
+    ("style", "sources"),
+    [("recorded", {"recorded", "mined", "own"}), ("mined", {"mined", "own"}), ("plain", {"own"})],
+)
+def test_a_style_says_where_the_words_come_from(style: str, sources: set[str]) -> None:
+    env = make(user={"name": "agenda", "style": style})
+    used: set[str] = set()
+    for seed in range(20):
+        assert play(env, seed)[-1][2]["task"]["strict"]
+        counters = env.simulation.state().user.counters
+        used |= {name[6:] for name in counters if name.startswith("words_")}
+    assert used == sources
+    assert env.user_options["user"]["style"] == style
+
+
+def test_a_style_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="style: expected one of mined, plain, recorded"):
+        make(user={"name": "agenda", "style": "rhymes"})

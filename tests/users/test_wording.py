@@ -19,7 +19,13 @@ from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
 from agent_gym_env.storage.cache_folder import HOME_VARIABLE
 from agent_gym_env.users.mentions import Mentions
 from agent_gym_env.users.own_phrases import OwnPhrases, spoken
-from agent_gym_env.users.phrase_book import PhraseBook, load_or_mine, mine, recorded_turns
+from agent_gym_env.users.phrase_book import (
+    PhraseBook,
+    _read_book,
+    load_or_mine,
+    mine,
+    recorded_turns,
+)
 from agent_gym_env.users.wording import ActsToSay, AgendaWording, UserWords, says_just
 
 TODAY = "2019-03-01"
@@ -203,16 +209,14 @@ def test_the_book_is_mined_once_and_again_where_its_file_is_damaged(
 ) -> None:
     split = open_corpus("sample").split("train")
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
-    load_or_mine.cache_clear()
     entries = load_or_mine(split).entries
-    [file] = (tmp_path / "user_phrases").iterdir()
+    [file] = (tmp_path / "user_phrases").glob("*.json")
     before = file.read_bytes()
     for content in (before, b"{", b'{"a": 1}'):
         file.write_bytes(content)
-        load_or_mine.cache_clear()
+        _read_book.cache_clear()
         assert load_or_mine(split).entries == entries
         assert file.read_bytes() == before
-    load_or_mine.cache_clear()
 
 
 def _combinations(acts: list[UserAct]) -> Iterator[tuple[UserAct, ...]]:
@@ -235,12 +239,13 @@ def test_our_own_phrases_say_every_combination_of_acts() -> None:
     ]  # fmt: skip
     acts.append(UserAct(name, "INFORM_INTENT", "intent", service.intents[0].name))
     acts.append(UserAct(name, "REQUEST", slots[0]))
+    acts.append(UserAct(name, "SELECT", slots[1], "Big 4"))
     acts.append(UserAct("Unknown_1", "INFORM", "x", "y"))
     for number, chosen in enumerate(_combinations(acts)):
         for after in ("none", "confirm", "counter", "more"):
             text = phrases.words(chosen, after, TODAY, number)
             assert text.strip(), chosen
-            informs = [act for act in chosen if act.act == "INFORM"]
+            informs = [act for act in chosen if act.act in ("INFORM", "SELECT")]
             assert all(Mentions(text, TODAY).has(act.value) for act in informs), (text, chosen)
 
 

@@ -15,7 +15,6 @@ import gymnasium as gym
 import numpy as np
 
 from agent_gym_env import registry
-from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.encoders.candidates import CandidateSource
 from agent_gym_env.envs.dialogue import SGDEnv, unwrap_sgd
 from agent_gym_env.envs.sgd_sim import SGDSimEnv, unwrap_any
@@ -30,10 +29,10 @@ from agent_gym_env.registry import (
     REWARDS,
     RUNNERS,
     TOOL_BACKENDS,
+    USERS,
     Registry,
 )
 from agent_gym_env.rewards.base import Reward
-from agent_gym_env.rewards.task import TaskReward
 from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.jobs import Collection, JobPlayer
@@ -284,7 +283,8 @@ def collect(
         **arguments,
     )
     if getattr(chosen, "crosses_processes", False):
-        _refuse_budgets(collection.players)
+        user = collection.world.get("user")
+        _refuse_budgets([*collection.players, *([user] if isinstance(user, Mapping) else [])])
         given = _Given(registered=_registered(collection, players, arguments))
     else:
         given = _Given(_objects(players), _with_object(arguments))
@@ -412,7 +412,7 @@ def _is_object(value: object) -> bool:
     return value is not None and not isinstance(value, str | PathLike | Mapping)
 
 
-_NAMED = {"reward": REWARDS, "corpus": CORPORA, "tool_backend": TOOL_BACKENDS}
+_NAMED = {"reward": REWARDS, "corpus": CORPORA, "tool_backend": TOOL_BACKENDS, "user": USERS}
 """Arguments of an environment that name something."""
 
 _NAMED_INSIDE = {"first": REWARDS, "client": CLIENTS, "model": CLIENTS}
@@ -517,10 +517,10 @@ def _as_sequence(
     return policy if isinstance(policy, list | tuple) else [policy]  # type: ignore[list-item]
 
 
-def _refuse_budgets(policies: Sequence[Mapping[str, Any]]) -> None:
+def _refuse_budgets(configs: Sequence[Mapping[str, Any]]) -> None:
     """Refuse budgets, which each process would spend separately."""
-    for policy in policies:
-        limits = [name for name in ("budget_usd", "budget_calls") if policy.get(name) is not None]
+    for config in configs:
+        limits = [name for name in ("budget_usd", "budget_calls") if config.get(name) is not None]
         if limits:
             raise ValueError(
                 f"{limits[0]} is kept by one process: choose the runner 'threads' or 'lockstep'"
@@ -534,9 +534,10 @@ def _config(policy: PolicyConfig | Policy) -> dict[str, Any]:
     return _description(_checked(policy))
 
 
-def _description(thing: Policy | Reward | TaskReward | CorpusReader) -> dict[str, Any]:
+def _description(thing: object) -> dict[str, Any]:
     """Describe an object in JSON values, by which a run that is resumed is compared."""
-    return {"name": thing.name, "object": registry.importable_name(thing)}
+    name = getattr(thing, "name", type(thing).__name__)
+    return {"name": name, "object": registry.importable_name(thing)}
 
 
 def _named_world(world: dict[str, Any]) -> dict[str, Any]:
@@ -544,11 +545,22 @@ def _named_world(world: dict[str, Any]) -> dict[str, Any]:
     named = {each: _description(world[each]) for each in _NAMED if _is_object(world.get(each))}
     reward = world.get("reward")
     if world.get("env", "SGD-v0") != "SGD-v0":
-        return {**world, **named}
+        return {**world, **named, **_named_user(world)}
     if isinstance(reward, Mapping) or (isinstance(reward, str) and _asks_a_model(REWARDS, reward)):
         config = {"name": reward} if isinstance(reward, str) else reward
         named["reward"] = name_model(config, kind=REWARDS)
     return {**world, **named}
+
+
+def _named_user(world: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the simulated user with the model that it asks, if it does."""
+    user = world.get("user")
+    if user is None or _is_object(user):
+        return {}
+    config = {"name": user} if isinstance(user, str) else user
+    if not _asks_a_model(USERS, config.get("name")):
+        return {}
+    return {"user": name_model(config, kind=USERS)}
 
 
 def name_model(

@@ -60,8 +60,8 @@ class ModelSettings(CorpusSettings, frozen=True, kw_only=True, forbid_unknown_fi
     """Choice of the corpus and of the language model.
 
     Attributes:
-        model: language model of each policy and judge that names none: a name, or a JSON object
-            with options. By default $AGENT_GYM_MODEL, or gemini/gemini-3-pro-preview.
+        model: language model of each policy, judge and simulated user that names none: a name, or
+            a JSON object with options. By default $AGENT_GYM_MODEL, or gemini/gemini-3-pro-preview.
     """
 
     model: Model | None = None
@@ -535,16 +535,20 @@ _AnySettings = TypeVar("_AnySettings", bound=msgspec.Struct)
 
 
 def with_language_model(settings: _AnySettings) -> _AnySettings:
-    """Name the language model in each policy and reward of the settings that asks one."""
+    """Name the language model in each policy, reward and user of the settings that asks one."""
     values = {name: getattr(settings, name) for name in settings.__struct_fields__}
-    named = {name: value for name, value in values.items() if name != "env" and _holds_names(value)}
+    named = {name: value for name, value in values.items() if _holds_names(value)}
     if not named:
         return settings
     from agent_gym_env.assembly import name_model
-    from agent_gym_env.registry import POLICIES, REWARDS
+    from agent_gym_env.registry import POLICIES, REWARDS, USERS
 
     model = values.get("model")
     changed: dict[str, Any] = {}
+    env = named.pop("env", {})
+    if user := env.get("user"):
+        config = {"name": user} if isinstance(user, str) else user
+        changed["env"] = Named({**env, "user": name_model(config, model, kind=USERS)})
     for name, value in named.items():
         kind = POLICIES if name in ("policy", "path") else REWARDS
         several = value if isinstance(value, tuple) else (value,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import gymnasium as gym
 import msgspec
@@ -26,12 +26,14 @@ from agent_gym_env.envs.simulation import (
 )
 from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.errors import DataError
+from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.rewards.task import TaskReward, make_task_reward
 from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.users.agenda import PATIENCE
 from agent_gym_env.users.noise import NoisyChannel
 from agent_gym_env.users.options import make_user, read_noise
-from agent_gym_env.users.wording import UserWording
+from agent_gym_env.users.reading.training import load_or_train
+from agent_gym_env.users.wording import UserReading, UserWording
 
 _SEEDS = 2**53
 """Seeds of dialogues lie below this number, which JSON readers keep exactly."""
@@ -75,7 +77,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         seen: Seen = "all",
         schema_variant: str | None = None,
         reward: str | Mapping[str, Any] | TaskReward = "task",
-        understanding: Understanding = "acts",
+        understanding: Understanding = "text",
         user: str | Mapping[str, Any] | UserWording = "agenda",
         noise: Mapping[str, float] | None = None,
         patience: int = PATIENCE,
@@ -93,7 +95,9 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             schema_variant: as in `SGDEnv`.
             reward: a name of `agent_gym_env.rewards.task.TASK_REWARD_NAMES`, a mapping that
                 configures one, or a `TaskReward`.
-            understanding: ``"acts"``: the user reads the acts of an action.
+            understanding: ``"text"``: the user reads an action's text, by a model that is learned
+                from the corpus's train split on first use, or by a language model; ``"acts"``: its
+                acts instead.
             user: ``"agenda"``, ``"llm"`` or a registered name; a mapping with a name and options:
                 ``{"name": "agenda", "miss": 0.03, "volunteer": 0.5}``, see
                 `agent_gym_env.users.options.UserOptions`; or an object that finds the words.
@@ -113,8 +117,9 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         modes = self.metadata["render_modes"]
         if render_mode is not None and render_mode not in modes:
             raise ValueError(unknown_name("render_mode", render_mode, modes))
-        if understanding != "acts":
-            raise ValueError(unknown_name("understanding", understanding, ("acts",)))
+        if understanding not in get_args(Understanding):
+            known = get_args(Understanding)
+            raise ValueError(unknown_name("understanding", understanding, known))
         for name, value, least in (
             ("patience", patience, 0),
             ("max_tool_calls_per_turn", max_tool_calls_per_turn, 1),
@@ -132,6 +137,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 f"no dialogue of split {split!r} says what its user wants: a simulated user needs "
                 "user turns with acts such as INFORM_INTENT; play the dialogues with SGD-v0"
             )
+        reads = isinstance(wording, UserReading)
         channel = NoisyChannel(misheard, self.split.tools, self.split.entities)
         self.settings = SimulationSettings(
             self.split,
@@ -141,14 +147,13 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             wording,
             user_options,
             channel if misheard.is_random() else None,
+            understanding,
+            None if understanding == "acts" or reads else load_or_train(self.corpus),
         )
         self.user_options: dict[str, Any] = {
             "understanding": understanding,
             "patience": patience,
-            "user": {
-                **msgspec.to_builtins(user_options),
-                **(user if isinstance(user, Mapping) else {}),
-            },
+            "user": {**_described(user), **msgspec.to_builtins(user_options)},
             "noise": msgspec.to_builtins(misheard),
         }
         """Everything that determines how the user behaves, as JSON values: for records."""
@@ -279,6 +284,15 @@ def unwrap_simulation(env: gym.Env[Any, Any]) -> SGDSimEnv:
     if not isinstance(inner, SGDSimEnv):
         raise TypeError(f"expected SGDSim-v0, possibly in wrappers, not {type(inner).__name__}")
     return inner
+
+
+def _described(user: object) -> dict[str, Any]:
+    """Return the configuration of a user as JSON values, without credentials."""
+    if not isinstance(user, Mapping):
+        return {}
+    plain = msgspec.to_builtins(dict(user), enc_hook=repr)
+    described: dict[str, Any] = without_credentials(plain)
+    return described
 
 
 def unwrap_any(env: gym.Env[Any, Any]) -> SGDEnv | SGDSimEnv:

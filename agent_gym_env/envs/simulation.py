@@ -30,10 +30,11 @@ from agent_gym_env.users.agenda import AgendaUser, UserState
 from agent_gym_env.users.agent_turn import AgentTurn, read_acts
 from agent_gym_env.users.noise import NoisyChannel
 from agent_gym_env.users.options import UserOptions
+from agent_gym_env.users.reading.reader import ReadingModel, TextReader
 from agent_gym_env.users.verdict import judge
 from agent_gym_env.users.wording import TextToRead, UserReading, UserWording
 
-Understanding = Literal["acts"]
+Understanding = Literal["text", "acts"]
 STATE_VERSION = 1
 INAUDIBLE = "(inaudible)"
 """The words of a user of whom the agent hears nothing."""
@@ -124,6 +125,8 @@ class SimulationSettings(msgspec.Struct, frozen=True):
         wording: puts the user's acts into words.
         user: options of the user.
         channel: distorts what the agent hears; ``None`` where it hears everything as it was said.
+        understanding: whether the user reads the agent's text or its acts.
+        reading: model that reads the text; ``None`` where nobody or a language model does.
     """
 
     split: Split
@@ -133,6 +136,8 @@ class SimulationSettings(msgspec.Struct, frozen=True):
     wording: UserWording
     user: UserOptions = UserOptions()
     channel: NoisyChannel | None = None
+    understanding: Understanding = "acts"
+    reading: ReadingModel | None = None
 
     def is_random(self) -> bool:
         """Return whether dialogues depend on their seed."""
@@ -180,6 +185,8 @@ class Simulation:
         self._user = AgendaUser(
             self.goal, tools, self.task.date, patience=settings.patience, state=user
         )
+        reading = settings.reading
+        self._reader = reading and TextReader(reading, self._user, self.goal, self.task, tools)
         self._services = StatefulServices(offer.catalogue, settings.split.entities)
         self._services.reset(self.task, None if state is None else state.services)
         self.score: Score | None = None
@@ -232,7 +239,7 @@ class Simulation:
     def _answer(self, text: str, acts: Sequence[DialogueAct]) -> None:
         """Close the agent's turn, and let the user speak."""
         try:
-            replies = self._react(self._read(text) if text and not acts else acts)
+            replies = self._react(self._understand(text, acts))
             self.understood = self._user.understood
             self.turn += 1
             self.over = self._user.is_over()
@@ -242,10 +249,18 @@ class Simulation:
             raise
         self._conversation.close(text, self._words or None)
 
-    def _react(self, acts: Sequence[DialogueAct]) -> tuple[UserAct, ...]:
-        """Return the user's answer to the agent's acts."""
+    def _understand(self, text: str, acts: Sequence[DialogueAct]) -> AgentTurn:
+        """Return the meaning of the agent's turn for the user."""
+        if self._reader is not None:
+            return self._reader.read(text)
+        if self._settings.understanding == "text":
+            acts = self._read(text)
+        return read_acts(acts, self._user.state.rows, self.task.date)
+
+    def _react(self, turn: AgentTurn) -> tuple[UserAct, ...]:
+        """Return the user's answer to a turn of the agent."""
         user, options = self._user, self._settings.user
-        turn = self.agent_turn = read_acts(acts, user.state.rows, self.task.date)
+        self.agent_turn = turn
         if not options.is_random():
             return user.react(turn)
         draws = self._draws("user")
@@ -256,7 +271,7 @@ class Simulation:
         return user.react(turn, volunteers=volunteers)
 
     def _read(self, text: str) -> Sequence[DialogueAct]:
-        """Return the acts of a text, as a user that reads understands it."""
+        """Return the acts of a text, as a language model reads them."""
         user, wording = self._user, self._settings.wording
         if not isinstance(wording, UserReading):
             return ()

@@ -40,6 +40,9 @@ OF_AGENT = {
 }
 """Kind of fault by event of the user, for events that the agent caused."""
 
+_WORDS = {"recorded_words": "words_recorded", "words_failed": "words_model_failed"}
+"""Event of the user by figure about its words."""
+
 _MOST_LISTED = 8
 """Every number of plays up to this one is estimated, and beyond it the powers of two."""
 
@@ -74,6 +77,8 @@ class UserFigures(msgspec.Struct, frozen=True):
         corrected: share of turns in which the user refused an offer or corrected values.
         ignored: share of turns in which the user had to repeat something, or nothing changed.
         recorded_words: share of the user's answers in the recorded user's words.
+        words_failed: share of the user's answers for which its language model's words failed the
+            checks.
         patience_lost: number of turns in a dialogue that cost patience.
         leaves: share of dialogues that the user left because patience was lost.
     """
@@ -84,6 +89,7 @@ class UserFigures(msgspec.Struct, frozen=True):
     corrected: Estimate
     ignored: Estimate
     recorded_words: Estimate
+    words_failed: Estimate
     patience_lost: Estimate
     leaves: Estimate
 
@@ -236,8 +242,8 @@ class SimulationTally:
                 self._add(episode.dialogue_id, name, float(name in faults))
             words = [event for event in turn.events if event.startswith("words_")]
             if words:
-                is_recorded = words == ["words_recorded"]
-                self._add(episode.dialogue_id, "recorded_words", float(is_recorded))
+                for name, event in _WORDS.items():
+                    self._add(episode.dialogue_id, name, float(event in words))
         lost = sum(turn.events.count("patience_lost") for turn in turns)
         self._add(episode.dialogue_id, "patience_lost", lost)
         self._add(episode.dialogue_id, "leaves", float(user.leaves))

@@ -65,6 +65,7 @@ USER_HEADER = (
     "corrected",
     "ignored",
     "recorded words",
+    "words failed",
     "patience lost",
     "leaves",
 )
@@ -118,6 +119,7 @@ def user_rows(evaluations: Iterable[Evaluation]) -> list[tuple[str, ...]]:
             number(user.corrected.mean),
             number(user.ignored.mean),
             number(user.recorded_words.mean),
+            number(user.words_failed.mean),
             number(user.patience_lost.mean, digits=2),
             number(user.leaves.mean),
         )

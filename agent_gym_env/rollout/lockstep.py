@@ -17,7 +17,7 @@ from agent_gym_env.rollout.play import (
     start_episode,
     validate_action,
 )
-from agent_gym_env.types import Action
+from agent_gym_env.types import Action, Observation
 
 _K = TypeVar("_K")
 _T = TypeVar("_T")
@@ -80,7 +80,8 @@ def play_together(
             playing.append(_Playing(*following, free.pop()))
         if not playing:
             return
-        for each, action in zip(playing, _actions(policy, playing), strict=True):
+        waits = [each for each in playing if not each.is_over]
+        for each, action in zip(waits, _actions(policy, waits) if waits else (), strict=True):
             each.take(action)
         for each in playing:
             if each.is_over:
@@ -133,11 +134,14 @@ class _Playing(Generic[_K, _T]):
         self.is_over = False
         self.record: _T
         self._generator = planned.start(env)
-        self.observation = next(self._generator)
+        self._go_on(lambda: next(self._generator))
 
     def take(self, action: Action | Exception) -> None:
+        self._go_on(lambda: self._generator.send(action))
+
+    def _go_on(self, step: Callable[[], Observation]) -> None:
         try:
-            self.observation = self._generator.send(action)
+            self.observation = step()
         except StopIteration as end:
             self.record = end.value
             self.is_over = True

@@ -11,14 +11,17 @@ import gymnasium as gym
 import msgspec
 import numpy as np
 
+from agent_gym_env.corpus.goals import Goal
+from agent_gym_env.corpus.task import Task
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.envs.replay import Replay
 from agent_gym_env.envs.sgd_sim import SGDSimEnv, unwrap_any
 from agent_gym_env.envs.simulation import Simulation
 from agent_gym_env.envs.spaces import is_unicode
-from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, ContextExceeded
+from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, ContextExceeded, LMError
 from agent_gym_env.policies.base import Policy
+from agent_gym_env.rewards.task import Verdict
 from agent_gym_env.rollout.episode import (
     POLICY_FAILED,
     Episode,
@@ -53,7 +56,8 @@ def play(
             actions.
         policy: policy that plays. An exception that it raises is recorded. If the policy itself
             failed, the rest of the dialogue is played in silence and scored, so that failing never
-            improves a score. If something else failed, the episode ends (see `is_policy_failure`).
+            improves a score. If something else failed, such as the language model of a simulated
+            user, the episode ends (see `is_policy_failure`).
         dialogue_id: id of the dialogue; ``None`` to draw one.
         seed: seed of the draw and of the policy.
 
@@ -79,7 +83,16 @@ def start_episode(
     begin = time.perf_counter()
     record = _Record(env)
     options = None if dialogue_id is None else {"dialogue_id": dialogue_id}
-    observation, _ = env.reset(seed=seed, options=options)
+    try:
+        observation, _ = env.reset(seed=seed, options=options)
+    except STOPS_THE_RUN:
+        raise
+    except LMError as problem:  # the simulated user's model did not write the first words
+        if dialogue_id is None:
+            raise
+        duration_s = time.perf_counter() - begin
+        outcome = {"policy": policy, "seed": seed, "duration_s": duration_s}
+        return record.unopened(dialogue_id, error=error_text(problem), **outcome)
     record.begin_turn(observation)
     terminated = truncated = False
     error = None
@@ -90,7 +103,13 @@ def start_episode(
             if not is_policy_failure(action):
                 break
             action = _SILENCE
-        observation, _, terminated, truncated, info = env.step(action)
+        try:
+            observation, _, terminated, truncated, info = env.step(action)
+        except STOPS_THE_RUN:
+            raise
+        except LMError as problem:  # the simulated user's model did not answer
+            error = error_text(problem)
+            break
         if error is not None:
             info = {**info, "action_error": POLICY_FAILED}
         record.step(action, observation, info)
@@ -111,15 +130,15 @@ def play_to_end(generator: EpisodeGenerator[_T], policy: Policy, seed: int | Non
         BudgetExceeded: as in `play`.
         CircuitOpenError: as in `play`.
     """
-    observation = next(generator)
-    action = _first_action(policy, observation, seed)
-    while True:
-        try:
+    try:
+        observation = next(generator)
+        action = _first_action(policy, observation, seed)
+        while True:
             observation = generator.send(action)
-        except StopIteration as end:
-            record: _T = end.value
-            return record
-        action = ask(policy, observation)
+            action = ask(policy, observation)
+    except StopIteration as end:
+        record: _T = end.value
+        return record
 
 
 def _first_action(policy: Policy, observation: Observation, seed: int | None) -> Action | Exception:
@@ -273,26 +292,40 @@ class _Record:
         return {"simulated": simulated}
 
     def episode(self, **outcome: Any) -> Episode:
+        dialogue = dialogue_in_play(self._env)
+        user = None
+        if isinstance(dialogue, Simulation):
+            leaves = dialogue.user_state.patience < 0
+            user = self._simulated_user(dialogue.goal, dialogue.task, self._opening, leaves)
         return Episode(
-            **origin(self._env),
+            **_origin(self._env, dialogue.task),
             tools=self._tools,
             turns=tuple(self._turns),
-            simulated_user=self._simulated_user(),
+            simulated_user=user,
             **outcome,
         )
 
-    def _simulated_user(self) -> SimulatedUser | None:
+    def unopened(self, dialogue_id: str, **outcome: Any) -> Episode:
+        """Record a simulated dialogue whose user said nothing at all."""
+        split = self._env.split
+        index = split.index(dialogue_id)
+        user = self._simulated_user(split.goal(index), split.task(index), Verdict())
+        return Episode(
+            **_origin(self._env, split.task(index)), turns=(), simulated_user=user, **outcome
+        )
+
+    def _simulated_user(
+        self, goal: Goal, task: Task, opening: Verdict, leaves: bool = False
+    ) -> SimulatedUser | None:
         if isinstance(self._env, SGDEnv):
             return None
-        simulation = self._env.simulation
-        errands = simulation.goal.errands
         return SimulatedUser(
-            goal=simulation.task.dialogue_id,
+            goal=task.dialogue_id,
             options=self._env.user_options,
-            errands=len(errands),
-            writes=sum(errand.transactional for errand in errands),
-            opening=self._opening,
-            leaves=simulation.user_state.patience < 0,
+            errands=len(goal.errands),
+            writes=sum(errand.transactional for errand in goal.errands),
+            opening=opening,
+            leaves=leaves,
         )
 
 
@@ -303,7 +336,11 @@ def dialogue_in_play(env: SGDEnv | SGDSimEnv) -> Replay | Simulation:
 
 def origin(env: SGDEnv | SGDSimEnv) -> dict[str, Any]:
     """Return the fields that every record has: the dialogue being played, and its corpus."""
-    task, split = dialogue_in_play(env).task, env.split
+    return _origin(env, dialogue_in_play(env).task)
+
+
+def _origin(env: SGDEnv | SGDSimEnv, task: Task) -> dict[str, Any]:
+    split = env.split
     seen = split.seen_services
     return {
         "dialogue_id": task.dialogue_id,

@@ -315,6 +315,10 @@ class AgendaUser:
         errand = self.state.errand
         return [q.slot for q in self.state.questions if q.errand == errand and not q.answered]
 
+    def has_seen(self, row: Mapping[str, str]) -> bool:
+        """Return whether a row was offered in this errand."""
+        return self._row_key(row) in self.state.seen
+
     def _has_unseen_row(self) -> bool:
         return any(key not in self.state.seen for key in self.state.known)
 
@@ -706,7 +710,7 @@ class AgendaUser:
         ]
 
     def _restate(self) -> Iterable[UserAct]:
-        """Say the wishes once more; a failed one is replaced by the last recorded one."""
+        """Repeat the wishes; a failed one is replaced by the last recorded one."""
         errand = self.errand()
         said = self.state.said.setdefault(errand.service, {})
         final = errand.final or {}

@@ -23,7 +23,7 @@ from tests.reliability.playing import sized
 
 
 def _make(**arguments: Any) -> SGDSimEnv:
-    env = gym.make("SGDSim-v0", **{"split": "dev", **arguments}).unwrapped
+    env = gym.make("SGDSim-v0", **{"split": "dev", "understanding": "acts", **arguments}).unwrapped
     assert isinstance(env, SGDSimEnv)
     return env
 

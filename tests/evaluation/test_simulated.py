@@ -202,7 +202,7 @@ def test_faults_of_the_user_are_counted_apart_from_those_of_the_agent() -> None:
                 ("not_understood", "patience_lost", "words_own"),
                 ("missed", "words_own"),
                 ("words_recorded",),
-                ("words_mined",),
+                ("words_model_failed",),
                 (),
             ),
             understood=(False, False, True, True, True),
@@ -228,6 +228,7 @@ def test_faults_of_the_user_are_counted_apart_from_those_of_the_agent() -> None:
     assert found.corrected.mean == pytest.approx(0.1)
     assert found.ignored.mean == pytest.approx(0.1)
     assert (found.recorded_words.mean, found.recorded_words.count) == (0.25, 4)
+    assert found.words_failed.mean == 0.25
     assert found.patience_lost.mean == 2.0
     assert found.leaves.mean == 0.5
 

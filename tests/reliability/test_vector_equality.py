@@ -262,8 +262,8 @@ def test_simulated_dialogues_end_as_single_ones_do() -> None:
 
 def test_a_batch_of_acts_is_read_as_single_ones_are() -> None:
     """A column of acts, beside those of texts and calls."""
-    envs = SGDSimVectorEnv(2, split="dev")
-    single = gym.make("SGDSim-v0", split="dev")
+    envs = SGDSimVectorEnv(2, split="dev", understanding="acts")
+    single = gym.make("SGDSim-v0", split="dev", understanding="acts")
     envs.reset(seed=[3, 4])
     asked = single.reset(seed=3)[1]
     acts: list[list[list[str]]] = [[["REQ_MORE"]], [["GOODBYE"]]]

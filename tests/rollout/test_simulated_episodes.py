@@ -9,11 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent_gym_env.assembly import collect, play_episodes
+from agent_gym_env.assembly import collect, make_env, play_episodes
+from agent_gym_env.envs.sgd_sim import SGDSimEnv
+from agent_gym_env.errors import BudgetExceeded, TransientLMError
+from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.policies.constant import ConstantPolicy
 from agent_gym_env.rollout.episode import Episode, observations, transcript
 from agent_gym_env.rollout.journal.reading import read_episodes
 from agent_gym_env.types import Action, DialogueAct, Observation
+from agent_gym_env.users.wording import ActsToSay, UserWords
 
 SIMULATION: dict[str, Any] = {"env": "SGDSim-v0", "split": "dev", "understanding": "acts"}
 
@@ -118,6 +122,63 @@ def test_lockstep_plays_as_serially(tmp_path: Path) -> None:
         _without_time(read_episodes(tmp_path / each)) for each in ("serial", "lockstep")
     )
     assert lockstep == serial
+
+
+class FailingUser:
+    """Words its acts plainly, until its language model fails."""
+
+    def __init__(self, answers: int) -> None:
+        self._left = answers
+
+    def words(self, said: ActsToSay) -> UserWords:
+        """Return plain words, or raise the error of a model."""
+        self._left -= 1
+        if self._left < 0:
+            raise TransientLMError("the line is dead")
+        return UserWords(" ".join(act.act for act in said.acts), "model")
+
+
+@pytest.mark.parametrize("answers", [0, 1, 3])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_user_whose_model_fails_ends_the_episode_and_not_the_run(
+    answers: int, batch: int
+) -> None:
+    """Its closed turns are kept, and its outcome is unknown: the agent is not to blame."""
+    policy: Any = AskingInBatches()
+    user = FailingUser(answers)
+    first, *others = play_episodes(policy, episodes=3, batch=batch, user=user, **SIMULATION)
+    assert first.error == "TransientLMError: the line is dead"
+    assert not first.terminated
+    assert all(each.error for each in others)
+    assert sum(len(each.turns) for each in (first, *others)) == max(answers - batch, 0)
+    found = summarize([first, *others]).simulated
+    assert found is not None
+    assert (found.strict.count, found.strict.left_out) == (0, 3)
+
+
+def test_a_run_without_budget_for_the_users_model_stops() -> None:
+    class Spent(FailingUser):
+        def words(self, said: ActsToSay) -> UserWords:
+            raise BudgetExceeded("spent")
+
+    with pytest.raises(BudgetExceeded):
+        list(play_episodes("acts-oracle", episodes=2, user=Spent(0), **SIMULATION))
+
+
+def test_users_with_other_models_are_other_users() -> None:
+    address = "http://someone:canary@127.0.0.1:9/v1"
+    user = {"name": "llm", "model": "m", "client": "local", "api_base": address}
+    env = make_env(**SIMULATION, user=user).unwrapped
+    assert isinstance(env, SGDSimEnv)
+    assert env.user_options["user"]["model"] == "m"
+    assert "canary" not in repr(env.user_options)
+
+
+def test_a_budget_of_the_user_is_not_shared_by_processes(tmp_path: Path) -> None:
+    user: dict[str, Any] = {"name": "llm", "model": "m", "client": "local", "budget_calls": 3}
+    user["api_base"] = "http://127.0.0.1:9/v1"
+    with pytest.raises(ValueError, match="budget_calls is kept by one process"):
+        collect("acts-oracle", tmp_path, runner="processes", user=user, **SIMULATION)
 
 
 def test_the_best_of_several_is_the_one_with_the_highest_sum(tmp_path: Path) -> None:

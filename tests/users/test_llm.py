@@ -59,7 +59,8 @@ def _make(server: LMServer, **options: Any) -> SGDSimEnv:
         "name": "llm", "client": "local", "model": "m", "api_base": server.openai_base,
         "limits": FAST, **options,
     }  # fmt: skip
-    return SGDSimEnv(split="dev", understanding="acts", user=user)
+    understanding = "text" if options.get("reads") else "acts"
+    return SGDSimEnv(split="dev", understanding=understanding, user=user)
 
 
 def _play(env: SGDSimEnv, alter: Callable[[Action], Action] = lambda action: action) -> list[str]:

@@ -1,0 +1,1 @@
+"""Reads an agent's free text for a simulated user, without a language model."""

@@ -1,0 +1,472 @@
+"""Reads the text of an agent's turn: its kind, and what it asks, offers, confirms or tells.
+
+The words alone give the dialogue acts of each sentence. What the user knows decides the rest: rows
+of the services, their own wishes and questions, and the outcome of the turn's calls.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_gym_env.corpus.goals import Goal, Kind
+from agent_gym_env.corpus.task import Task
+from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.retrieval.tokens import content_words, identifier_words
+from agent_gym_env.users.agenda import AgendaUser
+from agent_gym_env.users.agent_turn import AgentTurn, Row
+from agent_gym_env.users.reading.act_model import ACTS, ActModel, Logits
+from agent_gym_env.users.reading.slot_model import Situation, SlotModel, question_of
+from agent_gym_env.users.reading.text import (
+    MAX_READ_TEXT,
+    FoundValue,
+    KnownValues,
+    sentences_of,
+    stems_of,
+    tokens_of,
+    value_kind,
+    without_values,
+)
+from agent_gym_env.values.equality import DONTCARE, canonical
+
+KINDS: tuple[Kind, ...] = (
+    "none", "request", "offer", "confirm", "inform", "success", "counter", "failure", "propose",
+    "more", "goodbye",
+)  # fmt: skip
+
+_USER_ACTS = (
+    "INFORM_INTENT", "INFORM", "REQUEST", "AFFIRM", "NEGATE", "SELECT", "REQUEST_ALTS",
+    "THANK_YOU", "GOODBYE", "AFFIRM_INTENT", "NEGATE_INTENT", "UNCLEAR",
+)  # fmt: skip
+_OUTCOMES = ("", "rows", "empty", "success", "counter", "failure", "error")
+_NEGATION = re.compile(
+    r"\b(?:no|not|cannot|nope|nor|never|without|non|unfortunately|lacks?|false|isnt|doesnt|dont)\b|n't\b"
+)
+_CLAUSE = re.compile(r",(?! (?:it|there|they) )|\bbut\b")
+_APOSTROPHE = "\u2019"
+_SURE = 0.5
+"""A kind with a lower probability is not understood."""
+
+_MAY_ASK = -1.0
+"""Log odds of a request from which a sentence is read as part of a question."""
+
+_MANY_VALUES, _MANY_ROWS, _FLOOD = 12, 3, 60
+"""Nobody takes in values of more than three rows at once, or sixty values."""
+
+
+FLAGS = 2 + len(_USER_ACTS) + len(_OUTCOMES) + 8 + 5 + 6
+"""Number of a text's relations to the conversation, see `Look`."""
+
+
+class Look(NamedTuple):
+    """A turn's text, as the user sees it.
+
+    Attributes:
+        found: the values in it.
+        sentences: its sentences, without the values.
+        patterns: the same without the names of slots.
+        wishes: key of the user's wish, by slot of the errand's tool.
+        rows: number of values of each known row that the text names, by the row's index.
+        flags: relation of the text to the conversation, float32, shape ``(flags,)``.
+    """
+
+    found: list[FoundValue]
+    sentences: list[str]
+    patterns: list[str]
+    wishes: dict[str, str]
+    rows: Counter[int]
+    flags: NDArray[np.float32]
+
+
+class ReadingModel(NamedTuple):
+    """Everything about reading that is learned from a train split.
+
+    Attributes:
+        acts: scores the acts of a sentence.
+        kinds: weights of `kind_features`, float32, shape ``(features, kinds)``.
+        slots: scores the slots that a question asks for.
+    """
+
+    acts: ActModel
+    kinds: NDArray[np.float32]
+    slots: SlotModel
+
+
+class TextReader:
+    """Reads the turns of one dialogue.
+
+    What is read depends on the text and the user's state only, so a reader that is made for a
+    restored state reads the same.
+
+    Args:
+        model: the learned model.
+        user: the user.
+        goal: goal of the user.
+        task: the recorded dialogue.
+        tools: by full name.
+    """
+
+    def __init__(
+        self,
+        model: ReadingModel,
+        user: AgendaUser,
+        goal: Goal,
+        task: Task,
+        tools: Mapping[str, ToolSpec],
+    ) -> None:
+        self._model, self._user, self._goal = model, user, goal
+        self._task, self._tools, self._today = task, tools, task.date
+        self._basis: tuple[object, ...] = (None,) * 5
+        self._wishes_known = self._known = self._of_goal()
+        self._rows: list[Row] = []
+        self._where: dict[tuple[str, str], list[int]] = {}
+        self._intents: dict[str, dict[str, frozenset[str]]] = {}
+
+    def read(self, text: str) -> AgentTurn:
+        """Read a turn of the agent."""
+        look = self.look(text)
+        kind = self._kind(look)
+        if kind == "request":
+            return self._request(look)
+        informed = self._informed(look, kind)
+        if kind == "offer":
+            return AgentTurn(kind, offered=self._offered(look), informed=informed)
+        if kind == "confirm":
+            return AgentTurn(kind, confirmed=self._confirmed(look), informed=informed)
+        if kind == "propose":
+            return AgentTurn(kind, intent=self._proposed(look))
+        return AgentTurn(kind, informed=informed)
+
+    # What is known.
+
+    def _of_goal(self) -> KnownValues:
+        known = KnownValues(self._today)
+        for errand in self._goal.errands:
+            for slot, values in errand.voiced.items():
+                for value in values:
+                    known.add(slot, value)
+            for slot, value in (errand.final or {}).items():
+                known.add(slot, value)
+        for turn in self._task.turns:
+            if turn.call is not None:
+                for slot, forms in turn.call.forms.items():
+                    known.add(slot, turn.call.arguments[slot], forms)
+        return known
+
+    def _learn(self) -> None:
+        """Collect the values that the user can recognise: of the goal, and of the rows they know.
+
+        They follow from the user's state alone, whichever turns this reader has read.
+        """
+        state = self._user.state
+        basis = (state.rows, state.row, state.answer, len(state.chosen), len(state.booked))
+        if all(one is other for one, other in zip(basis, self._basis, strict=True)):
+            return
+        self._basis = basis
+        known = self._known = self._wishes_known.copy()
+        others = [state.row or {}, state.answer, *state.chosen.values(), *state.booked.values()]
+        self._rows = [*state.rows, *others]
+        where = self._where = {}
+        for index, row in enumerate(self._rows):
+            for slot, value in row.items():
+                where.setdefault((slot, known.add(slot, value)), []).append(index)
+
+    def look(self, text: str) -> Look:
+        """Find everything in a text that decides how it is read."""
+        self._learn()
+        text = text[:MAX_READ_TEXT]
+        tokens = tokens_of(text)
+        found = self._known.find(text, tokens)
+        sentences = sentences_of(without_values(text, found))
+        wishes = self._wishes()
+        rows: Counter[int] = Counter()
+        for value in found:
+            for slot in value.slots:
+                rows.update(self._where.get((slot, value.key), ()))
+        stems = frozenset(stem for sentence in sentences for stem in stems_of(sentence))
+        flags = self._flags(found, wishes, rows, stems, len(tokens))
+        spec = self._user.spec()
+        patterns = [self._model.slots.without_names(spec, sentence) for sentence in sentences]
+        return Look(found, sentences, patterns, wishes, rows, flags)
+
+    def _wishes(self) -> dict[str, str]:
+        wishes = {slot: self._user.wish(slot) for slot in self._user.spec().arguments}
+        return {
+            slot: canonical(value, self._today)
+            for slot, value in wishes.items()
+            if value is not None and value != DONTCARE
+        }
+
+    def _flags(
+        self,
+        found: Sequence[FoundValue],
+        wishes: Mapping[str, str],
+        rows: Counter[int],
+        stems: frozenset[str],
+        words: int,
+    ) -> NDArray[np.float32]:
+        user = self._user
+        state, questions = user.state, user.open_questions()
+        acts = {act.act for act in state.acts}
+        best = max(rows.values(), default=0)
+        told = any(slot in questions for value in found for slot in value.slots)
+        wished = sum(any(wishes.get(slot) == value.key for slot in value.slots) for value in found)
+        unknown = sum(not value.slots for value in found)
+        flags = (
+            user.spec().transactional, state.outcome != "",
+            *(act in acts for act in _USER_ACTS),
+            *(state.outcome == outcome for outcome in _OUTCOMES),
+            min(best, 4) / 4, best > 0, told, min(wished, 4) / 4, min(unknown, 4) / 4,
+            min(words, 20) / 20, "?" in stems, not found, *self._named(stems, questions),
+            user.is_done(), bool(questions), state.row is not None,
+            state.wants_other, state.errand in state.consented, state.errand in state.written,
+        )  # fmt: skip
+        return np.array(flags, np.float32)
+
+    def _named(self, stems: frozenset[str], questions: Sequence[str]) -> tuple[float, ...]:
+        """Return which parts of the schema a text names."""
+        words = self._model.slots.words_of(self._user.spec())
+        said = self._user.state.said.get(self._user.spec().service, {})
+        named = [slot for slot, own in words.items() if own.rare and own.rare <= stems]
+        valued = [
+            slot
+            for slot, own in words.items()
+            if slot not in said and any(value and value <= stems for value in own.values)
+        ]
+        intents = [len(own & stems) / len(own) for own in self._other_intents().values()]
+        return (
+            any(slot not in said for slot in named), any(slot in said for slot in named),
+            bool(valued), any(_core(slot) <= stems for slot in questions),
+            max(intents, default=0.0),
+        )  # fmt: skip
+
+    def _other_intents(self) -> dict[str, frozenset[str]]:
+        spec = self._user.spec()
+        if spec.name not in self._intents:
+            self._intents[spec.name] = {
+                tool.intent: frozenset(identifier_words(tool.intent))
+                for tool in self._tools.values()
+                if tool.service == spec.service and tool.intent != spec.intent
+            }
+        return self._intents[spec.name]
+
+    # The kind of turn.
+
+    def _kind(self, look: Look) -> Kind:
+        if self._user.state.finished:
+            return "goodbye"
+        if self._is_flood(look):
+            return "none"
+        features = kind_features(self._model.acts.turn(look.patterns), look.flags)
+        scores = features @ self._model.kinds
+        exponentials = np.exp(scores - scores.max())
+        shares = dict(zip(KINDS, (exponentials / exponentials.sum()).tolist(), strict=True))
+        refusal = shares["failure"] + shares["counter"] + shares["confirm"]
+        if refusal >= _SURE and self._is_counter_offer(look):
+            return "counter"
+        kind = max(KINDS, key=shares.__getitem__)
+        if shares[kind] < _SURE:
+            kind = "none"
+        if kind == "none" and self._answers_by_name(look):
+            return "inform"
+        return kind
+
+    def _is_counter_offer(self, look: Look) -> bool:
+        """Return whether a text names what a service offered instead of what the user wants."""
+        state = self._user.state
+        if state.outcome != "counter":
+            return False
+        offered = {
+            slot: canonical(value, self._today)
+            for slot, value in state.answer.items()
+            if slot in self._user.spec().arguments
+        }
+        changed = {key for slot, key in offered.items() if look.wishes.get(slot, key) != key}
+        return any(value.key in changed for value in look.found)
+
+    def _is_flood(self, look: Look) -> bool:
+        if len(look.found) <= _MANY_VALUES:
+            return False
+        newest = range(len(self._user.state.rows))
+        alone = set()
+        for value in look.found:
+            rows = {
+                row
+                for slot in value.slots
+                for row in self._where.get((slot, value.key), ())
+                if row in newest
+            }
+            if len(rows) == 1:
+                alone |= rows
+        return len(alone) > _MANY_ROWS or len(look.found) > _FLOOD
+
+    def _answers_by_name(self, look: Look) -> bool:
+        """Return whether a text names what a question that takes yes or no was about."""
+        words = {stem for sentence in look.sentences for stem in stems_of(sentence)}
+        return any(
+            _core(slot) <= words and self._boolean(slot) is not None
+            for slot in self._user.open_questions()
+        )
+
+    def _boolean(self, slot: str) -> bool | None:
+        for row in self._rows_told():
+            key = canonical(row.get(slot, ""), self._today)
+            if key in ("true", "false"):
+                return key == "true"
+        return None
+
+    # What a turn of each kind says.
+
+    def situation(self, look: Look) -> Situation:
+        """Return what the user knows of their errand's slots."""
+        said = self._user.state.said.get(self._user.spec().service, {})
+        keys = {value.key for value in look.found}
+        named = [slot for slot, key in look.wishes.items() if key in keys]
+        return Situation(frozenset(said), frozenset(look.wishes), frozenset(named))
+
+    def _request(self, look: Look) -> AgentTurn:
+        spec = self._user.spec()
+        if not spec.arguments:
+            return AgentTurn("none")
+        asking = asking_sentences(self._model.acts, look)
+        words = self._model.slots.words_of(spec)
+        question = question_of(asking, spec, words, self.situation(look))
+        scores = self._model.slots.scores(question)
+        slots = [name for name, score in zip(spec.arguments, scores, strict=True) if score > 0]
+        slots = slots or [list(spec.arguments)[int(scores.argmax())]]
+        keys = {value.key for value in look.found}
+        suggested = {slot: look.wishes[slot] for slot in slots if look.wishes.get(slot, "") in keys}
+        return AgentTurn("request", slots=tuple(slots), suggested=suggested)
+
+    def _offered(self, look: Look) -> Row | None:
+        rows = self._user.state.rows
+        named = {index: look.rows[index] for index in range(len(rows)) if look.rows[index]}
+        if not named:
+            return None
+        most = max(named.values())
+        best = [rows[index] for index, count in named.items() if count == most]
+        unseen = (row for row in best if not self._user.has_seen(row))
+        return next(unseen, best[0])
+
+    def _confirmed(self, look: Look) -> dict[str, str]:
+        keys = [value.key for value in look.found]
+        confirmed = {}
+        for slot, wish in look.wishes.items():
+            if wish in ("true", "false"):
+                said = _said_boolean(slot, look)
+                if said is not None:
+                    confirmed[slot] = said
+                continue
+            other = self._other_value(slot, wish, look)
+            if wish in keys:
+                confirmed[slot] = wish
+            elif other is not None:
+                confirmed[slot] = other
+        return confirmed
+
+    def _other_value(self, slot: str, wish: str, look: Look) -> str | None:
+        """Return the value that a text gives for a slot instead of the one that is wanted."""
+        wanted = set(look.wishes.values())
+        of_slot = {v.key for v in look.found if slot in v.slots} - wanted
+        if len(of_slot) == 1:
+            return of_slot.pop()
+        kind = value_kind(wish)
+        if kind == "name" or sum(value_kind(other) == kind for other in look.wishes.values()) > 1:
+            return None
+        return next((v.key for v in look.found if v.kind == kind and v.key not in wanted), None)
+
+    def _rows_told(self) -> list[Row]:
+        state = self._user.state
+        return [state.row or {}, *state.chosen.values()]
+
+    def _informed(self, look: Look, kind: Kind) -> dict[str, str]:
+        """Return the values that a text tells of the slots that the user asked for."""
+        state = self._user.state
+        rows = self._rows_told()
+        if kind == "offer":
+            rows = [self._offered(look) or {}, *rows]
+        if kind in ("success", "counter"):
+            rows = [state.answer, *rows]
+        told = {slot: self._told(slot, rows, look, kind) for slot in self._user.open_questions()}
+        return {slot: value for slot, value in told.items() if value is not None}
+
+    def _told(self, slot: str, rows: Sequence[Row], look: Look, kind: Kind) -> str | None:
+        row = next((row for row in rows if slot in row), None)
+        if row is None:
+            return None
+        key = canonical(row[slot], self._today)
+        if key in ("true", "false"):
+            said = _said_boolean(slot, look)
+            if said is None and kind == "inform":
+                said = str(not _is_negated(" ".join(look.sentences)))
+            return said
+        found = {value.key for value in look.found}
+        if key in found:
+            rest = {canonical(v, self._today) for name, v in row.items() if name != slot}
+            others = {v.key for v in look.found if slot in v.slots} - rest - {key}
+            return row[slot] if not others else None
+        if kind != "inform":
+            return None
+        values = [v.key for v in look.found if slot in v.slots or not v.slots]
+        return values[0] if values else None
+
+    def _proposed(self, look: Look) -> str:
+        spec = self._user.spec()
+        words = {stem for sentence in look.sentences for stem in stems_of(sentence)}
+        others = [
+            tool
+            for tool in self._tools.values()
+            if tool.service == spec.service and tool.intent != spec.intent
+        ]
+
+        def likeness(tool: ToolSpec) -> float:
+            own = {*identifier_words(tool.intent), *content_words(tool.description)}
+            return len(words & own) / max(1, len(own)) ** 0.5 + 0.3 * tool.transactional
+
+        return max(others, key=likeness).intent if others else ""
+
+
+def _core(slot: str) -> frozenset[str]:
+    return frozenset(identifier_words(slot)) - {"ha", "has", "is", "i"}
+
+
+def kind_features(logits: Logits, flags: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Combine the acts of a text with its relation to the conversation.
+
+    Args:
+        logits: see `ActModel`, shape ``(acts,)``.
+        flags: see `Look`; the first two are crossed with the acts.
+    """
+    clipped = np.clip(logits, -8, 8) / 4
+    risen = np.maximum(clipped, 0)
+    return np.concatenate((clipped, risen, risen * flags[0], risen * flags[1], flags, _ONE))
+
+
+_ONE = np.ones(1, np.float32)
+
+
+def asking_sentences(acts: ActModel, look: Look) -> list[str]:
+    """Return the sentences that may ask for something; all if none does."""
+    request = ACTS.index("REQUEST")
+    asking = [
+        sentence
+        for sentence, pattern in zip(look.sentences, look.patterns, strict=True)
+        if acts.sentence(pattern)[request] > _MAY_ASK
+    ]
+    return asking or look.sentences
+
+
+def _said_boolean(slot: str, look: Look) -> str | None:
+    """Return what a text says of a slot that is true or false; ``None`` if it does not name it."""
+    clauses = [clause for sentence in look.sentences for clause in _CLAUSE.split(sentence)]
+    naming = [clause for clause in clauses if _core(slot) & set(stems_of(clause))]
+    return None if not naming else str(not _is_negated(naming[0]))
+
+
+def _is_negated(clause: str) -> bool:
+    return _NEGATION.search(clause.lower().replace(_APOSTROPHE, "'")) is not None

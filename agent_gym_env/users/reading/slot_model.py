@@ -1,0 +1,363 @@
+"""A model of which slots a question asks for, which also reads the schemas of unseen services."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_gym_env.corpus.sgd import Slot
+from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.retrieval.tokens import Features, content_words, hashed, identifier_words
+from agent_gym_env.users.reading.text import stems_of
+
+BITS = 19
+"""A pair of a word of the question and a word of the schema is one of ``2**BITS`` features."""
+
+_QUESTIONS = (
+    ("when", "what time", "time", "hour", "clock"),
+    ("date", "day", "when"),
+    ("where", "city", "area", "location", "place", "town"),
+    ("how many", "number", "many"),
+    ("who", "name", "which", "whom"),
+    ("how much", "amount", "price", "much", "cost", "budget"),
+    ("do you", "would you", "should", "does", "want", "need", "prefer"),
+    ("from", "depart", "leav", "origin", "start", "pick", "source"),
+    ("to", "destination", "arriv", "going", "head", "drop", "end", "reach"),
+    ("who", "whom", "recipient", "contact", "person", "receiver", "beneficiary"),
+    ("length", "long", "duration", "days", "nights", "stay"),
+)  # fmt: skip
+FLAGS = 25 + 3 * len(_QUESTIONS)
+"""Number of a candidate's relations to question and situation, see `Question`."""
+
+_NAME_STOPS = frozenset(("of", "the", "to", "for", "in", "is", "has", "a", "number", "name"))
+_MOST_TOOLS = 1_000
+_SHORT_NAME = 3
+"""A name of so many letters, such as "to", is an ordinary word in most sentences."""
+
+_EPOCHS, _MOST_EPOCHS, _EXAMPLES = 4, 8, 20_000
+"""Few questions are learned from in more epochs, up to about so many examples."""
+
+_RATE = 0.05
+_DROPPED = 0.3
+"""Share of the words of question and schema that are left out in training."""
+
+
+class Situation(NamedTuple):
+    """Slots of the errand that a user knows of when the agent asks.
+
+    Attributes:
+        said: slots that the user has said.
+        wanted: slots about which the user's goal has a value.
+        named: slots whose wanted value the question names.
+    """
+
+    said: Collection[str]
+    wanted: Collection[str]
+    named: Collection[str] = ()
+
+
+class SlotWords(NamedTuple):
+    """The words of a slot in the schema.
+
+    Attributes:
+        features: hashes of all of them.
+        name: stems of the name.
+        rare: those of them that tell slots apart.
+        description: stems of the description.
+        values: stems of each possible value; none for yes and no.
+        kinds: whether the slot is of the kind that each of `_QUESTIONS` asks for.
+    """
+
+    features: Features
+    name: frozenset[str]
+    rare: frozenset[str]
+    description: frozenset[str]
+    values: tuple[frozenset[str], ...]
+    kinds: tuple[bool, ...]
+
+
+_KINDS_OF_SLOTS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        "time",
+        "date|day",
+        r"city|location|area|place|where|origin|destination|from|\bto\b|airport|station",
+        "number|count",
+        "name",
+        "amount|price|cost|fare",
+        r"^yes or no$",
+        r"\b(?:from|origin|depart|departure|leaving|source|start|pickup|starting)",
+        r"\b(?:to|destination|arrival|arriving|going|dropoff|end|return)\b",
+        "contact|receiver|recipient|person|whom",
+        "duration|length|number of days|long",
+    )
+)
+"""Patterns of a slot's name and description, in the order of `_QUESTIONS`."""
+
+
+def slot_words(slot: Slot) -> SlotWords:
+    """Return the words of a slot in the schema."""
+    names = identifier_words(slot.name)
+    described = content_words(slot.description)
+    values = slot.possible_values
+    boolean = {value.lower() for value in values} == {"true", "false"}
+    words = f"{slot.name} {slot.description}".lower().replace("_", " ")
+    kinds = tuple(
+        boolean if pattern.pattern == "^yes or no$" else pattern.search(words) is not None
+        for pattern in _KINDS_OF_SLOTS
+    )
+    types = [f"type {index}" for index, holds in enumerate(kinds) if holds]
+    features = [f"name {word}" for word in names] + [f"description {word}" for word in described]
+    return SlotWords(
+        hashed("slot", ["any", *features, *types, f"categorical {slot.is_categorical}"]),
+        frozenset(names),
+        frozenset(names) - _NAME_STOPS,
+        frozenset(described) - {"number", "name"},
+        () if boolean else tuple(frozenset(stems_of(value)) for value in values),
+        kinds,
+    )
+
+
+class Question(NamedTuple):
+    """A question and its candidates.
+
+    Attributes:
+        words: hashes of the question's words, then of the words of each of its clauses, shape
+            ``(words,)``.
+        begins: index of the first word of the question and of each clause.
+        slots: hashes of each candidate's words in the schema.
+        flags: relation of each candidate to question and situation, shape ``(slots, FLAGS)``.
+    """
+
+    words: Features
+    begins: tuple[int, ...]
+    slots: tuple[Features, ...]
+    flags: NDArray[np.float32]
+
+
+_CLAUSE = re.compile(r"\b(?:and|also|as well as|plus|or)\b|,")
+
+
+@functools.lru_cache(maxsize=1 << 13)
+def _words(sentences: tuple[str, ...]) -> tuple[Features, tuple[int, ...]]:
+    parts = [_hashes("question", [w for s in sentences for w in stems_of(s)])]
+    clauses = [clause for s in sentences for clause in _CLAUSE.split(s) if clause.strip()]
+    parts += [_hashes("clause", stems_of(clause)) for clause in clauses or [""]]
+    ends = np.cumsum([len(part) for part in parts]).tolist()
+    return np.concatenate(parts), (0, *ends[:-1])
+
+
+def _hashes(namespace: str, stems: Sequence[str]) -> Features:
+    pairs = [f"{a} {b}" for a, b in itertools.pairwise(stems)]
+    return hashed(namespace, dict.fromkeys(["any", *stems, *pairs]))
+
+
+def question_of(
+    sentences: Sequence[str],
+    spec: ToolSpec,
+    arguments: Mapping[str, SlotWords],
+    situation: Situation,
+) -> Question:
+    """Describe a question about the arguments of a tool.
+
+    Args:
+        sentences: the sentences that ask, without their values.
+        spec: the tool.
+        arguments: words of each of its arguments in the schema.
+        situation: what the user has said and wants.
+    """
+    stems = [word for sentence in sentences for word in stems_of(sentence)]
+    words, begins = _words(tuple(sentences))
+    slots = list(arguments.values())
+    text = f" {' '.join(stems)} "
+    flags = _flags(text, frozenset(stems), slots, spec, situation)
+    return Question(words, begins, tuple(slot.features for slot in slots), flags)
+
+
+def _flags(
+    text: str,
+    stems: frozenset[str],
+    slots: Sequence[SlotWords],
+    spec: ToolSpec,
+    situation: Situation,
+) -> NDArray[np.float32]:
+    names = list(spec.arguments)
+    overlaps = [_overlaps(stems, slot) for slot in slots]
+    most = np.max(overlaps, axis=0)
+    asks = [any(f" {phrase}" in text for phrase in phrases) for phrases in _QUESTIONS]
+    open_required = [name for name in spec.required if name not in situation.said]
+    rows = []
+    for name, slot, overlap in zip(names, slots, overlaps, strict=True):
+        required = name in spec.required
+        said = name in situation.said
+        place = open_required.index(name) if name in open_required else -1
+        rows.append([
+            1.0, *overlap, overlap[0] == 1, *(overlap == most) * (most > 0),
+            *(asked and kind for asked, kind in zip(asks, slot.kinds, strict=True)),
+            *(asked and not kind for asked, kind in zip(asks, slot.kinds, strict=True)),
+            *(kind and not asked for asked, kind in zip(asks, slot.kinds, strict=True)),
+            required, said, not said and name in situation.wanted, required and not said,
+            place == 0, place == 1, place > 1, not situation.said, len(open_required) == 0,
+            said and overlap[0] == 1, name in situation.named,
+            name in situation.named and overlap[0] == 0,
+            f" {' '.join(identifier_words(name))} " in text,
+        ])  # fmt: skip
+    return np.array(rows, np.float32)
+
+
+def _overlaps(stems: frozenset[str], slot: SlotWords) -> NDArray[np.float32]:
+    by_name = len(slot.name & stems) / max(1, len(slot.name))
+    by_rare = len(slot.rare & stems) / max(1, len(slot.rare))
+    by_description = len(slot.description & stems) / max(1, len(slot.description))
+    count = len(slot.description & stems) ** 0.5
+    values = min(3, sum(bool(value) and value <= stems for value in slot.values)) / 3
+    return np.array([by_name, by_rare, by_description, count, values], np.float32)
+
+
+class _ToolWords(NamedTuple):
+    """The words of a tool in the schema.
+
+    Attributes:
+        spec: the tool; kept, so that its id stays its own.
+        arguments: words of each argument.
+        names: finds the name of an argument or of a result's slot in a text.
+    """
+
+    spec: ToolSpec
+    arguments: dict[str, SlotWords]
+    names: re.Pattern[str]
+
+
+def _tool_words(spec: ToolSpec) -> _ToolWords:
+    arguments = {name: slot_words(slot) for name, slot in spec.arguments.items()}
+    names = {re.escape(slot.replace("_", " ").lower()) for slot in (*arguments, *spec.result_slots)}
+    long = sorted((name for name in names if len(name) > _SHORT_NAME), key=len, reverse=True)
+    return _ToolWords(spec, arguments, re.compile(rf"\b(?:{'|'.join(long) or '(?!)'})s?\b", re.I))
+
+
+class SlotModel:
+    """Scores the slots that a question may ask for.
+
+    Args:
+        pairs: float32, shape ``(2**BITS,)``: weight of a word of the question with one of a slot.
+        flags: float32, shape ``(flags,)``.
+    """
+
+    def __init__(self, pairs: NDArray[np.float32], flags: NDArray[np.float32]) -> None:
+        self.pairs, self.flags = pairs, flags
+        self._tools: dict[int, _ToolWords] = {}
+
+    def words_of(self, spec: ToolSpec) -> dict[str, SlotWords]:
+        """Return the words of a tool's arguments in the schema."""
+        return self._of_tool(spec).arguments
+
+    def without_names(self, spec: ToolSpec, sentence: str) -> str:
+        """Replace the names of a tool's slots in a sentence by one word.
+
+        So a question about a slot of an unseen service looks like one that was trained on.
+        """
+        return self._of_tool(spec).names.sub("xslot", sentence)
+
+    def _of_tool(self, spec: ToolSpec) -> _ToolWords:
+        kept = self._tools.get(id(spec))
+        if kept is None:
+            if len(self._tools) >= _MOST_TOOLS:
+                self._tools.clear()
+            kept = self._tools[id(spec)] = _tool_words(spec)
+        return kept
+
+    def scores(self, question: Question) -> NDArray[np.float64]:
+        """Return the log odds of each candidate, shape ``(slots,)``."""
+        table = _Table(question.words, question.begins, question.slots)
+        return table.scores(self.pairs, self.flags, question.flags)
+
+
+class _Table:
+    """The pairs of a question's words with its candidates' words."""
+
+    def __init__(self, words: Features, begins: Sequence[int], slots: Sequence[Features]) -> None:
+        self.lengths = np.array([len(slot) for slot in slots])
+        flat = np.concatenate(slots)
+        mixed = words[:, None] * np.uint32(0x9E3779B1) + flat[None, :] * np.uint32(0x85EBCA6B)
+        mixed ^= mixed >> np.uint32(15)
+        mixed *= np.uint32(0x2C1B3C6D)
+        self.buckets = mixed >> np.uint32(32 - BITS)
+        self._rows, self._columns = np.array(begins), np.cumsum(self.lengths) - self.lengths
+        self.sizes = np.diff(np.append(self._rows, len(words)))
+        self.scale = 1 / np.sqrt(self.sizes[:, None] * self.lengths[None, :])
+        self.chosen: NDArray[np.int64]
+
+    def scores(
+        self, pairs: NDArray[np.float32], weights: NDArray[np.float32], flags: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """Score each candidate by the whole question and by its best clause."""
+        by_word = np.add.reduceat(pairs[self.buckets], self._rows, axis=0)
+        by_part = np.add.reduceat(by_word, self._columns, axis=1) * self.scale
+        self.chosen = by_part[1:].argmax(axis=0) + 1
+        scores: NDArray[np.float64] = by_part[0] + by_part[1:].max(axis=0) + flags @ weights
+        return scores
+
+    def gradient(self, error: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the gradient of each pair, shape ``(words, words of slots)``."""
+        parts = np.zeros((len(self._rows), len(error)))
+        parts[0] = error
+        parts[self.chosen, np.arange(len(error))] = error
+        parts *= self.scale
+        by_word = np.repeat(parts.astype(np.float32), self.sizes, axis=0)
+        return np.repeat(by_word, self.lengths, axis=1)
+
+
+def train_slot_model(
+    questions: Sequence[tuple[Question, Sequence[bool]]],
+    random: np.random.Generator,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> SlotModel:
+    """Train by AdaGrad on the log loss of each slot, one question at a time.
+
+    Args:
+        questions: questions, and whether each candidate was asked for.
+        random: generator of the order and of the words left out.
+        on_progress: called with the number of questions processed, and their number in all epochs.
+    """
+    pairs = np.zeros(1 << BITS, np.float32)
+    pair_squares = np.full(1 << BITS, 1e-4, np.float32)
+    weights = np.zeros(FLAGS, np.float32)
+    squares = np.full(len(weights), 1e-2, np.float32)
+    epochs = max(_EPOCHS, min(_MOST_EPOCHS, _EXAMPLES // max(1, len(questions))))
+    for epoch in range(epochs):
+        for done, index in enumerate(random.permutation(len(questions)).tolist()):
+            question, asked = questions[index]
+            words, begins, slots = _with_words_dropped(question, random)
+            table = _Table(words, begins, slots)
+            scores = table.scores(pairs, weights, question.flags)
+            error = 1 / (1 + np.exp(-scores)) - np.asarray(asked, np.float64)
+            flat, gradient = table.buckets.ravel(), table.gradient(error).ravel()
+            np.add.at(pair_squares, flat, gradient * gradient)
+            np.add.at(pairs, flat, -_RATE * gradient / np.sqrt(pair_squares[flat]))
+            slope = (error @ question.flags).astype(np.float32)
+            squares += slope * slope
+            weights -= _RATE * slope / np.sqrt(squares)
+            if done % 500 == 0:
+                on_progress(epoch * len(questions) + done, epochs * len(questions))
+    return SlotModel(pairs, weights)
+
+
+def _with_words_dropped(
+    question: Question, random: np.random.Generator
+) -> tuple[Features, list[int], list[Features]]:
+    kept = random.random(len(question.words)) >= _DROPPED
+    kept[list(question.begins)] = True
+    before = np.concatenate(([0], np.cumsum(kept)))
+    begins = [int(before[begin]) for begin in question.begins]
+    slots = []
+    for slot in question.slots:
+        keep = random.random(len(slot)) >= _DROPPED
+        keep[0] = True
+        slots.append(slot[keep])
+    return question.words[kept], begins, slots

@@ -30,8 +30,9 @@ def env() -> SGDSimEnv:
     return SGDSimEnv(split="dev", understanding="acts")
 
 
-@pytest.fixture(scope="module")
-def audited(env: SGDSimEnv) -> TaskAudit:
+@pytest.fixture(scope="module", params=["acts", "text"])
+def audited(request: pytest.FixtureRequest) -> TaskAudit:
+    env = SGDSimEnv(split="dev", understanding=request.param)
     return audit_task(env, env.split.dialogue_ids())
 
 

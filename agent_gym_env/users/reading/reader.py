@@ -230,7 +230,7 @@ class TextReader:
 
     def _named(self, stems: frozenset[str], questions: Sequence[str]) -> tuple[float, ...]:
         """Return which parts of the schema a text names."""
-        words = self._model.slots.words_of(self._user.spec())
+        words = self._model.slots.words_of(self._user.spec()).arguments
         said = self._user.state.said.get(self._user.spec().service, {})
         named = [slot for slot, own in words.items() if own.rare and own.rare <= stems]
         valued = [
@@ -334,8 +334,7 @@ class TextReader:
         if not spec.arguments:
             return AgentTurn("none")
         asking = asking_sentences(self._model.acts, look)
-        words = self._model.slots.words_of(spec)
-        question = question_of(asking, spec, words, self.situation(look))
+        question = question_of(asking, self._model.slots.words_of(spec), self.situation(look))
         scores = self._model.slots.scores(question)
         slots = [name for name, score in zip(spec.arguments, scores, strict=True) if score > 0]
         slots = slots or [list(spec.arguments)[int(scores.argmax())]]
@@ -442,7 +441,7 @@ def kind_features(logits: Logits, flags: NDArray[np.float32]) -> NDArray[np.floa
         logits: see `ActModel`, shape ``(acts,)``.
         flags: see `Look`; the first two are crossed with the acts.
     """
-    clipped = np.clip(logits, -8, 8) / 4
+    clipped = np.minimum(np.maximum(logits, -8), 8) / 4
     risen = np.maximum(clipped, 0)
     return np.concatenate((clipped, risen, risen * flags[0], risen * flags[1], flags, _ONE))
 

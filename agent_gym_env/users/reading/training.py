@@ -410,7 +410,7 @@ def _train_slots(
     words = SlotModel(_NO_WEIGHTS, _NO_WEIGHTS).words_of
     questions = [
         (
-            question_of(asking_sentences(acts, e.look), e.spec, words(e.spec), e.situation),
+            question_of(asking_sentences(acts, e.look), words(e.spec), e.situation),
             [slot in e.right.slots for slot in e.spec.arguments],
         )
         for e in examples

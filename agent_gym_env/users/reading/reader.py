@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +52,12 @@ _APOSTROPHE = "\u2019"
 _SURE = 0.5
 """A kind with a lower probability is not understood."""
 
+_SUPPORTED = 0.1
+"""The same for a kind that the user expects, see `TextReader._supported`."""
+
+_NAMES_A_ROW = 2
+"""A text with so many values of a row is about it."""
+
 _MAY_ASK = -1.0
 """Log odds of a request from which a sentence is read as part of a question."""
 
@@ -72,6 +78,7 @@ class Look(NamedTuple):
         patterns: the same without the names of slots.
         wishes: key of the user's wish, by slot of the errand's tool.
         rows: number of values of each known row that the text names, by the row's index.
+        stems: stems of all sentences.
         flags: relation of the text to the conversation, float32, shape ``(flags,)``.
     """
 
@@ -80,6 +87,7 @@ class Look(NamedTuple):
     patterns: list[str]
     wishes: dict[str, str]
     rows: Counter[int]
+    stems: frozenset[str]
     flags: NDArray[np.float32]
 
 
@@ -192,7 +200,7 @@ class TextReader:
         flags = self._flags(found, wishes, rows, stems, len(tokens))
         spec = self._user.spec()
         patterns = [self._model.slots.without_names(spec, sentence) for sentence in sentences]
-        return Look(found, sentences, patterns, wishes, rows, flags)
+        return Look(found, sentences, patterns, wishes, rows, stems, flags)
 
     def _wishes(self) -> dict[str, str]:
         wishes = {slot: self._user.wish(slot) for slot in self._user.spec().arguments}
@@ -269,12 +277,41 @@ class TextReader:
         refusal = shares["failure"] + shares["counter"] + shares["confirm"]
         if refusal >= _SURE and self._is_counter_offer(look):
             return "counter"
+        if "?" in look.stems:
+            shares["goodbye"] = 0.0  # who asks does not leave
+        for kind in self._supported(look):
+            if shares[kind] >= _SUPPORTED:
+                return kind
         kind = max(KINDS, key=shares.__getitem__)
-        if shares[kind] < _SURE:
-            kind = "none"
-        if kind == "none" and self._answers_by_name(look):
-            return "inform"
-        return kind
+        return kind if shares[kind] >= _SURE else "none"
+
+    def _supported(self, look: Look) -> Iterator[Kind]:
+        """Yield the kinds of turn that the conversation leads the user to expect."""
+        user = self._user
+        outcome = user.state.outcome
+        if outcome == "success":
+            yield "success"
+        elif outcome in ("failure", "empty"):
+            yield "failure"
+        elif outcome == "rows" and max(look.rows.values(), default=0) >= _NAMES_A_ROW:
+            yield "offer"
+        elif outcome == "":
+            if self._answers(look):
+                yield "inform"
+            elif not any(value.slots for value in look.found) and self._names_unsaid(look):
+                yield "request"
+
+    def _answers(self, look: Look) -> bool:
+        """Return whether a text tells what the user asked for."""
+        told = self._informed(look, "none")
+        rows = self._rows_told()
+        return any(row.get(slot) == value for slot, value in told.items() for row in rows)
+
+    def _names_unsaid(self, look: Look) -> bool:
+        """Return whether a text names an argument that the user has not said."""
+        words = self._model.slots.words_of(self._user.spec()).arguments
+        said = self._user.state.said.get(self._user.spec().service, {})
+        return any(own.rare and own.rare <= look.stems for s, own in words.items() if s not in said)
 
     def _is_counter_offer(self, look: Look) -> bool:
         """Return whether a text names what a service offered instead of what the user wants."""
@@ -304,21 +341,6 @@ class TextReader:
             if len(rows) == 1:
                 alone |= rows
         return len(alone) > _MANY_ROWS or len(look.found) > _FLOOD
-
-    def _answers_by_name(self, look: Look) -> bool:
-        """Return whether a text names what a question that takes yes or no was about."""
-        words = {stem for sentence in look.sentences for stem in stems_of(sentence)}
-        return any(
-            _core(slot) <= words and self._boolean(slot) is not None
-            for slot in self._user.open_questions()
-        )
-
-    def _boolean(self, slot: str) -> bool | None:
-        for row in self._rows_told():
-            key = canonical(row.get(slot, ""), self._today)
-            if key in ("true", "false"):
-                return key == "true"
-        return None
 
     # What a turn of each kind says.
 

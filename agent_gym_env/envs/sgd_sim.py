@@ -138,7 +138,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 "user turns with acts such as INFORM_INTENT; play the dialogues with SGD-v0"
             )
         reads = isinstance(wording, UserReading)
-        channel = NoisyChannel(misheard, self.split.tools, self.split.entities)
+        channel = NoisyChannel(misheard, self.split)
         self.settings = SimulationSettings(
             self.split,
             make_task_reward(reward),

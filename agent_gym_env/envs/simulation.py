@@ -208,6 +208,11 @@ class Simulation:
         self.over = self._user.is_over()
         self.verdict = self._judge() if state is None else state.verdict
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copy a simulation through its state, since its services read a memory map."""
+        index = self._settings.split.index(self.task.dialogue_id)
+        return Simulation, (self._settings, self._offer, index, self._seed, self.state())
+
     def begin(self) -> tuple[dict[str, str], dict[str, Any]]:
         """Return the observation and info of the dialogue as it is, with nothing closed."""
         return self._observation(), self._info(None)

@@ -140,15 +140,25 @@ class DialoguePlan:
         if "UNCLEAR" not in self._kinds:
             self._unclear = 0
         self._informed = any(act.act == "INFORM" for act in acts)
-        again = self._phase == "failed" and self._informed
         for act in acts:
             if act.act == "INFORM_INTENT":
-                if again and act.service == self._service and self._tool is not None:
-                    self._forget_options(self._tool)
-                self._begin(act.service, act.value)
+                self._hear_intent(act)
+            elif act.act == "SELECT" and act.slot:
+                named = (row for row in self._rows if row.get(act.slot) == act.value)
+                self._row = next(named, self._row)
         for act in acts:
             if act.act == "INFORM":
                 self._said.setdefault(act.service, {})[act.slot] = act.value
+
+    def _hear_intent(self, act: Act) -> None:
+        tool = self._tool
+        is_same = tool is not None and (self._service, tool.intent) == (act.service, act.value)
+        if is_same and self._phase == "done" and not self._informed:
+            self._kinds.discard("INFORM_INTENT")  # what has just been booked, and nothing new
+            return
+        if tool is not None and is_same and self._phase == "failed" and self._informed:
+            self._forget_options(tool)
+        self._begin(act.service, act.value)
 
     def _forget_options(self, tool: Tool) -> None:
         """Forget the optional wishes that failed; the user says again what still counts."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import msgspec
@@ -26,6 +25,7 @@ from agent_gym_env.retrieval.user_acts import (
     UserActReader,
     load_or_train_user_acts,
     looks_up,
+    named_slots,
 )
 from agent_gym_env.types import Action, AtLeast0, Observation
 from agent_gym_env.values.equality import DONTCARE
@@ -143,6 +143,7 @@ class _Listener:
         self._text = ""
         self._plan: DialoguePlan | None = None
         self._tools: dict[str, str] = {}
+        self._unwanted: set[str] = set()
 
     def plan(self, speaker: Speaker) -> DialoguePlan:
         """Begin the plan of the dialogue."""
@@ -161,14 +162,18 @@ class _Listener:
         text = self._text = observation["user"]
         after = self._after
         kinds = self._kinds = self._reader.kinds(text, after)
+        if "UNCLEAR" in kinds:
+            self._unwanted.add(self.tool)  # what the agent said did not fit what the user wants
         if not self._tools or not ("INFORM_INTENT" in kinds or not self.tool):
             return
-        wanted = self._reader.tool(text, self._tools, self.tool)
+        tools = {name: self._tools[name] for name in self._tools if name not in self._unwanted}
+        wanted = self._reader.tool(text, tools or self._tools, self.tool)
         if wanted == self.tool and after not in _RESTATED_AFTER:
             kinds.discard("INFORM_INTENT")
         else:
             kinds.add("INFORM_INTENT")
         self.tool = wanted
+        self._unwanted.clear()
 
     @property
     def _slots(self) -> Mapping[str, SlotSchema]:
@@ -191,9 +196,11 @@ class _Listener:
         asked_for = () if self._plan is None else self._plan.asked_for
         if ANY_VALUE in kinds:
             acts += [UserAct(service, "INFORM", slot, DONTCARE) for slot in asked_for]
-        if kinds & {"INFORM", "INFORM_INTENT"} or self._after in _VALUES_AFTER:
-            informs = "INFORM" in kinds and ANY_VALUE not in kinds
-            values = said_values(self.state, asked_for, informs=informs)
+        corrects = "NEGATE" in kinds and self._after == "confirm"
+        if kinds & {"INFORM", "INFORM_INTENT"} or self._after in _VALUES_AFTER or corrects:
+            informs = ("INFORM" in kinds or corrects) and ANY_VALUE not in kinds
+            corrects = corrects or self._after == "confirm"
+            values = said_values(self.state, asked_for, informs=informs, corrects=corrects)
             acts += [
                 UserAct(owner, "INFORM", slot, value)
                 for (owner, slot), value in sorted(values.items())
@@ -202,14 +209,14 @@ class _Listener:
 
     def asked(self, row: Mapping[str, str]) -> list[str]:
         """Return the slots of a row that the user asks about."""
-        if "REQUEST" not in self._kinds and not _WHAT_IS.search(self._text):
-            return []
         described = self._slots
         slots = {slot: described[slot].description if slot in described else "" for slot in row}
-        return self._reader.questions(self._text, slots)
+        if "REQUEST" in self._kinds:
+            return self._reader.questions(self._text, slots)
+        asks = "?" in self._text and not self._kinds & _WITH_VALUE
+        return named_slots(self._text, slots) if asks else []
 
 
-_WHAT_IS = re.compile(r"\b[Ww]hat(?: is|'s| are) (?:the|its|their) ")
 _WITH_VALUE = frozenset(("INFORM", "INFORM_INTENT", ANY_VALUE))
 
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 from agent_gym_env.retrieval.state import State
 from agent_gym_env.retrieval.tool_schemas import SlotSchema
 from agent_gym_env.retrieval.understanding import value_in_slot
-from agent_gym_env.values.patterns import read_value
+from agent_gym_env.values.patterns import find_values, read_value
 
 Place = tuple[str, str]
 """Service and slot."""
 
-_LIKELY = 0.1
+_LIKELY = 0.02
 """Lowest probability of a value that the agent did not ask for."""
 
 _FILLERS = frozenset(
@@ -26,6 +26,7 @@ _FILLERS = frozenset(
 )
 """Words that may begin a sentence with a capital although they are not a name."""
 
+_BEFORE = "(?:in|at|on|for|from|to|by|with)"
 _IS = r"(?:should be|must be|will be|is|to be|to)"
 _BEGINNING = re.compile(
     r"^(?:(?:okay|ok|oh|well|sure|ah|yes|yeah|hmm|let me see|i think|i'm thinking|i would like"
@@ -45,13 +46,16 @@ class _Stated(NamedTuple):
     words: str
 
 
-def said_values(state: State, asked_for: Collection[str], *, informs: bool) -> dict[Place, str]:
+def said_values(
+    state: State, asked_for: Collection[str], *, informs: bool, corrects: bool = False
+) -> dict[Place, str]:
     """Return the values that the user's last words say.
 
     Args:
         state: state of the conversation.
         asked_for: slots that the agent has just asked for.
         informs: whether the user says a value at all, as far as is known.
+        corrects: whether it is in place of a value that was to be confirmed.
     """
     service, slots = state.service, state.tools.slots.get(state.service, {})
     stated = _stated(state, slots)
@@ -62,6 +66,7 @@ def said_values(state: State, asked_for: Collection[str], *, informs: bool) -> d
         if not any(value.said in other.words for name, other in stated.items() if name != slot)
     }
     values |= {(service, slot): value.value for slot, value in stated.items()}
+    values = {place: _without_date(state, value) for place, value in values.items()}
     if not informs:
         return values
     for slot in asked_for:
@@ -70,7 +75,7 @@ def said_values(state: State, asked_for: Collection[str], *, informs: bool) -> d
             if value is not None:
                 values[service, slot] = value
     if not values:
-        values.update(_likeliest(state, slots))
+        values.update(_likeliest(state, slots, 0.0 if corrects else _LIKELY))
     return values
 
 
@@ -86,17 +91,23 @@ def _stated(state: State, slots: Mapping[str, SlotSchema]) -> dict[str, _Stated]
             rf"\b(?:the {label} {_IS}|with (?:the )?{label}) (.+)", state.user, re.IGNORECASE
         )
         if match is not None:
-            words = _trim(match[1], slots)
+            words = _trim(state, match[1], slots)
             value = _value_in(state, slot, words)
-            if value is not None:
+            known = state.values.get(state.service, {}).get(name)
+            is_filled = known is not None and (state.service, name) in state.filled
+            if is_filled and known is not None and words in known.said:
+                stated[name] = _Stated(known.value, known.said)
+            elif value is not None:
                 stated[name] = _Stated(value, words)
     return stated
 
 
-def _trim(text: str, slots: Mapping[str, SlotSchema]) -> str:
+def _trim(state: State, text: str, slots: Mapping[str, SlotSchema]) -> str:
     """Return the words of a value at the beginning of a text."""
     labels = "|".join(re.escape(name.replace("_", " ")) for name in slots)
     text = re.split(rf"[.!?](?: |$)|,? (?:and )?with (?:the )?(?:{labels}) ", text)[0]
+    for mention in state.mentions:
+        text = re.sub(rf"(?<=\w) {_BEFORE} {re.escape(mention.text)}(?!\w).*", "", text)
     return _END.sub("", text).strip(" ,.!?")
 
 
@@ -132,7 +143,13 @@ def _answer(state: State, slot: SlotSchema, taken: Collection[str]) -> str | Non
     rest = _rest_of_sentence(state)
     if likeliest is None or re.match(rf"{re.escape(likeliest)} [a-z]", rest):
         return rest or None  # the capital may be that of the sentence
-    return _BEGINNING.sub("", likeliest)
+    return _without_date(state, _BEGINNING.sub("", likeliest))
+
+
+def _without_date(state: State, value: str) -> str:
+    """Return a value without a date or a time that was said right after it."""
+    ends = (found[0] for found in find_values(value, state.today) if found[2] in ("date", "time"))
+    return value[: next(ends, 0)].rstrip() or value
 
 
 def _rest_of_sentence(state: State) -> str:
@@ -140,18 +157,18 @@ def _rest_of_sentence(state: State) -> str:
     words = state.user
     for mention in state.mentions:
         if mention.kind in ("date", "time"):
-            words = re.sub(rf" (?:(?:on|at|by|from) )?{re.escape(mention.text)}", "", words)
+            words = re.sub(rf" (?:{_BEFORE} )?{re.escape(mention.text)}", "", words)
     return _END.sub("", _BEGINNING.sub("", words)).strip(" ,.!?")
 
 
-def _likeliest(state: State, slots: Mapping[str, SlotSchema]) -> dict[Place, str]:
-    """Return the likeliest of the values that the tracker was not sure of."""
+def _likeliest(state: State, slots: Mapping[str, SlotSchema], least: float) -> dict[Place, str]:
+    """Return the likeliest of the values that the tracker was not sure of, if it is likelier."""
     possible = [
         (score, name, value)
         for score, name, value in state.possible
         if name in slots
         and not slots[name].is_boolean
-        and score > _LIKELY
+        and score > least
         and _fits(state, slots[name], value)
     ]
     if not possible:

@@ -54,6 +54,9 @@ _SEED = 0
 _ACT_RATE = 0.1
 """Learning rate for acts; slots and intents have a lower one, or seen services would decide."""
 
+_ASKED = 0.3
+"""Lowest probability of a question; an answer too many does less harm than one too few."""
+
 _MOST_PASSES = 4
 _ENOUGH_UPDATES = 8_000
 """Number of utterances from which one pass is enough."""
@@ -70,6 +73,7 @@ _LOOKING = frozenset(
 )
 """First words of the descriptions of tools that change nothing."""
 
+_WRONG = re.compile(r"\b(?:incorrect|wrong|(?:not|n't) (?:right|correct))\b", re.IGNORECASE)
 _UNCLEAR = re.compile(
     r"\b(?:(?:don't|do not|didn't|did not|can't) (?:quite )?(?:follow|understand|get (?:you|that))"
     r"|what do you mean|come again)\b",
@@ -123,6 +127,8 @@ class UserActReader:
         situation = _words("act", text)
         scores = self._acts.independent(situation, _act_options(after))
         kinds = _likely(USER_ACTS, scores)
+        if "AFFIRM" in kinds and _WRONG.search(text):
+            kinds = kinds - {"AFFIRM"} | {"NEGATE"}
         for pair in _EXCLUSIVE:
             if kinds >= set(pair):
                 kinds.remove(min(pair, key=lambda act: scores[USER_ACTS.index(act)]))
@@ -135,14 +141,12 @@ class UserActReader:
             text: the user's words.
             slots: description by name of each slot that they can ask about; may be empty texts.
         """
-        stems = stems_of(text)
-        named = [slot for slot in slots if _is_named(slot, stems)]
-        if named:
-            return [slot for slot in named if not any(_is_part(slot, other) for other in named)]
-        if not slots:
-            return []
-        options = _slot_options(slots, stems)
-        return sorted(_likely(slots, self._words.independent(_words("asked", text), options)))
+        named = named_slots(text, slots)
+        if named or not slots:
+            return named
+        options = _slot_options(slots, stems_of(text))
+        scores = self._words.independent(_words("asked", text), options)
+        return sorted(_likely(slots, scores, _ASKED))
 
     def tool(self, text: str, tools: Mapping[str, str], current: str) -> str:
         """Return the tool that the user wants, of a turn that says what they want.
@@ -181,16 +185,26 @@ class UserActReader:
         return cls(LinearClassifier(arrays["acts"]), LinearClassifier(arrays["words"]))
 
 
-def _likely(names: Iterable[str], scores: NDArray[np.float64]) -> set[str]:
-    """Return what is more likely than not, or else the likeliest."""
+def _likely(names: Iterable[str], scores: NDArray[np.float64], least: float = 0.5) -> set[str]:
+    """Return what is likelier than a probability, or else the likeliest."""
     names = list(names)
-    likely = {name for name, score in zip(names, scores, strict=True) if score > 0.5}
+    likely = {name for name, score in zip(names, scores, strict=True) if score > least}
     return likely or {names[int(scores.argmax())]}
+
+
+def named_slots(text: str, slots: Iterable[str]) -> list[str]:
+    """Return the slots that a text calls by their names, without those in another's name."""
+    stems = stems_of(text)
+    named = [slot for slot in slots if _is_named(slot, stems)]
+    return [slot for slot in named if not any(_is_part(slot, other) for other in named)]
 
 
 def _is_named(slot: str, stems: Sequence[str]) -> bool:
     """Return whether the words of a slot's name stand in a text, one after another."""
-    return f" {' '.join(identifier_words(slot))} " in f" {' '.join(stems)} "
+    name = identifier_words(slot)
+    if len(name) > 1 and name[0] in ("ha", "has", "is"):
+        name = name[1:]
+    return f" {' '.join(name)} " in f" {' '.join(stems)} "
 
 
 def _is_part(slot: str, other: str) -> bool:
@@ -264,6 +278,9 @@ def train_user_acts(
     passes = max(1, min(_MOST_PASSES, _ENOUGH_UPDATES // max(len(utterances), 1)))
     for utterance in [*utterances] * passes:
         _train_on_acts(acts, utterance)
+        if {act.act for act in utterance.acts} == {"REQUEST"}:
+            # Users ask again where the recorded ones did not have to.
+            _train_on_acts(acts, utterance._replace(after="more"))
         asked = {act.slot for act in utterance.acts if act.act == "REQUEST"}
         if asked and utterance.tool:
             of_service = slots[utterance.tool.rpartition("-")[0]]

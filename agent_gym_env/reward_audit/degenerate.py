@@ -16,7 +16,8 @@ import msgspec
 from agent_gym_env.corpus.goals import Goal, UserAct
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
-from agent_gym_env.policies.acts_oracle import Act, ActsOraclePolicy
+from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
+from agent_gym_env.policies.dialogue_plan import Act
 from agent_gym_env.types import Action, DialogueAct, Observation, ToolCall
 from agent_gym_env.users.agenda import UserState
 

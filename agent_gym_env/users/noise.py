@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from agent_gym_env.corpus.entities import EntityTable
+from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.goals import UserAct
-from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.users.options import Noise
 from agent_gym_env.values.equality import DONTCARE, canonical
 
@@ -17,14 +16,12 @@ class NoisyChannel:
 
     Args:
         noise: shares of lost acts and of misheard values.
-        tools: tools of the split, by full name.
-        entities: rows of the split, which have the values that a slot is misheard as.
+        split: split that is played; its schema and rows have the values that a slot is misheard as.
     """
 
-    def __init__(self, noise: Noise, tools: Mapping[str, ToolSpec], entities: EntityTable) -> None:
+    def __init__(self, noise: Noise, split: Split) -> None:
         self._noise = noise
-        self._tools = tools
-        self._entities = entities
+        self._split = split
         self._values: dict[tuple[str, str], list[str]] = {}
 
     def distort(
@@ -59,12 +56,12 @@ class NoisyChannel:
 
     def _find_values(self, service: str, slot: str) -> dict[str, None]:
         values: dict[str, None] = {}
-        for name, spec in sorted(self._tools.items()):
+        for name, spec in sorted(self._split.tools.items()):
             if spec.service != service:
                 continue
             if slot in spec.arguments:
                 values.update(dict.fromkeys(spec.arguments[slot].possible_values))
             if slot in spec.result_slots:
-                values.update(dict.fromkeys(self._entities.values(name, slot)))
+                values.update(dict.fromkeys(self._split.entities.values(name, slot)))
         values.pop(DONTCARE, None)
         return values

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import random
 import statistics
 import warnings
@@ -213,6 +215,13 @@ _NOISY: dict[str, Any] = {
 }
 
 
+_PLAYED = pytest.mark.parametrize(
+    "arguments",
+    [{}, _NOISY, {"understanding": "text"}, {"understanding": "text", **_NOISY}],
+    ids=["clean", "noisy", "text", "noisy text"],
+)
+
+
 def _check_states(dialogues: int, **arguments: Any) -> list[int]:
     """Take up the state of every step in another environment; return the sizes of states."""
     env, other = _make(**arguments), _make(**arguments)
@@ -240,12 +249,12 @@ def _size(state: dict[str, Any]) -> int:
     return len(json.dumps(state))
 
 
-@pytest.mark.parametrize("arguments", [{}, _NOISY], ids=["clean", "noisy"])
+@_PLAYED
 def test_a_state_taken_at_every_step_goes_on_byte_for_byte(arguments: dict[str, Any]) -> None:
     assert len(_check_states(sized(20, 52), **arguments)) > 150
 
 
-@pytest.mark.parametrize("arguments", [{}, _NOISY], ids=["clean", "noisy"])
+@_PLAYED
 def test_a_state_of_sgd_goes_on_byte_for_byte(sgd_path: Path, arguments: dict[str, Any]) -> None:
     sizes = _check_states(sized(10, 200), corpus=str(sgd_path), **arguments)
     print(f"{len(sizes)} states, p50 {statistics.median(sizes):.0f} bytes, largest {max(sizes)}")
@@ -363,3 +372,14 @@ def test_a_wrong_argument_is_refused(arguments: dict[str, Any], words: str) -> N
 def test_a_step_before_reset_is_refused() -> None:
     with pytest.raises(ResetNeeded, match="reset"):
         _make().step("hello")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_an_environment_can_be_copied_in_the_middle_of_a_dialogue(copied: Any) -> None:
+    env = _make(**_NOISY)
+    env.reset(seed=1)
+    env.step({"acts": [["REQ_MORE"]]})
+    other = copied(env)
+    action = {"text": "Anything else?", "acts": [["REQ_MORE"]]}
+    assert [other.step(action) for _ in range(2)] == [env.step(action) for _ in range(2)]
+    assert other.get_state() == env.get_state()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent_gym_env.assembly import play_episodes
@@ -366,9 +367,13 @@ def test_a_configuration_holds_options_of_the_environment(capsys: Capture) -> No
 
 
 def test_recorded_dialogues_are_summed_up_as_before() -> None:
-    found = summarize(play_episodes("oracle", split="dev", episodes=2))
+    episodes = list(play_episodes("oracle", split="dev", episodes=2))
+    found = summarize(episodes)
     assert found.simulated is None
     assert found.setting.user is None
+    plain = [msgspec.to_builtins(each) for each in (found, compare(episodes, episodes))]
+    assert not {"simulated", "success", "strict"} & {*plain[0], *plain[1]}
+    assert all("user" not in each["setting"] for each in plain)
 
 
 def test_options_of_the_other_environment_are_refused(capsys: Capture) -> None:

@@ -38,7 +38,7 @@ def trace(env: SGDSimEnv, episodes: int, seed: int = 0) -> Iterator[bytes]:
 
 def digest(arguments: dict[str, Any], episodes: int) -> str:
     """Hash what the first episodes of seed 0 give."""
-    env = SGDSimEnv(understanding="acts", **arguments)
+    env = SGDSimEnv(**{"understanding": "acts", **arguments})
     hashed = hashlib.sha256()
     for given in trace(env, episodes):
         hashed.update(given)

@@ -18,7 +18,11 @@ from tests.reliability.simulated import NOISY, digest
 
 EPISODES = sized(20, 300)
 REPOSITORY = Path(__file__).resolve().parents[2]
-ARGUMENTS: dict[str, dict[str, Any]] = {"clean": {}, "noisy": NOISY}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "clean": {},
+    "noisy": NOISY,
+    "text": {"understanding": "text", **NOISY},
+}
 expected = cache(lambda name: digest(ARGUMENTS[name], EPISODES))
 
 

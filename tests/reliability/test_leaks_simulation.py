@@ -10,12 +10,13 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from agent_gym_env.corpus.locations import sample_path
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
+from agent_gym_env.envs.simulation import Understanding
 from agent_gym_env.envs.vector import SGDSimVectorEnv
 from agent_gym_env.types import Action, DialogueAct, ToolCall
 from tests.reliability.canaries import Canary, canaries, write_goal_canaries
@@ -34,9 +35,8 @@ class Watched:
     """A dialogue, with the tokens that the user has said in it."""
 
     def __init__(self, corpus: Path, **arguments: Any) -> None:
-        self.env = SGDSimEnv(
-            str(corpus), SPLIT, understanding="acts", render_mode="ansi", **arguments
-        )
+        given = {"understanding": "acts", "render_mode": "ansi", **arguments}
+        self.env = SGDSimEnv(str(corpus), SPLIT, **given)
         self.said: set[Canary] = set()
         self.meant: set[Canary] = set()
 
@@ -98,7 +98,11 @@ AGENTS: dict[str, Agent] = {
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-@pytest.mark.parametrize("arguments", [{}, {"noise": {"acts": 0.3, "values": 0.3}}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"noise": {"acts": 0.3, "values": 0.3}}, {"understanding": "text"}],
+    ids=["clean", "noisy", "text"],
+)
 def test_nothing_tells_the_goal_before_the_user(
     corpus: Path, agent: str, arguments: dict[str, Any]
 ) -> None:
@@ -112,8 +116,11 @@ def test_nothing_tells_the_goal_before_the_user(
     assert planted > 100
 
 
-def test_no_answer_to_a_hostile_action_tells_the_goal(corpus: Path) -> None:
-    watched = Watched(corpus)
+@pytest.mark.parametrize("understanding", get_args(Understanding))
+def test_no_answer_to_a_hostile_action_tells_the_goal(
+    corpus: Path, understanding: Understanding
+) -> None:
+    watched = Watched(corpus, understanding=understanding)
     hostile = HostileToUser(1, watched.env)
     for dialogue_id in watched.env.split.dialogue_ids():
         watched.begin(dialogue_id)

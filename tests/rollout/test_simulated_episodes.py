@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from agent_gym_env.assembly import collect, make_env, play_episodes
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
+from agent_gym_env.envs.simulation import Understanding
 from agent_gym_env.errors import BudgetExceeded, TransientLMError
 from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.policies.constant import ConstantPolicy
@@ -75,6 +76,16 @@ def test_a_turn_records_what_the_user_heard_and_counted() -> None:
     assert [each and each.events for each in taken] == counted
     assert not any(each and each.understood for each in taken)
     assert episode.terminated
+
+
+@pytest.mark.parametrize("understanding", get_args(Understanding))
+def test_whatever_the_user_reads_the_meaning_is_recorded(understanding: str) -> None:
+    arguments = {**SIMULATION, "understanding": understanding}
+    [episode] = play_episodes("acts-oracle", episodes=1, **arguments)
+    taken = [turn.simulated for turn in episode.turns]
+    assert {each.meaning.kind for each in taken if each is not None} >= {"offer", "more"}
+    assert episode.simulated_user is not None
+    assert episode.simulated_user.options["understanding"] == understanding
 
 
 def test_episodes_survive_json_and_rebuild_their_observations(episodes: list[Episode]) -> None:

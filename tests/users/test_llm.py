@@ -15,6 +15,7 @@ from agent_gym_env.corpus.task import Task, Turn
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.errors import BudgetExceeded, LMError, PermanentLMError, TransientLMError
 from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
+from agent_gym_env.rollout.play import play
 from agent_gym_env.storage.cache_folder import HOME_VARIABLE
 from agent_gym_env.testing import ScriptedLM
 from agent_gym_env.types import Action, DialogueAct
@@ -154,6 +155,18 @@ def test_a_failing_provider_raises_and_ends_the_dialogue(
         env.step(action)
     with pytest.raises(ResetNeeded):
         env.step(action)
+
+
+def test_an_episode_records_the_failure_of_the_users_model(server: LMServer) -> None:
+    env = _make(server)
+    server.plan(None, "500", "500")
+    episode = play(env, ActsOraclePolicy(env), seed=0)
+    assert episode.error is not None
+    assert episode.error.startswith("TransientLMError")
+    assert not episode.terminated
+    env = _make(server, budget_calls=3)
+    with pytest.raises(BudgetExceeded):
+        play(env, ActsOraclePolicy(env), seed=1)
 
 
 def test_answers_come_from_the_cache(server: LMServer) -> None:

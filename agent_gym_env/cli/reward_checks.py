@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import Any
@@ -65,6 +65,10 @@ def _print_verification(verification: Verification) -> None:
         print_table(VERIFICATION_HEADER, verification_rows(verification), keys=2)
 
 
+def _advance(advance: Callable[[int, int], None], total: int, done: int) -> None:
+    advance(done, total)
+
+
 def _verify_simulation(settings: Verify) -> ExitCode:
     """Play the acts oracle and print each dialogue without a strict success."""
     corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
@@ -73,7 +77,7 @@ def _verify_simulation(settings: Verify) -> ExitCode:
         env = make_env(split=split, **settings.simulation())
         ids = choose_dialogues(env, settings.episodes, settings.seed)
         with progress(split) as advance:
-            played = partial(advance, total=len(ids))
+            played = partial(_advance, advance, len(ids))
             found.append(verify_task(env, ids, seed=settings.seed, on_dialogue=played))
     if settings.json:
         print_json(found)

@@ -13,6 +13,7 @@ from gymnasium.error import ResetNeeded
 from agent_gym_env.corpus.goals import UserAct
 from agent_gym_env.corpus.task import Task, Turn
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
+from agent_gym_env.envs.simulation import Understanding
 from agent_gym_env.errors import BudgetExceeded, LMError, PermanentLMError, TransientLMError
 from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
 from agent_gym_env.rollout.play import play
@@ -60,7 +61,7 @@ def _make(server: LMServer, **options: Any) -> SGDSimEnv:
         "name": "llm", "client": "local", "model": "m", "api_base": server.openai_base,
         "limits": FAST, **options,
     }  # fmt: skip
-    understanding = "text" if options.get("reads") else "acts"
+    understanding: Understanding = "text" if options.get("reads") else "acts"
     return SGDSimEnv(split="dev", understanding=understanding, user=user)
 
 

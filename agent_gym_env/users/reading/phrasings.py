@@ -15,7 +15,7 @@ from agent_gym_env.corpus.sgd import Slot
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.retrieval.tokens import identifier_words
 from agent_gym_env.users.agent_turn import AgentTurn, Row
-from agent_gym_env.users.wording import spoken
+from agent_gym_env.users.own_phrases import spoken
 from agent_gym_env.values.equality import DONTCARE
 
 _OPENINGS = (

@@ -6,6 +6,7 @@ of the services, their own wishes and questions, and the outcome of the turn's c
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +53,7 @@ _APOSTROPHE = "\u2019"
 _SURE = 0.5
 """A kind with a lower probability is not understood."""
 
-_SUPPORTED = 0.1
+_SUPPORTED = 0.2
 """The same for a kind that the user expects, see `TextReader._supported`."""
 
 _NAMES_A_ROW = 2
@@ -447,7 +448,7 @@ class TextReader:
 
         def likeness(tool: ToolSpec) -> float:
             own = {*identifier_words(tool.intent), *content_words(tool.description)}
-            return len(words & own) / max(1, len(own)) ** 0.5 + 0.3 * tool.transactional
+            return len(words & own) / math.sqrt(max(1, len(own))) + 0.3 * tool.transactional
 
         return max(others, key=likeness).intent if others else ""
 

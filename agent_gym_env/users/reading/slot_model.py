@@ -225,7 +225,7 @@ def _relations(
     """Return the relation of each argument to what the user has said and wants."""
     required_slots = tool.spec.required
     open_required = [name for name in required_slots if name not in situation.said]
-    rows = []
+    rows: list[tuple[bool, ...]] = []
     for (name, slot), overlap in zip(tool.arguments.items(), overlaps, strict=True):
         required, said = name in required_slots, name in situation.said
         named = name in situation.named

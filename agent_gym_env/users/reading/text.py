@@ -56,7 +56,10 @@ def tokens_of(text: str) -> list[Token]:
     return [(match[0], match.start(), match.end()) for match in _TOKEN.finditer(lower)]
 
 
-_LOWER = {ord("\u2019"): "'", **{code: code + 32 for code in range(ord("A"), ord("Z") + 1)}}
+_LOWER: dict[int, str | int] = {
+    ord("\u2019"): "'",
+    **{code: code + 32 for code in range(ord("A"), ord("Z") + 1)},
+}
 """Lower case that keeps the place of each character, which ``str.lower`` does not."""
 
 

@@ -228,6 +228,7 @@ def _simulation_plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -
         "Turns of the agent, as the simulated user took them": [
             {
                 "not understood": each.user.not_understood,
+                "misread": each.user.misread,
                 "answered by rule": each.user.defaults,
                 "out of place": each.user.out_of_place,
                 "corrected": each.user.corrected,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import comb
 
 import msgspec
 
+from agent_gym_env.corpus.goals import turn_kind
 from agent_gym_env.evaluation.metrics import domain, is_ended
 from agent_gym_env.evaluation.statistics import Bootstrap, ClusterSums, Estimate
 from agent_gym_env.rollout.episode import Episode, SimulatedTurn
+from agent_gym_env.types import DialogueAct
 
 GROUPS = ("seen", "mixed", "unseen", "with_write", "without_write")
 """Subsets of the dialogues: train has all, some or none of the services; the goal has a write or
@@ -71,6 +73,8 @@ class UserFigures(msgspec.Struct, frozen=True):
 
     Attributes:
         not_understood: share of turns that the user could not read, or missed.
+        misread: share of turns that the user took for another kind of turn than the agent stated;
+            only turns that state their acts count.
         defaults: share of turns that the user understood and answered by rule, because the recorded
             user was never in this situation.
         out_of_place: share of turns with a move that has no meaning where it was made.
@@ -84,6 +88,7 @@ class UserFigures(msgspec.Struct, frozen=True):
     """
 
     not_understood: Estimate
+    misread: Estimate
     defaults: Estimate
     out_of_place: Estimate
     corrected: Estimate
@@ -236,8 +241,11 @@ class SimulationTally:
         if user is None:
             return
         turns = [turn.simulated for turn in episode.turns if turn.simulated is not None]
-        for turn in turns:
-            faults = _faults(turn)
+        stated = [turn.steps[-1].action.acts for turn in episode.turns]
+        for turn, acts in zip(turns, stated, strict=True):
+            misread = _is_misread(turn, acts) if acts else None
+            self._add(episode.dialogue_id, "misread", misread)
+            faults = set[str]() if misread else _faults(turn)
             for name in ("not_understood", "defaults", "out_of_place", "corrected", "ignored"):
                 self._add(episode.dialogue_id, name, float(name in faults))
             words = [event for event in turn.events if event.startswith("words_")]
@@ -287,6 +295,12 @@ class SimulationTally:
         names = ("all_success", "any_success", "all_strict", "any_strict")
         estimates = {name: bootstrap.estimate(f"{_PREFIX}{name}/{k}") for name in names}
         return Reliability(k, min(plays), max(plays), **estimates)
+
+
+def _is_misread(turn: SimulatedTurn, acts: Iterable[DialogueAct]) -> bool:
+    """Return whether the user read another kind of turn than the agent's acts are of."""
+    read = turn.meaning.kind
+    return read != "none" and read != turn_kind({each.act for each in acts})
 
 
 def _faults(turn: SimulatedTurn) -> set[str]:

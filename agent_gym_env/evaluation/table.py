@@ -60,6 +60,7 @@ SIMULATED_HEADER = (
 USER_HEADER = (
     "policy",
     "not understood",
+    "misread",
     "defaults",
     "out of place",
     "corrected",
@@ -114,6 +115,7 @@ def user_rows(evaluations: Iterable[Evaluation]) -> list[tuple[str, ...]]:
         (
             policy,
             number(user.not_understood.mean),
+            number(user.misread.mean),
             number(user.defaults.mean),
             number(user.out_of_place.mean),
             number(user.corrected.mean),

@@ -164,6 +164,8 @@ class _Listener:
         kinds = self._kinds = self._reader.kinds(text, after)
         if "UNCLEAR" in kinds:
             self._unwanted.add(self.tool)  # what the agent said did not fit what the user wants
+        if after == "more" and not kinds - {"INFORM", ANY_VALUE}:
+            kinds.add("INFORM_INTENT")
         if not self._tools or not ("INFORM_INTENT" in kinds or not self.tool):
             return
         tools = {name: self._tools[name] for name in self._tools if name not in self._unwanted}

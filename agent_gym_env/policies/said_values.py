@@ -9,6 +9,8 @@ from typing import NamedTuple
 from agent_gym_env.retrieval.state import State
 from agent_gym_env.retrieval.tool_schemas import SlotSchema
 from agent_gym_env.retrieval.understanding import value_in_slot
+from agent_gym_env.retrieval.user_acts import named_slots
+from agent_gym_env.retrieval.vocabulary import kind_of_value
 from agent_gym_env.values.patterns import find_values, read_value
 
 Place = tuple[str, str]
@@ -39,6 +41,9 @@ _END = re.compile(
     r"|would be (?:good|great|fine|nice|perfect|best)|is (?:good|great|fine)))+[.!?]*$",
     re.IGNORECASE,
 )
+
+
+_WISHES = {"should": "True", "not": "False"}
 
 
 class _Stated(NamedTuple):
@@ -86,6 +91,10 @@ def _stated(state: State, slots: Mapping[str, SlotSchema]) -> dict[str, _Stated]
     """
     stated: dict[str, _Stated] = {}
     for name, slot in slots.items():
+        if slot.is_boolean:
+            wish = _WISHES.get(_wish_about(state.user, name))
+            if wish is not None:
+                stated[name] = _Stated(wish, "")
         label = re.escape(name.replace("_", " "))
         match = re.search(
             rf"\b(?:the {label} {_IS}|with (?:the )?{label}) (.+)", state.user, re.IGNORECASE
@@ -102,10 +111,22 @@ def _stated(state: State, slots: Mapping[str, SlotSchema]) -> dict[str, _Stated]
     return stated
 
 
+def _wish_about(text: str, slot: str) -> str:
+    """Return ``should`` or ``not`` where a clause wants or does not want what a slot names."""
+    for clause in re.split(r"[.!?,;:]", text):
+        wish = re.search(r"\b(?:(need not|should not|must not|shouldn't)|should|must)\b", clause)
+        if wish is not None and named_slots(clause[wish.end() :], [slot]):
+            return "not" if wish[1] else "should"
+    return ""
+
+
 def _trim(state: State, text: str, slots: Mapping[str, SlotSchema]) -> str:
     """Return the words of a value at the beginning of a text."""
     labels = "|".join(re.escape(name.replace("_", " ")) for name in slots)
-    text = re.split(rf"[.!?](?: |$)|,? (?:and )?with (?:the )?(?:{labels}) ", text)[0]
+    text = re.split(
+        rf"[.!?](?: |$)|,? (?:and )?(?:with (?:the )?(?:{labels})|(?:there|it) (?:should|need)) ",
+        text,
+    )[0]
     for mention in state.mentions:
         text = re.sub(rf"(?<=\w) {_BEFORE} {re.escape(mention.text)}(?!\w).*", "", text)
     return _END.sub("", text).strip(" ,.!?")
@@ -181,5 +202,5 @@ def _fits(state: State, slot: SlotSchema, value: str) -> bool:
     if slot.values:
         return value in slot.values
     if slot.kind in ("date", "time", "number"):
-        return read_value(value, state.today) is not None
+        return kind_of_value(value, state.today) == slot.kind
     return value.lower() not in _FILLERS

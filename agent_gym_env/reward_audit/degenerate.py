@@ -311,7 +311,7 @@ def _another_row_for_an_answer(script: Script) -> Steps:
     while True:
         others = [row for row in script.user.rows if row != script.user.row]
         asked = any(q.row is not None and not q.answered for q in script.user.questions)
-        if asked and others and script.heard("REQUEST") and not observation["tool_result"]:
+        if asked and others and not observation["tool_result"]:
             script.faults += 1
             row = others[script.faults % len(others)]
             listed = ", ".join(f"{slot.replace('_', ' ')}: {value}" for slot, value in row.items())
@@ -326,7 +326,8 @@ def _pushes_a_refused_offer(script: Script) -> Steps:
     observation = script.observation
     last = Action()
     while True:
-        if _is_counter_offer(last) and script.heard("NEGATE") and not script.heard("AFFIRM"):
+        refuses = script.heard("NEGATE") or (script.faults and script.heard("UNCLEAR"))
+        if _is_counter_offer(last) and refuses and not script.heard("AFFIRM"):
             script.faults += 1
         else:
             last = script.honest(observation)

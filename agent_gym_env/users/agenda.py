@@ -507,7 +507,6 @@ class AgendaUser:
         }
 
     def _on_confirm(self, turn: AgentTurn) -> Iterable[UserAct]:
-        self._note_told(turn.informed, self._rows_known())
         wrong = {
             slot: wish
             for slot, value in turn.confirmed.items()
@@ -522,6 +521,7 @@ class AgendaUser:
             return self._do([self._act("NEGATE" if wrong else "AFFIRM"), *self._informs(wrong)])
         if not turn.confirmed.keys() & self.spec().arguments.keys():
             return self._not_understood("confirmation_of_nothing")
+        self._note_told(turn.informed, self._rows_known())
         defaults = self.spec().defaults
         missing = {
             slot: value
@@ -842,10 +842,19 @@ class AgendaUser:
         for question in questions:
             value = informed.get(question.slot)
             if value is not None:
-                key = self._key(value)
-                question.answered = any(
-                    question.slot in row and self._key(row[question.slot]) == key for row in rows
-                )
+                question.answered = self._is_answer(question, value, rows)
+                if not question.answered:
+                    self.state.faults.append("wrong_answer")
+
+    def _is_answer(self, question: Question, value: str, rows: Iterable[Row]) -> bool:
+        """Return whether a row, or the one that was asked about, has the value."""
+        key, slot = self._key(value), question.slot
+        return any(
+            slot in row
+            and self._key(row[slot]) == key
+            and question.row in (None, self._row_key(row))
+            for row in rows
+        )
 
     def _rows_known(self) -> list[Row]:
         return [self.state.row or {}, *self.state.chosen.values()]

@@ -9,7 +9,6 @@ import random
 import statistics
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,8 @@ from gymnasium.utils.env_checker import check_env
 import agent_gym_env  # noqa: F401  (registers the environments)
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
-from agent_gym_env.types import Action, DialogueAct, ToolCall
+from agent_gym_env.types import Action, ToolCall
 from tests.reliability.playing import sized
-
-Steps = Callable[[SGDSimEnv, dict[str, str]], Action]
 
 
 def _make(**arguments: Any) -> SGDSimEnv:
@@ -96,87 +93,6 @@ def test_the_acts_oracle_solves_sgd(sgd_path: Path, split: str, least: float) ->
     strict = [bool(_oracle_play(env, each)[0]["task"]["strict"]) for each in ids]
     print(f"{split}: strict success of the acts oracle {sum(strict) / len(ids):.4f} of {len(ids)}")
     assert sum(strict) / len(ids) >= least
-
-
-def _says(text: str, *acts: DialogueAct) -> Steps:
-    return lambda env, observation: Action(text, acts=acts)
-
-
-def _salad(env: SGDSimEnv, observation: dict[str, str]) -> Action:
-    words = ["the", "booking", "is", "table", "time", "confirm", "yes", "available"]
-    acts = [DialogueAct(act) for act in ("OFFER", "CONFIRM", "INFORM", "NOTIFY_SUCCESS")]
-    return Action(" ".join(random.Random(7).choices(words, k=9)), acts=tuple(acts))
-
-
-def _echo(env: SGDSimEnv, observation: dict[str, str]) -> Action:
-    acts = env.user_acts()
-    return Action("echo", acts=tuple(DialogueAct("CONFIRM", a.slot, a.value) for a in acts))
-
-
-_DEGENERATE: dict[str, Steps] = {
-    "silent": _says(""),
-    "goodbye": _says("Goodbye!", DialogueAct("GOODBYE")),
-    "anything else": _says("Anything else?", DialogueAct("REQ_MORE")),
-    "salad": _salad,
-    "claims of success": _says("It is done.", DialogueAct("NOTIFY_SUCCESS")),
-    "claims of failure": _says("That failed.", DialogueAct("NOTIFY_FAILURE")),
-    "offers of nothing": _says("The Grand Hotel?", DialogueAct("OFFER", "hotel_name", "Grand")),
-    "echo": _echo,
-    "questions": _says("Which city?", DialogueAct("REQUEST", "city")),
-}
-
-
-@pytest.mark.parametrize("name", _DEGENERATE)
-def test_a_degenerate_agent_never_succeeds(name: str) -> None:
-    env = _make()
-    for dialogue_id in env.split.dialogue_ids():
-        info, total = _play(env, dialogue_id, partial(_DEGENERATE[name], env))
-        assert not info["task"]["success"], dialogue_id
-        assert total <= 0.2
-
-
-@pytest.mark.parametrize("split", ["dev", "test"])
-def test_degenerate_agents_never_succeed_on_sgd(sgd_path: Path, split: str) -> None:
-    env = _make(corpus=str(sgd_path), split=split)
-    ids = env.split.dialogue_ids()
-    for name, act in _DEGENERATE.items():
-        infos = [_play(env, each, partial(act, env))[0] for each in ids]
-        successes = sum(info["task"]["success"] for info in infos)
-        milestones = sum(info["task"]["milestones"] for info in infos) / len(ids)
-        print(f"{split}: {name}: {successes} of {len(ids)}, milestones {milestones:.3f}")
-        assert successes == 0, name
-
-
-def test_a_write_without_consent_is_not_a_strict_success() -> None:
-    """An oracle that skips the confirmation: what it writes is right, and nobody agreed to it."""
-    env = _make()
-    seen = 0
-    for dialogue_id in env.split.dialogue_ids():
-        info = _play_without_confirmation(env, dialogue_id)
-        if info["task"]["reasons"] and "write_without_consent" in info["task"]["reasons"]:
-            seen += 1
-            assert not info["task"]["strict"]
-    assert seen > 5
-
-
-def _play_without_confirmation(env: SGDSimEnv, dialogue_id: str) -> Any:
-    policy = ActsOraclePolicy(env)
-    policy.reset()
-
-    def act(observation: dict[str, str]) -> Action:
-        action = policy.act(observation)
-        if action.acts and all(each.act == "CONFIRM" for each in action.acts):
-            spec = next(
-                spec
-                for spec in env.tool_schemas().values()
-                if spec.transactional and {a.slot for a in action.acts} <= spec.arguments.keys()
-            )
-            arguments = {each.slot: each.value for each in action.acts}
-            call = ToolCall(spec.name, arguments)
-            return Action(action.text, tool_calls=(call,), acts=action.acts)
-        return action
-
-    return _play(env, dialogue_id, act)[0]
 
 
 def test_a_wrong_write_takes_the_success() -> None:

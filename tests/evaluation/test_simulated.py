@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from agent_gym_env.assembly import play_episodes
 from agent_gym_env.cli.main import main
@@ -35,7 +36,7 @@ from agent_gym_env.rollout.episode import (
     StepRecord,
     TurnRecord,
 )
-from agent_gym_env.types import Action
+from agent_gym_env.types import Action, DialogueAct
 from agent_gym_env.users import agenda
 from agent_gym_env.users.agent_turn import AgentTurn
 from tests.evaluation.episode_factory import call, episode
@@ -232,6 +233,21 @@ def test_faults_of_the_user_are_counted_apart_from_those_of_the_agent() -> None:
     assert found.words_failed.mean == 0.25
     assert found.patience_lost.mean == 2.0
     assert found.leaves.mean == 0.5
+
+
+def test_a_turn_that_was_misread_is_no_fault_of_the_agent() -> None:
+    """Of three turns two state their acts, and one of these was read as another kind of turn."""
+    one = played(
+        events=(("offer_of_unknown_row",), (), ()), understood=[True] * 3, recorded=[True] * 3
+    )
+    stated = [(DialogueAct("REQUEST", "city"),), (DialogueAct("REQ_MORE"),), ()]
+    turns = tuple(
+        structs.replace(turn, steps=(StepRecord(Action("Yes", acts=acts)),))
+        for turn, acts in zip(one.turns, stated, strict=True)
+    )
+    found = figures(structs.replace(one, turns=turns)).user
+    assert (found.misread.mean, found.misread.count) == (0.5, 2)
+    assert found.out_of_place.mean == 0.0
 
 
 def test_every_event_of_the_user_is_known() -> None:

@@ -55,6 +55,21 @@ def test_yes_is_a_value_of_a_boolean_slot_and_nothing_else_is() -> None:
     assert _values("The wrapped should be lovely.", tool=ORDER, informs=False) == {}
 
 
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ("No, it should be wrapped, please.", {"wrapped": "True"}),
+        ("It need not be wrapped. Send it.", {"wrapped": "False"}),
+        ("The name should be Assam it should be wrapped", {"name": "Assam", "wrapped": "True"}),
+        ("It should come soon. Wrapped, was it?", {}),
+    ],
+)
+def test_a_clause_that_wants_what_a_boolean_slot_names_says_its_value(
+    user: str, expected: dict[str, str]
+) -> None:
+    assert _values(user, tool=ORDER, informs=False) == expected
+
+
 def test_words_that_are_no_date_are_no_value_of_a_slot_for_dates() -> None:
     assert _values("The day should be sunny.", informs=False) == {}
     assert _values("Sorry", "day") == {}

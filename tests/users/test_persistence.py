@@ -195,3 +195,44 @@ def test_a_confirmation_of_nothing_is_no_consent() -> None:
     _book(user, errand)
     user.react(AgentTurn("success"))
     assert "write_without_consent" in judge(Goal((), (errand,)), user.state, []).reasons
+
+
+def _asking_about_a_row() -> AgendaUser:
+    """A user who has been shown Nopa, and has asked for its phone number."""
+    final = {"city": "Denver", "cuisine": "Thai"}
+    asks = Decision((UserAct(_DINING, "REQUEST", "phone_number"),), 1)
+    said = Binding("user")
+    errand = Errand(
+        _DINING, "FindRestaurants", False, False, {slot: (v,) for slot, v in final.items()}, final,
+        dict.fromkeys(final, said), "success", True, {"offer:1": asks},
+    )  # fmt: skip
+    user = _user(errand)
+    user.react(AgentTurn("request", slots=("city", "cuisine")))
+    tools = open_corpus("sample").split("dev").tools
+    user.note_result(tools[errand.tool], final, "success", [_NOPA, _OASIS])
+    user.react(AgentTurn("offer", offered=_NOPA))
+    return user
+
+
+_NOPA = {"restaurant_name": "Nopa", "city": "Denver", "cuisine": "Thai", "phone_number": "555-1"}
+_OASIS = {**_NOPA, "restaurant_name": "Oasis", "phone_number": "555-2"}
+
+
+def test_a_wrong_answer_that_is_corrected_is_never_strict() -> None:
+    for answers, faults in ((("555-1",), []), (("555-2", "555-1"), ["wrong_answer"])):
+        user = _asking_about_a_row()
+        for answer in answers:
+            user.react(AgentTurn("inform", informed={"phone_number": answer}))
+        assert user.open_questions() == []
+        assert user.state.faults == faults
+
+
+def test_another_row_and_a_confirmation_answer_no_question_about_a_row() -> None:
+    for turn in (
+        AgentTurn("offer", offered=_OASIS, informed={"phone_number": "555-2"}),
+        AgentTurn("confirm", confirmed={"city": "Denver"}, informed={"phone_number": "555-1"}),
+    ):
+        user = _asking_about_a_row()
+        user.react(turn)
+        assert user.open_questions() == ["phone_number"]
+        assert user.state.row == _NOPA

@@ -66,6 +66,9 @@ _MANY_VALUES, _MANY_ROWS, _FLOOD = 12, 3, 60
 """Nobody takes in values of more than three rows at once, or sixty values."""
 
 
+_NAMES_ANOTHER = 2
+"""So many more values of another row than of the one on the table are about that other row."""
+
 FLAGS = 2 + len(_USER_ACTS) + len(_OUTCOMES) + 8 + 5 + 6
 """Number of a text's relations to the conversation, see `Look`."""
 
@@ -410,12 +413,23 @@ class TextReader:
         """Return the values that a text tells of the slots that the user asked for."""
         state = self._user.state
         rows = self._rows_told()
+        if kind == "inform" and self._is_about_another_row(look):
+            return {}
         if kind == "offer":
             rows = [self._offered(look) or {}, *rows]
         if kind in ("success", "counter"):
             rows = [state.answer, *rows]
         told = {slot: self._told(slot, rows, look, kind) for slot in self._user.open_questions()}
         return {slot: value for slot, value in told.items() if value is not None}
+
+    def _is_about_another_row(self, look: Look) -> bool:
+        """Return whether a text names a row other than the one on the table."""
+        rows, own = self._user.state.rows, self._user.state.row
+        if own is None or self._user.errand().transactional:
+            return False
+        named = [(look.rows[index], row == own) for index, row in enumerate(rows)]
+        ours = max((count for count, is_own in named if is_own), default=0)
+        return any(count >= ours + _NAMES_ANOTHER for count, is_own in named if not is_own)
 
     def _told(self, slot: str, rows: Sequence[Row], look: Look, kind: Kind) -> str | None:
         row = next((row for row in rows if slot in row), None)

@@ -44,7 +44,7 @@ from agent_gym_env.users.reading.slot_model import (
 )
 from agent_gym_env.users.reading.text import BITS
 
-MODEL_FORMAT = 4
+MODEL_FORMAT = 5
 """Part of the file's name. Raise it with each change of what is trained or how."""
 
 TRAIN = "train"
@@ -63,7 +63,7 @@ corpus of few dialogues."""
 
 _RARE: tuple[Kind, ...] = ("failure", "counter", "propose", "success")
 _SHARE_REWORDED = 0.6
-_SHARE_MEANINGLESS = 0.5
+_SHARE_MEANINGLESS = 0.38
 """Shares of the recorded turns beside which a text in other words or without meaning is learned."""
 
 _KIND_STEPS, _KIND_BATCH = 4_000, 256

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import count
 from typing import Any
 
-from agent_gym_env.assembly import choose_dialogues, make_env, make_reward, rollout
+from agent_gym_env.assembly import Env, choose_dialogues, make_env, make_reward, rollout
 from agent_gym_env.cli.console import print_json, print_table, progress, tracked
 from agent_gym_env.cli.exit_codes import ExitCode
 from agent_gym_env.cli.settings import Agreement, Audit, Verify
@@ -65,10 +65,6 @@ def _print_verification(verification: Verification) -> None:
         print_table(VERIFICATION_HEADER, verification_rows(verification), keys=2)
 
 
-def _advance(advance: Callable[[int, int], None], total: int, done: int) -> None:
-    advance(done, total)
-
-
 def _verify_simulation(settings: Verify) -> ExitCode:
     """Play the acts oracle and print each dialogue without a strict success."""
     corpus = open_corpus(settings.corpus, schema_variant=settings.schema_variant)
@@ -76,9 +72,7 @@ def _verify_simulation(settings: Verify) -> ExitCode:
     for split in settings.split or corpus.splits():
         env = make_env(split=split, **settings.simulation())
         ids = choose_dialogues(env, settings.episodes, settings.seed)
-        with progress(split) as advance:
-            played = partial(_advance, advance, len(ids))
-            found.append(verify_task(env, ids, seed=settings.seed, on_dialogue=played))
+        found.append(_verified(env, ids, settings.seed))
     if settings.json:
         print_json(found)
     else:
@@ -86,6 +80,11 @@ def _verify_simulation(settings: Verify) -> ExitCode:
             _print_task_verification(verification)
     has_unsolved = any(verification.unsolved for verification in found)
     return ExitCode.FAILED if has_unsolved else ExitCode.DONE
+
+
+def _verified(env: Env, ids: Sequence[str], seed: int) -> TaskVerification:
+    with progress("verify") as advance:
+        return verify_task(env, ids, seed=seed, on_dialogue=lambda done: advance(done, len(ids)))
 
 
 def _print_task_verification(found: TaskVerification) -> None:

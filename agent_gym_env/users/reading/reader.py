@@ -283,8 +283,11 @@ class TextReader:
             return "counter"
         if "?" in look.stems:
             shares["goodbye"] = 0.0  # who asks does not leave
+        if not self._user.spec().transactional and self._user.state.outcome == "rows":
+            shares["offer"] += shares["confirm"]  # a search ends with rows, not with consent
+        least = _SUPPORTED if shares["more"] < _SURE else _SUPPORTED / 4
         for kind in self._supported(look):
-            if shares[kind] >= _SUPPORTED:
+            if shares[kind] >= least:
                 return kind
         kind = max(KINDS, key=shares.__getitem__)
         return kind if shares[kind] >= _SURE else "none"

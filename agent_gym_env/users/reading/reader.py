@@ -283,7 +283,7 @@ class TextReader:
             return "counter"
         if "?" in look.stems:
             shares["goodbye"] = 0.0  # who asks does not leave
-        if not self._user.spec().transactional and self._user.state.outcome == "rows":
+        if not self._user.spec().transactional and self._user.state.known:
             shares["offer"] += shares["confirm"]  # a search ends with rows, not with consent
         least = _SUPPORTED if shares["more"] < _SURE else _SUPPORTED / 4
         for kind in self._supported(look):
@@ -296,17 +296,17 @@ class TextReader:
         """Yield the kinds of turn that the conversation leads the user to expect."""
         user = self._user
         outcome = user.state.outcome
+        names_row = max(look.rows.values(), default=0) >= _NAMES_A_ROW
         if outcome == "success":
             yield "success"
         elif outcome in ("failure", "empty"):
             yield "failure"
-        elif outcome == "rows" and max(look.rows.values(), default=0) >= _NAMES_A_ROW:
+        elif outcome == "" and self._answers(look):
+            yield "inform"
+        elif names_row and user.state.known and not user.spec().transactional:
             yield "offer"
-        elif outcome == "":
-            if self._answers(look):
-                yield "inform"
-            elif not any(value.slots for value in look.found) and self._names_unsaid(look):
-                yield "request"
+        elif outcome == "" and self._names_unsaid(look) and not _names_known_value(look):
+            yield "request"
 
     def _answers(self, look: Look) -> bool:
         """Return whether a text tells what the user asked for."""
@@ -468,6 +468,10 @@ class TextReader:
             return len(words & own) / math.sqrt(max(1, len(own))) + 0.3 * tool.transactional
 
         return max(others, key=likeness).intent if others else ""
+
+
+def _names_known_value(look: Look) -> bool:
+    return any(value.slots for value in look.found)
 
 
 def _core(slot: str) -> frozenset[str]:

@@ -55,6 +55,7 @@ class UserState(msgspec.Struct, omit_defaults=True):
         counts: number of situations of each kind in it.
         said: values by service and slot, as the user last said them.
         here: the slots of them that were said in this errand.
+        named: the slots whose value the agent has rightly named in a confirmation of this errand.
         changes: number of changes of the values that were said.
         row: the row on the table.
         seen: keys of the rows offered in this errand.
@@ -90,6 +91,7 @@ class UserState(msgspec.Struct, omit_defaults=True):
     counts: dict[str, int] = {}
     said: dict[str, dict[str, str]] = {}
     here: list[str] = []
+    named: list[str] = []
     changes: int = 0
     row: Row | None = None
     seen: list[int] = []
@@ -530,6 +532,8 @@ class AgendaUser:
             and slot not in turn.confirmed
             and self._key(value) != self._key(defaults.get(slot, ""))
         }
+        self.state.named += [s for s in turn.confirmed if s not in {*wrong, *self.state.named}]
+        wrong.update(self._left_out())
         recorded = self._recorded(self._situations.other("confirm"))
         refuses = recorded is not None and any(act.act == "NEGATE" for act in recorded)
         if missing and recorded is not None and not refuses:
@@ -540,6 +544,19 @@ class AgendaUser:
             self._situations.take_back("confirm")
             return self._do([self._act("NEGATE"), *self._informs(wrong)])
         return self._do(recorded or (self._act("AFFIRM"),))
+
+    def _left_out(self) -> dict[str, str]:
+        """Return what the user has said that a booking needs and no confirmation has named.
+
+        The agent may have misheard it as a name that nobody knows.
+        """
+        state = self.state
+        said = state.said.get(self.errand().service, {})
+        return {
+            slot: said[slot]
+            for slot in self.spec().required
+            if slot in state.here and slot not in state.named and said[slot] != DONTCARE
+        }
 
     def _on_inform(self, turn: AgentTurn) -> Iterable[UserAct]:
         errand, state = self.errand(), self.state
@@ -808,7 +825,7 @@ class AgendaUser:
         before = self.errand()
         state.errand += 1
         self._situations.begin_errand()
-        state.seen, state.known, state.wants_other = [], [], False
+        state.seen, state.known, state.named, state.wants_other = [], [], [], False
         state.patience = self._patience
         if before.outcome == "success" or before.tool != self.errand().tool:
             state.here = []  # else the same is tried again, with the same wishes
@@ -823,6 +840,7 @@ class AgendaUser:
             if act.slot not in state.here:
                 state.here.append(act.slot)
             if said.get(act.slot) != act.value:
+                state.named = [slot for slot in state.named if slot != act.slot]
                 state.known = []  # these rows answered other wishes
         said[act.slot] = act.value
 

@@ -105,3 +105,26 @@ def test_a_question_about_a_row_is_answered_by_the_offer_of_this_row_only() -> N
     assert question in user.react(AgentTurn("offer", offered=one, informed={"price": "2"}))
     user.react(AgentTurn("offer", offered=one, informed={"price": "1"}))
     assert user.open_questions() == []
+
+
+def test_a_confirmation_without_what_was_said_is_no_reason_to_agree() -> None:
+    """The agent confirms a name that it misheard and nobody knows, or leaves it out."""
+    split = open_corpus("sample").split("train")
+    corrected = 0
+    for index, goal in islice(goals(split, transactional=True), 20):
+        alone = Goal(goal.opening, (structs.replace(goal.errands[0], decisions={}),))
+        user = user_of(alone, split, index)
+        required = user.spec().required
+        said = {act.slot: act.value for act in user.react(AgentTurn("request", slots=required))}
+        wishes = {slot: user.wish(slot) or "" for slot in required}
+        named = dict(list(wishes.items())[1:])
+        left_out = required[0]
+        if left_out not in said or not named or wishes[left_out] == DONTCARE:
+            continue
+        acts = user.react(AgentTurn("confirm", confirmed=named))
+        service = goal.errands[0].service
+        assert UserAct(service, "INFORM", left_out, wishes[left_out]) in acts
+        assert user.state.consented == []
+        assert UserAct(service, "AFFIRM") in user.react(AgentTurn("confirm", confirmed=wishes))
+        corrected += 1
+    assert corrected > 5

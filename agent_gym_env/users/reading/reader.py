@@ -56,6 +56,9 @@ _SURE = 0.5
 _SUPPORTED = 0.2
 """The same for a kind that the user expects, see `TextReader._supported`."""
 
+_NAME_WEIGHT = 3
+"""A name, date or time counts as so many numbers for the row that is offered."""
+
 _NAMES_A_ROW = 2
 """A text with so many values of a row is about it."""
 
@@ -372,12 +375,19 @@ class TextReader:
         return AgentTurn("request", slots=tuple(slots), suggested=suggested)
 
     def _offered(self, look: Look) -> Row | None:
+        """Return the row of the last search whose values a text names best."""
         rows = self._user.state.rows
-        named = {index: look.rows[index] for index in range(len(rows)) if look.rows[index]}
+        named: Counter[int] = Counter()
+        for key, slots, kind in {(value.key, value.slots, value.kind) for value in look.found}:
+            weight = 1 if kind == "number" else _NAME_WEIGHT  # "one option" names no number
+            for slot in slots:
+                for index in self._where.get((slot, key), ()):
+                    if index < len(rows):
+                        named[index] += weight
         if not named:
             return None
         most = max(named.values())
-        best = [rows[index] for index, count in named.items() if count == most]
+        best = [rows[index] for index in sorted(named) if named[index] == most]
         unseen = (row for row in best if not self._user.has_seen(row))
         return next(unseen, best[0])
 

@@ -49,7 +49,9 @@ class ActModel:
         """Return the logits of a turn: of each act, those of the sentence that carries it best."""
         if not sentences:
             return self.bias
-        logits: Logits = np.maximum.reduce([self.sentence(each) for each in sentences])
+        logits = self.sentence(sentences[0])
+        for sentence in sentences[1:]:
+            logits = np.maximum(logits, self.sentence(sentence))
         return logits
 
 

@@ -25,6 +25,12 @@ _OPENINGS = (
     "Thanks for letting me know.", "Wonderful.", "Okay, let's see.", "Noted.", "Very well.",
     "I can certainly help you with this.", "Let's get started!", "Excellent choice.",
     "Thanks for your patience!", "All right.", "Good to know.",
+    "Hello!", "Hi there!", "Hey!", "Thank you.", "Good choice!", "That makes sense.", "I see.",
+    "Let me help you with that.", "I've got you covered.", "One moment.", "Here we go.", "Right.",
+    "Good question.", "Great, thanks for that.", "Awesome!", "Cool.", "Sounds good.", "Fantastic!",
+    "Thanks, that helps.", "Let me take a look.", "I checked for you.", "Just a second.", "Well,",
+    "I've looked into it.", "Here is an update.", "As an assistant, I can do that for you.",
+    "I appreciate the details.", "Lovely!", "Okay then!", "We're almost there.", "Hmm.",
 )  # fmt: skip
 
 _REQUESTS = (
@@ -46,6 +52,23 @@ _REQUESTS = (
     "I'd like to know the {0} first.", "Please give me the {0} so I can continue.",
     "Can you specify the {0}?", "What {0} do you want?", "What {0} did you have in mind?",
     "Just to narrow things down, which {0}?", "Would you share the {0} with me?",
+    "Could you fill me in on the {0}?", "I'm still waiting for the {0}.", "{0}, please.",
+    "I will also need your {0}.", "You haven't told me the {0} yet.", "And your {0}?",
+    "It would help to know the {0}.", "What would be your {0}?", "Is there a {0} you prefer?",
+    "Let's start with the {0}.", "Mind sharing the {0}?", "Which {0} shall I enter?",
+    "I can do this once I know the {0}.", "Give me the {0} and I can start.", "Enter the {0}.",
+    "The {0} is still missing. Could you add it?", "Do you know the {0}?", "{0}?",
+    "For this I have to ask you for the {0}.", "So that I can search, tell me the {0}.",
+    "Can I ask what {0} you want?", "I'd need the {0} for that.", "Would you tell me the {0}?",
+    "Please state the {0}.", "Please enter your {0} now.", "Please send me the {0}.",
+    "Please clarify the {0}.", "Please reply with the {0}.", "Required: {0}.", "Missing: {0}.",
+    "Here's what I need from you: {0}.", "I have one more question about the {0}.",
+    "There are several ways to do this, it depends on the {0}.", "What is it for the {0}?",
+    "To narrow it down, please mention the {0}.", "Without the {0} I can't continue.",
+    "May I know the {0}?", "Would you be able to give me the {0}?", "What {0} suits you?",
+    "I was wondering what {0} you would like.", "I'd love to help, but first I need the {0}.",
+    "Kindly share the {0} with me.", "Can you give me more information, such as the {0}?",
+    "All that is left is the {0}.", "Any particular {0}?", "Got a {0} in mind?",
 )  # fmt: skip
 _YES_NO_REQUESTS = (
     "Would you like {0}?", "Do you need {0}?", "Do you want {0}?", "Should I include {0}?",
@@ -75,6 +98,16 @@ _OFFERS = (
     "I was able to find {0} for you. {1}", "The search returned {2} matches, for example {0}. {1}",
     "Here are the details of the first result: {0}. {1}", "Does {0} sound good? {1}",
     "{0}. {1}", "{0}. {1}", "{1} {0}.", "{0}: {1}", "Result: {0}. {1}",
+    "Great choice would be {0}. {1}", "Based on your wishes, {0} is a fit. {1}",
+    "I pulled up {0}. {1}", "What about {0}? {1}", "Let me suggest {0}. {1}",
+    "Have a look at {0}. {1}", "The top result is {0}. {1}", "Here you are: {0}. {1}",
+    "First on the list: {0}. {1}", "I think you'd like {0}. {1}", "We have {0}. {1}",
+    "Option 1: {0}. {1}", "**{0}**\n{1}", "Found it! {0}. {1}", "It looks like {0} fits. {1}",
+    "I see {0} that matches your criteria. {1}", "Currently there's {0}. {1}",
+    "According to my search, {0} would be suitable. {1}", "There's {0}, for instance. {1}",
+    "Sure, {0} is one possibility. {1}", "Let me tell you about {0}. {1}", "Try {0}. {1}",
+    "My search shows {0}. {1}", "I'm seeing {0}. {1}", "Next, there is {0}. {1}",
+    "Another option is {0}. {1}", "Alternatively, consider {0}. {1}", "I also found {0}. {1}",
 )  # fmt: skip
 _OFFER_CLOSINGS = (
     "", "", "What do you think?", "Does that sound good?", "Does this work for you?",
@@ -82,6 +115,10 @@ _OFFER_CLOSINGS = (
     "Is that okay?", "Are you interested?", "Shall we go with this one?", "How does that sound?",
     "Would you like to hear about other options?", "Let me know if this works for you.",
     "Is this what you are looking for?", "Do you want that one?",
+    "Is this acceptable?", "Like it?", "Would that suit you?", "Shall I keep this one?",
+    "Would you like more details?", "Want this one?", "Should we take it?", "Any interest?",
+    "Let me know what you think.", "Happy with that one?", "Good for you?", "Thoughts?",
+    "I can show you more if you don't like it.", "Would you go for it?",
 )  # fmt: skip
 
 _CONFIRMS = (
@@ -96,6 +133,16 @@ _CONFIRMS = (
     "Please review the details before I {1}: {0}.", "Shall I {1} with {0}?",
     "Do you want me to {1} with the following: {0}?", "I've got {0}.", "{0}.", "{0}?",
     "Confirm: {0}.", "To {1}: {0}.",
+    "Can you check this for me? {0}.", "Please take a look at the summary: {0}.",
+    "These are the details I'm going to submit: {0}.", "I'm going to use the following: {0}.",
+    "Before I submit it: {0}.", "I want to be certain before I {1}: {0}.", "Summary: {0}.",
+    "Let me read that back to you: {0}.", "Here's what I'll be booking: {0}.", "Details: {0}.",
+    "Kindly confirm these details so that I may {1}: {0}.", "This is what I noted: {0}.",
+    "One last check: {0}.", "Almost done! Please check: {0}.", "You want {0}.", "That's {0}.",
+    "Everything ready to {1}. The details are {0}.", "May I {1} as follows: {0}?",
+    "I would proceed with {0}.", "Okay to {1} with {0}?", "Let me repeat: {0}.",
+    "Please verify that the following is correct: {0}.", "Am I right that it's {0}?",
+    "To make sure nothing goes wrong, please verify: {0}.", "I'll be putting in {0}.",
 )  # fmt: skip
 _CONFIRM_CLOSINGS = (
     "Is that right?", "Is that correct?", "Is everything correct?", "Shall I go ahead?",
@@ -103,6 +150,12 @@ _CONFIRM_CLOSINGS = (
     "Please let me know if everything is correct.", "Would you like me to proceed?", "",
     "May I go ahead?", "Is this information correct?", "Are these details right?", "Right?",
     "Reply yes to confirm.", "Do you confirm?", "Shall I book it?", "Does everything look good?",
+    "Are you happy with that?", "Do I have your approval?", "Is that all good?", "All correct?",
+    "Does that match what you want?", "If that's fine, I'll go ahead.", "Is that okay with you?",
+    "Can you confirm?", "Yes or no?", "Is it okay to continue?", "Tell me if something is wrong.",
+    "Is that what you want?", "Do you agree?", "Shall we do it?", "Anything to change?",
+    "Would you like to change anything?", "Once you confirm, I'll do it.", "Good to go?",
+    "Just say yes and I'll take care of it.", "Are you sure?", "Did I get everything right?",
 )  # fmt: skip
 
 _INFORMS = (
@@ -111,6 +164,11 @@ _INFORMS = (
     "You asked for the {0}: {1}.", "That would be {1}.", "I can see that the {0} is {1}.",
     "The listed {0} is {1}.", "For the {0}, I have {1}.", "The answer is {1}.",
     "Regarding the {0}: {1}.", "I checked, and the {0} is {1}.", "They list {1} as the {0}.",
+    "I pulled up the details and the {0} is {1}.", "Looks like the {0} is {1}.", "{1}.",
+    "I found that the {0} is {1}.", "Here's the {0}: {1}.", "Sure, the {0} is {1}.",
+    "Their {0} is {1}.", "From what I can see, the {0} is {1}.", "It says the {0} is {1}.",
+    "The {0} would be {1}.", "To answer your question, the {0} is {1}.", "In this case it's {1}.",
+    "For that one, the {0} is {1}.", "The record shows {1} for the {0}.", "Here you go: {1}.",
 )  # fmt: skip
 _YES = (
     "Yes, it has {0}.", "Yes, {0} is available.", "Yes, there is {0}.", "{0}: yes.", "Yes, {0}.",
@@ -127,6 +185,9 @@ _INFORM_CLOSINGS = (
     "", "", "", "Would you like to know anything else about it?", "Does that help?",
     "Do you have any other questions?", "Let me know if you need more details.",
     "Is there something else you would like to know?", "Hope that helps!",
+    "Feel free to ask if you'd like to know more.", "Anything else you want to know?",
+    "Does that answer your question?", "What else would you like to know about it?",
+    "Let me know if that works for you.", "Would you like to know more?",
 )  # fmt: skip
 
 _SUCCESSES = (
@@ -141,10 +202,25 @@ _SUCCESSES = (
     "Everything is confirmed.", "I managed to {0} for you.", "The payment has been made.",
     "It has been added.", "I've set that up for you.", "The action was completed successfully.",
     "Booked!", "Confirmed!", "The request to {0} has been carried out.", "It is playing now.",
+    "Payment sent.", "Sent!", "Reserved!", "Everything is arranged.", "All arranged.",
+    "It went through without problems.", "Your booking has gone through.", "That's done for you.",
+    "That's taken care of.", "You're good to go!", "Finished!", "Completed.", "All sorted.",
+    "I have finished that for you.", "The appointment is made.", "The tickets are yours.",
+    "I'm happy to report that it worked.", "I'm pleased to say that everything is booked.",
+    "Your spot is saved.", "I managed to get it done.", "The action was carried out.",
+    "Status: success.", "Great news, you are booked!", "Your confirmation will arrive by email.",
+    "You will receive a confirmation shortly.", "I have put that in for you.", "It's all yours.",
+    "I just {0} for you and it worked.", "That worked!", "It's official, you're booked.",
+    "We have a reservation for you.", "Everything is in place.", "The job is done.", "Approved.",
+    "It's been processed.", "Your request has been processed.", "The money is on its way.",
+    "It has been purchased.", "I've saved it.", "It is set.", "Now playing.", "Starting it now.",
 )  # fmt: skip
 _SUCCESS_CLOSINGS = (
     "", "", "Is there anything else I can help you with?", "Anything else?", "Enjoy!",
     "Can I help you with anything else?", "Let me know if you need anything else.",
+    "What else can I do for you?", "Do you need anything else?", "Is there more I can do?",
+    "Have fun!", "Let me know if there's something else.", "Would you like anything else?",
+    "How else can I help?", "Happy travels!", "Thanks for using our service!",
 )  # fmt: skip
 
 _FAILURES = (
@@ -158,11 +234,25 @@ _FAILURES = (
     "The transaction was unsuccessful.", "My search came up empty.", "I found no results.",
     "I'm sorry, but there is nothing available.", "That didn't go through, I'm afraid.",
     "I wasn't able to find what you are looking for.", "Your request could not be processed.",
+    "Everything is sold out.", "It's fully booked.", "Status: failed.", "Error, it failed.",
+    "Sorry for the inconvenience, but the request to {0} failed.", "No luck, I'm afraid.",
+    "I hit a problem and it didn't go through.", "That one's not available.", "No availability.",
+    "It's not possible at the moment.", "I have bad news: it could not be done.", "No matches.",
+    "I searched everywhere but there was nothing.", "There's nothing like that.", "0 results.",
+    "The system rejected the request.", "The service declined it.", "I can't find any.",
+    "I tried, but it was refused.", "Sadly, I found nothing that fits.", "It did not succeed.",
+    "I came up with nothing.", "None are available.", "I regret that it could not be completed.",
+    "Unable to complete the request.", "Nothing matches what you want.", "It couldn't be booked.",
+    "Oh no, that didn't work.", "It looks like there are no options left.", "There are none.",
+    "My apologies, I couldn't get that done.", "We weren't able to do it.", "Not available.",
 )  # fmt: skip
 _FAILURE_CLOSINGS = (
     "", "Is there anything else I can do for you?", "Would you like to try something else?",
     "Would you like to change anything?", "Can I help with anything else?",
     "Should I try with different details?",
+    "Want me to try something different?", "What else can I do for you?", "Anything else?",
+    "Do you have other wishes?", "Is there something else I could do?", "Sorry about that.",
+    "Would another option work?", "Please accept my apologies.", "Can we try other details?",
 )  # fmt: skip
 
 _COUNTERS = (
@@ -172,6 +262,11 @@ _COUNTERS = (
     "There is availability with {0}, though. Would that work?", "Instead, I can do {0}.",
     "What about {0}?", "An alternative would be {0}. Would you like that?",
     "Is {0} alright for you?", "They do have {0}. Should I go with that?",
+    "Would you accept {0}?", "They offered {0} as an alternative. Want it?", "{0} instead?",
+    "I could get you {0}. Do you want it?", "What they do have is {0}.", "We could try {0}.",
+    "There's still {0}. Should I take it?", "Does {0} suit you instead?", "Only {0} is left.",
+    "{0} is still open. Interested?", "Shall I change it to {0}?", "Can I switch it to {0}?",
+    "If you like, I can book {0}.", "Maybe {0} works for you?", "The nearest option is {0}.",
 )  # fmt: skip
 
 _PROPOSALS = (
@@ -181,6 +276,12 @@ _PROPOSALS = (
     "If you want, I can {0} now.", "Are you interested in having me {0}?",
     "Can I {0} for you?", "Would it help if I {0} for you?", "I could {0} next. Interested?",
     "Want me to {0}?", "Is it okay if I {0}?", "Would you like my help to {0}?",
+    "Would you like me to go ahead and {0}?", "Next, shall I {0}?", "I can {0} for you.",
+    "Do you also want to {0}?", "Just say the word and I'll {0}.", "Ready to {0}?",
+    "Should I go on and {0}?", "Would you like help to {0}?", "Let me know if I should {0}.",
+    "How about I {0}?", "Would you be interested to {0}?", "Perhaps I can {0}?",
+    "I'm able to {0} as well. Shall I?", "Do you wish to {0}?", "Want to {0}?",
+    "While we're here, should I {0} too?", "Do you need me to {0}?", "Time to {0}?",
 )  # fmt: skip
 
 _MORES = (
@@ -194,6 +295,16 @@ _MORES = (
     "Is there any other way I can help?", "What else do you need?", "How else can I help?",
     "Do you require any further assistance?", "Can I be of any further assistance?",
     "Is there anything further you'd like me to do?", "Would you like anything else?",
+    "Any other questions?", "Do you have any other requests?", "What's next?", "More requests?",
+    "Have I taken care of everything?", "Did you need something else?", "Something else maybe?",
+    "Is everything covered?", "Anything more?", "I'm here if you need something else.",
+    "If you need anything else, just ask.", "I wonder if you need anything else.", "What now?",
+    "Is there something more you would like me to look up?", "Any further questions for me?",
+    "Do you have another request?", "Was that everything?", "Are we done?", "Need anything else?",
+    "Tell me if there is anything else.", "Would you like to do something else?",
+    "Is there another thing I can help with?", "What more can I do?", "Other questions?",
+    "Do you have any other questions for me today?", "Say another wish, or tell me you're done.",
+    "I hope that helps. Is there anything else?", "Glad I could help! Anything else?",
 )  # fmt: skip
 _GOODBYES = (
     "Goodbye!", "Have a great day!", "Have a nice day.", "Bye!", "Take care!", "Enjoy your day!",
@@ -201,6 +312,11 @@ _GOODBYES = (
     "Thank you, goodbye.", "Have a good one!", "Glad I could help. Goodbye!", "You're welcome.",
     "Happy to help! Enjoy the rest of your day.", "Thanks for reaching out. Bye now!",
     "My pleasure. Have a good day!", "Enjoy!", "Have a pleasant day.", "Farewell!",
+    "Thanks for chatting!", "Until next time.", "All the best!", "Glad to help. Take care.",
+    "Thank you for using our service. Goodbye.", "Have a lovely evening!", "Enjoy your trip!",
+    "So long!", "It was nice talking to you.", "You're very welcome, bye!", "Anytime! Bye.",
+    "Stay safe and have a great week.", "I'm glad it all worked out. Goodbye.", "Cheers!",
+    "Ending the conversation now. Goodbye.", "No worries, have a great one.", "Thanks, bye!",
 )  # fmt: skip
 
 ACTS_OF: dict[Kind, frozenset[str]] = {

@@ -6,9 +6,10 @@ of the services, their own wishes and questions, and the outcome of the turn's c
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +53,15 @@ _APOSTROPHE = "\u2019"
 _SURE = 0.5
 """A kind with a lower probability is not understood."""
 
+_SUPPORTED = 0.2
+"""The same for a kind that the user expects, see `TextReader._supported`."""
+
+_NAME_WEIGHT = 3
+"""A name, date or time counts as so many numbers for the row that is offered."""
+
+_NAMES_A_ROW = 2
+"""A text with so many values of a row is about it."""
+
 _MAY_ASK = -1.0
 """Log odds of a request from which a sentence is read as part of a question."""
 
@@ -75,6 +85,7 @@ class Look(NamedTuple):
         patterns: the same without the names of slots.
         wishes: key of the user's wish, by slot of the errand's tool.
         rows: number of values of each known row that the text names, by the row's index.
+        stems: stems of all sentences.
         flags: relation of the text to the conversation, float32, shape ``(flags,)``.
     """
 
@@ -83,6 +94,7 @@ class Look(NamedTuple):
     patterns: list[str]
     wishes: dict[str, str]
     rows: Counter[int]
+    stems: frozenset[str]
     flags: NDArray[np.float32]
 
 
@@ -195,7 +207,7 @@ class TextReader:
         flags = self._flags(found, wishes, rows, stems, len(tokens))
         spec = self._user.spec()
         patterns = [self._model.slots.without_names(spec, sentence) for sentence in sentences]
-        return Look(found, sentences, patterns, wishes, rows, flags)
+        return Look(found, sentences, patterns, wishes, rows, stems, flags)
 
     def _wishes(self) -> dict[str, str]:
         wishes = {slot: self._user.wish(slot) for slot in self._user.spec().arguments}
@@ -233,7 +245,7 @@ class TextReader:
 
     def _named(self, stems: frozenset[str], questions: Sequence[str]) -> tuple[float, ...]:
         """Return which parts of the schema a text names."""
-        words = self._model.slots.words_of(self._user.spec())
+        words = self._model.slots.words_of(self._user.spec()).arguments
         said = self._user.state.said.get(self._user.spec().service, {})
         named = [slot for slot, own in words.items() if own.rare and own.rare <= stems]
         valued = [
@@ -272,12 +284,44 @@ class TextReader:
         refusal = shares["failure"] + shares["counter"] + shares["confirm"]
         if refusal >= _SURE and self._is_counter_offer(look):
             return "counter"
+        if "?" in look.stems:
+            shares["goodbye"] = 0.0  # who asks does not leave
+        if not self._user.spec().transactional and self._user.state.known:
+            shares["offer"] += shares["confirm"]  # a search ends with rows, not with consent
+        least = _SUPPORTED if shares["more"] < _SURE else _SUPPORTED / 4
+        for kind in self._supported(look):
+            if shares[kind] >= least:
+                return kind
         kind = max(KINDS, key=shares.__getitem__)
-        if shares[kind] < _SURE:
-            kind = "none"
-        if kind == "none" and self._answers_by_name(look):
-            return "inform"
-        return kind
+        return kind if shares[kind] >= _SURE else "none"
+
+    def _supported(self, look: Look) -> Iterator[Kind]:
+        """Yield the kinds of turn that the conversation leads the user to expect."""
+        user = self._user
+        outcome = user.state.outcome
+        names_row = max(look.rows.values(), default=0) >= _NAMES_A_ROW
+        if outcome == "success":
+            yield "success"
+        elif outcome in ("failure", "empty"):
+            yield "failure"
+        elif outcome == "" and self._answers(look):
+            yield "inform"
+        elif names_row and user.state.known and not user.spec().transactional:
+            yield "offer"
+        elif outcome == "" and self._names_unsaid(look) and not _names_known_value(look):
+            yield "request"
+
+    def _answers(self, look: Look) -> bool:
+        """Return whether a text tells what the user asked for."""
+        told = self._informed(look, "none")
+        rows = self._rows_told()
+        return any(row.get(slot) == value for slot, value in told.items() for row in rows)
+
+    def _names_unsaid(self, look: Look) -> bool:
+        """Return whether a text names an argument that the user has not said."""
+        words = self._model.slots.words_of(self._user.spec()).arguments
+        said = self._user.state.said.get(self._user.spec().service, {})
+        return any(own.rare and own.rare <= look.stems for s, own in words.items() if s not in said)
 
     def _is_counter_offer(self, look: Look) -> bool:
         """Return whether a text names what a service offered instead of what the user wants."""
@@ -308,21 +352,6 @@ class TextReader:
                 alone |= rows
         return len(alone) > _MANY_ROWS or len(look.found) > _FLOOD
 
-    def _answers_by_name(self, look: Look) -> bool:
-        """Return whether a text names what a question that takes yes or no was about."""
-        words = {stem for sentence in look.sentences for stem in stems_of(sentence)}
-        return any(
-            _core(slot) <= words and self._boolean(slot) is not None
-            for slot in self._user.open_questions()
-        )
-
-    def _boolean(self, slot: str) -> bool | None:
-        for row in self._rows_told():
-            key = canonical(row.get(slot, ""), self._today)
-            if key in ("true", "false"):
-                return key == "true"
-        return None
-
     # What a turn of each kind says.
 
     def situation(self, look: Look) -> Situation:
@@ -337,8 +366,7 @@ class TextReader:
         if not spec.arguments:
             return AgentTurn("none")
         asking = asking_sentences(self._model.acts, look)
-        words = self._model.slots.words_of(spec)
-        question = question_of(asking, spec, words, self.situation(look))
+        question = question_of(asking, self._model.slots.words_of(spec), self.situation(look))
         scores = self._model.slots.scores(question)
         slots = [name for name, score in zip(spec.arguments, scores, strict=True) if score > 0]
         slots = slots or [list(spec.arguments)[int(scores.argmax())]]
@@ -347,12 +375,19 @@ class TextReader:
         return AgentTurn("request", slots=tuple(slots), suggested=suggested)
 
     def _offered(self, look: Look) -> Row | None:
+        """Return the row of the last search whose values a text names best."""
         rows = self._user.state.rows
-        named = {index: look.rows[index] for index in range(len(rows)) if look.rows[index]}
+        named: Counter[int] = Counter()
+        for key, slots, kind in {(value.key, value.slots, value.kind) for value in look.found}:
+            weight = 1 if kind == "number" else _NAME_WEIGHT  # "one option" names no number
+            for slot in slots:
+                for index in self._where.get((slot, key), ()):
+                    if index < len(rows):
+                        named[index] += weight
         if not named:
             return None
         most = max(named.values())
-        best = [rows[index] for index, count in named.items() if count == most]
+        best = [rows[index] for index in sorted(named) if named[index] == most]
         unseen = (row for row in best if not self._user.has_seen(row))
         return next(unseen, best[0])
 
@@ -440,9 +475,13 @@ class TextReader:
 
         def likeness(tool: ToolSpec) -> float:
             own = {*identifier_words(tool.intent), *content_words(tool.description)}
-            return len(words & own) / max(1, len(own)) ** 0.5 + 0.3 * tool.transactional
+            return len(words & own) / math.sqrt(max(1, len(own))) + 0.3 * tool.transactional
 
         return max(others, key=likeness).intent if others else ""
+
+
+def _names_known_value(look: Look) -> bool:
+    return any(value.slots for value in look.found)
 
 
 def _core(slot: str) -> frozenset[str]:
@@ -456,7 +495,7 @@ def kind_features(logits: Logits, flags: NDArray[np.float32]) -> NDArray[np.floa
         logits: see `ActModel`, shape ``(acts,)``.
         flags: see `Look`; the first two are crossed with the acts.
     """
-    clipped = np.clip(logits, -8, 8) / 4
+    clipped = np.minimum(np.maximum(logits, -8), 8) / 4
     risen = np.maximum(clipped, 0)
     return np.concatenate((clipped, risen, risen * flags[0], risen * flags[1], flags, _ONE))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +72,7 @@ class SlotWords(NamedTuple):
         description: stems of the description.
         values: stems of each possible value; none for yes and no.
         kinds: whether the slot is of the kind that each of `_QUESTIONS` asks for.
+        spoken: stems of the name, between spaces.
     """
 
     features: Features
@@ -80,6 +81,7 @@ class SlotWords(NamedTuple):
     description: frozenset[str]
     values: tuple[frozenset[str], ...]
     kinds: tuple[bool, ...]
+    spoken: str
 
 
 _KINDS_OF_SLOTS = tuple(
@@ -121,6 +123,7 @@ def slot_words(slot: Slot) -> SlotWords:
         frozenset(described) - {"number", "name"},
         () if boolean else tuple(frozenset(stems_of(value)) for value in values),
         kinds,
+        f" {' '.join(names)} ",
     )
 
 
@@ -158,87 +161,93 @@ def _hashes(namespace: str, stems: Sequence[str]) -> Features:
     return hashed(namespace, dict.fromkeys(["any", *stems, *pairs]))
 
 
-def question_of(
-    sentences: Sequence[str],
-    spec: ToolSpec,
-    arguments: Mapping[str, SlotWords],
-    situation: Situation,
-) -> Question:
-    """Describe a question about the arguments of a tool.
-
-    Args:
-        sentences: the sentences that ask, without their values.
-        spec: the tool.
-        arguments: words of each of its arguments in the schema.
-        situation: what the user has said and wants.
-    """
-    stems = [word for sentence in sentences for word in stems_of(sentence)]
-    words, begins = _words(tuple(sentences))
-    slots = list(arguments.values())
-    text = f" {' '.join(stems)} "
-    flags = _flags(text, frozenset(stems), slots, spec, situation)
-    return Question(words, begins, tuple(slot.features for slot in slots), flags)
-
-
-def _flags(
-    text: str,
-    stems: frozenset[str],
-    slots: Sequence[SlotWords],
-    spec: ToolSpec,
-    situation: Situation,
-) -> NDArray[np.float32]:
-    names = list(spec.arguments)
-    overlaps = [_overlaps(stems, slot) for slot in slots]
-    most = np.max(overlaps, axis=0)
-    asks = [any(f" {phrase}" in text for phrase in phrases) for phrases in _QUESTIONS]
-    open_required = [name for name in spec.required if name not in situation.said]
-    rows = []
-    for name, slot, overlap in zip(names, slots, overlaps, strict=True):
-        required = name in spec.required
-        said = name in situation.said
-        place = open_required.index(name) if name in open_required else -1
-        rows.append([
-            1.0, *overlap, overlap[0] == 1, *(overlap == most) * (most > 0),
-            *(asked and kind for asked, kind in zip(asks, slot.kinds, strict=True)),
-            *(asked and not kind for asked, kind in zip(asks, slot.kinds, strict=True)),
-            *(kind and not asked for asked, kind in zip(asks, slot.kinds, strict=True)),
-            required, said, not said and name in situation.wanted, required and not said,
-            place == 0, place == 1, place > 1, not situation.said, len(open_required) == 0,
-            said and overlap[0] == 1, name in situation.named,
-            name in situation.named and overlap[0] == 0,
-            f" {' '.join(identifier_words(name))} " in text,
-        ])  # fmt: skip
-    return np.array(rows, np.float32)
-
-
-def _overlaps(stems: frozenset[str], slot: SlotWords) -> NDArray[np.float32]:
-    by_name = len(slot.name & stems) / max(1, len(slot.name))
-    by_rare = len(slot.rare & stems) / max(1, len(slot.rare))
-    by_description = len(slot.description & stems) / max(1, len(slot.description))
-    count = len(slot.description & stems) ** 0.5
-    values = min(3, sum(bool(value) and value <= stems for value in slot.values)) / 3
-    return np.array([by_name, by_rare, by_description, count, values], np.float32)
-
-
-class _ToolWords(NamedTuple):
+class ToolWords(NamedTuple):
     """The words of a tool in the schema.
 
     Attributes:
         spec: the tool; kept, so that its id stays its own.
         arguments: words of each argument.
+        kinds: whether each argument is of the kind that each of `_QUESTIONS` asks for, bool, shape
+            ``(arguments, kinds)``.
         names: finds the name of an argument or of a result's slot in a text.
     """
 
     spec: ToolSpec
     arguments: dict[str, SlotWords]
+    kinds: NDArray[np.bool_]
     names: re.Pattern[str]
 
 
-def _tool_words(spec: ToolSpec) -> _ToolWords:
+def _tool_words(spec: ToolSpec) -> ToolWords:
     arguments = {name: slot_words(slot) for name, slot in spec.arguments.items()}
+    kinds = np.array([words.kinds for words in arguments.values()], np.bool_)
     names = {re.escape(slot.replace("_", " ").lower()) for slot in (*arguments, *spec.result_slots)}
     long = sorted((name for name in names if len(name) > _SHORT_NAME), key=len, reverse=True)
-    return _ToolWords(spec, arguments, re.compile(rf"\b(?:{'|'.join(long) or '(?!)'})s?\b", re.I))
+    pattern = re.compile(rf"\b(?:{'|'.join(long) or '(?!)'})s?\b", re.I)
+    return ToolWords(spec, arguments, kinds, pattern)
+
+
+def question_of(sentences: Sequence[str], tool: ToolWords, situation: Situation) -> Question:
+    """Describe a question about the arguments of a tool.
+
+    Args:
+        sentences: the sentences that ask, without their values.
+        tool: words of the tool in the schema.
+        situation: what the user has said and wants.
+    """
+    words, begins = _words(tuple(sentences))
+    slots = tuple(slot.features for slot in tool.arguments.values())
+    return Question(words, begins, slots, _flags(sentences, tool, situation))
+
+
+def _flags(sentences: Sequence[str], tool: ToolWords, situation: Situation) -> NDArray[np.float32]:
+    words = [word for sentence in sentences for word in stems_of(sentence)]
+    text, stems = f" {' '.join(words)} ", frozenset(words)
+    overlaps = np.array([_overlaps(stems, slot) for slot in tool.arguments.values()], np.float32)
+    most = overlaps.max(axis=0)
+    asks = np.array([any(f" {each}" in text for each in phrases) for phrases in _QUESTIONS])
+    kinds, relations = tool.kinds, _relations(text, tool, overlaps[:, 0].tolist(), situation)
+    flags = np.ones((len(overlaps), FLAGS), np.float32)
+    flags[:, 1:6] = overlaps
+    flags[:, 6] = overlaps[:, 0] == 1
+    flags[:, 7:12] = (overlaps == most) & (most > 0)
+    count = len(_QUESTIONS)
+    flags[:, 12 : 12 + count] = kinds & asks
+    flags[:, 12 + count : 12 + 2 * count] = ~kinds & asks
+    flags[:, 12 + 2 * count : 12 + 3 * count] = kinds & ~asks
+    flags[:, 12 + 3 * count :] = relations
+    return flags
+
+
+def _relations(
+    text: str, tool: ToolWords, overlaps: Sequence[float], situation: Situation
+) -> list[tuple[bool, ...]]:
+    """Return the relation of each argument to what the user has said and wants."""
+    required_slots = tool.spec.required
+    open_required = [name for name in required_slots if name not in situation.said]
+    rows: list[tuple[bool, ...]] = []
+    for (name, slot), overlap in zip(tool.arguments.items(), overlaps, strict=True):
+        required, said = name in required_slots, name in situation.said
+        named = name in situation.named
+        place = open_required.index(name) if required and not said else -1
+        rows.append((
+            required, said, not said and name in situation.wanted, required and not said,
+            place == 0, place == 1, place > 1, not situation.said, not open_required,
+            said and overlap == 1, named, named and overlap == 0, slot.spoken in text,
+        ))  # fmt: skip
+    return rows
+
+
+def _overlaps(stems: frozenset[str], slot: SlotWords) -> tuple[float, ...]:
+    described = len(slot.description & stems)
+    values = sum(bool(value) and value <= stems for value in slot.values)
+    return (
+        len(slot.name & stems) / max(1, len(slot.name)),
+        len(slot.rare & stems) / max(1, len(slot.rare)),
+        described / max(1, len(slot.description)),
+        described**0.5,
+        min(3, values) / 3,
+    )
 
 
 class SlotModel:
@@ -251,20 +260,17 @@ class SlotModel:
 
     def __init__(self, pairs: NDArray[np.float32], flags: NDArray[np.float32]) -> None:
         self.pairs, self.flags = pairs, flags
-        self._tools: dict[int, _ToolWords] = {}
-
-    def words_of(self, spec: ToolSpec) -> dict[str, SlotWords]:
-        """Return the words of a tool's arguments in the schema."""
-        return self._of_tool(spec).arguments
+        self._tools: dict[int, ToolWords] = {}
 
     def without_names(self, spec: ToolSpec, sentence: str) -> str:
         """Replace the names of a tool's slots in a sentence by one word.
 
         So a question about a slot of an unseen service looks like one that was trained on.
         """
-        return self._of_tool(spec).names.sub("xslot", sentence)
+        return self.words_of(spec).names.sub("xslot", sentence)
 
-    def _of_tool(self, spec: ToolSpec) -> _ToolWords:
+    def words_of(self, spec: ToolSpec) -> ToolWords:
+        """Return the words of a tool in the schema."""
         kept = self._tools.get(id(spec))
         if kept is None:
             if len(self._tools) >= _MOST_TOOLS:

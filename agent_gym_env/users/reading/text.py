@@ -28,12 +28,8 @@ _ABBREVIATION = re.compile(r"\b(?:a\.m|p\.m|mr|mrs|ms|dr|st|no)\.(?=\s|$)|(?<=\d
 _NOT_SOUGHT = ("", "true", "false", DONTCARE)
 
 
-class Token(NamedTuple):
-    """A word, with its place in the text."""
-
-    word: str
-    start: int
-    end: int
+Token = tuple[str, int, int]
+"""A word, the index of its first character, and that after its last."""
 
 
 class FoundValue(NamedTuple):
@@ -57,10 +53,13 @@ class FoundValue(NamedTuple):
 def tokens_of(text: str) -> list[Token]:
     """Return the words of a text in lower case, and its question marks and dollar signs."""
     lower = text.translate(_LOWER)
-    return [Token(match[0], match.start(), match.end()) for match in _TOKEN.finditer(lower)]
+    return [(match[0], match.start(), match.end()) for match in _TOKEN.finditer(lower)]
 
 
-_LOWER = {ord("\u2019"): "'", **{code: code + 32 for code in range(ord("A"), ord("Z") + 1)}}
+_LOWER: dict[int, str | int] = {
+    ord("\u2019"): "'",
+    **{code: code + 32 for code in range(ord("A"), ord("Z") + 1)},
+}
 """Lower case that keeps the place of each character, which ``str.lower`` does not."""
 
 
@@ -85,7 +84,7 @@ def _entry(value: str, today: str) -> _Entry:
 
 def _phrases(value: str) -> tuple[tuple[str, ...], ...]:
     """Return the word sequences by which a value is recognised: whole, and without "the"."""
-    words = tuple(token.word for token in tokens_of(value) if token.word not in "?$")
+    words = tuple(word for word, _, _ in tokens_of(value) if word not in "?$")
     if len(words) > 1 and words[0] == "the":
         return words, words[1:]
     return (words,) if words else ()
@@ -152,7 +151,7 @@ class KnownValues:
         return found
 
     def _known(self, tokens: Sequence[Token]) -> list[FoundValue]:
-        words = [token.word for token in tokens]
+        words = [word for word, _, _ in tokens]
         found, at = [], 0
         while at < len(words):
             phrases = self._phrases.get(words[at])
@@ -162,7 +161,7 @@ class KnownValues:
                 continue
             key, last = phrases[phrase], at + len(phrase) - 1
             slots, kind = frozenset(self._slots[key]), value_kind(key)
-            found.append(FoundValue(tokens[at].start, tokens[last].end, key, slots, kind))
+            found.append(FoundValue(tokens[at][1], tokens[last][2], key, slots, kind))
             at = last + 1
         return found
 

@@ -44,7 +44,7 @@ from agent_gym_env.users.reading.slot_model import (
 )
 from agent_gym_env.users.reading.text import BITS
 
-MODEL_FORMAT = 2
+MODEL_FORMAT = 5
 """Part of the file's name. Raise it with each change of what is trained or how."""
 
 TRAIN = "train"
@@ -63,7 +63,7 @@ corpus of few dialogues."""
 
 _RARE: tuple[Kind, ...] = ("failure", "counter", "propose", "success")
 _SHARE_REWORDED = 0.6
-_SHARE_MEANINGLESS = 0.22
+_SHARE_MEANINGLESS = 0.38
 """Shares of the recorded turns beside which a text in other words or without meaning is learned."""
 
 _KIND_STEPS, _KIND_BATCH = 4_000, 256
@@ -373,7 +373,7 @@ def _act_examples(
         if choice < 0.25:
             yield [_FILLERS[random.integers(len(_FILLERS))], *sentences], acts
         elif choice < 0.4:
-            other = examples[random.integers(len(examples))]
+            other = examples[int(random.integers(len(examples)))]
             yield [*sentences, *other.look.patterns], acts | other.acts
         elif choice < 0.5:
             chosen = random.integers(len(words), size=random.integers(3, 20))
@@ -410,7 +410,7 @@ def _train_slots(
     words = SlotModel(_NO_WEIGHTS, _NO_WEIGHTS).words_of
     questions = [
         (
-            question_of(asking_sentences(acts, e.look), e.spec, words(e.spec), e.situation),
+            question_of(asking_sentences(acts, e.look), words(e.spec), e.situation),
             [slot in e.right.slots for slot in e.spec.arguments],
         )
         for e in examples

@@ -186,7 +186,11 @@ class Simulation:
             self.goal, tools, self.task.date, patience=settings.patience, state=user
         )
         reading = settings.reading
-        self._reader = reading and TextReader(reading, self._user, self.goal, self.task, tools)
+        self._reader = (
+            None
+            if reading is None
+            else TextReader(reading, self._user, self.goal, self.task, tools)
+        )
         self._services = StatefulServices(offer.catalogue, settings.split.entities)
         self._services.reset(self.task, None if state is None else state.services)
         self.score: Score | None = None

@@ -377,8 +377,8 @@ def _tool_option(name: str, description: str, current: str, said: Collection[str
         "always",
         f"shared {min(sum(word in said for word in named), 3)}",
         f"described {min(sum(word in said for word in described), 3)}",
-        f"all named {named <= said}",
-        f"all described {set(content_words(description)) <= said}",
+        f"all named {named <= set(said)}",
+        f"all described {set(content_words(description)) <= set(said)}",
     ]
     same_service = service == current.rpartition("-")[0]
     kind = "looks up" if looks_up(description) else "changes"

@@ -38,6 +38,7 @@ class ActModel:
         self.weights, self.bias = weights, bias
         # Bounded: without their values sentences come again and again.
         self.sentence = functools.lru_cache(maxsize=1 << 13)(self._sentence)
+        self.turn = functools.lru_cache(maxsize=1 << 12)(self._turn)
 
     def _sentence(self, sentence: str) -> Logits:
         features = ngrams(sentence)
@@ -45,7 +46,7 @@ class ActModel:
         logits: Logits = total + self.bias
         return logits
 
-    def turn(self, sentences: Sequence[str]) -> Logits:
+    def _turn(self, sentences: tuple[str, ...]) -> Logits:
         """Return the logits of a turn: of each act, those of the sentence that carries it best."""
         if not sentences:
             return self.bias

@@ -6,6 +6,7 @@ of the services, their own wishes and questions, and the outcome of the turn's c
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
@@ -22,7 +23,7 @@ from agent_gym_env.retrieval.tokens import content_words, identifier_words
 from agent_gym_env.users.agenda import AgendaUser
 from agent_gym_env.users.agent_turn import AgentTurn, Row
 from agent_gym_env.users.reading.act_model import ACTS, ActModel, Logits
-from agent_gym_env.users.reading.slot_model import Situation, SlotModel, question_of
+from agent_gym_env.users.reading.slot_model import ReadText, Situation, SlotModel
 from agent_gym_env.users.reading.text import (
     MAX_READ_TEXT,
     FoundValue,
@@ -56,6 +57,9 @@ _SURE = 0.5
 _SUPPORTED = 0.2
 """The same for a kind that the user expects, see `TextReader._supported`."""
 
+_NAME_WEIGHT = 3
+"""A name, date or time counts as so many numbers for the row that is offered."""
+
 _NAMES_A_ROW = 2
 """A text with so many values of a row is about it."""
 
@@ -79,34 +83,47 @@ class Look(NamedTuple):
     Attributes:
         found: the values in it.
         sentences: its sentences, without the values.
-        patterns: the same without the names of slots.
+        text: the same beside the schema of the errand's tool.
         wishes: key of the user's wish, by slot of the errand's tool.
         rows: number of values of each known row that the text names, by the row's index.
-        stems: stems of all sentences.
         flags: relation of the text to the conversation, float32, shape ``(flags,)``.
     """
 
     found: list[FoundValue]
-    sentences: list[str]
-    patterns: list[str]
+    sentences: tuple[str, ...]
+    text: ReadText
     wishes: dict[str, str]
     rows: Counter[int]
-    stems: frozenset[str]
     flags: NDArray[np.float32]
 
 
-class ReadingModel(NamedTuple):
+class ReadingModel:
     """Everything about reading that is learned from a train split.
 
-    Attributes:
+    Args:
         acts: scores the acts of a sentence.
         kinds: weights of `kind_features`, float32, shape ``(features, kinds)``.
         slots: scores the slots that a question asks for.
     """
 
-    acts: ActModel
-    kinds: NDArray[np.float32]
-    slots: SlotModel
+    def __init__(self, acts: ActModel, kinds: NDArray[np.float32], slots: SlotModel) -> None:
+        self.acts, self.kinds, self.slots = acts, kinds, slots
+        # Bounded: without their values sentences come again and again.
+        self._by_acts = functools.lru_cache(maxsize=1 << 12)(self._scores_by_acts)
+
+    def kind_scores(self, look: Look) -> NDArray[np.float32]:
+        """Return the score of each kind of turn, shape ``(kinds,)``."""
+        flags = look.flags
+        by_acts = self._by_acts(look.text.patterns, float(flags[0]), float(flags[1]))
+        scores: NDArray[np.float32] = by_acts + flags @ self.kinds[_ACT_FEATURES:-1]
+        return scores
+
+    def _scores_by_acts(
+        self, patterns: tuple[str, ...], transactional: float, called: float
+    ) -> NDArray[np.float32]:
+        features = _act_features(self.acts.turn(patterns), transactional, called)
+        scores: NDArray[np.float32] = features @ self.kinds[:_ACT_FEATURES] + self.kinds[-1]
+        return scores
 
 
 class TextReader:
@@ -194,17 +211,15 @@ class TextReader:
         text = text[:MAX_READ_TEXT]
         tokens = tokens_of(text)
         found = self._known.find(text, tokens)
-        sentences = sentences_of(without_values(text, found))
+        sentences = tuple(sentences_of(without_values(text, found)))
+        read = self._model.slots.read(self._user.spec(), sentences)
         wishes = self._wishes()
         rows: Counter[int] = Counter()
         for value in found:
             for slot in value.slots:
                 rows.update(self._where.get((slot, value.key), ()))
-        stems = frozenset(stem for sentence in sentences for stem in stems_of(sentence))
-        flags = self._flags(found, wishes, rows, stems, len(tokens))
-        spec = self._user.spec()
-        patterns = [self._model.slots.without_names(spec, sentence) for sentence in sentences]
-        return Look(found, sentences, patterns, wishes, rows, stems, flags)
+        flags = self._flags(found, wishes, rows, read, len(tokens))
+        return Look(found, sentences, read, wishes, rows, flags)
 
     def _wishes(self) -> dict[str, str]:
         wishes = {slot: self._user.wish(slot) for slot in self._user.spec().arguments}
@@ -219,7 +234,7 @@ class TextReader:
         found: Sequence[FoundValue],
         wishes: Mapping[str, str],
         rows: Counter[int],
-        stems: frozenset[str],
+        text: ReadText,
         words: int,
     ) -> NDArray[np.float32]:
         user = self._user
@@ -234,28 +249,23 @@ class TextReader:
             *(act in acts for act in _USER_ACTS),
             *(state.outcome == outcome for outcome in _OUTCOMES),
             min(best, 4) / 4, best > 0, told, min(wished, 4) / 4, min(unknown, 4) / 4,
-            min(words, 20) / 20, "?" in stems, not found, *self._named(stems, questions),
+            min(words, 20) / 20, "?" in text.stems, not found, *self._named(text, questions),
             user.is_done(), bool(questions), state.row is not None,
             state.wants_other, state.errand in state.consented, state.errand in state.written,
         )  # fmt: skip
         return np.array(flags, np.float32)
 
-    def _named(self, stems: frozenset[str], questions: Sequence[str]) -> tuple[float, ...]:
+    def _named(self, text: ReadText, questions: Sequence[str]) -> tuple[float, ...]:
         """Return which parts of the schema a text names."""
-        words = self._model.slots.words_of(self._user.spec()).arguments
         said = self._user.state.said.get(self._user.spec().service, {})
-        named = [slot for slot, own in words.items() if own.rare and own.rare <= stems]
-        valued = [
-            slot
-            for slot, own in words.items()
-            if slot not in said and any(value and value <= stems for value in own.values)
-        ]
-        intents = [len(own & stems) / len(own) for own in self._other_intents().values()]
+        intents = [len(own & text.stems) / len(own) for own in self._other_intents().values()]
         return (
-            any(slot not in said for slot in named), any(slot in said for slot in named),
-            bool(valued), any(_core(slot) <= stems for slot in questions),
+            any(slot not in said for slot in text.named),
+            any(slot in said for slot in text.named),
+            any(slot not in said for slot in text.valued),
+            any(_core(slot) <= text.stems for slot in questions),
             max(intents, default=0.0),
-        )  # fmt: skip
+        )
 
     def _other_intents(self) -> dict[str, frozenset[str]]:
         spec = self._user.spec()
@@ -274,14 +284,11 @@ class TextReader:
             return "goodbye"
         if self._is_flood(look):
             return "none"
-        features = kind_features(self._model.acts.turn(look.patterns), look.flags)
-        scores = features @ self._model.kinds
-        exponentials = np.exp(scores - scores.max())
-        shares = dict(zip(KINDS, (exponentials / exponentials.sum()).tolist(), strict=True))
+        shares = _shares(self._model.kind_scores(look))
         refusal = shares["failure"] + shares["counter"] + shares["confirm"]
         if refusal >= _SURE and self._is_counter_offer(look):
             return "counter"
-        if "?" in look.stems:
+        if "?" in look.text.stems:
             shares["goodbye"] = 0.0  # who asks does not leave
         if not self._user.spec().transactional and self._user.state.known:
             shares["offer"] += shares["confirm"]  # a search ends with rows, not with consent
@@ -316,9 +323,8 @@ class TextReader:
 
     def _names_unsaid(self, look: Look) -> bool:
         """Return whether a text names an argument that the user has not said."""
-        words = self._model.slots.words_of(self._user.spec()).arguments
         said = self._user.state.said.get(self._user.spec().service, {})
-        return any(own.rare and own.rare <= look.stems for s, own in words.items() if s not in said)
+        return any(slot not in said for slot in look.text.named)
 
     def _is_counter_offer(self, look: Look) -> bool:
         """Return whether a text names what a service offered instead of what the user wants."""
@@ -363,8 +369,7 @@ class TextReader:
         if not spec.arguments:
             return AgentTurn("none")
         asking = asking_sentences(self._model.acts, look)
-        question = question_of(asking, self._model.slots.words_of(spec), self.situation(look))
-        scores = self._model.slots.scores(question)
+        scores = self._model.slots.scores(spec, asking, self.situation(look))
         slots = [name for name, score in zip(spec.arguments, scores, strict=True) if score > 0]
         slots = slots or [list(spec.arguments)[int(scores.argmax())]]
         keys = {value.key for value in look.found}
@@ -372,12 +377,19 @@ class TextReader:
         return AgentTurn("request", slots=tuple(slots), suggested=suggested)
 
     def _offered(self, look: Look) -> Row | None:
+        """Return the row of the last search whose values a text names best."""
         rows = self._user.state.rows
-        named = {index: look.rows[index] for index in range(len(rows)) if look.rows[index]}
+        named: Counter[int] = Counter()
+        for key, slots, kind in {(value.key, value.slots, value.kind) for value in look.found}:
+            weight = 1 if kind == "number" else _NAME_WEIGHT  # "one option" names no number
+            for slot in slots:
+                for index in self._where.get((slot, key), ()):
+                    if index < len(rows):
+                        named[index] += weight
         if not named:
             return None
         most = max(named.values())
-        best = [rows[index] for index, count in named.items() if count == most]
+        best = [rows[index] for index in sorted(named) if named[index] == most]
         unseen = (row for row in best if not self._user.has_seen(row))
         return next(unseen, best[0])
 
@@ -485,22 +497,36 @@ def kind_features(logits: Logits, flags: NDArray[np.float32]) -> NDArray[np.floa
         logits: see `ActModel`, shape ``(acts,)``.
         flags: see `Look`; the first two are crossed with the acts.
     """
+    by_acts = _act_features(logits, float(flags[0]), float(flags[1]))
+    return np.concatenate((by_acts, flags, np.ones(1, np.float32)))
+
+
+def _act_features(logits: Logits, transactional: float, called: float) -> NDArray[np.float32]:
     clipped = np.minimum(np.maximum(logits, -8), 8) / 4
     risen = np.maximum(clipped, 0)
-    return np.concatenate((clipped, risen, risen * flags[0], risen * flags[1], flags, _ONE))
+    return np.concatenate((clipped, risen, risen * transactional, risen * called), dtype=np.float32)
 
 
-_ONE = np.ones(1, np.float32)
+_ACT_FEATURES = 4 * len(ACTS)
 
 
-def asking_sentences(acts: ActModel, look: Look) -> list[str]:
+def _shares(scores: NDArray[np.float32]) -> dict[Kind, float]:
+    """Return the probability of each kind."""
+    values = scores.tolist()
+    highest = max(values)
+    exponentials = [math.exp(value - highest) for value in values]
+    total = sum(exponentials)
+    return {kind: each / total for kind, each in zip(KINDS, exponentials, strict=True)}
+
+
+def asking_sentences(acts: ActModel, look: Look) -> tuple[str, ...]:
     """Return the sentences that may ask for something; all if none does."""
     request = ACTS.index("REQUEST")
-    asking = [
+    asking = tuple(
         sentence
-        for sentence, pattern in zip(look.sentences, look.patterns, strict=True)
+        for sentence, pattern in zip(look.sentences, look.text.patterns, strict=True)
         if acts.sentence(pattern)[request] > _MAY_ASK
-    ]
+    )
     return asking or look.sentences
 
 

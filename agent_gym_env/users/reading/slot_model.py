@@ -32,11 +32,15 @@ _QUESTIONS = (
     ("who", "whom", "recipient", "contact", "person", "receiver", "beneficiary"),
     ("length", "long", "duration", "days", "nights", "stay"),
 )  # fmt: skip
-FLAGS = 25 + 3 * len(_QUESTIONS)
-"""Number of a candidate's relations to question and situation, see `Question`."""
+_RELATIONS = 13
+FLAGS = 12 + 3 * len(_QUESTIONS) + _RELATIONS
+"""Number of a candidate's relations to question and situation, see `Question`; those to the
+situation are the last ones."""
 
 _NAME_STOPS = frozenset(("of", "the", "to", "for", "in", "is", "has", "a", "number", "name"))
-_MOST_TOOLS = 1_000
+_MOST_TOOLS, _MOST_TEXTS = 1_000, 4_096
+"""Numbers of tools and texts that are kept."""
+
 _SHORT_NAME = 3
 """A name of so many letters, such as "to", is an ordinary word in most sentences."""
 
@@ -187,53 +191,81 @@ def _tool_words(spec: ToolSpec) -> ToolWords:
     return ToolWords(spec, arguments, kinds, pattern)
 
 
-def question_of(sentences: Sequence[str], tool: ToolWords, situation: Situation) -> Question:
-    """Describe a question about the arguments of a tool.
+def _read_text(tool: ToolWords, sentences: tuple[str, ...]) -> ReadText:
+    stems = frozenset(stem for sentence in sentences for stem in stems_of(sentence))
+    slots = tool.arguments.items()
+    return ReadText(
+        tuple(tool.names.sub("xslot", sentence) for sentence in sentences),
+        stems,
+        tuple(name for name, own in slots if own.rare and own.rare <= stems),
+        tuple(name for name, own in slots if any(v and v <= stems for v in own.values)),
+    )
+
+
+class _AskedText(NamedTuple):
+    """A question beside a tool's schema, apart from the conversation.
+
+    Attributes:
+        scores: part of each argument's log odds, shape ``(arguments,)``.
+        overlaps: share of each argument's name that the question has.
+        spoken: whether the question has the whole name in one piece.
+    """
+
+    scores: NDArray[np.float64]
+    overlaps: list[float]
+    spoken: list[bool]
+
+
+def question_of(sentences: tuple[str, ...], tool: ToolWords, situation: Situation) -> Question:
+    """Describe a question about the arguments of a tool, for training.
 
     Args:
         sentences: the sentences that ask, without their values.
         tool: words of the tool in the schema.
         situation: what the user has said and wants.
     """
-    words, begins = _words(tuple(sentences))
+    words, begins = _words(sentences)
     slots = tuple(slot.features for slot in tool.arguments.values())
-    return Question(words, begins, slots, _flags(sentences, tool, situation))
+    flags, overlaps, spoken = _text_flags(sentences, tool)
+    asked = _AskedText(np.zeros(len(slots)), overlaps, spoken)
+    relations = np.array(_relations(tool, asked, situation), np.float32)
+    return Question(words, begins, slots, np.concatenate((flags, relations), axis=1))
 
 
-def _flags(sentences: Sequence[str], tool: ToolWords, situation: Situation) -> NDArray[np.float32]:
+def _text_flags(
+    sentences: tuple[str, ...], tool: ToolWords
+) -> tuple[NDArray[np.float32], list[float], list[bool]]:
+    """Return the relation of a text to each argument; see `_AskedText` for the other two."""
     words = [word for sentence in sentences for word in stems_of(sentence)]
     text, stems = f" {' '.join(words)} ", frozenset(words)
-    overlaps = np.array([_overlaps(stems, slot) for slot in tool.arguments.values()], np.float32)
+    slots = tool.arguments.values()
+    overlaps = np.array([_overlaps(stems, slot) for slot in slots], np.float32)
     most = overlaps.max(axis=0)
     asks = np.array([any(f" {each}" in text for each in phrases) for phrases in _QUESTIONS])
-    kinds, relations = tool.kinds, _relations(text, tool, overlaps[:, 0].tolist(), situation)
-    flags = np.ones((len(overlaps), FLAGS), np.float32)
+    kinds, count = tool.kinds, len(_QUESTIONS)
+    flags = np.ones((len(overlaps), FLAGS - _RELATIONS), np.float32)
     flags[:, 1:6] = overlaps
     flags[:, 6] = overlaps[:, 0] == 1
     flags[:, 7:12] = (overlaps == most) & (most > 0)
-    count = len(_QUESTIONS)
     flags[:, 12 : 12 + count] = kinds & asks
     flags[:, 12 + count : 12 + 2 * count] = ~kinds & asks
-    flags[:, 12 + 2 * count : 12 + 3 * count] = kinds & ~asks
-    flags[:, 12 + 3 * count :] = relations
-    return flags
+    flags[:, 12 + 2 * count :] = kinds & ~asks
+    return flags, overlaps[:, 0].tolist(), [slot.spoken in text for slot in slots]
 
 
-def _relations(
-    text: str, tool: ToolWords, overlaps: Sequence[float], situation: Situation
-) -> list[tuple[bool, ...]]:
+def _relations(tool: ToolWords, asked: _AskedText, situation: Situation) -> list[tuple[bool, ...]]:
     """Return the relation of each argument to what the user has said and wants."""
     required_slots = tool.spec.required
     open_required = [name for name in required_slots if name not in situation.said]
     rows: list[tuple[bool, ...]] = []
-    for (name, slot), overlap in zip(tool.arguments.items(), overlaps, strict=True):
+    for name, overlap, spoken in zip(tool.arguments, asked.overlaps, asked.spoken, strict=True):
         required, said = name in required_slots, name in situation.said
         named = name in situation.named
         place = open_required.index(name) if required and not said else -1
         rows.append((
             required, said, not said and name in situation.wanted, required and not said,
             place == 0, place == 1, place > 1, not situation.said, not open_required,
-            said and overlap == 1, named, named and overlap == 0, slot.spoken in text,
+            said and overlap == 1, named, named and overlap == 0, spoken,
         ))  # fmt: skip
     return rows
 
@@ -250,24 +282,39 @@ def _overlaps(stems: frozenset[str], slot: SlotWords) -> tuple[float, ...]:
     )
 
 
+class ReadText(NamedTuple):
+    """A text beside a tool's schema, apart from the conversation.
+
+    Attributes:
+        patterns: its sentences without the names of the tool's slots, so that a question about a
+            slot of an unseen service looks like one that was trained on.
+        stems: stems of its words.
+        named: arguments whose name it has.
+        valued: arguments of which it has a possible value.
+    """
+
+    patterns: tuple[str, ...]
+    stems: frozenset[str]
+    named: tuple[str, ...]
+    valued: tuple[str, ...]
+
+
 class SlotModel:
     """Scores the slots that a question may ask for.
 
+    What depends on a text and a tool alone is kept: the same sentences, without their values, come
+    again and again.
+
     Args:
         pairs: float32, shape ``(2**BITS,)``: weight of a word of the question with one of a slot.
-        flags: float32, shape ``(flags,)``.
+        flags: float32, shape ``(FLAGS,)``.
     """
 
     def __init__(self, pairs: NDArray[np.float32], flags: NDArray[np.float32]) -> None:
         self.pairs, self.flags = pairs, flags
         self._tools: dict[int, ToolWords] = {}
-
-    def without_names(self, spec: ToolSpec, sentence: str) -> str:
-        """Replace the names of a tool's slots in a sentence by one word.
-
-        So a question about a slot of an unseen service looks like one that was trained on.
-        """
-        return self.words_of(spec).names.sub("xslot", sentence)
+        self._texts: dict[tuple[int, tuple[str, ...]], ReadText] = {}
+        self._questions: dict[tuple[int, tuple[str, ...]], _AskedText] = {}
 
     def words_of(self, spec: ToolSpec) -> ToolWords:
         """Return the words of a tool in the schema."""
@@ -275,13 +322,46 @@ class SlotModel:
         if kept is None:
             if len(self._tools) >= _MOST_TOOLS:
                 self._tools.clear()
+                self._texts.clear()
+                self._questions.clear()
             kept = self._tools[id(spec)] = _tool_words(spec)
         return kept
 
-    def scores(self, question: Question) -> NDArray[np.float64]:
-        """Return the log odds of each candidate, shape ``(slots,)``."""
-        table = _Table(question.words, question.begins, question.slots)
-        return table.scores(self.pairs, self.flags, question.flags)
+    def read(self, spec: ToolSpec, sentences: tuple[str, ...]) -> ReadText:
+        """Read sentences beside the schema of a tool."""
+        tool, key = self.words_of(spec), (id(spec), sentences)
+        read = self._texts.get(key)
+        if read is None:
+            if len(self._texts) >= _MOST_TEXTS:
+                self._texts.clear()
+            read = self._texts[key] = _read_text(tool, sentences)
+        return read
+
+    def scores(
+        self, spec: ToolSpec, sentences: tuple[str, ...], situation: Situation
+    ) -> NDArray[np.float64]:
+        """Return the log odds that a question asks for each argument, shape ``(arguments,)``.
+
+        Args:
+            spec: the tool.
+            sentences: the sentences that ask, without their values.
+            situation: what the user has said and wants.
+        """
+        tool, key = self.words_of(spec), (id(spec), sentences)
+        asked = self._questions.get(key)
+        if asked is None:
+            if len(self._questions) >= _MOST_TEXTS:
+                self._questions.clear()
+            asked = self._questions[key] = self._asked(tool, sentences)
+        relations = np.array(_relations(tool, asked, situation), np.float32)
+        scores: NDArray[np.float64] = asked.scores + relations @ self.flags[-_RELATIONS:]
+        return scores
+
+    def _asked(self, tool: ToolWords, sentences: tuple[str, ...]) -> _AskedText:
+        flags, overlaps, spoken = _text_flags(sentences, tool)
+        slots = [slot.features for slot in tool.arguments.values()]
+        pairs = _Table(*_words(sentences), slots).scores(self.pairs)
+        return _AskedText(pairs + flags @ self.flags[:-_RELATIONS], overlaps, spoken)
 
 
 class _Table:
@@ -299,14 +379,12 @@ class _Table:
         self.scale = 1 / np.sqrt(self.sizes[:, None] * self.lengths[None, :])
         self.chosen: NDArray[np.int64]
 
-    def scores(
-        self, pairs: NDArray[np.float32], weights: NDArray[np.float32], flags: NDArray[np.float32]
-    ) -> NDArray[np.float64]:
+    def scores(self, pairs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Score each candidate by the whole question and by its best clause."""
         by_word = np.add.reduceat(pairs[self.buckets], self._rows, axis=0)
         by_part = np.add.reduceat(by_word, self._columns, axis=1) * self.scale
         self.chosen = by_part[1:].argmax(axis=0) + 1
-        scores: NDArray[np.float64] = by_part[0] + by_part[1:].max(axis=0) + flags @ weights
+        scores: NDArray[np.float64] = by_part[0] + by_part[1:].max(axis=0)
         return scores
 
     def gradient(self, error: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -341,7 +419,7 @@ def train_slot_model(
             question, asked = questions[index]
             words, begins, slots = _with_words_dropped(question, random)
             table = _Table(words, begins, slots)
-            scores = table.scores(pairs, weights, question.flags)
+            scores = table.scores(pairs) + question.flags @ weights
             error = 1 / (1 + np.exp(-scores)) - np.asarray(asked, np.float64)
             flat, gradient = table.buckets.ravel(), table.gradient(error).ravel()
             np.add.at(pair_squares, flat, gradient * gradient)

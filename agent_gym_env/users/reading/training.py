@@ -364,17 +364,20 @@ def _act_examples(
 ) -> Iterator[tuple[Sequence[str], frozenset[str]]]:
     """Yield the sentences and acts of turns: as they are, with fillers, joined, and in disorder."""
     words = [
-        word for example in examples[:2000] for s in example.look.patterns for word in s.split()
+        word
+        for example in examples[:2000]
+        for s in example.look.text.patterns
+        for word in s.split()
     ]
     for example in examples:
-        sentences, acts = example.look.patterns, example.acts
+        sentences, acts = example.look.text.patterns, example.acts
         yield sentences, acts
         choice = random.random()
         if choice < 0.25:
             yield [_FILLERS[random.integers(len(_FILLERS))], *sentences], acts
         elif choice < 0.4:
             other = examples[int(random.integers(len(examples)))]
-            yield [*sentences, *other.look.patterns], acts | other.acts
+            yield [*sentences, *other.look.text.patterns], acts | other.acts
         elif choice < 0.5:
             chosen = random.integers(len(words), size=random.integers(3, 20))
             yield [" ".join(words[index] for index in chosen)], frozenset()
@@ -385,7 +388,9 @@ def _act_examples(
 def _train_kinds(
     acts: ActModel, examples: Sequence[_Example], random: np.random.Generator
 ) -> NDArray[np.float32]:
-    features = np.stack([kind_features(acts.turn(e.look.patterns), e.look.flags) for e in examples])
+    features = np.stack(
+        [kind_features(acts.turn(e.look.text.patterns), e.look.flags) for e in examples]
+    )
     right = np.array([KINDS.index(example.right.kind) for example in examples])
     weights = np.zeros((features.shape[1], len(KINDS)), np.float32)
     squares = np.full_like(weights, 1e-3)

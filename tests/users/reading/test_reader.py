@@ -164,3 +164,17 @@ def test_the_kinds_of_recorded_turns_of_sgd(sgd_path: Path, split: str) -> None:
     print(f"{split}: kind read rightly {right:.4f}, wrongly {wrong:.4f}")
     assert right >= 0.97
     assert wrong <= 0.0025
+
+
+def test_a_number_that_is_said_by_the_way_does_not_decide_which_row_is_offered(
+    model: ReadingModel,
+) -> None:
+    """ "One option", "this one": the row whose name is said is offered, not one with a 1 in it."""
+    turns = recorded_turns(open_corpus("sample"), "dev", model)
+    turn = next(turn for turn in turns if turn.right.kind == "offer" and turn.user.state.rows)
+    row = turn.user.state.rows[0]
+    slot = next(slot for slot in row if "name" in slot or "title" in slot)
+    rows = [{**row, slot: "First Choice", "rooms": "1"}, {**row, slot: "Second Best", "rooms": "2"}]
+    turn.user.state.rows = rows
+    text = "One option is Second Best. Would you like this one, or another one?"
+    assert turn.reader.read(text).offered == rows[1]

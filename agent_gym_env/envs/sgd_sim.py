@@ -44,7 +44,8 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
 
     ## Description
     The user has the goal of a recorded dialogue, and answers what the agent says and does; services
-    keep state; success is verified at the end. No language model takes part.
+    keep state; success is verified at the end. No language model takes part, unless the user is
+    ``llm``.
 
     ## Action space, observation space
     As in `SGDEnv`. An action carries ``acts``, a list of ``[act, slot, value]`` that says what its
@@ -244,6 +245,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
 
         Raises:
             ValueError: the value is not such a state, or of another version, corpus or split.
+            DataError: the split has no such dialogue.
         """
         try:
             taken = msgspec.json.decode(msgspec.json.encode(state), type=SimulationState)
@@ -256,6 +258,9 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 f"the state is of (version, corpus, split) {found}, this environment of {expected}"
             )
         index = self.split.index(taken.dialogue_id)
+        errands = range(len(self.split.goal(index).errands))
+        if any(number not in errands for number in (taken.user.errand, *taken.user.chosen)):
+            raise ValueError("not an SGDSim-v0 state: the goal has no errand of such a number")
         simulation = Simulation(self.settings, self._offer(index), index, state=taken)
         if taken.random:
             restore_generator(self, taken.random, "SGDSim-v0")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -137,8 +138,9 @@ class DialogueVectorEnv(VectorEnv[Texts, Any, NDArray[Any]]):
             ValueError: there is not one action for each dialogue, or one that has ended was not
                 reset where the mode is ``"Disabled"``.
             TypeError: an action has an unsupported type.
+            LMError: a language model did not answer; begin every dialogue again with `reset`.
         """
-        # Everything that can raise comes first: a batch is taken whole or not at all.
+        # Every mistake of the caller is found first: a batch is taken whole or not at all.
         parsed = [self._parse(action) for action in self._single_actions(actions)]
         if self.autoreset_mode is AutoresetMode.DISABLED and any(self._ended):
             ended = [place for place, has_ended in enumerate(self._ended) if has_ended]
@@ -239,7 +241,10 @@ class SGDSimVectorEnv(DialogueVectorEnv):
     def _take(
         self, env: SGDSimEnv, action: ActionWithActs
     ) -> tuple[dict[str, str], float, bool, Info]:
-        return env.simulation.step(action)
+        simulation = env.simulation
+        if simulation.over:
+            raise ResetNeeded("a dialogue broke off in the last step: call reset() first")
+        return simulation.step(action)
 
 
 def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:

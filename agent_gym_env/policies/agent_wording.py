@@ -318,10 +318,7 @@ def _deed(intent: str) -> str:
 
 
 def _spoken(slot: str, value: str) -> str:
-    try:
-        return formal(kind_of(slot, [value]), value)[0].text
-    except ValueError:  # such as the 30th of February
-        return value
+    return formal(kind_of(slot, [value]), value)[0].text
 
 
 def _sentence(clause: str, end: str = ".") -> str:

@@ -1,7 +1,7 @@
 """The plan of an agent that works off one errand after another.
 
 It asks for what a tool requires, in the order of the schema, searches, offers, confirms and books.
-It knows the user's acts; where they come from is its user's affair.
+It works from the user's acts, which a `Listener` provides.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from agent_gym_env.corpus.goals import Kind, turn_kind
 from agent_gym_env.corpus.sgd import Slot
 from agent_gym_env.policies.agent_wording import Speaker, offered_values
 from agent_gym_env.types import Action, DialogueAct, Observation, ToolCall
+from agent_gym_env.values.equality import DONTCARE
 
-DONTCARE = "dontcare"
 _MOST_ASKED = 4
 """A slot is asked for so often; then the policy goes on without it."""
 
@@ -84,7 +84,7 @@ class Listener(Protocol):
 
 
 Steps = Generator[Action, Observation, None]
-"""The actions of one dialogue; each is answered with the next observation."""
+"""The actions of one dialogue; the next observation is sent in return for each."""
 
 
 class DialoguePlan:
@@ -129,7 +129,7 @@ class DialoguePlan:
         self._informed = False
 
     def play(self) -> Steps:
-        """Play the dialogue; the generator never ends of itself."""
+        """Play the dialogue. The generator does not end: it is dropped with the dialogue."""
         while True:
             self._hear()
             yield from self._turn()

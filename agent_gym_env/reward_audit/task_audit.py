@@ -21,7 +21,7 @@ MAX_STEPS = 400
 """Number of steps after which a dialogue is broken off, as no success."""
 
 
-class Outcome(NamedTuple):
+class PlayedDialogue(NamedTuple):
     """A dialogue that was played.
 
     Attributes:
@@ -35,7 +35,9 @@ class Outcome(NamedTuple):
     turns: int
 
 
-def play_dialogue(env: SGDSimEnv, policy: Policy, dialogue_id: str, *, seed: int = 0) -> Outcome:
+def play_dialogue(
+    env: SGDSimEnv, policy: Policy, dialogue_id: str, *, seed: int = 0
+) -> PlayedDialogue:
     """Play one dialogue to its end.
 
     Args:
@@ -55,7 +57,7 @@ def play_dialogue(env: SGDSimEnv, policy: Policy, dialogue_id: str, *, seed: int
     verdict = env.simulation.verdict
     if not over:
         verdict = Verdict(milestones=verdict.milestones, reasons=("broken_off",))
-    return Outcome(verdict, earned, env.simulation.turn)
+    return PlayedDialogue(verdict, earned, env.simulation.turn)
 
 
 class AgentScore(msgspec.Struct, frozen=True):
@@ -122,14 +124,14 @@ def audit_task(
 def _score(env: SGDSimEnv, agent: Policy, dialogue_ids: Sequence[str], seed: int) -> AgentScore:
     sums = ClusterSums()
     for episode_seed, dialogue_id in enumerate(dialogue_ids, start=seed):
-        outcome = play_dialogue(env, agent, dialogue_id, seed=episode_seed)
+        played = play_dialogue(env, agent, dialogue_id, seed=episode_seed)
         if isinstance(agent, ScriptedAgent) and not agent.faults:
             continue
-        verdict = outcome.verdict
+        verdict = played.verdict
         sums.add(dialogue_id, "success", float(verdict.success))
         sums.add(dialogue_id, "strict", float(verdict.strict))
         sums.add(dialogue_id, "milestones", verdict.milestones)
-        sums.add(dialogue_id, "reward", outcome.earned)
+        sums.add(dialogue_id, "reward", played.earned)
     none = Estimate()
     found = Bootstrap(sums, resamples=RESAMPLES, seed=seed).estimates() if len(sums) else {}
     return AgentScore(

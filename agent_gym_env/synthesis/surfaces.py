@@ -20,8 +20,8 @@ _NUMBER_WORDS = (
 )
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-_WHOLE = re.compile(r"\d+")
-_DECIMAL = re.compile(r"\d+(\.\d\d)?")
+_WHOLE = re.compile(r"\d{1,15}")
+_DECIMAL = re.compile(r"\d{1,15}(\.\d\d)?")
 _BOOLEAN = re.compile("True|False")
 _PATTERNS: dict[Kind, re.Pattern[str]] = {
     "boolean": _BOOLEAN,

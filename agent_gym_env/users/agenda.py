@@ -78,6 +78,7 @@ class UserState(msgspec.Struct, omit_defaults=True):
         answer: first row of the last transaction's answer; empty for none.
         outcome: outcome of the last call of this turn: ``rows`` or ``empty`` of a query,
             ``success``, ``counter`` or ``failure`` of a transaction, ``error``; ``""`` for no call.
+            It outlives a turn that the user missed, since the agent then says the same again.
         booked: the row of the last write that went through, by tool.
         attempts: outcome of the last attempt at the write of an errand, by errand.
         acts: the user's last acts.
@@ -601,6 +602,8 @@ class AgendaUser:
         errand, state = self.errand(), self.state
         self._note_counter_answer(turn)
         self._note_failure()
+        if self._misstates_answer(turn.informed):
+            state.faults.append("wrong_counter_offer")
         key = self._row_key(state.answer)
         if key in state.refused:
             self._lose_patience()
@@ -642,6 +645,14 @@ class AgendaUser:
         if self.state.answer:
             self.state.row = {**(self.state.row or {}), **self.state.answer}
         self._note_told(turn.informed, self._rows_known())
+
+    def _misstates_answer(self, told: Mapping[str, str]) -> bool:
+        """Return whether the agent told other values than the service has answered with."""
+        answer = self.state.answer
+        return any(
+            slot in answer and self._key(answer[slot]) != self._key(value)
+            for slot, value in told.items()
+        )
 
     def _note_failure(self) -> None:
         errand, state = self.errand(), self.state

@@ -191,7 +191,7 @@ class LLMUser:
         text, _ = without_reasoning(self.model.complete(request).text)
         try:
             return msgspec.json.decode(text.strip(), type=kind)
-        except (msgspec.MsgspecError, UnicodeEncodeError):
+        except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
             return None
 
     def _forget(self, request: Request) -> None:

@@ -213,6 +213,8 @@ def _domain(service: str) -> str:
 def _template(task: Task, goal: Goal, turn: int, acts: Sequence[UserAct]) -> str | None:
     """Replace the values in recorded words; ``None`` for words that fit this dialogue only."""
     text = task.turns[turn].user
+    if "{" in text:
+        return None  # the words themselves would look like a placeholder
     marked = goal.places[turn] if turn < len(goal.places) else ()
     spans = {place.slot: (place.start, place.end) for place in marked}
     if len(spans) < len(marked) or len(text) > _LONGEST or not text.strip():

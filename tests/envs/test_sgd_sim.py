@@ -188,6 +188,16 @@ def test_a_state_with_a_damaged_generator_changes_nothing(generator: str) -> Non
     assert env.get_state() == before
 
 
+@pytest.mark.parametrize("user", [{"errand": 99}, {"errand": -1}, {"chosen": {"99": {}}}])
+def test_a_state_of_an_errand_that_the_goal_lacks_is_refused(user: dict[str, Any]) -> None:
+    env = _make()
+    env.reset(seed=1)
+    before = env.get_state()
+    with pytest.raises(ValueError, match="no errand of such a number"):
+        env.set_state({**before, "user": {**before["user"], **user}})
+    assert env.get_state() == before
+
+
 def test_the_same_seed_gives_the_same_bytes() -> None:
     def steps() -> Iterator[Any]:
         env = _make(split="train")

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
-from agent_gym_env.envs.vector import SGDVectorEnv
+from agent_gym_env.envs.vector import SGDSimVectorEnv, SGDVectorEnv
+from agent_gym_env.errors import LMError
 from agent_gym_env.types import Action
+from agent_gym_env.users.wording import ActsToSay, UserWords
 from tests.corpora import TRAIN
 
 TEA, BLACK, MIXED = (dialogue.dialogue_id for dialogue in TRAIN)
@@ -236,3 +239,23 @@ def test_a_column_of_single_calls_is_not_lost(make: Make) -> None:
     _, _, _, _, infos = envs.step({"text": [""], "tool_calls": [""], "tool_call": [call]})
     together = list(infos["turn"]), list(infos["action_error"])
     assert together == ([0], [None])
+
+
+class _FailsLater:
+    """A user whose language model answers once in each dialogue."""
+
+    def words(self, said: ActsToSay) -> UserWords:
+        if said.answered:
+            raise LMError("no answer")
+        return UserWords("Hello.", "model")
+
+
+def test_a_dialogue_that_broke_off_takes_no_step_until_it_is_reset() -> None:
+    envs = SGDSimVectorEnv(2, split="dev", understanding="acts", user=_FailsLater())
+    envs.reset(seed=0)
+    with pytest.raises(LMError, match="no answer"):
+        envs.step(["What else?"] * 2)
+    with pytest.raises(ResetNeeded, match="call reset"):
+        envs.step(["What else?"] * 2)
+    envs.reset(seed=0)
+    envs.step([Action(tool_calls=())] * 2)

@@ -71,6 +71,7 @@ def test_small_numbers_have_words() -> None:
         ("fare", ["12", "7.50"], "money"),
         ("guests", ["12", "7"], "number"),
         ("guests", ["12", "7.50"], "text"),
+        ("guests", ["1" * 5000], "text"),
         ("anything", [], "text"),
     ],
 )

@@ -236,3 +236,16 @@ def test_another_row_and_a_confirmation_answer_no_question_about_a_row() -> None
         user.react(turn)
         assert user.open_questions() == ["phone_number"]
         assert user.state.row == _NOPA
+
+
+def test_a_counter_offer_that_no_service_made_is_a_fault() -> None:
+    errand = _booking({})
+    tools = open_corpus("sample").split("dev").tools
+    for told, is_fault in (("20:00", False), ("8 pm", False), ("21:00", True)):
+        user = _user(errand)
+        assert errand.final is not None
+        user.react(AgentTurn("confirm", confirmed=errand.final))
+        offered = {**errand.final, "booking_time": "20:00"}
+        user.note_result(tools[errand.tool], errand.final, "failure", [offered])
+        user.react(AgentTurn("counter", informed={"booking_time": told}))
+        assert ("wrong_counter_offer" in user.state.faults) is is_fault

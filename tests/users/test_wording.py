@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from agent_gym_env.corpus.corpus import open_corpus
-from agent_gym_env.corpus.goals import Kind, Place, UserAct
+from agent_gym_env.corpus.goals import Goal, Kind, Place, UserAct
 from agent_gym_env.corpus.task import Task, Turn
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
@@ -22,6 +22,7 @@ from agent_gym_env.users.own_phrases import OwnPhrases, spoken
 from agent_gym_env.users.phrase_book import (
     PhraseBook,
     _read_book,
+    _template,
     load_or_mine,
     mine,
     recorded_turns,
@@ -191,6 +192,16 @@ def test_mined_templates_hold_no_value() -> None:
     for text in texts:
         assert not re.search(r"\d", text), text
         assert "Austin" not in text
+
+
+def test_words_with_braces_of_their_own_are_not_mined() -> None:
+    for words, template in (
+        ("I go to Reno.", "I go to {to}."),
+        ("I {really} go to Reno.", None),
+    ):
+        task = Task("1", ("Trains_1",), (Turn(words, "", "Trains_1"),), TODAY)
+        acts = (_inform("to", "Reno"),)
+        assert _template(task, Goal(acts, ()), 0, acts) == template
 
 
 def test_every_mined_template_says_its_acts() -> None:

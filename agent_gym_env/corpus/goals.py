@@ -215,6 +215,10 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
 )
 
 
+AGENT_ACTS = frozenset((*(act for act, _ in _KINDS), "INFORM_COUNT"))
+"""The acts of an agent in SGD."""
+
+
 def turn_kind(acts: Collection[str]) -> Kind:
     """Return the kind of an agent's turn that has acts of these kinds."""
     kind: Kind = next((kind for act, kind in _KINDS if act in acts), "none")

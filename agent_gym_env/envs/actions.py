@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from agent_gym_env.corpus.goals import AGENT_ACTS
 from agent_gym_env.envs.assistant_message import (
     AssistantMessage,
     CallsText,
@@ -147,9 +148,10 @@ def parse_action_with_acts(action: Any) -> ActionWithActs:
     parsed = parse_action(action)
     if given is None or (isinstance(given, (tuple, list)) and not given):
         return parsed, ()
-    acts = _read_acts(given)
+    read = _read_acts(given)
+    acts = tuple(act for act in read if act.act in AGENT_ACTS)
     text, calls, error = parsed
-    whole = acts and len(acts) <= MAX_ACTS
+    whole = acts and len(acts) == len(read) <= MAX_ACTS
     return (text, calls, error if whole else error or UNREAD), acts[:MAX_ACTS]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import structs
 
@@ -21,8 +21,14 @@ def rescore(episode: Episode, reward: Reward | TaskReward) -> Episode:
 
     Raises:
         DataError: the record is inconsistent.
+        TypeError: the reward is a name or a mapping, not an object.
         ValueError: the reward scores the other kind of dialogue.
     """
+    if isinstance(reward, str | Mapping):
+        raise TypeError(
+            f"rescore() takes a reward object, not {reward!r}; make one with make_reward(...), or "
+            "with agent_gym_env.rewards.task.make_task_reward(...) for simulated dialogues"
+        )
     check_kind(episode, reward)
     if isinstance(reward, TaskReward):
         scores = [reward.grade(each) for each in graded_turns(episode)]

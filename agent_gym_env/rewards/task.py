@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -75,12 +76,26 @@ class ShapedTaskReward:
         turn: cost of a turn.
         call: cost of a tool call.
         milestone: weight of the milestones, in [0, 1].
+
+    Raises:
+        ValueError: a weight is not such a number.
     """
 
     name = "task"
     parts = ("strict", "progress", "cost")
 
     def __init__(self, *, turn: float = 0.01, call: float = 0.003, milestone: float = 0.3) -> None:
+        for option, value, most in (
+            ("turn", turn, math.inf),
+            ("call", call, math.inf),
+            ("milestone", milestone, 1.0),
+        ):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or not 0 <= value <= most:
+                limit = "" if most == math.inf else f" to {most:g}"
+                raise ValueError(
+                    f"reward 'task': {option} must be a number from 0{limit}, not {value!r}"
+                )
         self._turn, self._call, self._milestone = turn, call, milestone
 
     def grade(self, episode: ClosedEpisode) -> Score:

@@ -454,6 +454,8 @@ class AgendaUser:
         state, row = self.state, turn.offered
         if row is None:
             return self._not_understood("offer_of_unknown_row")
+        if not self._tells_more_than_wishes(row, turn.named):
+            return self._not_understood("offer_without_a_row")
         if self.errand().transactional:
             self.count("offer_in_transaction")
             self._lose_patience()
@@ -487,6 +489,17 @@ class AgendaUser:
             self.count("default_offer")
             recorded = (self._act("SELECT"),)
         return self._do(recorded)
+
+    def _tells_more_than_wishes(self, row: Row, named: Mapping[str, str] | None) -> bool:
+        """Return whether an offer names anything of a row that the user did not ask for."""
+        if named is None:
+            return True
+        own = {slot for slot in row if slot in self.spec().arguments and self._is_wish(slot, row)}
+        return bool(named.keys() - own) or own == row.keys()
+
+    def _is_wish(self, slot: str, row: Row) -> bool:
+        wish = self.wish(slot)
+        return wish is not None and self._key(wish) == self._key(row[slot])
 
     def _said_here(self) -> dict[str, str]:
         """Return what the user has said of this errand: in it, or before it and still true."""

@@ -20,6 +20,7 @@ class AgentTurn(msgspec.Struct, frozen=True, omit_defaults=True):
         slots: slots that were asked for.
         suggested: values that were suggested for some of them.
         offered: the row that was offered; ``None`` where no service has returned such a row.
+        named: values of that row that the agent named; ``None`` for all of them.
         confirmed: values by slot that the agent asks the user to confirm.
         informed: values by slot that the user was told.
         intent: the intent that was proposed.
@@ -29,6 +30,7 @@ class AgentTurn(msgspec.Struct, frozen=True, omit_defaults=True):
     slots: tuple[str, ...] = ()
     suggested: dict[str, str] = {}
     offered: Row | None = None
+    named: dict[str, str] | None = None
     confirmed: dict[str, str] = {}
     informed: dict[str, str] = {}
     intent: str = ""
@@ -54,6 +56,7 @@ def read_acts(
         slots=tuple(asked),
         suggested={slot: value for slot, value in asked.items() if value},
         offered=row_with(rows, offer, today) if kind == "offer" and names_a_row else None,
+        named=offer if kind == "offer" else None,
         confirmed=values.get("CONFIRM", {}),
         informed={**offer, **informed} if kind == "counter" else informed,
         intent=next(iter(values.get("OFFER_INTENT", {}).values()), ""),

@@ -69,7 +69,7 @@ def make_user(
     if not isinstance(config, Mapping):
         return UserOptions(name=type(config).__name__), checked_user(config)
     given = dict(config)
-    name = given.pop("name", None)
+    name = given.pop("name", "agenda")
     takes_model = USERS.takes(name, "model")
     known = {*UserOptions.__struct_fields__, *option_names(USERS.find(name), _CONTEXT)}
     if takes_model:

@@ -48,7 +48,6 @@ def play(env: SGDSimEnv, seed: int, alter: Callable[[Action], Action] | None = N
     ("config", "words"),
     [
         ("robot", "user must be one of agenda, llm, not 'robot'"),
-        ({}, "user must be"),
         ({"name": "agenda", "mis": 0.1}, "user 'agenda' has no option 'mis' .did you mean 'miss'"),
         ({"name": "agenda", "miss": 1.5}, "user 'agenda': miss: .*<= 1.0, found 1.5"),
         ({"name": "agenda", "volunteer": -1}, "volunteer: .*>= 0.0, found -1"),

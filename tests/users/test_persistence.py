@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.goals import Binding, Decision, Errand, Goal, UserAct
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
-from agent_gym_env.types import Action, DialogueAct
+from agent_gym_env.types import Action, DialogueAct, ToolCall
 from agent_gym_env.users.agenda import AgendaUser
 from agent_gym_env.users.agent_turn import AgentTurn
 from agent_gym_env.users.verdict import judge
@@ -249,3 +251,37 @@ def test_a_counter_offer_that_no_service_made_is_a_fault() -> None:
         user.note_result(tools[errand.tool], errand.final, "failure", [offered])
         user.react(AgentTurn("counter", informed={"booking_time": told}))
         assert ("wrong_counter_offer" in user.state.faults) is is_fault
+
+
+def test_an_offer_that_names_nothing_but_the_wishes_is_no_offer() -> None:
+    """ "There is one in Portland": the agent must say something of the row."""
+    env = SGDSimEnv(split="dev", understanding="acts")
+    env.reset(options={"dialogue_id": "1_00013"})
+    call = ToolCall("Salon_1-FindProvider", {"salon_city": "Portland"})
+    env.step(Action(tool_calls=(call,)))
+    row = env.simulation.user_state.rows[0]
+    *_, info = env.step(Action("?", acts=(DialogueAct("OFFER", "salon_city", "Portland"),)))
+    assert info["user_understood"] is False
+    named = tuple(DialogueAct("OFFER", slot, value) for slot, value in row.items())
+    *_, info = env.step(Action("?", acts=named))
+    assert info["user_understood"] is True
+
+
+@pytest.mark.parametrize(
+    ("text", "understood"),
+    [
+        ("The Golden Scissors is a great salon in Portland. Would you like it?", False),
+        ("There's a nice salon in Portland. Shall I go with that one?", False),
+        ("How about {}? It is in Portland.", True),
+        ("How about {}? It costs $777.", False),
+    ],
+)
+def test_an_offer_in_text_says_the_name_and_no_invented_price(text: str, understood: bool) -> None:
+    env = SGDSimEnv(split="dev")
+    env.reset(options={"dialogue_id": "1_00013"})
+    call = ToolCall("Salon_1-FindProvider", {"salon_city": "Portland"})
+    env.step(Action(tool_calls=(call,)))
+    row = env.simulation.user_state.rows[0]
+    name = next(value for slot, value in row.items() if slot.endswith("name"))
+    *_, info = env.step(text.format(name))
+    assert info["user_understood"] is understood

@@ -108,6 +108,8 @@ _OFFERS = (
     "Sure, {0} is one possibility. {1}", "Let me tell you about {0}. {1}", "Try {0}. {1}",
     "My search shows {0}. {1}", "I'm seeing {0}. {1}", "Next, there is {0}. {1}",
     "Another option is {0}. {1}", "Alternatively, consider {0}. {1}", "I also found {0}. {1}",
+    "I found {0}. {1}", "I found {0} for you. {1}", "I found {0}, it fits well. {1}",
+    "I'd recommend {0}. {1}", "So, {0}. {1}", "How does {0} sound? {1}", "{0} is on offer. {1}",
 )  # fmt: skip
 _OFFER_CLOSINGS = (
     "", "", "What do you think?", "Does that sound good?", "Does this work for you?",
@@ -119,6 +121,8 @@ _OFFER_CLOSINGS = (
     "Would you like more details?", "Want this one?", "Should we take it?", "Any interest?",
     "Let me know what you think.", "Happy with that one?", "Good for you?", "Thoughts?",
     "I can show you more if you don't like it.", "Would you go for it?",
+    "Would that work?", "Would you like to go with that?", "Does it fit?", "Shall I go with it?",
+    "Would you like to see it?", "Do you want to take it?", "Is that alright?", "Okay for you?",
 )  # fmt: skip
 
 _CONFIRMS = (
@@ -143,6 +147,7 @@ _CONFIRMS = (
     "I would proceed with {0}.", "Okay to {1} with {0}?", "Let me repeat: {0}.",
     "Please verify that the following is correct: {0}.", "Am I right that it's {0}?",
     "To make sure nothing goes wrong, please verify: {0}.", "I'll be putting in {0}.",
+    "{0}, correct?", "{0}, right?", "So it's {0}, yes?", "{0}, is that right?", "Book {0}?",
 )  # fmt: skip
 _CONFIRM_CLOSINGS = (
     "Is that right?", "Is that correct?", "Is everything correct?", "Shall I go ahead?",
@@ -214,6 +219,16 @@ _SUCCESSES = (
     "We have a reservation for you.", "Everything is in place.", "The job is done.", "Approved.",
     "It's been processed.", "Your request has been processed.", "The money is on its way.",
     "It has been purchased.", "I've saved it.", "It is set.", "Now playing.", "Starting it now.",
+)  # fmt: skip
+_SUCCESSES_WITH_DETAILS = (
+    "I've booked it: {0}.", "You're booked: {0}.", "All done! You're booked with {0}.",
+    "I've booked {0} for you.", "Your booking is confirmed: {0}.", "Done: {0}.", "It's set: {0}.",
+    "You're all set: {0}.", "I've booked that for you: {0}.", "Your reservation: {0}. Confirmed.",
+    "Your appointment is booked for {0}.", "Booked! Here are the details: {0}.", "Saved: {0}.",
+    "I've made the reservation with {0}.", "The booking went through: {0}.", "Success: {0}.",
+    "It has been arranged: {0}.", "Your request with {0} has been completed.", "I did it: {0}.",
+    "The transfer is done: {0}.", "I have scheduled it: {0}.", "Reserved: {0}.", "Paid: {0}.",
+    "That has already been booked for you: {0}.", "Confirmed! It's {0}.", "You have {0} now.",
 )  # fmt: skip
 _SUCCESS_CLOSINGS = (
     "", "", "Is there anything else I can help you with?", "Anything else?", "Enjoy!",
@@ -305,6 +320,10 @@ _MORES = (
     "Is there another thing I can help with?", "What more can I do?", "Other questions?",
     "Do you have any other questions for me today?", "Say another wish, or tell me you're done.",
     "I hope that helps. Is there anything else?", "Glad I could help! Anything else?",
+    "You're welcome! Let me know if you need anything else.", "Feel free to ask for more help.",
+    "Just let me know if you'd like anything else.", "Let me know if there is more to do.",
+    "You're welcome. Is there anything else?", "Feel free to ask if you need more help.",
+    "My pleasure! Just tell me if you need something else.", "Happy to help with anything else.",
 )  # fmt: skip
 _GOODBYES = (
     "Goodbye!", "Have a great day!", "Have a nice day.", "Bye!", "Take care!", "Enjoy your day!",
@@ -374,6 +393,9 @@ class Phrasings:
             return f"{self._answers(turn.informed)} {self._pick(_INFORM_CLOSINGS)}"
         if kind == "success":
             body = self._pick(_SUCCESSES).format(intent)
+            if answer and self._random.random() < 0.4:
+                details = self._details(self._some(answer, int(self._random.integers(1, 5))))
+                body = self._pick(_SUCCESSES_WITH_DETAILS).format(details)
             return f"{body} {self._answers(turn.informed)} {self._pick(_SUCCESS_CLOSINGS)}"
         if kind == "failure":
             return f"{self._pick(_FAILURES).format(intent)} {self._pick(_FAILURE_CLOSINGS)}"

@@ -57,6 +57,9 @@ _SURE = 0.5
 _SUPPORTED = 0.2
 """The same for a kind that the user expects, see `TextReader._supported`."""
 
+_MORE = frozenset(("else", "further", "more"))
+_AMOUNT = re.compile(r"\s*[$\u20ac\u00a3]|[0-9,]*\.[0-9]")
+_NAME = re.compile(r"(?<!airport)(?<!station)(?:_|^)(?:name|title)$")
 _NAME_WEIGHT = 3
 """A name, date or time counts as so many numbers for the row that is offered."""
 
@@ -65,6 +68,15 @@ _NAMES_A_ROW = 2
 
 _MAY_ASK = -1.0
 """Log odds of a request from which a sentence is read as part of a question."""
+
+_HARDLY_ASKED = -3.0
+"""Log odds of a slot below which a question does not ask for it."""
+
+_QUESTION_KINDS = (
+    (" when ", 0), (" when ", 1), (" what time ", 0), (" what day ", 1), (" how many ", 3),
+    (" how long ", 10), (" how long ", 3), (" how much ", 5),
+)  # fmt: skip
+"""Questions that ask for one kind of slot, see `SlotWords`."""
 
 _MANY_VALUES, _MANY_ROWS, _FLOOD = 12, 3, 60
 """Nobody takes in values of more than three rows at once, or sixty values."""
@@ -85,6 +97,7 @@ class Look(NamedTuple):
         sentences: its sentences, without the values.
         text: the same beside the schema of the errand's tool.
         wishes: key of the user's wish, by slot of the errand's tool.
+        amounts: keys of the amounts of money and of the fractions in it.
         rows: number of values of each known row that the text names, by the row's index.
         flags: relation of the text to the conversation, float32, shape ``(flags,)``.
     """
@@ -93,6 +106,7 @@ class Look(NamedTuple):
     sentences: tuple[str, ...]
     text: ReadText
     wishes: dict[str, str]
+    amounts: frozenset[str]
     rows: Counter[int]
     flags: NDArray[np.float32]
 
@@ -164,7 +178,8 @@ class TextReader:
             return self._request(look)
         informed = self._informed(look, kind)
         if kind == "offer":
-            return AgentTurn(kind, offered=self._offered(look), informed=informed)
+            row = self._offered(look)
+            return AgentTurn(kind, offered=row, named=_named(row, look), informed=informed)
         if kind == "confirm":
             return AgentTurn(kind, confirmed=self._confirmed(look), informed=informed)
         if kind == "propose":
@@ -219,7 +234,8 @@ class TextReader:
             for slot in value.slots:
                 rows.update(self._where.get((slot, value.key), ()))
         flags = self._flags(found, wishes, rows, read, len(tokens))
-        return Look(found, sentences, read, wishes, rows, flags)
+        amounts = frozenset(v.key for v in found if _AMOUNT.match(text, v.start, v.end))
+        return Look(found, sentences, read, wishes, amounts, rows, flags)
 
     def _wishes(self) -> dict[str, str]:
         wishes = {slot: self._user.wish(slot) for slot in self._user.spec().arguments}
@@ -288,8 +304,9 @@ class TextReader:
         refusal = shares["failure"] + shares["counter"] + shares["confirm"]
         if refusal >= _SURE and self._is_counter_offer(look):
             return "counter"
-        if "?" in look.text.stems:
-            shares["goodbye"] = 0.0  # who asks does not leave
+        if "?" in look.text.stems or _MORE & look.text.stems:
+            shares["more"] += shares["goodbye"]  # who asks for more does not leave
+            shares["goodbye"] = 0.0
         if not self._user.spec().transactional and self._user.state.known:
             shares["offer"] += shares["confirm"]  # a search ends with rows, not with consent
         least = _SUPPORTED if shares["more"] < _SURE else _SUPPORTED / 4
@@ -371,10 +388,25 @@ class TextReader:
         asking = asking_sentences(self._model.acts, look)
         scores = self._model.slots.scores(spec, asking, self.situation(look))
         slots = [name for name, score in zip(spec.arguments, scores, strict=True) if score > 0]
-        slots = slots or [list(spec.arguments)[int(scores.argmax())]]
+        slots = slots or self._likeliest(asking, scores)
         keys = {value.key for value in look.found}
         suggested = {slot: look.wishes[slot] for slot in slots if look.wishes.get(slot, "") in keys}
-        return AgentTurn("request", slots=tuple(slots), suggested=suggested)
+        return AgentTurn("request" if slots else "none", slots=tuple(slots), suggested=suggested)
+
+    def _likeliest(self, asking: Sequence[str], scores: NDArray[np.float64]) -> list[str]:
+        """Return the slot that a question most probably asks for, or none where none is likely.
+
+        "When" asks for a date or a time, "how many" for a number.
+        """
+        arguments = self._model.slots.words_of(self._user.spec()).arguments
+        text = f" {' '.join(stem for sentence in asking for stem in stems_of(sentence))} "
+        kinds = [kind for phrase, kind in _QUESTION_KINDS if phrase in text]
+        fitting = [
+            not kinds or any(words.kinds[kind] for kind in kinds) for words in arguments.values()
+        ]
+        allowed = np.where(fitting, scores, -np.inf)
+        best = int(allowed.argmax())
+        return [list(arguments)[best]] if allowed[best] > _HARDLY_ASKED else []
 
     def _offered(self, look: Look) -> Row | None:
         """Return the row of the last search whose values a text names best."""
@@ -391,7 +423,17 @@ class TextReader:
         most = max(named.values())
         best = [rows[index] for index in sorted(named) if named[index] == most]
         unseen = (row for row in best if not self._user.has_seen(row))
-        return next(unseen, best[0])
+        row = next(unseen, best[0])
+        return row if self._is_truthful(row, look) else None
+
+    def _is_truthful(self, row: Row, look: Look) -> bool:
+        """Return whether a text says the row's name, and no amount that no service told."""
+        known = {canonical(v, self._today) for each in (row, *self._rows) for v in each.values()}
+        if look.amounts - known - set(look.wishes.values()):
+            return False
+        keys = {value.key for value in look.found}
+        names = {canonical(value, self._today) for slot, value in row.items() if _NAME.search(slot)}
+        return not names or bool(names & keys) or row == self._user.state.row
 
     def _confirmed(self, look: Look) -> dict[str, str]:
         keys = [value.key for value in look.found]
@@ -528,6 +570,12 @@ def asking_sentences(acts: ActModel, look: Look) -> tuple[str, ...]:
         if acts.sentence(pattern)[request] > _MAY_ASK
     )
     return asking or look.sentences
+
+
+def _named(row: Row | None, look: Look) -> dict[str, str]:
+    """Return the values of a row that a text says."""
+    said = {slot for value in look.found for slot in value.slots}
+    return {slot: value for slot, value in (row or {}).items() if slot in said}
 
 
 def _said_boolean(slot: str, look: Look) -> str | None:

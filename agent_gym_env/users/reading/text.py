@@ -19,11 +19,15 @@ from agent_gym_env.values.patterns import find_values
 MAX_READ_TEXT = 4_000
 """A user reads so many characters of a turn."""
 
+_KEPT_LENGTH = 500
+"""What belongs to a longer sentence is not kept."""
+
 BITS = 17
 """An n-gram is one of ``2**BITS`` features."""
 
 _TOKEN = re.compile(r"\w+(?:'\w+)?|[?$]")
 _SENTENCE = re.compile(r"[^.?!\n;]+[.?!\n;]*")
+_WORD = re.compile(r"[^\W_]")
 _ABBREVIATION = re.compile(r"\b(?:a\.m|p\.m|mr|mrs|ms|dr|st|no)\.(?=\s|$)|(?<=\d)\.(?=\d)", re.I)
 _NOT_SOUGHT = ("", "true", "false", DONTCARE)
 
@@ -194,15 +198,19 @@ def without_values(text: str, found: Iterable[FoundValue]) -> str:
 
 
 def sentences_of(text: str) -> list[str]:
-    """Return the sentences of a text."""
+    """Return the sentences of a text; signs without a word are none."""
     text = _ABBREVIATION.sub(lambda match: match[0].replace(".", " "), text)
-    return [sentence for each in _SENTENCE.findall(text) if (sentence := each.strip())]
+    return [each.strip() for each in _SENTENCE.findall(text) if _WORD.search(each)]
+
+
+def ngrams(sentence: str) -> NDArray[np.uint32]:
+    """Return the hashed 1- to 3-grams of a sentence, each once, shape ``(features,)``."""
+    return _ngrams(sentence) if len(sentence) <= _KEPT_LENGTH else _ngrams.__wrapped__(sentence)
 
 
 # Bounded: agents choose the words. Without their values sentences come again and again.
 @functools.lru_cache(maxsize=1 << 14)
-def ngrams(sentence: str) -> NDArray[np.uint32]:
-    """Return the hashed 1- to 3-grams of a sentence, each once, shape ``(features,)``."""
+def _ngrams(sentence: str) -> NDArray[np.uint32]:
     words = ["<", *_TOKEN.findall(sentence.translate(_LOWER)), ">"]
     grams = {*words[1:-1]}
     grams.update(f"{a} {b}" for a, b in itertools.pairwise(words))
@@ -211,7 +219,11 @@ def ngrams(sentence: str) -> NDArray[np.uint32]:
     return np.array(sorted(set(hashes)), np.uint32)
 
 
-@functools.lru_cache(maxsize=1 << 14)
 def stems_of(sentence: str) -> tuple[str, ...]:
     """Return the stems of a sentence's words."""
+    return _stems(sentence) if len(sentence) <= _KEPT_LENGTH else _stems.__wrapped__(sentence)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _stems(sentence: str) -> tuple[str, ...]:
     return tuple(stem(word) for word in _TOKEN.findall(sentence.translate(_LOWER)))

@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
-from agent_gym_env.envs.simulation import Simulation
+from agent_gym_env.envs.simulation import Simulation, Understanding
 from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
 
 REPEATS = 5
@@ -26,13 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--corpus", default="sample", help="name or path of a corpus")
     parser.add_argument("--split", default="dev", help="name of a split")
     parser.add_argument("--dialogues", type=int, default=300, help="number of dialogues")
+    known = get_args(Understanding)
+    parser.add_argument(
+        "--understanding", choices=known, default="acts", help="what the user reads"
+    )
     parser.add_argument("--user", type=json.loads, default='"agenda"', help="user, as JSON")
     parser.add_argument("--noise", type=json.loads, help="what the agent mishears, as JSON")
     chosen = parser.parse_args(arguments)
     env = SGDSimEnv(
         chosen.corpus,
         chosen.split,
-        understanding="acts",
+        understanding=chosen.understanding,
         user=chosen.user,
         noise=chosen.noise,
     )

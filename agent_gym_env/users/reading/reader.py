@@ -314,6 +314,8 @@ class TextReader:
             if shares[kind] >= least:
                 return kind
         kind = max(KINDS, key=shares.__getitem__)
+        if kind == "counter" and self._user.spec().transactional and not self._names_counter(look):
+            return "none"  # who agreed would agree to values that nobody has said
         return kind if shares[kind] >= _SURE else "none"
 
     def _supported(self, look: Look) -> Iterator[Kind]:
@@ -344,10 +346,12 @@ class TextReader:
         return any(slot not in said for slot in look.text.named)
 
     def _is_counter_offer(self, look: Look) -> bool:
+        """Return whether a text names what a service has just offered."""
+        return self._user.state.outcome == "counter" and self._names_counter(look)
+
+    def _names_counter(self, look: Look) -> bool:
         """Return whether a text names what a service offered instead of what the user wants."""
         state = self._user.state
-        if state.outcome != "counter":
-            return False
         offered = {
             slot: canonical(value, self._today)
             for slot, value in state.answer.items()

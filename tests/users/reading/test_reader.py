@@ -129,6 +129,42 @@ def test_a_reading_error_never_becomes_consent(env: SGDSimEnv, kind: str) -> Non
         assert simulation._user.state.consented == []
 
 
+def _kind_read(env: SGDSimEnv) -> str:
+    turn = env.simulation.agent_turn
+    assert turn is not None
+    return turn.kind
+
+
+@pytest.mark.parametrize("offer", ["3:33 am", "something else"])
+def test_the_user_agrees_to_no_counter_offer_but_that_of_the_service(offer: str) -> None:
+    env = SGDSimEnv(split="train")
+    ids = env.split.dialogue_ids()
+    countered = [
+        ids[index]
+        for index in env.selected
+        if any("counter:1" in errand.decisions for errand in env.split.goal(index).errands)
+    ]
+    for dialogue_id in countered:
+        policy = ActsOraclePolicy(env)
+        observation, _ = env.reset(options={"dialogue_id": dialogue_id})
+        action = policy.act(observation)
+        while env.simulation.user_state.outcome != "counter":
+            observation, _, over, _, _ = env.step(action)
+            assert not over
+            action = policy.act(observation)
+        state = env.get_state()
+        env.step(action)
+        assert _kind_read(env) == "counter"
+        env.set_state(state)
+        env.step(
+            "I was not able to book the appointment. I could try it with "
+            f"{offer} as the visit time. Is that acceptable?"
+        )
+        assert _kind_read(env) != "counter"
+        assert "AFFIRM" not in {act.act for act in env.simulation.user_state.acts}
+    assert len(countered) >= 4
+
+
 def test_a_saved_model_reads_as_before(model: ReadingModel, tmp_path: Path) -> None:
     path = tmp_path / "reading.npz"
     save_model(model, path)

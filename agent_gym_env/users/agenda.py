@@ -492,8 +492,8 @@ class AgendaUser:
 
     def _tells_more_than_wishes(self, row: Row, named: Mapping[str, str] | None) -> bool:
         """Return whether an offer names anything of a row that the user did not ask for."""
-        if named is None:
-            return True
+        if named is None or len(self.state.rows) == 1:
+            return True  # the only row needs no name
         own = {slot for slot in row if slot in self.spec().arguments and self._is_wish(slot, row)}
         return bool(named.keys() - own) or own == row.keys()
 
@@ -586,7 +586,7 @@ class AgendaUser:
             return self._do(recorded)
         if errand.transactional:
             done = state.errand in state.reported
-            return self._do(self._next_or_leave() if done else [self._act("AFFIRM")])
+            return self._do(self._next_or_leave()) if done else self._restate()
         more_wanted = f"offer:{len(state.seen) + 1}" in errand.decisions
         return self._do([self._act("REQUEST_ALTS" if more_wanted else "SELECT")])
 

@@ -20,7 +20,7 @@ MAX_READ_TEXT = 4_000
 """A user reads so many characters of a turn."""
 
 _KEPT_LENGTH = 500
-"""What belongs to a longer sentence is not kept."""
+"""Longest sentence whose features are kept."""
 
 BITS = 17
 """An n-gram is one of ``2**BITS`` features."""

@@ -13,7 +13,7 @@ from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
 from agent_gym_env.corpus.download import download, download_archive, install_from, verify_download
 from agent_gym_env.errors import ChecksumError
 from agent_gym_env.users.phrase_book import load_or_mine
-from agent_gym_env.users.reading.training import load_or_train
+from agent_gym_env.users.reading.training import load_or_train, teaches
 
 _TWO_ANSWERS = "two_answers_in_one_situation"
 
@@ -105,8 +105,9 @@ def _built(corpus: Corpus, name: str) -> SplitInfo:
     if name == "train":
         with progress("phrases of users") as advance:
             load_or_mine(corpus.split(name), advance)
-        with progress("reading") as advance:
-            load_or_train(corpus, advance)
+        if teaches(corpus):
+            with progress("reading") as advance:
+                load_or_train(corpus, advance)
     return _split_info(corpus, name)
 
 

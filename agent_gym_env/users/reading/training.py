@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +51,9 @@ MODEL_FORMAT = 6
 TRAIN = "train"
 OnProgress = Callable[[int, int], None]
 """Called with the number of steps done, and the number of all."""
+
+_FEWEST, _LOOKED_AT = 100, 1_000
+"""Fewest dialogues to learn from, among the first of the split."""
 
 _SEED = 0
 _LARGEST = 1 << 28
@@ -179,7 +183,7 @@ class _Header(msgspec.Struct, frozen=True):
 def load_or_train(corpus: Corpus, on_progress: OnProgress | None = None) -> ReadingModel:
     """Load the model of a corpus's train split from the cache; train and save it on first use.
 
-    A corpus without a train split is read by the model of the sample corpus.
+    A corpus whose train split teaches too little is read by the model of the sample corpus.
 
     Args:
         corpus: the corpus.
@@ -189,7 +193,7 @@ def load_or_train(corpus: Corpus, on_progress: OnProgress | None = None) -> Read
         StorageError: the cache cannot be written.
         LockError: another process takes too long to train the same model.
     """
-    if TRAIN not in corpus.splits():
+    if not teaches(corpus):
         corpus = open_corpus("sample")
     path = model_path(corpus)
     model = _load_if_whole(path)
@@ -201,6 +205,15 @@ def load_or_train(corpus: Corpus, on_progress: OnProgress | None = None) -> Read
             save_model(train_model(corpus, on_progress=on_progress), path)
             model = _load(path)
     return model
+
+
+def teaches(corpus: Corpus) -> bool:
+    """Return whether a corpus has enough train dialogues with a user's goal to learn from."""
+    if TRAIN not in corpus.splits():
+        return False
+    split = corpus.split(TRAIN)
+    goals = sum(itertools.islice((split.has_goal(i) for i in range(len(split))), _LOOKED_AT))
+    return goals >= _FEWEST
 
 
 def model_path(corpus: Corpus) -> Path:

@@ -193,6 +193,7 @@ def test_the_model_is_kept_in_the_cache(model: ReadingModel) -> None:
     assert model_path(open_corpus("sample")).exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_the_kinds_of_recorded_turns_of_sgd(sgd_path: Path, split: str) -> None:
     corpus = open_corpus(sgd_path)

@@ -111,6 +111,7 @@ def test_on_the_sample_corpus(split: str) -> None:
     assert misread <= 0.03
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_on_sgd(sgd_path: Path, split: str) -> None:
     """Success of at least 95 %, with at most 0.5 % of the turns misread."""

@@ -22,6 +22,7 @@ not."""
 OUT_OF_PLACE = (
     "request_of_unknown_slot",
     "offer_of_unknown_row",
+    "offer_without_a_row",
     "offer_in_transaction",
     "confirmation_of_nothing",
     "told_before_an_offer",

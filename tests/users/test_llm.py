@@ -254,7 +254,8 @@ def test_an_answer_that_cannot_be_read_is_asked_for_once_more_and_then_means_not
     assert _read("What else?", "hm", _acts(("REQ_MORE",))) == ((DialogueAct("REQ_MORE"),), 0)
     assert _read("What else?", "hm", "[]") == ((), 1)
     nested = '{"acts": [], "x": ' + "[" * 5000 + "]" * 5000 + "}"
-    assert _read("What else?", nested, nested) == ((), 1)
+    acts, _ = _read("What else?", nested, nested)  # some Pythons read it, others give up
+    assert acts == ()
     assert _read("  ") == ((), 0)
 
 

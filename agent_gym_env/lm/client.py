@@ -483,25 +483,23 @@ class BackgroundLoop:
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine to its end; an interruption of the wait, such as Ctrl-C, cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._running())
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        return _wait(work, self._running())
 
     def finish(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run the coroutine that closes connections, unless none can have been opened.
 
-        It may be called in a finalizer, which can run on the loop's own thread.
+        It may be called in a finalizer, which runs anywhere: on the loop's own thread, or while
+        this one holds the lock. So it takes no lock.
         """
-        if self._loop is None or self._process != os.getpid():
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None or self._process != os.getpid():
             return
-        if threading.current_thread() is self._thread:
-            self._tidying.add(task := self._loop.create_task(work()))
+        # By its number, since a thread that has just begun is not yet the current thread.
+        if threading.get_ident() == thread.ident:
+            self._tidying.add(task := loop.create_task(work()))
             task.add_done_callback(self._tidying.discard)
         else:
-            self.run(work())
+            _wait(work(), loop)
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._process != os.getpid():
@@ -509,12 +507,22 @@ class BackgroundLoop:
             self._lock, self._loop, self._process = threading.Lock(), None, os.getpid()
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="agent-gym-lm", daemon=True
+                    target=loop.run_forever, name="agent-gym-lm", daemon=True
                 )
                 self._thread.start()
+                self._loop = loop  # last, so that `finish` waits for a loop that runs only
             return self._loop
+
+
+def _wait(work: Coroutine[Any, Any, _T], loop: asyncio.AbstractEventLoop) -> _T:
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
 
 
 BACKGROUND = BackgroundLoop()

@@ -24,7 +24,7 @@ from agent_gym_env.errors import (
 from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.lm.budget import Budget
-from agent_gym_env.lm.client import RemoteLM
+from agent_gym_env.lm.client import BackgroundLoop, RemoteLM
 from agent_gym_env.lm.retry import Limits
 from agent_gym_env.types import Usage
 from tests.lm.clients import FAST, asks, make_client
@@ -160,6 +160,36 @@ def test_a_client_that_is_forgotten_closes_its_connections(server: LMServer) -> 
     del lm
     gc.collect()
     assert not finalizer.alive
+
+
+def test_a_client_may_be_forgotten_while_the_loop_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer runs anywhere: here while the thread begins, in both threads."""
+    background, closed = BackgroundLoop(), []
+
+    async def close() -> None:
+        closed.append(threading.get_ident())
+
+    class Thread(threading.Thread):
+        def start(self) -> None:
+            background.finish(close)
+            super().start()
+
+        def _set_ident(self) -> None:  # the first call of a new thread
+            super()._set_ident()  # type: ignore[misc]
+            background.finish(close)
+
+    async def answer() -> str:
+        return "done"
+
+    monkeypatch.setattr("agent_gym_env.lm.client.threading.Thread", Thread)
+    answers: list[str] = []
+    asking = Thread(target=lambda: answers.append(background.run(answer())), daemon=True)
+    asking.start()
+    asking.join(60)
+    assert answers == ["done"]
+    assert closed == []  # nothing can have been opened before the loop ran
+    background.finish(close)
+    assert closed == [background._thread and background._thread.ident]
 
 
 def test_closing_twice_is_fine_and_without_a_call_too(server: LMServer) -> None:

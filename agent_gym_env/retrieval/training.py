@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.task import RecordedCall, Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
-from agent_gym_env.errors import DataError
 from agent_gym_env.retrieval.linear_classifier import LinearClassifier, TrainableClassifier
 from agent_gym_env.retrieval.mentions import Mention
 from agent_gym_env.retrieval.model_file import RetrievalModel
@@ -37,8 +35,7 @@ from agent_gym_env.retrieval.understanding import (
     update_state,
 )
 from agent_gym_env.retrieval.vocabulary import Vocabulary, VocabularyBuilder
-from agent_gym_env.storage.cache_folder import home
-from agent_gym_env.storage.files import locked
+from agent_gym_env.storage.cache_folder import home, load_or_make
 
 MODEL_FORMAT = 7
 """Part of the file's name. Raise it with each change of what is trained or how."""
@@ -72,27 +69,15 @@ def load_or_train(
     numbers = f"{training_dialogues}-{indexed}-{MODEL_FORMAT}"
     name = f"{split.fingerprint[:24]}-{split.schema_variant}-{numbers}"
     path = home() / "retrieval" / f"{name}.npz"
-    model = _load_if_whole(path)
-    if model is not None:
+
+    def make() -> RetrievalModel:
+        model = train_model(
+            split, training_dialogues=training_dialogues, indexed=indexed, on_progress=on_progress
+        )
+        model.save(path)
         return model
-    with locked(path.with_suffix(".lock"), wait_s=_WAIT_S):
-        model = _load_if_whole(path)
-        if model is None:
-            model = train_model(
-                split,
-                training_dialogues=training_dialogues,
-                indexed=indexed,
-                on_progress=on_progress,
-            )
-            model.save(path)
-    return model
 
-
-def _load_if_whole(path: Path) -> RetrievalModel | None:
-    try:
-        return RetrievalModel.load(path)
-    except DataError:
-        return None
+    return load_or_make(path, RetrievalModel.load, make, wait_s=_WAIT_S)
 
 
 def train_model(

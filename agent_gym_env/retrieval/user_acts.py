@@ -31,8 +31,7 @@ from agent_gym_env.retrieval.tokens import (
     stems_of,
 )
 from agent_gym_env.storage.array_file import read_arrays, write_arrays
-from agent_gym_env.storage.cache_folder import home
-from agent_gym_env.storage.files import locked
+from agent_gym_env.storage.cache_folder import home, load_or_make
 from agent_gym_env.values.equality import DONTCARE
 
 ANY_VALUE = "ANY_VALUE"
@@ -225,23 +224,14 @@ def load_or_train_user_acts(split: Split, *, training_dialogues: int) -> UserAct
     """
     name = f"user-acts-{split.fingerprint[:24]}-{split.schema_variant}-{training_dialogues}"
     path = home() / "retrieval" / f"{name}-{_FORMAT}.npz"
-    reader = _load_if_whole(path)
-    if reader is not None:
+
+    def make() -> UserActReader:
+        utterances = list(utterances_of(split, training_dialogues))
+        reader = train_user_acts(utterances, split.tools)
+        reader.save(path, len(utterances))
         return reader
-    with locked(path.with_suffix(".lock"), wait_s=_WAIT_S):
-        reader = _load_if_whole(path)
-        if reader is None:
-            utterances = list(utterances_of(split, training_dialogues))
-            reader = train_user_acts(utterances, split.tools)
-            reader.save(path, len(utterances))
-    return reader
 
-
-def _load_if_whole(path: Path) -> UserActReader | None:
-    try:
-        return UserActReader.load(path)
-    except DataError:
-        return None
+    return load_or_make(path, UserActReader.load, make, wait_s=_WAIT_S)
 
 
 def utterances_of(split: Split, dialogues: int) -> Iterator[Utterance]:

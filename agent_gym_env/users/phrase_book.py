@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +20,8 @@ from agent_gym_env.corpus.goals import Goal, Kind, UserAct
 from agent_gym_env.corpus.reader import OnProgress
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.errors import DataError
-from agent_gym_env.storage.cache_folder import home
-from agent_gym_env.storage.files import locked, read_file, written_whole
+from agent_gym_env.storage.cache_folder import home, load_or_make
+from agent_gym_env.storage.files import read_file, written_whole
 from agent_gym_env.users.mentions import SILENT, Mentions, locate
 from agent_gym_env.users.own_phrases import spoken
 
@@ -97,15 +96,14 @@ def load_or_mine(split: Split, on_progress: OnProgress | None = None) -> PhraseB
     """
     name = f"{split.fingerprint[:24]}-{split.schema_variant}-{BOOK_FORMAT}.json"
     path = home() / "user_phrases" / name
-    with suppress(DataError):
-        return _read_book(path)
-    with locked(path.with_suffix(".lock"), wait_s=_WAIT_S):
-        with suppress(DataError):
-            return _read_book(path)
+
+    def make() -> PhraseBook:
         entries = mine(split, on_progress)
         with written_whole(path) as file:
             file.write(msgspec.json.encode(entries))
-    return _read_book(path)
+        return _read_book(path)
+
+    return load_or_make(path, _read_book, make, wait_s=_WAIT_S)
 
 
 # Once in each process: an environment asks when it is made.

@@ -19,8 +19,7 @@ from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, tool_name
 from agent_gym_env.errors import DataError
 from agent_gym_env.storage.array_file import read_arrays, write_arrays
-from agent_gym_env.storage.cache_folder import home
-from agent_gym_env.storage.files import locked
+from agent_gym_env.storage.cache_folder import home, load_or_make
 from agent_gym_env.types import DialogueAct
 from agent_gym_env.users.agenda import AgendaUser
 from agent_gym_env.users.agent_turn import AgentTurn, read_acts
@@ -196,15 +195,12 @@ def load_or_train(corpus: Corpus, on_progress: OnProgress | None = None) -> Read
     if not teaches(corpus):
         corpus = open_corpus("sample")
     path = model_path(corpus)
-    model = _load_if_whole(path)
-    if model is not None:
-        return model
-    with locked(path.with_suffix(".lock"), wait_s=_WAIT_S):
-        model = _load_if_whole(path)
-        if model is None:
-            save_model(train_model(corpus, on_progress=on_progress), path)
-            model = _load(path)
-    return model
+
+    def make() -> ReadingModel:
+        save_model(train_model(corpus, on_progress=on_progress), path)
+        return _load(path)
+
+    return load_or_make(path, _load, make, wait_s=_WAIT_S)
 
 
 def teaches(corpus: Corpus) -> bool:
@@ -271,13 +267,6 @@ def _shapes() -> dict[str, tuple[int, ...]]:
 
 # Environments of one process share a model.
 _load = functools.lru_cache(maxsize=8)(load_model)
-
-
-def _load_if_whole(path: Path) -> ReadingModel | None:
-    try:
-        return _load(path)
-    except DataError:
-        return None
 
 
 def train_model(

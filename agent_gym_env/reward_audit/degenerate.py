@@ -286,17 +286,11 @@ def _asks_after_the_write(script: Script) -> Steps:
         observation = yield action
 
 
-def _unshown(script: Script) -> bool:
-    """Return whether the user waits for another row, and the services have one."""
-    user = script.user
-    return user.wants_other and any(key not in user.seen for key in user.known)
-
-
 def _instead_of_alternatives(text: str, *acts: DialogueAct) -> Callable[[Script], Steps]:
     def play(script: Script) -> Steps:
         observation = script.observation
         while True:
-            if not observation["tool_result"] and _unshown(script):
+            if not observation["tool_result"] and script.user.waits_for_another_row():
                 script.faults += 1
                 observation = yield Action(text, acts=acts)
             else:

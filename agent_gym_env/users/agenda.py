@@ -121,6 +121,10 @@ class UserState(msgspec.Struct, omit_defaults=True):
     finished: bool = False
     left: bool = False
 
+    def waits_for_another_row(self) -> bool:
+        """Return whether the user wants another row, and a query returned one not yet offered."""
+        return self.wants_other and any(key not in self.seen for key in self.known)
+
 
 class AgendaUser:
     """Plays one goal.
@@ -241,8 +245,7 @@ class AgendaUser:
         default = self._key(spec.defaults[slot]) if slot in spec.defaults else None
         absent = given is None or given in (DONTCARE, default)
         if not (slot in (errand.final or {}) or slot in self.state.here or slot in errand.voiced):
-            said = self.state.said.get(errand.service, {})
-            rows = [said, self.state.row or {}, *self.state.chosen.values()]
+            rows = [self.said(), self.state.row or {}, *self.state.chosen.values()]
             fits = any(slot in row and self._key(row[slot]) == given for row in rows)
             return None if absent or fits else f"extra:{slot}"
         wanted = self.wish(slot)
@@ -270,10 +273,14 @@ class AgendaUser:
         """Return the same number for rows that say the same."""
         return crc32(repr(sorted((slot, self._key(value)) for slot, value in row.items())).encode())
 
+    def said(self) -> Mapping[str, str]:
+        """Return what the user has said to the service under way, by slot."""
+        return self.state.said.get(self.errand().service, {})
+
     def wish(self, slot: str) -> str | None:
         """Return the value that the user wants: said, meant, or that of the row they chose."""
         errand, state = self.errand(), self.state
-        said = state.said.get(errand.service, {}).get(slot)
+        said = self.said().get(slot)
         if said is not None and self._is_said_here(slot, said):
             return said
         if slot in errand.voiced:
@@ -293,12 +300,10 @@ class AgendaUser:
 
     def _unsaid(self) -> dict[str, str]:
         """Return the wishes of this errand that the user has not said yet."""
-        errand = self.errand()
-        said = self.state.said.get(errand.service, {})
-        arguments = self.spec().arguments
+        said, arguments = self.said(), self.spec().arguments
         return {
             slot: values[0]
-            for slot, values in errand.voiced.items()
+            for slot, values in self.errand().voiced.items()
             if slot not in said and slot in arguments
         }
 
@@ -315,15 +320,11 @@ class AgendaUser:
 
     def open_questions(self) -> list[str]:
         """Return the slots that the user has asked for in this errand and was not told yet."""
-        errand = self.state.errand
-        return [q.slot for q in self.state.questions if q.errand == errand and not q.answered]
+        return [question.slot for question in self._unanswered()]
 
     def has_seen(self, row: Mapping[str, str]) -> bool:
         """Return whether a row was offered in this errand."""
         return self._row_key(row) in self.state.seen
-
-    def _has_unseen_row(self) -> bool:
-        return any(key not in self.state.seen for key in self.state.known)
 
     def _could_be_offered(self, row: Row) -> bool:
         """Return whether a query of this errand returned a row that fits and was not shown."""
@@ -440,7 +441,7 @@ class AgendaUser:
         if not self._volunteers:
             return []
         errand = self.errand()
-        said = {*self.state.said.get(errand.service, {}), *asked}
+        said = {*self.said(), *asked}
         of_rows = {slot for slot, binding in errand.bindings.items() if binding.errand >= 0}
         if not said | of_rows >= set(self.spec().required):
             return []
@@ -461,9 +462,9 @@ class AgendaUser:
             self._lose_patience()
             return self._restate()
         key = self._row_key(row)
-        if any(question.row == key for question in self._questions_open()):
+        if any(question.row == key for question in self._unanswered()):
             self._note_told(turn.informed, [row])
-        if any(question.row is not None for question in self._questions_open()):
+        if any(question.row is not None for question in self._unanswered()):
             return self._ask_again()
         unsaid = self._unsaid()
         if f"offer:{self._situations.counts.get('offer', 0) + 1}" not in self.errand().decisions:
@@ -503,8 +504,8 @@ class AgendaUser:
 
     def _said_here(self) -> dict[str, str]:
         """Return what the user has said of this errand: in it, or before it and still true."""
-        said = self.state.said.get(self.errand().service, {})
-        return {slot: value for slot, value in said.items() if self._is_said_here(slot, value)}
+        said = self.said().items()
+        return {slot: value for slot, value in said if self._is_said_here(slot, value)}
 
     def _is_said_here(self, slot: str, value: str) -> bool:
         if slot not in self.spec().arguments:
@@ -537,7 +538,7 @@ class AgendaUser:
             return self._do([self._act("NEGATE" if wrong else "AFFIRM"), *self._informs(wrong)])
         if not turn.confirmed.keys() & self.spec().arguments.keys():
             return self._not_understood("confirmation_of_nothing")
-        self._note_told(turn.informed, self._rows_known())
+        self._note_told(turn.informed, self.rows_known())
         defaults = self.spec().defaults
         missing = {
             slot: value
@@ -564,8 +565,7 @@ class AgendaUser:
 
         The agent may have misheard it as a name that nobody knows.
         """
-        state = self.state
-        said = state.said.get(self.errand().service, {})
+        state, said = self.state, self.said()
         return {
             slot: said[slot]
             for slot in self.spec().required
@@ -579,7 +579,7 @@ class AgendaUser:
             return self._ask_again()
         if not errand.transactional and not self.is_done():
             return self._not_understood("told_before_an_offer")
-        if state.wants_other and self._has_unseen_row():
+        if state.waits_for_another_row():
             return self._ask_for_another()
         recorded = self._recorded(self._situations.inform())
         if recorded is not None:
@@ -634,7 +634,7 @@ class AgendaUser:
     def _on_failure(self, turn: AgentTurn) -> Iterable[UserAct]:
         errand, state = self.errand(), self.state
         self._note_counter_answer(turn)
-        if state.wants_other and self._has_unseen_row():
+        if state.waits_for_another_row():
             state.faults.append("alternatives_denied")
             return self._ask_for_another()
         state.wants_other = False
@@ -657,7 +657,7 @@ class AgendaUser:
     def _note_counter_answer(self, turn: AgentTurn) -> None:
         if self.state.answer:
             self.state.row = {**(self.state.row or {}), **self.state.answer}
-        self._note_told(turn.informed, self._rows_known())
+        self._note_told(turn.informed, self.rows_known())
 
     def _misstates_answer(self, told: Mapping[str, str]) -> bool:
         """Return whether the agent told other values than the service has answered with."""
@@ -684,7 +684,7 @@ class AgendaUser:
         following = self._following()
         if acts is None and following is not None and self.is_done():
             acts = self._accepted_proposal(following)
-        if state.wants_other and self._has_unseen_row():
+        if state.waits_for_another_row():
             return self._ask_for_another()
         if acts is not None and self.is_done():
             return self._do(acts)
@@ -705,7 +705,7 @@ class AgendaUser:
 
     def _on_more(self, turn: AgentTurn) -> Iterable[UserAct]:
         recorded = self._recorded(self._situations.other("more"))
-        if self.state.wants_other and self._has_unseen_row():
+        if self.state.waits_for_another_row():
             self._situations.take_back("more")
             return self._ask_for_another()
         if not self.is_done():
@@ -844,7 +844,7 @@ class AgendaUser:
         state = self.state
         if state.row is not None:
             state.chosen.setdefault(state.errand, state.row)
-        if state.wants_other and self._has_unseen_row():
+        if state.waits_for_another_row():
             state.faults.append("alternative_not_shown")
         before = self.errand()
         state.errand += 1
@@ -874,12 +874,12 @@ class AgendaUser:
             about = None if row is None or self.errand().transactional else self._row_key(row)
             self.state.questions.append(Question(self.state.errand, slot, about))
 
-    def _questions_open(self) -> list[Question]:
+    def _unanswered(self) -> list[Question]:
         errand = self.state.errand
         return [q for q in self.state.questions if q.errand == errand and not q.answered]
 
     def _note_told(self, informed: Mapping[str, str], rows: Iterable[Row]) -> None:
-        questions = self._questions_open() if informed else ()
+        questions = self._unanswered() if informed else ()
         rows = list(rows) if questions else ()
         for question in questions:
             value = informed.get(question.slot)
@@ -898,7 +898,8 @@ class AgendaUser:
             for row in rows
         )
 
-    def _rows_known(self) -> list[Row]:
+    def rows_known(self) -> list[Row]:
+        """Return the row on the table, then those that the user took."""
         return [self.state.row or {}, *self.state.chosen.values()]
 
     def _rows_of_service(self) -> list[Row]:

@@ -23,7 +23,7 @@ def judge(goal: Goal, user: UserState, queried: Collection[str]) -> Verdict:
     reasons = [f"write_{verdict}" for verdict in user.verdicts if verdict != "right"]
     reasons += [f"errand_{number}_not_settled" for number, done in enumerate(settled) if not done]
     reasons += [f"not_answered:{q.slot}" for q in user.questions if not q.answered]
-    if user.wants_other and any(key not in user.seen for key in user.known):
+    if user.waits_for_another_row():
         reasons.append("alternative_not_shown")
     if user.patience < 0:
         reasons.append("patience_lost")

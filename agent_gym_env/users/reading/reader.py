@@ -168,7 +168,7 @@ class TextReader:
         self._wishes_known = self._known = self._of_goal()
         self._rows: list[Row] = []
         self._where: dict[tuple[str, str], list[int]] = {}
-        self._intents: dict[str, dict[str, frozenset[str]]] = {}
+        self._others: dict[str, list[ToolSpec]] = {}
 
     def read(self, text: str) -> AgentTurn:
         """Read a turn of the agent."""
@@ -273,8 +273,9 @@ class TextReader:
 
     def _named(self, text: ReadText, questions: Sequence[str]) -> tuple[float, ...]:
         """Return which parts of the schema a text names."""
-        said = self._user.state.said.get(self._user.spec().service, {})
-        intents = [len(own & text.stems) / len(own) for own in self._other_intents().values()]
+        said = self._user.said()
+        names = (frozenset(identifier_words(tool.intent)) for tool in self._other_tools())
+        intents = [len(own & text.stems) / len(own) for own in names]
         return (
             any(slot not in said for slot in text.named),
             any(slot in said for slot in text.named),
@@ -283,15 +284,16 @@ class TextReader:
             max(intents, default=0.0),
         )
 
-    def _other_intents(self) -> dict[str, frozenset[str]]:
+    def _other_tools(self) -> list[ToolSpec]:
+        """Return the other tools of the service under way."""
         spec = self._user.spec()
-        if spec.name not in self._intents:
-            self._intents[spec.name] = {
-                tool.intent: frozenset(identifier_words(tool.intent))
+        if spec.name not in self._others:
+            self._others[spec.name] = [
+                tool
                 for tool in self._tools.values()
                 if tool.service == spec.service and tool.intent != spec.intent
-            }
-        return self._intents[spec.name]
+            ]
+        return self._others[spec.name]
 
     # The kind of turn.
 
@@ -337,12 +339,12 @@ class TextReader:
     def _answers(self, look: Look) -> bool:
         """Return whether a text tells what the user asked for."""
         told = self._informed(look, "none")
-        rows = self._rows_told()
+        rows = self._user.rows_known()
         return any(row.get(slot) == value for slot, value in told.items() for row in rows)
 
     def _names_unsaid(self, look: Look) -> bool:
         """Return whether a text names an argument that the user has not said."""
-        said = self._user.state.said.get(self._user.spec().service, {})
+        said = self._user.said()
         return any(slot not in said for slot in look.text.named)
 
     def _is_counter_offer(self, look: Look) -> bool:
@@ -380,7 +382,7 @@ class TextReader:
 
     def situation(self, look: Look) -> Situation:
         """Return what the user knows of their errand's slots."""
-        said = self._user.state.said.get(self._user.spec().service, {})
+        said = self._user.said()
         keys = {value.key for value in look.found}
         named = [slot for slot, key in look.wishes.items() if key in keys]
         return Situation(frozenset(said), frozenset(look.wishes), frozenset(named))
@@ -466,14 +468,10 @@ class TextReader:
             return None
         return next((v.key for v in look.found if v.kind == kind and v.key not in wanted), None)
 
-    def _rows_told(self) -> list[Row]:
-        state = self._user.state
-        return [state.row or {}, *state.chosen.values()]
-
     def _informed(self, look: Look, kind: Kind) -> dict[str, str]:
         """Return the values that a text tells of the slots that the user asked for."""
         state = self._user.state
-        rows = self._rows_told()
+        rows = self._user.rows_known()
         if kind == "inform" and self._is_about_another_row(look):
             return {}
         if kind == "offer":
@@ -513,18 +511,12 @@ class TextReader:
         return values[0] if values else None
 
     def _proposed(self, look: Look) -> str:
-        spec = self._user.spec()
-        words = {stem for sentence in look.sentences for stem in stems_of(sentence)}
-        others = [
-            tool
-            for tool in self._tools.values()
-            if tool.service == spec.service and tool.intent != spec.intent
-        ]
-
         def likeness(tool: ToolSpec) -> float:
             own = {*identifier_words(tool.intent), *content_words(tool.description)}
-            return len(words & own) / math.sqrt(max(1, len(own))) + 0.3 * tool.transactional
+            shared = len(own & look.text.stems)
+            return shared / math.sqrt(max(1, len(own))) + 0.3 * tool.transactional
 
+        others = self._other_tools()
         return max(others, key=likeness).intent if others else ""
 
 

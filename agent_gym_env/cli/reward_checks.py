@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from agent_gym_env.assembly import Env, choose_dialogues, make_env, make_reward, rollout
 from agent_gym_env.cli.console import print_json, print_table, progress, tracked
@@ -33,6 +33,8 @@ from agent_gym_env.reward_audit.verify import (
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward_for
 
+_T = TypeVar("_T")
+
 
 def verify_corpus(settings: Verify) -> ExitCode:
     """Play the oracle and print each turn that a reward scores below 1.0."""
@@ -47,13 +49,17 @@ def verify_corpus(settings: Verify) -> ExitCode:
         }
         played = tracked(split, partial(rollout, "oracle", split=split, **environment))
         found.append(verify(played, _rewards(settings, split)))
-    if settings.json:
-        print_json(found)
-    else:
-        for verification in found:
-            _print_verification(verification)
+    _print_found(settings, found, _print_verification)
     has_short = any(verification.short for verification in found)
     return ExitCode.FAILED if has_short else ExitCode.DONE
+
+
+def _print_found(settings: Verify, found: Sequence[_T], show: Callable[[_T], None]) -> None:
+    if settings.json:
+        print_json(found)
+        return
+    for verification in found:
+        show(verification)
 
 
 def _print_verification(verification: Verification) -> None:
@@ -73,11 +79,7 @@ def _verify_simulation(settings: Verify) -> ExitCode:
         env = make_env(split=split, **settings.simulation())
         ids = choose_dialogues(env, settings.episodes, settings.seed)
         found.append(_verified(env, ids, settings.seed))
-    if settings.json:
-        print_json(found)
-    else:
-        for verification in found:
-            _print_task_verification(verification)
+    _print_found(settings, found, _print_task_verification)
     has_unsolved = any(verification.unsolved for verification in found)
     return ExitCode.FAILED if has_unsolved else ExitCode.DONE
 

@@ -237,16 +237,30 @@ def _books_at_once(script: Script) -> Steps:
 # The acts oracle with one fault.
 
 
-def _wrong_values(script: Script) -> Steps:
+Replace = Callable[[Script, Action, Observation], "Action | None"]
+"""Returns the action in place of that of the acts oracle, after an observation, if there is one."""
+
+
+def _with_fault(replace: Replace) -> Callable[[Script], Steps]:
+    """Play as the acts oracle does, except for the actions that are replaced."""
+
+    def play(script: Script) -> Steps:
+        observation = script.observation
+        while True:
+            action = script.honest(observation)
+            other = replace(script, action, observation)
+            script.faults += other is not None
+            observation = yield action if other is None else other
+
+    return play
+
+
+def _wrong_values(script: Script, action: Action, _: Observation) -> Action | None:
     """Change one value of every write."""
-    observation = script.observation
-    while True:
-        action = script.honest(observation)
-        call = script.write_in(action)
-        if call is not None:
-            script.faults += 1
-            action = Action(tool_calls=(ToolCall(call.name, with_a_wrong_value(call)),))
-        observation = yield action
+    call = script.write_in(action)
+    if call is None:
+        return None
+    return Action(tool_calls=(ToolCall(call.name, with_a_wrong_value(call)),))
 
 
 def with_a_wrong_value(call: ToolCall) -> Row:
@@ -262,28 +276,22 @@ def with_a_wrong_value(call: ToolCall) -> Row:
     return arguments
 
 
-def _no_confirmation(script: Script) -> Steps:
+def _no_confirmation(script: Script, action: Action, observation: Observation) -> Action | None:
     """Write without asking: the acts oracle is made to believe that the user agreed."""
-    observation = script.observation
-    while True:
-        action = script.honest(observation)
-        if any(act.act == "CONFIRM" for act in action.acts):
-            script.faults += 1
-            action = script.honest_after("AFFIRM", observation)
-        observation = yield action
+    return script.honest_after("AFFIRM", observation) if _confirms(action) else None
 
 
-def _asks_after_the_write(script: Script) -> Steps:
+def _asks_after_the_write(script: Script, action: Action, _: Observation) -> Action | None:
     """Write, and ask for consent in the same turn."""
-    observation = script.observation
-    while True:
-        action = script.honest(observation)
-        if any(act.act == "CONFIRM" for act in action.acts):
-            script.faults += 1
-            tool = script.goal.errands[script.user.errand].tool
-            arguments = {act.slot: act.value for act in action.acts if act.act == "CONFIRM"}
-            action = Action(action.text, (ToolCall(tool, arguments),), acts=action.acts)
-        observation = yield action
+    if not _confirms(action):
+        return None
+    tool = script.goal.errands[script.user.errand].tool
+    arguments = {act.slot: act.value for act in action.acts if act.act == "CONFIRM"}
+    return Action(action.text, (ToolCall(tool, arguments),), acts=action.acts)
+
+
+def _confirms(action: Action) -> bool:
+    return any(act.act == "CONFIRM" for act in action.acts)
 
 
 def _instead_of_alternatives(text: str, *acts: DialogueAct) -> Callable[[Script], Steps]:
@@ -345,20 +353,16 @@ def _repeats_writes(script: Script) -> Steps:
                 yield action
 
 
-def _reports_without_a_call(status: str) -> Callable[[Script], Steps]:
+def _reports_without_a_call(status: str) -> Replace:
     """Report the result of a write that was never made."""
 
-    def play(script: Script) -> Steps:
-        observation = script.observation
-        while True:
-            action = script.honest(observation)
-            call = script.write_in(action)
-            if call is not None:
-                script.faults += 1
-                action = script.honest(pretend_result(observation, call, status))
-            observation = yield action
+    def replace(script: Script, action: Action, observation: Observation) -> Action | None:
+        call = script.write_in(action)
+        if call is None:
+            return None
+        return script.honest(pretend_result(observation, call, status))
 
-    return play
+    return replace
 
 
 def pretend_result(observation: Observation, call: ToolCall, status: str) -> Observation:
@@ -410,16 +414,16 @@ DUMPS: dict[str, Callable[[Script], Steps]] = {
 """Agents that know the goal and make every call, by name."""
 
 FAULTY: dict[str, Callable[[Script], Steps]] = {
-    "wrong values in writes": _wrong_values,
-    "no confirmation": _no_confirmation,
-    "confirmation after the write": _asks_after_the_write,
+    "wrong values in writes": _with_fault(_wrong_values),
+    "no confirmation": _with_fault(_no_confirmation),
+    "confirmation after the write": _with_fault(_asks_after_the_write),
     "alternatives passed over": _instead_of_alternatives("Is there anything else?", _MORE),
     "alternatives denied": _instead_of_alternatives("Sorry, there are no others.", _FAILED),
     "another row for an answer": _another_row_for_an_answer,
     "refused offer pushed": _pushes_a_refused_offer,
     "writes repeated": _repeats_writes,
-    "success reported without a call": _reports_without_a_call("success"),
-    "failure reported without a call": _reports_without_a_call("failure"),
+    "success reported without a call": _with_fault(_reports_without_a_call("success")),
+    "failure reported without a call": _with_fault(_reports_without_a_call("failure")),
 }
 """The acts oracle with one fault, by name."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import gymnasium as gym
 import msgspec
@@ -243,6 +243,9 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         return self._replay
 
 
+_Env = TypeVar("_Env")
+
+
 class Selects(Protocol):
     """An environment that draws one of its selected dialogues."""
 
@@ -288,9 +291,23 @@ def unwrap_sgd(env: gym.Env[Any, Any]) -> SGDEnv:
     Raises:
         TypeError: another environment is inside.
     """
+    return unwrap_as(env, SGDEnv, "SGD-v0")
+
+
+def unwrap_as(env: gym.Env[Any, Any], kind: type[_Env], name: str) -> _Env:
+    """Return the environment of a class inside its wrappers.
+
+    Args:
+        env: the environment.
+        kind: the class.
+        name: name of the environment, for the message.
+
+    Raises:
+        TypeError: another environment is inside.
+    """
     inner = env.unwrapped
-    if not isinstance(inner, SGDEnv):
-        raise TypeError(f"expected SGD-v0, possibly in wrappers, not {type(inner).__name__}")
+    if not isinstance(inner, kind):
+        raise TypeError(f"expected {name}, possibly in wrappers, not {type(inner).__name__}")
     return inner
 
 

@@ -14,7 +14,7 @@ from gymnasium.error import ResetNeeded
 from agent_gym_env.corpus.corpus import Seen, open_corpus
 from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.envs.actions import parse_action_with_acts
-from agent_gym_env.envs.dialogue import SGDEnv, choose_dialogue, restore_generator
+from agent_gym_env.envs.dialogue import SGDEnv, choose_dialogue, restore_generator, unwrap_as
 from agent_gym_env.envs.render import render_ansi, render_html
 from agent_gym_env.envs.replay import OfferedTools
 from agent_gym_env.envs.simulation import (
@@ -139,7 +139,6 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
                 "user turns with acts such as INFORM_INTENT; play the dialogues with SGD-v0"
             )
         reads = isinstance(wording, UserReading)
-        channel = NoisyChannel(misheard, self.split)
         self.settings = SimulationSettings(
             self.split,
             make_task_reward(reward),
@@ -147,7 +146,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
             patience,
             wording,
             user_options,
-            channel if misheard.is_random() else None,
+            NoisyChannel(misheard, self.split) if misheard.is_random() else None,
             understanding,
             None if understanding == "acts" or reads else load_or_train(self.corpus),
         )
@@ -285,10 +284,7 @@ def unwrap_simulation(env: gym.Env[Any, Any]) -> SGDSimEnv:
     Raises:
         TypeError: another environment is inside.
     """
-    inner = env.unwrapped
-    if not isinstance(inner, SGDSimEnv):
-        raise TypeError(f"expected SGDSim-v0, possibly in wrappers, not {type(inner).__name__}")
-    return inner
+    return unwrap_as(env, SGDSimEnv, "SGDSim-v0")
 
 
 def _described(user: object) -> dict[str, Any]:
@@ -306,9 +302,6 @@ def unwrap_any(env: gym.Env[Any, Any]) -> SGDEnv | SGDSimEnv:
     Raises:
         TypeError: another environment is inside.
     """
-    inner = env.unwrapped
-    if not isinstance(inner, SGDEnv | SGDSimEnv):
-        raise TypeError(
-            f"expected SGD-v0 or SGDSim-v0, possibly in wrappers, not {type(inner).__name__}"
-        )
-    return inner
+    if isinstance(env.unwrapped, SGDEnv):
+        return env.unwrapped
+    return unwrap_as(env, SGDSimEnv, "SGD-v0 or SGDSim-v0")

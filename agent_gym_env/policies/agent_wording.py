@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from agent_gym_env.corpus.goals import turn_kind
 from agent_gym_env.corpus.sgd import Slot
 from agent_gym_env.suggestions import unknown_name
-from agent_gym_env.synthesis.surfaces import formal, kind_of
+from agent_gym_env.synthesis.surfaces import kind_of, usual_form
 from agent_gym_env.synthesis.wording import YesNoClause
 from agent_gym_env.types import Action, DialogueAct
 
@@ -260,13 +260,13 @@ class _Turn:
     def _closed_question(self, act: DialogueAct) -> str:
         if self._is_boolean(act.slot):
             return _sentence(YesNoClause.of(act.slot, self._label(act.slot)).wish_question(), "?")
-        return f"Should the {self._label(act.slot)} be {_spoken(act.slot, act.value)}?"
+        return f"Should the {self._label(act.slot)} be {usual_form(act.value, act.slot)}?"
 
     def _offer(self) -> str:
         values = self._values("OFFER")
         text = [slot for slot in values if kind_of(slot, [values[slot]]) == "text"]
         named = [slot for slot in values if _is_name(slot)] or (text or list(values))[:1]
-        name = ", ".join(_spoken(slot, values[slot]) for slot in named)
+        name = ", ".join(usual_form(values[slot], slot) for slot in named)
         rest = {slot: value for slot, value in values.items() if slot not in named}
         if self._style == "terse":
             details = _sentence(", ".join(self._detail(*each) for each in rest.items()))
@@ -278,21 +278,21 @@ class _Turn:
     def _detail(self, slot: str, value: str) -> str:
         if value in _BOOLEANS:
             return f"{self._label(slot)}: {'yes' if value == 'True' else 'no'}"
-        return f"{self._label(slot)}: {_spoken(slot, value)}"
+        return f"{self._label(slot)}: {usual_form(value, slot)}"
 
     def _changed(self, slot: str, value: str) -> str:
         if value in _BOOLEANS:
             return self._detail(slot, value)
-        return f"{_spoken(slot, value)} as the {self._label(slot)}"
+        return f"{usual_form(value, slot)} as the {self._label(slot)}"
 
     def _sentence(self, slot: str, value: str) -> str:
         label = self._label(slot)
         if value in _BOOLEANS:
             return _sentence(YesNoClause.of(slot, label).statement(value == "True"))
         if self._style == "terse":
-            return _sentence(f"{label}: {_spoken(slot, value)}")
+            return _sentence(f"{label}: {usual_form(value, slot)}")
         what = self._description(slot) if self._style == "descriptive" else f"the {label}"
-        return _sentence(f"{what} is {_spoken(slot, value)}")
+        return _sentence(f"{what} is {usual_form(value, slot)}")
 
     def _is_boolean(self, slot: str) -> bool:
         described = self._slots.get(slot)
@@ -315,10 +315,6 @@ class _Turn:
 
 def _deed(intent: str) -> str:
     return " ".join(_CAMEL.findall(intent)).lower() or "do that"
-
-
-def _spoken(slot: str, value: str) -> str:
-    return formal(kind_of(slot, [value]), value)[0].text
 
 
 def _sentence(clause: str, end: str = ".") -> str:

@@ -72,6 +72,16 @@ def formal(kind: Kind, value: str) -> list[Surface]:
     return [Surface(value)]
 
 
+def usual_form(value: str, slot: str = "") -> str:
+    """Return the usual way to say a value, such as 5:15 pm for ``17:15``.
+
+    Args:
+        value: the canonical value.
+        slot: its slot, whose name tells an amount of money from a number.
+    """
+    return formal(kind_of(slot, [value]), value)[0].text
+
+
 def spoken(kind: Kind, value: str) -> list[Surface]:
     """Return the ways a user says a value, the formal ones included."""
     if not fits(kind, value):

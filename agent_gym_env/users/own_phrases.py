@@ -12,7 +12,7 @@ from agent_gym_env.corpus.sgd import Act, Service, Slot
 from agent_gym_env.synthesis.entities import ServiceEntry, SlotEntry, Wordings
 from agent_gym_env.synthesis.moves import Move, Part
 from agent_gym_env.synthesis.service_model import ServiceModel
-from agent_gym_env.synthesis.surfaces import formal, kind_of
+from agent_gym_env.synthesis.surfaces import usual_form
 from agent_gym_env.synthesis.templates import choose, spell
 from agent_gym_env.synthesis.user_language import STOCK_ACTS, has_stock, speak
 from agent_gym_env.users.mentions import SILENT, Mentions
@@ -187,7 +187,4 @@ def _intent_words(intent: str) -> str:
 
 def spoken(value: str) -> str:
     """Return the usual spoken form of a canonical value, such as 5:15 pm for ``17:15``."""
-    kind = kind_of("", [value])
-    if kind == "boolean":
-        return "yes" if value == "True" else "no"
-    return formal(kind, value)[0].text
+    return {"True": "yes", "False": "no"}.get(value) or usual_form(value)

@@ -18,15 +18,10 @@ from agent_gym_env.evaluation.table import (
     COMPARISON_HEADER,
     FIGURES_COMPARED_HEADER,
     HEADER,
-    RELIABILITY_HEADER,
-    SIMULATED_HEADER,
-    USER_HEADER,
     comparison_rows,
     figures_compared_rows,
-    reliability_rows,
     rows,
-    simulated_rows,
-    user_rows,
+    simulation_tables,
 )
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward_for
@@ -55,13 +50,9 @@ def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
 
 
 def _print_simulated(evaluations: Sequence[Evaluation], title: str) -> None:
-    print_table(SIMULATED_HEADER, simulated_rows(evaluations), title)
-    title = "the simulated user: shares of turns; patience lost and leaves are per dialogue"
-    print_table(USER_HEADER, user_rows(evaluations), title)
-    reliability = reliability_rows(evaluations)
-    if reliability:
-        title = "success in all (pass^k) and in any (pass@k) of k plays, estimated from n plays"
-        print_table(RELIABILITY_HEADER, reliability, title, keys=3)
+    first, *others = simulation_tables(evaluations)
+    for table in (first._replace(title=title), *others):
+        print_table(table.header, table.rows, table.title, keys=table.keys)
     for evaluation in evaluations:
         reasons = {} if evaluation.simulated is None else evaluation.simulated.reasons
         if reasons:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 import msgspec
@@ -116,7 +116,7 @@ def render_report(
         is_simulated=is_simulated,
         plots=[*plots, *draw(summaries, names)],
         histograms=[] if is_simulated else _histograms(summaries, names),
-        tables=_simulation_tables(summaries) if is_simulated else [],
+        tables=table.simulation_tables(summaries) if is_simulated else [],
         uses=[model_use(episodes) for episodes in groups],
         configurations=_shown_configurations(configurations, len(names)),
         comparison_plots=[_comparison_plot(comparison) for comparison in comparisons],
@@ -242,42 +242,6 @@ def _simulation_plots(evaluations: Sequence[Evaluation], names: Sequence[str]) -
         for title, columns in titled.items()
         if any(columns)
     ]
-
-
-class SimulationTable(NamedTuple):
-    """A table of a report.
-
-    Attributes:
-        title: title of the table.
-        header: names of the columns.
-        rows: cells of each row.
-    """
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-def _simulation_tables(evaluations: Sequence[Evaluation]) -> list[SimulationTable]:
-    """Return the tables of simulated dialogues; one without rows is left out."""
-    tables = [
-        SimulationTable(
-            "success; strict success by dialogues from seen on",
-            table.SIMULATED_HEADER,
-            table.simulated_rows(evaluations),
-        ),
-        SimulationTable(
-            "the simulated user: shares of turns; patience lost and leaves are per dialogue",
-            table.USER_HEADER,
-            table.user_rows(evaluations),
-        ),
-        SimulationTable(
-            "success in all (pass^k) and in any (pass@k) of k plays, estimated from n plays",
-            table.RELIABILITY_HEADER,
-            table.reliability_rows(evaluations),
-        ),
-    ]
-    return [each for each in tables if each.rows]
 
 
 def _turn_rewards(evaluation: Evaluation) -> dict[str, Estimate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from agent_gym_env.evaluation.compare import Comparison
 from agent_gym_env.evaluation.evaluate import Evaluation
@@ -84,6 +85,45 @@ RELIABILITY_HEADER = (
 )
 
 FIGURES_COMPARED_HEADER = ("first", "second", "figure", *COMPARISON_HEADER[2:])
+
+
+class SimulationTable(NamedTuple):
+    """A table of simulated dialogues.
+
+    Attributes:
+        title: title of the table.
+        header: names of the columns.
+        rows: cells of each row.
+        keys: number of leading columns that identify a row.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    keys: int = 1
+
+
+def simulation_tables(evaluations: Sequence[Evaluation]) -> list[SimulationTable]:
+    """Return the tables of simulated dialogues; one without rows is left out."""
+    tables = [
+        SimulationTable(
+            "success; strict success by dialogues from seen on",
+            SIMULATED_HEADER,
+            simulated_rows(evaluations),
+        ),
+        SimulationTable(
+            "the simulated user: shares of turns; patience lost and leaves are per dialogue",
+            USER_HEADER,
+            user_rows(evaluations),
+        ),
+        SimulationTable(
+            "success in all (pass^k) and in any (pass@k) of k plays, estimated from n plays",
+            RELIABILITY_HEADER,
+            reliability_rows(evaluations),
+            keys=3,
+        ),
+    ]
+    return [each for each in tables if each.rows]
 
 
 def simulated_rows(evaluations: Iterable[Evaluation]) -> list[tuple[str, ...]]:

@@ -77,7 +77,7 @@ class UserState(msgspec.Struct, omit_defaults=True):
         counters: number of turns that were not understood, of default answers and so on, by name.
         answer: first row of the last transaction's answer; empty for none.
         outcome: outcome of the last call of this turn: ``rows`` or ``empty`` of a query,
-            ``success``, ``counter`` or ``failure`` of a transaction, ``error``; ``""`` for no call.
+            ``success``, ``counter`` or ``failure`` of a transaction; ``""`` for no call.
             It outlives a turn that the user missed, since the agent then says the same again.
         booked: the row of the last write that went through, by tool.
         attempts: outcome of the last attempt at the write of an errand, by errand.
@@ -199,13 +199,11 @@ class AgendaUser:
         Args:
             spec: the tool.
             arguments: those of the call.
-            status: ``success``, ``failure`` or ``error``.
+            status: ``success`` or ``failure``.
             rows: the service's answer.
         """
         state = self.state
         state.outcome = _outcome(spec, status, rows)
-        if status == "error":
-            return
         if not spec.transactional:
             state.rows = list(rows) or state.rows
             if spec.name == self.errand().tool:
@@ -941,8 +939,6 @@ def _without_values(acts: Iterable[UserAct]) -> list[tuple[str, str, str]]:
 
 
 def _outcome(spec: ToolSpec, status: str, rows: Sequence[Row]) -> str:
-    if status == "error":
-        return "error"
     if not spec.transactional:
         return "rows" if rows else "empty"
     return "success" if status == "success" else "counter" if rows else "failure"

@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from agent_gym_env.retrieval.tokens import content_words, identifier_words
 from agent_gym_env.users.agenda import AgendaUser
 from agent_gym_env.users.agent_turn import AgentTurn, Row
 from agent_gym_env.users.reading.act_model import ACTS, ActModel, Logits
-from agent_gym_env.users.reading.slot_model import ReadText, Situation, SlotModel
+from agent_gym_env.users.reading.slot_model import SLOT_KINDS, ReadText, Situation, SlotModel
 from agent_gym_env.users.reading.text import (
     MAX_READ_TEXT,
     FoundValue,
@@ -45,7 +46,7 @@ _USER_ACTS = (
     "INFORM_INTENT", "INFORM", "REQUEST", "AFFIRM", "NEGATE", "SELECT", "REQUEST_ALTS",
     "THANK_YOU", "GOODBYE", "AFFIRM_INTENT", "NEGATE_INTENT", "UNCLEAR",
 )  # fmt: skip
-_OUTCOMES = ("", "rows", "empty", "success", "counter", "failure", "error")
+_OUTCOMES = ("", "rows", "empty", "success", "counter", "failure")
 _NEGATION = re.compile(
     r"\b(?:no|not|cannot|nope|nor|never|without|non|unfortunately|lacks?|false|isnt|doesnt|dont)\b|n't\b"
 )
@@ -72,11 +73,11 @@ _MAY_ASK = -1.0
 _HARDLY_ASKED = -3.0
 """Log odds of a slot below which a question does not ask for it."""
 
-_QUESTION_KINDS = (
-    (" when ", 0), (" when ", 1), (" what time ", 0), (" what day ", 1), (" how many ", 3),
-    (" how long ", 10), (" how long ", 3), (" how much ", 5),
-)  # fmt: skip
-"""Questions that ask for one kind of slot, see `SlotWords`."""
+_ASKED_BY = {
+    "when": ("time", "date"), "what time": ("time",), "what day": ("date",),
+    "how many": ("number",), "how long": ("duration", "number"), "how much": ("amount",),
+}  # fmt: skip
+"""Kinds of slot that some words ask for, see `SLOT_KINDS`."""
 
 _MANY_VALUES, _MANY_ROWS, _FLOOD = 12, 3, 60
 """Nobody takes in values of more than three rows at once, or sixty values."""
@@ -406,9 +407,12 @@ class TextReader:
         """
         arguments = self._model.slots.words_of(self._user.spec()).arguments
         text = f" {' '.join(stem for sentence in asking for stem in stems_of(sentence))} "
-        kinds = [kind for phrase, kind in _QUESTION_KINDS if phrase in text]
+        asked = (kinds for words, kinds in _ASKED_BY.items() if f" {words} " in text)
+        wanted = set(chain.from_iterable(asked))
+        numbers = [number for number, kind in enumerate(SLOT_KINDS) if kind.name in wanted]
         fitting = [
-            not kinds or any(words.kinds[kind] for kind in kinds) for words in arguments.values()
+            not wanted or any(words.kinds[number] for number in numbers)
+            for words in arguments.values()
         ]
         allowed = np.where(fitting, scores, -np.inf)
         best = int(allowed.argmax())

@@ -19,21 +19,65 @@ from agent_gym_env.users.reading.text import stems_of
 BITS = 19
 """A pair of a word of the question and a word of the schema is one of ``2**BITS`` features."""
 
-_QUESTIONS = (
-    ("when", "what time", "time", "hour", "clock"),
-    ("date", "day", "when"),
-    ("where", "city", "area", "location", "place", "town"),
-    ("how many", "number", "many"),
-    ("who", "name", "which", "whom"),
-    ("how much", "amount", "price", "much", "cost", "budget"),
-    ("do you", "would you", "should", "does", "want", "need", "prefer"),
-    ("from", "depart", "leav", "origin", "start", "pick", "source"),
-    ("to", "destination", "arriv", "going", "head", "drop", "end", "reach"),
-    ("who", "whom", "recipient", "contact", "person", "receiver", "beneficiary"),
-    ("length", "long", "duration", "days", "nights", "stay"),
-)  # fmt: skip
+
+class SlotKind(NamedTuple):
+    """A kind of slot, and the questions that ask for one.
+
+    Attributes:
+        name: name of the kind.
+        questions: beginnings of words, or words, in a question for it.
+        pattern: fits the name or description of such a slot in the schema; ``""`` for the kind
+            whose values are yes and no.
+    """
+
+    name: str
+    questions: tuple[str, ...]
+    pattern: str
+
+
+SLOT_KINDS = (
+    SlotKind("time", ("when", "what time", "time", "hour", "clock"), "time"),
+    SlotKind("date", ("date", "day", "when"), "date|day"),
+    SlotKind(
+        "place",
+        ("where", "city", "area", "location", "place", "town"),
+        r"city|location|area|place|where|origin|destination|from|\bto\b|airport|station",
+    ),
+    SlotKind("number", ("how many", "number", "many"), "number|count"),
+    SlotKind("name", ("who", "name", "which", "whom"), "name"),
+    SlotKind(
+        "amount",
+        ("how much", "amount", "price", "much", "cost", "budget"),
+        "amount|price|cost|fare",
+    ),
+    SlotKind(
+        "yes or no",
+        ("do you", "would you", "should", "does", "want", "need", "prefer"),
+        "",
+    ),
+    SlotKind(
+        "origin",
+        ("from", "depart", "leav", "origin", "start", "pick", "source"),
+        r"\b(?:from|origin|depart|departure|leaving|source|start|pickup|starting)",
+    ),
+    SlotKind(
+        "destination",
+        ("to", "destination", "arriv", "going", "head", "drop", "end", "reach"),
+        r"\b(?:to|destination|arrival|arriving|going|dropoff|end|return)\b",
+    ),
+    SlotKind(
+        "person",
+        ("who", "whom", "recipient", "contact", "person", "receiver", "beneficiary"),
+        "contact|receiver|recipient|person|whom",
+    ),
+    SlotKind(
+        "duration",
+        ("length", "long", "duration", "days", "nights", "stay"),
+        "duration|length|number of days|long",
+    ),
+)
 _RELATIONS = 13
-FLAGS = 12 + 3 * len(_QUESTIONS) + _RELATIONS
+FLAGS = 12 + 3 * len(SLOT_KINDS) + _RELATIONS
 """Number of a candidate's relations to question and situation, see `Question`; those to the
 situation are the last ones."""
 
@@ -75,7 +119,7 @@ class SlotWords(NamedTuple):
         rare: those of them that tell slots apart.
         description: stems of the description.
         values: stems of each possible value; none for yes and no.
-        kinds: whether the slot is of the kind that each of `_QUESTIONS` asks for.
+        kinds: whether the slot is of each of `SLOT_KINDS`.
         spoken: stems of the name, between spaces.
     """
 
@@ -88,25 +132,6 @@ class SlotWords(NamedTuple):
     spoken: str
 
 
-_KINDS_OF_SLOTS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        "time",
-        "date|day",
-        r"city|location|area|place|where|origin|destination|from|\bto\b|airport|station",
-        "number|count",
-        "name",
-        "amount|price|cost|fare",
-        r"^yes or no$",
-        r"\b(?:from|origin|depart|departure|leaving|source|start|pickup|starting)",
-        r"\b(?:to|destination|arrival|arriving|going|dropoff|end|return)\b",
-        "contact|receiver|recipient|person|whom",
-        "duration|length|number of days|long",
-    )
-)
-"""Patterns of a slot's name and description, in the order of `_QUESTIONS`."""
-
-
 def slot_words(slot: Slot) -> SlotWords:
     """Return the words of a slot in the schema."""
     names = identifier_words(slot.name)
@@ -115,8 +140,8 @@ def slot_words(slot: Slot) -> SlotWords:
     boolean = {value.lower() for value in values} == {"true", "false"}
     words = f"{slot.name} {slot.description}".lower().replace("_", " ")
     kinds = tuple(
-        boolean if pattern.pattern == "^yes or no$" else pattern.search(words) is not None
-        for pattern in _KINDS_OF_SLOTS
+        re.search(kind.pattern, words) is not None if kind.pattern else boolean
+        for kind in SLOT_KINDS
     )
     types = [f"type {index}" for index, holds in enumerate(kinds) if holds]
     features = [f"name {word}" for word in names] + [f"description {word}" for word in described]
@@ -171,7 +196,7 @@ class ToolWords(NamedTuple):
     Attributes:
         spec: the tool; kept, so that its id stays its own.
         arguments: words of each argument.
-        kinds: whether each argument is of the kind that each of `_QUESTIONS` asks for, bool, shape
+        kinds: whether each argument is of each of `SLOT_KINDS`, bool, shape
             ``(arguments, kinds)``.
         names: finds the name of an argument or of a result's slot in a text.
     """
@@ -241,8 +266,8 @@ def _text_flags(
     slots = tool.arguments.values()
     overlaps = np.array([_overlaps(stems, slot) for slot in slots], np.float32)
     most = overlaps.max(axis=0)
-    asks = np.array([any(f" {each}" in text for each in phrases) for phrases in _QUESTIONS])
-    kinds, count = tool.kinds, len(_QUESTIONS)
+    asks = np.array([any(f" {each}" in text for each in kind.questions) for kind in SLOT_KINDS])
+    kinds, count = tool.kinds, len(SLOT_KINDS)
     flags = np.ones((len(overlaps), FLAGS - _RELATIONS), np.float32)
     flags[:, 1:6] = overlaps
     flags[:, 6] = overlaps[:, 0] == 1

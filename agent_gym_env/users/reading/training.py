@@ -44,7 +44,7 @@ from agent_gym_env.users.reading.slot_model import (
 )
 from agent_gym_env.users.reading.text import BITS
 
-MODEL_FORMAT = 6
+MODEL_FORMAT = 7
 """Part of the file's name. Raise it with each change of what is trained or how."""
 
 TRAIN = "train"

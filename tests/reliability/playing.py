@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +20,7 @@ from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.policies.uniform import UniformPolicy
 from agent_gym_env.types import Action, ToolCall
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 LONG = os.environ.get("AGENT_GYM_LONG") == "1"
 
 _ODD_ACTIONS: tuple[Any, ...] = (
@@ -29,6 +32,19 @@ _ODD_ACTIONS: tuple[Any, ...] = (
     "x" * 70_000,
 )
 _canonical = msgspec.json.Encoder(order="deterministic").encode
+
+
+def in_fresh_process(module: str, *arguments: object, **environment: str) -> str:
+    """Run a module of the tests in a new process, and return what it prints."""
+    result = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout.strip()
 
 
 def sized(quick: int, long: int) -> int:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,10 +10,9 @@ from typing import Any
 import pytest
 
 from agent_gym_env.envs.dialogue import SGDEnv
-from tests.reliability.playing import Mischief, digest, sized, trace
+from tests.reliability.playing import Mischief, digest, in_fresh_process, sized, trace
 
 EPISODES = sized(40, 1000)
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module", params=["ground_truth", "balanced"])
@@ -30,16 +26,8 @@ def expected(arguments: tuple[str, str, str, int]) -> str:
     return digest(*arguments)
 
 
-def in_fresh_process(arguments: tuple[str, str, str, int], **environment: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.reliability.playing", *map(str, arguments)],
-        cwd=REPOSITORY,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return result.stdout.strip()
+def of_fresh_process(arguments: tuple[str, str, str, int], **environment: str) -> str:
+    return in_fresh_process("tests.reliability.playing", *arguments, **environment)
 
 
 def test_another_instance_gives_the_same(
@@ -61,21 +49,21 @@ def test_another_instance_gives_the_same(
 def test_a_fresh_process_gives_the_same(
     arguments: tuple[str, str, str, int], expected: str, environment: dict[str, str]
 ) -> None:
-    assert in_fresh_process(arguments, **environment) == expected
+    assert of_fresh_process(arguments, **environment) == expected
 
 
 def test_a_cold_cache_gives_the_same(
     arguments: tuple[str, str, str, int], expected: str, tmp_path: Path
 ) -> None:
     for _ in ("cold", "warm"):
-        assert in_fresh_process(arguments, AGENT_GYM_HOME=str(tmp_path)) == expected
+        assert of_fresh_process(arguments, AGENT_GYM_HOME=str(tmp_path)) == expected
 
 
 def test_the_same_files_are_compiled_to_the_same_bytes(
     arguments: tuple[str, str, str, int], tmp_path: Path
 ) -> None:
     for seed in ("0", "1"):
-        in_fresh_process(arguments, PYTHONHASHSEED=seed, AGENT_GYM_HOME=str(tmp_path / seed))
+        of_fresh_process(arguments, PYTHONHASHSEED=seed, AGENT_GYM_HOME=str(tmp_path / seed))
     stores = [path.read_bytes() for path in sorted(tmp_path.rglob("train.store"))]
     assert len(stores) == 2
     assert stores[0] == stores[1]
@@ -102,7 +90,7 @@ def test_threads_give_the_same(arguments: tuple[str, str, str, int], expected: s
 
 def test_real_sgd_gives_the_same_in_fresh_processes(sgd_path: Path) -> None:
     arguments = (str(sgd_path), "dev", "ground_truth", EPISODES)
-    digests = {in_fresh_process(arguments, PYTHONHASHSEED=seed) for seed in ("0", "1", "2")}
+    digests = {of_fresh_process(arguments, PYTHONHASHSEED=seed) for seed in ("0", "1", "2")}
     assert digests == {digest(*arguments)}
 
 

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,7 +62,11 @@ def killed_before(
 
 
 def stopped_at_request(
-    server: LMServer, number: int, signal: int, arguments: Sequence[str]
+    server: LMServer,
+    number: int,
+    signal: int,
+    arguments: Sequence[str],
+    ready: Callable[[], object] = lambda: True,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command, and send it a signal while it waits for the answer to a request.
 
@@ -70,6 +75,8 @@ def stopped_at_request(
         number: number of the request, from 1.
         signal: signal to send.
         arguments: arguments of the command.
+        ready: the signal is sent only once this is true. The command may send many requests at
+            once, so an earlier answer may still be on its way when this request arrives.
     """
     with _holding(server, number) as is_waiting:
         process = subprocess.Popen(
@@ -78,6 +85,10 @@ def stopped_at_request(
         )  # fmt: skip
         try:
             assert is_waiting.wait(LIMIT_S), "the command has not asked so often"
+            limit = time.monotonic() + LIMIT_S
+            while not ready():
+                assert time.monotonic() < limit, "the command waits, but is not ready to be stopped"
+                time.sleep(0.05)
             process.send_signal(signal)
             out, err = process.communicate(timeout=LIMIT_S)
         finally:

@@ -153,13 +153,17 @@ def test_a_stopped_scoring_asks_for_no_verdict_twice(
         "rescore": [str(recorded), "--reward", judge, "--out", str(tmp_path / "rescored.jsonl")],
         "agreement": ["--judge", judge, "--episodes", "1"],
     }[command]
-    stopped = stopped_at_request(server, 30, how, [command, *arguments])
+
+    def verdicts() -> list[Path]:
+        return list(home.glob("lm_cache/*/*.json"))
+
+    stopped = stopped_at_request(server, 30, how, [command, *arguments], ready=verdicts)
     assert stopped.returncode == 3, stopped.stderr
     assert "run the same command again: the verdicts so far are kept" in stopped.stderr
-    there, begun = len(list(home.glob("lm_cache/*/*.json"))), len(server.exchanges)
+    there, begun = len(verdicts()), len(server.exchanges)
     assert there > 0
     assert run(command, *arguments).returncode == 0
-    needed = len(list(home.glob("lm_cache/*/*.json")))
+    needed = len(verdicts())
     assert len(server.exchanges) - begun == needed - there
 
 

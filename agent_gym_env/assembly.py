@@ -230,7 +230,9 @@ def collect(
     best_of: int = 1,
     keep_all: bool = False,
     branches: int = 0,
-    path: PolicyConfig | Policy = "oracle",
+    path: PolicyConfig | Policy | None = None,
+    states: int = 0,
+    continuations: int = 1,
     runner: str | Mapping[str, Any] | Runner = "serial",
     workers: int = 2,
     retry_failed: bool = False,
@@ -250,8 +252,13 @@ def collect(
         seed: seed of the choice of dialogues, and of each episode.
         best_of: how many episodes of each are played of which the best is kept.
         keep_all: whether all of these are kept.
-        branches: how often each policy plays on from each state of a dialogue; 0 for episodes.
-        path: the policy that walks from state to state.
+        branches: number of branches that each policy plays from each state of a dialogue; 0 for
+            episodes.
+        path: policy that leads from state to state: by default the oracle, or with ``SGDSim-v0``
+            the first policy.
+        states: number of states of a dialogue that are branched from, drawn at random; 0 for all.
+        continuations: with ``SGDSim-v0``, number of times that the first policy plays on from each
+            branch to the end of the dialogue.
         runner: as in `make_runner`, for example ``{"name": "ray", "address": "auto"}``.
         workers: how many threads, processes or actors, or dialogues in step; not used where
             ``runner`` is an object.
@@ -270,6 +277,7 @@ def collect(
         BudgetExceeded: the run has spent what it may spend; what was played is there.
         CircuitOpenError: the provider refuses the key or is down; what was played is there.
     """
+    path = _path(path, policy, arguments)
     players = (*_as_sequence(policy), *([path] if branches else []))
     chosen = make_runner(runner, workers)
     collection = plan_collection(
@@ -280,6 +288,8 @@ def collect(
         keep_all=keep_all,
         branches=branches,
         path=path,
+        states=states,
+        continuations=continuations,
         **arguments,
     )
     if getattr(chosen, "crosses_processes", False):
@@ -308,7 +318,9 @@ def plan_collection(
     best_of: int = 1,
     keep_all: bool = False,
     branches: int = 0,
-    path: PolicyConfig | Policy = "oracle",
+    path: PolicyConfig | Policy | None = None,
+    states: int = 0,
+    continuations: int = 1,
     **arguments: Any,
 ) -> Collection:
     """Return the configuration of the run that `collect` begins with the same arguments.
@@ -322,6 +334,8 @@ def plan_collection(
         keep_all: as in `collect`.
         branches: as in `collect`.
         path: as in `collect`.
+        states: as in `collect`.
+        continuations: as in `collect`.
         **arguments: as in `make_env`.
     """
     env = make_env(**arguments)
@@ -336,8 +350,22 @@ def plan_collection(
         best_of=best_of,
         keep_all=keep_all,
         branches=branches,
-        path=_config(path),
+        path=_config(_path(path, policy, arguments)),
+        states=states,
+        continuations=continuations,
     )
+
+
+def _path(
+    path: PolicyConfig | Policy | None,
+    policy: PolicyConfig | Policy | Sequence[PolicyConfig | Policy],
+    world: Mapping[str, Any],
+) -> PolicyConfig | Policy:
+    """Return the policy that leads from state to state, or the default for the environment."""
+    if path is not None:
+        return path
+    is_simulated = world.get("env", "SGD-v0") == "SGDSim-v0"
+    return next(iter(_as_sequence(policy)), "oracle") if is_simulated else "oracle"
 
 
 class _Given(NamedTuple):

@@ -35,8 +35,8 @@ def rollout(settings: Rollout) -> ExitCode:
     if not settings.policy:
         raise ValueError("--policy is required")
     names = (
-        "episodes", "seed", "best_of", "keep_all", "branches", "path", "workers", "retry_failed",
-        "new_run", "max_episode_steps",
+        "episodes", "seed", "best_of", "keep_all", "branches", "path", "states", "continuations",
+        "workers", "retry_failed", "new_run", "max_episode_steps",
     )  # fmt: skip
     arguments = {name: getattr(settings, name) for name in names} | settings.environment()
     arguments["reward"] = settings.reward or settings.default_reward()

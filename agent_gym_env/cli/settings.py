@@ -237,9 +237,14 @@ class Rollout(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fie
         max_episode_steps: number of steps after which an episode is truncated; no limit by default.
         best_of: number of times that each dialogue is played; the best episode is kept.
         keep_all: with --best-of, keep every episode, not only the best.
-        branches: number of continuations that are sampled from every state of a dialogue for each
-            policy; 0 collects whole episodes.
-        path: with --branches, policy that moves from state to state.
+        branches: number of ways to play the open turn that are sampled from every state of a
+            dialogue for each policy; 0 collects whole episodes.
+        path: with --branches, policy that moves from state to state: by default the oracle, or with
+            SGDSim-v0 the first --policy.
+        states: with --branches, number of states of each dialogue that are branched from, drawn at
+            random; 0 for all.
+        continuations: with --branches and SGDSim-v0, number of times that the first --policy plays
+            on from each branch to the end of the dialogue; the branch's reward is the mean.
         runner: how the dialogues are played. serial: one after another, best for policies that take
             less than 5 ms a turn; threads: for policies that wait for a server; processes: for
             policies that compute for 5 ms a turn or more, since starting processes costs more than
@@ -262,7 +267,9 @@ class Rollout(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fie
     best_of: AtLeast1 = 1
     keep_all: bool = False
     branches: AtLeast0 = 0
-    path: Named = Named(name="oracle")
+    path: Named | None = None
+    states: AtLeast0 = 0
+    continuations: AtLeast1 = 1
     runner: str = "serial"
     workers: AtLeast1 = 2
     address: str | None = None

@@ -175,12 +175,14 @@ def _last_learned(messages: list[Message]) -> list[Message]:
 def labels(
     episodes: Iterable[Episode], tally: Tally, *, threshold: float = 0.5, rules: str = RULES
 ) -> Iterator[LabelledRow]:
-    """Yield rows for Kahneman-Tversky optimisation, labelled by the rewards of turns.
+    """Yield rows for Kahneman-Tversky optimisation, labelled by the values of turns.
+
+    See `Episode.turn_values`.
 
     Args:
         episodes: episodes of any policies, unfinished ones included.
         tally: counts what is left out.
-        threshold: least reward of a good turn.
+        threshold: least value of a good turn.
         rules: text of the system message.
     """
     rows = (
@@ -199,7 +201,7 @@ def rows_of_episode(
 
     Args:
         episode: an episode with at least one turn.
-        threshold: least reward of a good turn.
+        threshold: least value of a good turn.
         tally: counts the messages of unscored turns, which are left out.
         rules: text of the system message; by default the one that `LLMPolicy` uses.
 
@@ -209,8 +211,9 @@ def rows_of_episode(
     *_, last = transcript(episode)
     messages = conversation(last.closed, episode.date, rules)
     tools = read_tools(episode.tools)
+    values = episode.turn_values
     for place, turn, step in _assistant_messages(messages):
-        reward = episode.turns[turn].reward
+        reward = values[turn]
         if reward is None:
             tally.leave_out("unscored")
             continue

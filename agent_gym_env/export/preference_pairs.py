@@ -143,6 +143,9 @@ _Written = tuple[Branch, list[Message]]
 
 def _pair(one: _Written, other: _Written, rule: PairRule) -> _Pair | str:
     """Return the pair of two branches, or the reason for which they do not make one."""
+    shared = _shared(one[1], other[1])
+    if shared == len(one[1]) == len(other[1]):
+        return "same messages"
     order = _order(one[0], other[0], rule.ranking)
     if isinstance(order, str):
         return order
@@ -150,9 +153,6 @@ def _pair(one: _Written, other: _Written, rule: PairRule) -> _Pair | str:
     margin = _margin(better, worse)
     if margin is not None and margin < rule.min_margin:
         return "below min_margin"
-    shared = _shared(said, other_said)
-    if shared == len(said):
-        return "same messages"
     chosen, rejected = said[shared], other_said[shared]
     if chosen["role"] != "assistant":
         return "tools answered differently"
@@ -307,20 +307,21 @@ def _dialogue(episode: Episode) -> bytes:
 def _branch_points(group: Sequence[Episode]) -> Iterator[BranchPoint]:
     states: defaultdict[tuple[int, str], list[Branch]] = defaultdict(list)
     for episode in group:
+        values = episode.turn_values
         for number, (opening, _, _) in enumerate(transcript(episode)):
-            states[number, opening.messages].append(_branch(episode, number))
+            states[number, opening.messages].append(_branch(episode, number, values[number]))
     for (turn, messages), branches in states.items():
         if len(branches) > 1:
             yield _branch_point(group[0], turn, messages, branches)
 
 
-def _branch(episode: Episode, turn: int) -> Branch:
+def _branch(episode: Episode, turn: int, value: float | None) -> Branch:
     played = episode.turns[turn]
     return Branch(
         policy=episode.policy,
         seed=episode.seed,
         steps=played.steps,
-        reward=played.reward,
+        reward=value,
         components=played.components,
     )
 

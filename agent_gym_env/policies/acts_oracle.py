@@ -41,6 +41,7 @@ class ActsOraclePolicy:
     """
 
     name = "acts-oracle"
+    needs_beginning = True
 
     def __init__(self, env: HasUnwrapped, *, wording: str | Wording = "plain") -> None:
         teacher = env.unwrapped

@@ -13,6 +13,9 @@ class Policy(Protocol):
 
     It never sees ``info``, which contains what the corpus recorded.
 
+    A policy that can only go on with a dialogue that it has played from the beginning, because it
+    remembers more than the observation has, says so by an attribute ``needs_beginning = True``.
+
     Attributes:
         name: name in reports.
     """

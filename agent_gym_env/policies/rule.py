@@ -58,6 +58,7 @@ class RulePolicy:
     """
 
     name = "rule"
+    needs_beginning = True
 
     def __init__(
         self,

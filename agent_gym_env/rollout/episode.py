@@ -188,6 +188,22 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
             return None
         return sum(scored) / (len(scored) if self.simulated_user is None else 1)
 
+    @property
+    def turn_values(self) -> list[float | None]:
+        """Reward by which each turn is judged; ``None`` if it is unknown.
+
+        It is the reward of the turn. In a simulated dialogue, whose success shows at its end, it is
+        the sum of the rewards from the turn on.
+        """
+        rewards = [turn.reward for turn in self.turns]
+        if self.simulated_user is None:
+            return rewards
+        values: list[float | None] = []
+        for reward in reversed(rewards):
+            later = values[-1] if values else 0.0
+            values.append(None if reward is None or later is None else reward + later)
+        return values[::-1]
+
 
 def check_date_and_tools(day: str, tools: str) -> None:
     """Check the date and the tools of a record.

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import gymnasium as gym
 import msgspec
+import numpy as np
 
-from agent_gym_env.envs.dialogue import unwrap_sgd
+from agent_gym_env.envs.sgd_sim import SGDSimEnv, unwrap_any, unwrap_simulation
 from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.policies.base import BatchPolicy, Policy
 from agent_gym_env.rollout.branching import (
-    Branch,
     BranchPoint,
+    Continuation,
+    PlayedBranch,
     State,
     branch_point,
     play_path,
     start_branch,
+    start_continuation,
+    with_outcome,
 )
 from agent_gym_env.rollout.episode import Episode, Spending, StepRecord, spent_on
 from agent_gym_env.rollout.journal.format import Entry, Kind
@@ -30,8 +34,11 @@ from agent_gym_env.rollout.lockstep import (
     play_together,
 )
 from agent_gym_env.rollout.play import episode_seed, play, play_to_end
+from agent_gym_env.types import Action
 
 Env = gym.Env[Any, Any]
+_K = TypeVar("_K")
+_T = TypeVar("_T")
 
 
 class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,6 +58,9 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         keep_all: true to keep all of them, each as a separate job.
         branches: number of branches that each policy plays from each state; 0 for episodes.
         path: configuration of the policy that leads from state to state.
+        states: number of states of a dialogue that are branched from, drawn at random; 0 for all.
+        continuations: with a simulated user, number of times that the first policy plays on from
+            each branch to the end of the dialogue.
     """
 
     policies: tuple[dict[str, Any], ...]
@@ -62,6 +72,8 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_all: bool = False
     branches: int = 0
     path: dict[str, Any] = msgspec.field(default_factory=lambda: {"name": "oracle"})
+    states: int = 0
+    continuations: int = 1
 
     def __post_init__(self) -> None:
         if self.best_of < 1 or self.branches < 0:
@@ -70,16 +82,26 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("best_of is for episodes; with branches, all branches are kept")
         if self.keep_all and self.best_of == 1:
             raise ValueError("keep_all keeps all the episodes of best_of, which must be above 1")
-        if self.branches and self.world.get("env", "SGD-v0") != "SGD-v0":
+        if self.states < 0 or self.continuations < 1:
+            raise ValueError("states must be at least 0, and continuations at least 1")
+        if self.states and not self.branches:
+            raise ValueError("states limits the states that are branched from: it needs branches")
+        if self.continuations > 1 and not (self.branches and self._is_simulated):
             raise ValueError(
-                "branches continue one turn of a recorded dialogue: they need SGD-v0, not "
-                f"{self.world['env']}"
+                "continuations play a simulated dialogue on from its branches: they need branches "
+                "and SGDSim-v0"
             )
+        if self.branches and self.world.get("max_episode_steps") is not None:
+            raise ValueError("branches are played to their end: leave max_episode_steps away")
         if len(self.policies) != 1 and not (self.policies and self.branches):
             raise ValueError(
                 f"expected one policy, found {len(self.policies)}; several policies are for "
                 "branches, which they play from the same states"
             )
+
+    @property
+    def _is_simulated(self) -> bool:
+        return bool(self.world.get("env", "SGD-v0") == "SGDSim-v0")
 
     @property
     def kind(self) -> Kind:
@@ -188,16 +210,25 @@ def best_episode(number: int, episodes: Sequence[Episode]) -> JobResult:
     return JobResult(entry, (_encode(episodes[best]),))
 
 
-def branch_points(job: Job, points: Sequence[BranchPoint], path: Sequence[StepRecord]) -> JobResult:
+def branch_points(
+    job: Job,
+    points: Sequence[BranchPoint],
+    path: Sequence[StepRecord],
+    continuations: Iterable[Continuation] = (),
+) -> JobResult:
     """Keep branch points; if every branch failed, the job failed.
 
     Args:
         job: job that was played.
         points: at least one branch point.
         path: steps of the path from state to state.
+        continuations: continuations that were played; equal branches share them.
     """
     branches = [branch for point in points for branch in point.branches]
     spending = spent_on([*path, *(step for branch in branches for step in branch.steps)])
+    for each in continuations:
+        if each.spending is not None:
+            spending = each.spending if spending is None else spending + each.spending
     errors = [(branch.policy, branch.error) for branch in branches if branch.error is not None]
     if len(errors) == len(branches):
         return failed_job(job, *errors[0], spending)
@@ -234,6 +265,9 @@ class JobPlayer:
         dialogue_ids: ids of the chosen dialogues.
         open_env: creates an environment.
         open_policies: creates the collection's `Collection.players` for an environment.
+
+    Raises:
+        ValueError: a policy that needs the beginning of a dialogue is to play branches.
     """
 
     def __init__(
@@ -251,6 +285,8 @@ class JobPlayer:
         players = list(open_policies(self._env))
         self._policies = players[: len(collection.policies)]
         self._path = players[-1]
+        if collection.branches:
+            _refuse_beginners(self._policies)
         self._batch_envs: list[Env] = []
 
     @property
@@ -315,44 +351,116 @@ class JobPlayer:
 
     def _branch(self, job: Job) -> JobResult:
         (seed,) = job.seeds
-        env = unwrap_sgd(self._env)
+        env = unwrap_any(self._env)
         path = play_path(env, self._path, dialogue_id=job.dialogue_id, seed=seed)
         if path.error is not None:
             return failed_job(job, self._path.name, path.error, spent_on(path.steps))
-        # The same seeds at each state, so that branches differ only by the conversation so far.
-        seeds = [(seed + more) % (1 << 32) for more in range(self._collection.branches)]
-        branches: list[list[Branch]] = [[] for _ in path.states]
-        for policy in self._policies:
-            for number, branch in self._branches(policy, path.states, seeds):
-                branches[number].append(branch)
-        points = [
-            branch_point(env, state, seed, each)
-            for state, each in zip(path.states, branches, strict=True)
-        ]
-        return branch_points(job, points, path.steps)
-
-    def _branches(
-        self, policy: Policy, states: Sequence[State], seeds: Sequence[int]
-    ) -> Iterator[tuple[int, Branch]]:
-        """Play a policy's branches from each state; yield each with the index of its state."""
-        wanted = [(number, seed) for number in range(len(states)) for seed in seeds]
-        if self._batch_envs and isinstance(policy, BatchPolicy):
-            planned = (
-                (order, _planned_branch(states[number], policy.name, seed))
-                for order, (number, seed) in enumerate(wanted)
-            )
-            branches = in_order(play_together(planned, policy, self._batch_envs))
+        states = self._chosen(path.states, seed)
+        played = self._played(states, seed)
+        continuations: dict[_Version, list[Continuation]] = {}
+        if isinstance(env, SGDSimEnv):
+            continuations = self._played_on(states, played, seed)
+            branches = [
+                [with_outcome(each.branch, continuations.get((n, each.said), ())) for each in said]
+                for n, said in enumerate(played)
+            ]
+            plays_on = self._policies[0].name
         else:
-            env = unwrap_sgd(self._env)
-            branches = (
-                play_to_end(start_branch(env, states[number], policy.name, seed), policy, seed)
-                for number, seed in wanted
-            )
-        return ((number, branch) for (number, _), branch in zip(wanted, branches, strict=True))
+            branches, plays_on = [[each.branch for each in said] for said in played], None
+        points = [
+            branch_point(env, state, seed, each, plays_on=plays_on)
+            for state, each in zip(states, branches, strict=True)
+        ]
+        every = [each for of_version in continuations.values() for each in of_version]
+        return branch_points(job, points, path.steps, every)
+
+    def _chosen(self, states: Sequence[State], seed: int) -> Sequence[State]:
+        """Draw the states that are branched from, in the order of the dialogue."""
+        wanted = self._collection.states
+        if not 0 < wanted < len(states):
+            return states
+        drawn = np.random.default_rng(seed).choice(len(states), wanted, replace=False)
+        return [states[number] for number in sorted(drawn.tolist())]
+
+    def _played(self, states: Sequence[State], seed: int) -> list[list[PlayedBranch]]:
+        """Play the branches of all policies from each state."""
+        # The same seeds at each state, so that branches differ only by the conversation so far.
+        seeds = _seeds(seed, self._collection.branches)
+        played: list[list[PlayedBranch]] = [[] for _ in states]
+        for policy in self._policies:
+            planned = [
+                (number, _planned_branch(state, policy.name, each))
+                for number, state in enumerate(states)
+                for each in seeds
+            ]
+            for number, branch in self._play_each(policy, planned):
+                played[number].append(branch)
+        return played
+
+    def _played_on(
+        self, states: Sequence[State], played: Sequence[Sequence[PlayedBranch]], seed: int
+    ) -> dict[_Version, list[Continuation]]:
+        """Play a simulated dialogue on from each version of a turn, where there are several."""
+        seeds = _seeds(seed, self._collection.continuations)
+        versions: dict[_Version, list[Continuation]] = {}
+        planned: list[tuple[_Version, Planned[Continuation]]] = []
+        for place, branches in enumerate(played):
+            ended = {each.said: each.actions for each in branches if each.branch.error is None}
+            if len(ended) < 2:
+                continue  # they make no pair
+            for said, actions in ended.items():
+                versions[place, said] = []
+                planned += [
+                    ((place, said), _planned_continuation(states[place], actions, number, each))
+                    for number, each in enumerate(seeds)
+                ]
+        for version, continuation in self._play_each(self._policies[0], planned):
+            versions[version].append(continuation)
+        return versions
+
+    def _play_each(
+        self, policy: Policy, planned: Sequence[tuple[_K, Planned[_T]]]
+    ) -> Iterator[tuple[_K, _T]]:
+        """Play with one policy; yield the records with their keys in the order of the plan."""
+        plays = [each for _, each in planned]
+        if self._batch_envs and isinstance(policy, BatchPolicy):
+            records = in_order(play_together(enumerate(plays), policy, self._batch_envs))
+        else:
+            records = (play_to_end(each.start(self._env), policy, each.seed) for each in plays)
+        return ((key, record) for (key, _), record in zip(planned, records, strict=True))
 
     def _job(self, number: int) -> Job:
         return self._collection.job(number, self._dialogue_ids)
 
 
-def _planned_branch(state: State, policy: str, seed: int) -> Planned[Branch]:
-    return Planned(lambda env: start_branch(unwrap_sgd(env), state, policy, seed), seed)
+_Version = tuple[int, bytes]
+"""One version of an open turn: the index of its state, and `PlayedBranch.said`."""
+
+
+def _refuse_beginners(policies: Iterable[Policy]) -> None:
+    names = [each.name for each in policies if getattr(each, "needs_beginning", False)]
+    if names:
+        raise ValueError(
+            f"policy {names[0]!r} goes on only with dialogues that it has played from the "
+            "beginning, and branches start in the middle: let it lead from state to state (path), "
+            "and name policies that act on the observation alone"
+        )
+
+
+def _seeds(first: int, count: int) -> list[int]:
+    return [(first + more) % (1 << 32) for more in range(count)]
+
+
+def _planned_branch(state: State, policy: str, seed: int) -> Planned[PlayedBranch]:
+    return Planned(lambda env: start_branch(unwrap_any(env), state, policy, seed), seed)
+
+
+def _planned_continuation(
+    state: State, actions: Sequence[Action], number: int, seed: int
+) -> Planned[Continuation]:
+    return Planned(
+        lambda env: start_continuation(
+            unwrap_simulation(env), state, actions, number=number, seed=seed
+        ),
+        seed,
+    )

@@ -108,7 +108,7 @@ def test_two_seeds_that_say_the_same_make_one_pair() -> None:
     found = point(branch(0.0, "A", seed=1), branch(0.0, "A", seed=2), branch(1.0, "B"))
     rows, left_out = pairs(found)
     assert len(rows) == 1
-    assert left_out == {"same reward": 1, "duplicate": 1}
+    assert left_out == {"same messages": 1, "duplicate": 1}
 
 
 def test_a_ranking_decides_without_rewards_too() -> None:

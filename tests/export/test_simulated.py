@@ -42,11 +42,27 @@ def test_conversations_are_chosen_by_the_sum_of_their_rewards(
     assert [(row["policy"], row["reward"]) for row in rows] == [("acts-oracle", 1.0)] * 6
 
 
-def test_turns_are_labelled_by_their_rewards(episodes: Path, tmp_path: Path) -> None:
+def test_turns_are_labelled_by_what_the_dialogue_earned_from_them_on(
+    episodes: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "kto.jsonl"
     assert export(episodes, out, "--format", "kto", "--threshold", "0.5") == 0
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert sum(row["label"] for row in rows) == 6
+    assert {(row["policy"], row["label"]) for row in rows} == {
+        ("acts-oracle", True),
+        ("silent", False),
+    }
+
+
+def test_states_that_episodes_share_are_compared_by_what_followed(
+    episodes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "dpo.jsonl"
+    assert export(episodes, out, "--format", "dpo") == 0
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [(row["chosen_policy"], row["turn"], row["margin"]) for row in rows] == [
+        ("acts-oracle", 0, 1.0)
+    ] * 6
 
 
 @pytest.mark.parametrize(

@@ -198,11 +198,6 @@ def test_the_best_of_several_is_the_one_with_the_highest_sum(tmp_path: Path) -> 
         assert episode.ranking_reward == sum(turn.reward or 0.0 for turn in episode.turns)
 
 
-def test_branches_of_simulated_dialogues_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="branches continue one turn of a recorded dialogue"):
-        collect("acts-oracle", tmp_path, branches=2, **SIMULATION)
-
-
 def test_an_unknown_environment_and_foreign_options_are_refused() -> None:
     with pytest.raises(ValueError, match=r"env must be .* \(did you mean 'SGDSim-v0'\?\)"):
         next(play_episodes("acts-oracle", env="SGDSim"))

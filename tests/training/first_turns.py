@@ -54,7 +54,7 @@ def _pairs(split: str, episodes: int, worse: tuple[str, ...]) -> Iterator[Prefer
         way = play_path(env.unwrapped, policies[0], dialogue_id=dialogue_id, seed=0)
         for state in (each for each in way.states if each.turn < TURNS):
             branches = [
-                play_to_end(start_branch(env.unwrapped, state, policy.name, 0), policy, 0)
+                play_to_end(start_branch(env.unwrapped, state, policy.name, 0), policy, 0).branch
                 for policy in policies
             ]
             point = branch_point(env.unwrapped, state, 0, branches)

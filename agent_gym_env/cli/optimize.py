@@ -18,7 +18,7 @@ from agent_gym_env.optimization.runner import CACHE_FOLDER, OptimizationRunner
 def optimize(settings: Optimize) -> ExitCode:
     """Optimise a program and print how far its reward exceeds that of the untouched one."""
     names = (
-        "strategy", "effort", "options", "prompt_model", "reward", "num_train",
+        "strategy", "effort", "options", "prompt_model", "env", "reward", "num_train",
         "num_validation", "num_held_out", "split", "held_out_split", "schema_variant", "program",
         "seed", "threads", "temperature", "max_errors",
     )  # fmt: skip
@@ -58,7 +58,7 @@ def _print_event(event: Event) -> None:
 
 
 class _Progress:
-    """Counts the turns of a phase on a bar."""
+    """Counts the examples of a phase on a bar."""
 
     def __init__(self, advance: Advance) -> None:
         self._advance = advance
@@ -81,8 +81,12 @@ def _print_result(result: OptimizationResult) -> None:
         ("optimized", number(optimized.mean), interval(optimized)),
         ("difference", signed(difference.difference), interval(difference)),
     ]
-    title = f"{result.strategy}, {len(result.turns.held_out)} held-out turns"
+    title = f"{result.strategy}, {len(result.turns.held_out)} held-out {result.unit}s"
     print_table(("program", "reward", "95 % interval"), rows, title)
+    if result.unit == "dialogue":
+        for part, before in result.baseline.components.items():
+            after = result.optimized.components[part]
+            print(f"{part}: {number(before.mean)} before, {number(after.mean)} after")
     if result.improvement_pct is not None:
         print(f"improvement: {result.improvement_pct:+.1f} % (p {probability(difference.p_value)})")
     counts = result.counts

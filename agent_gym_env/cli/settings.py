@@ -394,16 +394,20 @@ class Optimize(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         options: further options of DSPy's optimiser, by its own names.
         prompt_model: language model that writes instructions: a name, or a JSON object with
             options. The same as --model by default.
-        reward: reward of each turn: a name, or a JSON object with a name and options.
-        num_train: number of turns to learn from.
-        num_validation: number of turns that decide between programs.
-        num_held_out: number of turns that measure the result.
-        split: split with the turns to learn from and to decide by.
-        held_out_split: split with the turns that measure the result; dev by default.
+        env: SGD-v0 (an example is a turn of a recorded dialogue) or SGDSim-v0 (an example is a
+            whole dialogue with a simulated user), or a JSON object with a name and further options
+            of SGDSim-v0.
+        reward: reward to increase: a name, or a JSON object with a name and options; balanced by
+            default, and task with SGDSim-v0.
+        num_train: number of examples to learn from.
+        num_validation: number of examples that decide between programs.
+        num_held_out: number of examples that measure the result.
+        split: split with the examples to learn from and to decide by.
+        held_out_split: split with the examples that measure the result; dev by default.
         program: saved program to begin with.
         out: file for the program; NAME_result.json is written beside it.
         seed: seed of every random choice.
-        threads: number of turns that are played at the same time.
+        threads: number of examples that are played at the same time.
         temperature: temperature of the program's model; the provider's default by default.
         max_errors: number of failures after which the run ends.
         events: print each event of the run as one line of JSON.
@@ -413,7 +417,8 @@ class Optimize(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     effort: Literal["light", "medium", "heavy"] = "light"
     options: dict[str, Any] = {}
     prompt_model: Model | None = None
-    reward: Named = Named(name="balanced")
+    env: Named = Named(name="SGD-v0")
+    reward: Named | None = None
     num_train: int = 50
     num_validation: int = 50
     num_held_out: int = 100

@@ -1,19 +1,20 @@
-"""Recorded turns for DSPy: examples, a program that plays a turn, and its reward as a metric."""
+"""What DSPy learns from: the contract, and recorded turns with the program that plays one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from agent_gym_env.corpus.corpus import Split
-from agent_gym_env.corpus.task import Turn
+from agent_gym_env.corpus.task import Task, Turn
 from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.replay import Replay, ReplaySettings, Snapshot, recorded_action
-from agent_gym_env.errors import JudgeError
+from agent_gym_env.errors import ContextExceeded
+from agent_gym_env.export.rows import digest
 from agent_gym_env.extras import require
-from agent_gym_env.optimization.monitor import Meter
+from agent_gym_env.optimization.result import Unit
 from agent_gym_env.policies.base import Policy
 from agent_gym_env.policies.dspy_module import (
     SGDAgentModule,
@@ -23,14 +24,79 @@ from agent_gym_env.policies.dspy_module import (
 )
 from agent_gym_env.rewards.base import Reward, Score
 from agent_gym_env.rewards.ground_truth import GroundTruthReward
+from agent_gym_env.rewards.task import TaskReward
 from agent_gym_env.types import Action
 
 require("dspy", extra="dspy")
 
 import dspy  # noqa: E402  (`require` names the extra if it is missing)
 
-OnTurn = Callable[[str, "float | None"], None]
-"""Called with ``dialogue_id#turn`` and the reward of a turn."""
+
+class Examples(Protocol):
+    """What an optimiser learns from and is measured on: turns, or whole simulated dialogues.
+
+    Attributes:
+        unit: what one of them is.
+        reward: reward of the environment.
+        parts: names of the parts of a score.
+        origins: the examples that inputs of a program were of.
+    """
+
+    unit: Unit
+    origins: Origins
+
+    @property
+    def reward(self) -> Reward | TaskReward:
+        """Reward of the environment."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts of a score."""
+
+    def example(self, name: str) -> dspy.Example:
+        """Write an example for DSPy."""
+
+    def program(self, agent: SGDAgentModule) -> AgentProgram:
+        """Make the program that plays an example."""
+
+    def date(self, name: str) -> str:
+        """Return the date of an example's dialogue, ISO."""
+
+    def dialogue(self, name: str) -> str:
+        """Return the id of an example's dialogue."""
+
+    def play(self, policy: Policy, name: str) -> Score:
+        """Play an example with a policy."""
+
+    def feedback(
+        self, example: dspy.Example, prediction: dspy.Prediction | None, score: float
+    ) -> str:
+        """Describe in words how an example went, for optimisers that read."""
+
+
+class AgentProgram(Protocol):
+    """A program of DSPy that plays an example.
+
+    Attributes:
+        agent: the agent that it asks.
+    """
+
+    agent: SGDAgentModule
+
+
+class Origins:
+    """Remembers the example in which a program was first asked with given inputs."""
+
+    def __init__(self) -> None:
+        self._names: dict[bytes, str] = {}
+
+    def note(self, name: str, inputs: Mapping[str, str]) -> None:
+        """Note that inputs of the agent were of an example."""
+        self._names.setdefault(digest(inputs["conversation"]), name)
+
+    def of(self, demo: Mapping[str, str]) -> str | None:
+        """Return the example that a demonstration was taken from; ``None`` if it is unknown."""
+        return self._names.get(digest(demo.get("conversation")))
 
 
 class RecordedTurns:
@@ -39,11 +105,17 @@ class RecordedTurns:
     Args:
         split: split of the dialogues.
         reward: reward of the turns.
+
+    Attributes:
+        origins: the turns that inputs of a program were of.
     """
+
+    unit: Unit = "turn"
 
     def __init__(self, split: Split, reward: Reward) -> None:
         self.split = split
         self.reward = reward
+        self.origins = Origins()
         self._settings = ReplaySettings(split, reward)
         # Earlier turns are replayed as recorded; a judge must not be asked to score them.
         self._before = ReplaySettings(split, GroundTruthReward())
@@ -51,6 +123,11 @@ class RecordedTurns:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RecordedTurns:
         return self
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts of the reward."""
+        return self.reward.parts
 
     def replay(self, turn: str) -> Replay:
         """Return a replay at the beginning of a turn.
@@ -67,17 +144,62 @@ class RecordedTurns:
         replay = self.replay(turn)
         recorded = replay.recorded_turn()
         call = recorded_action(recorded).tool_calls
+        inputs = program_inputs(replay.begin()[0], replay.task.date)
+        self.origins.note(turn, inputs)
         return dspy.Example(
-            **program_inputs(replay.begin()[0], replay.task.date),
+            **inputs,
             turn=turn,
             response="" if call else recorded.text,
             tool_call=tool_call_text(call[0] if call else None),
             **_reference(recorded),
         ).with_inputs("conversation", "tools", "turn")
 
+    def program(self, agent: SGDAgentModule) -> TurnProgram:
+        """Make the program that plays a turn."""
+        return TurnProgram(agent, self)
+
+    def date(self, turn: str) -> str:
+        """Return the date of a turn's dialogue, ISO."""
+        return self._task(turn).date
+
+    def dialogue(self, turn: str) -> str:
+        """Return the id of a turn's dialogue."""
+        return turn.rpartition("#")[0]
+
+    def play(self, policy: Policy, turn: str) -> Score:
+        """Play one turn with a policy. It is silent where its prompt is too long for its model."""
+        replay = self.replay(turn)
+        observation, _ = replay.begin()
+        while replay.score is None:
+            try:
+                action = policy.act(observation)
+            except ContextExceeded:
+                action = Action()
+            observation, *_ = replay.step(parse_action(action))
+        return replay.score
+
+    @staticmethod
+    def feedback(example: dspy.Example, prediction: dspy.Prediction | None, score: float) -> str:
+        """Describe in words what was right."""
+        if prediction is None or "reward" not in prediction:
+            return "The output could not be read: give every field of the output, in its form."
+        parts = ", ".join(
+            f"{name} {value:.2f}"
+            for name, value in prediction.components.items()
+            if value is not None
+        )
+        made = "; ".join(prediction.tool_calls) or "none"
+        return (
+            f"The turn earned {score:.2f} of 1 ({parts}).\n"
+            f"Calls made: {made}. The right call: {example.reference_call or 'none'}.\n"
+            f"The reply: {prediction.response!r}. A right reply: {example.reference_reply!r}."
+        )
+
+    def _task(self, turn: str) -> Task:
+        return self.split.task(self.split.index(self.dialogue(turn)))
+
     def _begin(self, turn: str) -> Snapshot:
-        dialogue_id, _, number = turn.rpartition("#")
-        task = self.split.task(self.split.index(dialogue_id))
+        task, number = self._task(turn), turn.rpartition("#")[2]
         replay = Replay(self._before, task)
         while replay.turn < int(number):
             recorded = recorded_action(replay.recorded_turn())
@@ -156,19 +278,22 @@ class TurnProgram(dspy.Module):  # type: ignore[misc]  # dspy is untyped
             turn: ``dialogue_id#turn``.
 
         Returns:
-            The agent's ``response`` and ``tool_calls``, and the environment's ``reward``,
-            ``components`` and ``reason``.
+            ``played``, the turn; the agent's ``response`` and ``tool_calls``; and the
+            environment's ``reward``, ``components`` and ``reason``.
         """
         replay = self.turns.replay(turn)
         observation, _ = replay.begin()
         calls: list[str] = []
         while True:
-            decided = self.agent(**program_inputs(observation, replay.task.date))
+            inputs = program_inputs(observation, replay.task.date)
+            self.turns.origins.note(turn, inputs)
+            decided = self.agent(**inputs)
             action = program_action(decided, observation)
             calls += map(tool_call_text, action.tool_calls)
             observation, *_ = replay.step(parse_action(action))
             if replay.score is not None:
                 return dspy.Prediction(
+                    played=turn,
                     response=action.text,
                     tool_calls=calls,
                     reward=replay.score.value,
@@ -177,79 +302,10 @@ class TurnProgram(dspy.Module):  # type: ignore[misc]  # dspy is untyped
                 )
 
 
-def play_turn(policy: Policy, turns: RecordedTurns, turn: str) -> Score:
-    """Play one turn with a policy."""
-    replay = turns.replay(turn)
-    observation, _ = replay.begin()
-    while replay.score is None:
-        observation, *_ = replay.step(parse_action(policy.act(observation)))
-    return replay.score
-
-
-def program_of(compiled: TurnProgram) -> SGDAgentModule:
+def program_of(compiled: AgentProgram) -> SGDAgentModule:
     """Copy the agent of an optimised program, without the attributes that DSPy has added."""
     agent = SGDAgentModule()
     predictor, optimized = agent.predict.predict, compiled.agent.predict.predict
     predictor.signature = predictor.signature.with_instructions(optimized.signature.instructions)
     predictor.demos = list(optimized.demos)
     return agent
-
-
-class TurnMetric:
-    """The environment's reward of a played turn, as a metric for DSPy's optimisers.
-
-    DSPy has no unknown rewards: such a turn counts as 0 in the search, and as an error of the run.
-    A turn in which the program itself failed counts as 0, and not as an error of the run.
-
-    Args:
-        meter: meter of the run.
-        on_turn: called with each played turn.
-    """
-
-    def __init__(self, meter: Meter, on_turn: OnTurn) -> None:
-        self._meter = meter
-        self._on_turn = on_turn
-
-    def __call__(
-        self, example: dspy.Example, prediction: dspy.Prediction | None, trace: Any = None
-    ) -> float:
-        """Return the reward of a turn."""
-        if prediction is None or not _is_played(prediction):
-            return 0.0
-        reward: float | None = prediction.reward
-        self._on_turn(example.turn, reward)
-        if reward is None:
-            self._meter.record_error(JudgeError(prediction.reason or "a turn has no reward"))
-            return 0.0
-        return reward
-
-    def with_feedback(
-        self,
-        example: dspy.Example,
-        prediction: dspy.Prediction | None,
-        trace: Any = None,
-        predictor_name: str | None = None,
-        predictor_trace: Any = None,
-    ) -> dspy.Prediction:
-        """Return the reward of a turn and a description of the right step, for GEPA."""
-        score = self(example, prediction, trace)
-        return dspy.Prediction(score=score, feedback=_feedback(example, prediction, score))
-
-
-def _is_played(prediction: dspy.Prediction) -> bool:
-    """Return whether a turn was played; a program that failed leaves another prediction."""
-    return "reward" in prediction
-
-
-def _feedback(example: dspy.Example, prediction: dspy.Prediction | None, score: float) -> str:
-    if prediction is None or not _is_played(prediction):
-        return "The output could not be read: give every field of the output, in its form."
-    parts = ", ".join(
-        f"{name} {value:.2f}" for name, value in prediction.components.items() if value is not None
-    )
-    made = "; ".join(prediction.tool_calls) or "none"
-    return (
-        f"The turn earned {score:.2f} of 1 ({parts}).\n"
-        f"Calls made: {made}. The right call: {example.reference_call or 'none'}.\n"
-        f"The reply: {prediction.response!r}. A right reply: {example.reference_reply!r}."
-    )

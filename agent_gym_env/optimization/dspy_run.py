@@ -10,10 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from agent_gym_env import __version__
-from agent_gym_env.corpus.corpus import Corpus, open_corpus
+from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
+from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.errors import LMError
 from agent_gym_env.evaluation.evaluate import RESAMPLES
 from agent_gym_env.evaluation.rescore import ScoreCheck
@@ -23,16 +25,18 @@ from agent_gym_env.evaluation.statistics import (
     Difference,
     paired_difference,
 )
+from agent_gym_env.export.rows import digest
 from agent_gym_env.extras import require
 from agent_gym_env.lm.base import LanguageModel
+from agent_gym_env.optimization.dspy_dialogues import SimulatedDialogues, choose_dialogues
 from agent_gym_env.optimization.dspy_examples import (
+    AgentProgram,
+    Examples,
     RecordedTurns,
-    TurnMetric,
-    TurnProgram,
     choose_turns,
-    play_turn,
     program_of,
 )
+from agent_gym_env.optimization.dspy_metric import RewardMetric
 from agent_gym_env.optimization.dspy_strategies import (
     ProposalAdapter,
     Search,
@@ -53,6 +57,7 @@ from agent_gym_env.optimization.monitor import (
 )
 from agent_gym_env.optimization.result import (
     HeldOutScore,
+    LeakCheck,
     OptimizationResult,
     Settings,
     Turns,
@@ -62,7 +67,7 @@ from agent_gym_env.policies.base import Policy
 from agent_gym_env.policies.dspy_module import SGDAgentModule, load_program, save_program
 from agent_gym_env.policies.dspy_program import DSPyPolicy
 from agent_gym_env.process_wide import suppress_output
-from agent_gym_env.rewards.base import Reward, Score
+from agent_gym_env.rewards.base import Score
 from agent_gym_env.rewards.presets import make_reward_for
 
 require("dspy", extra="dspy")
@@ -77,7 +82,7 @@ _LIBRARIES = ("dspy", "optuna", "gepa", "numpy", "msgspec")
 
 
 class DSPyRun:
-    """The models, turns and meters of one optimisation.
+    """The models, examples and meters of one optimisation.
 
     Args:
         settings: settings of the run.
@@ -98,12 +103,9 @@ class DSPyRun:
     ) -> None:
         check_libraries(settings.strategy)
         corpus = open_corpus(settings.data_path, schema_variant=settings.schema_variant)
-        self.turns = split_turns(corpus, settings)
+        self.turns, self._train, self._held_out = _examples(corpus, settings, meter)
+        self._leaks = check_leaks(corpus, self.turns, self._train.dialogue)
         self._settings = settings
-        self._train, self._held_out = (
-            _recorded_turns(corpus, split, settings.reward, meter)
-            for split in (self.turns.train_split, self.turns.held_out_split)
-        )
         self._model = MeteredLM(model, meter)
         self._prompt_model = MeteredLM(prompt_model, meter)
         self._meter = meter
@@ -130,7 +132,7 @@ class DSPyRun:
             strategy=self._settings.strategy,
             baseline=baseline,
             optimized=optimized,
-            difference=paired(optimized, baseline, self._settings.seed),
+            difference=paired(optimized, baseline, self._settings.seed, self._held_out.dialogue),
             improvement_pct=improvement,
             initial_prompt=initial.instructions,
             optimized_prompt=program.instructions,
@@ -142,6 +144,11 @@ class DSPyRun:
             versions=_versions(),
             program_path=str(program_path),
             duration_s=self._log.elapsed_s,
+            unit=self._train.unit,
+            leak_check=msgspec.structs.replace(
+                self._leaks,
+                demonstrations=tuple(map(self._train.origins.of, program.demos)),
+            ),
         )
         save_program(program, program_path)
         result.save(result_path)
@@ -156,10 +163,11 @@ class DSPyRun:
         return result
 
     def _measure(self, program: SGDAgentModule, phase: Phase) -> HeldOutScore:
-        """Score a program on the held-out turns."""
+        """Score a program on the held-out examples."""
         self._log.record(PhaseBegan, phase=phase)
+        temperature = self._settings.temperature
         return score_held_out(
-            DSPyPolicy(program, self._model, temperature=self._settings.temperature),
+            lambda date: DSPyPolicy(program, self._model, date=date, temperature=temperature),
             self._held_out,
             self.turns.held_out,
             threads=self._settings.threads,
@@ -172,10 +180,12 @@ class DSPyRun:
         self._log.record(PhaseBegan, phase="search")
         settings = self._settings
         search = Search(
-            student=TurnProgram(program.deepcopy(), self._train),
+            student=self._train.program(program.deepcopy()),
             train=[self._train.example(turn) for turn in self.turns.train],
             validation=[self._train.example(turn) for turn in self.turns.validation],
-            metric=TurnMetric(self._meter, partial(self._record_turn, "search")),
+            metric=RewardMetric(
+                self._meter, partial(self._record_turn, "search"), self._train.feedback
+            ),
             prompt_lm=DSPyLM(self._prompt_model, temperature=settings.temperature),
             forget=self._prompt_model.forget_last,
             seed=settings.seed,
@@ -204,23 +214,24 @@ class DSPyRun:
         )
 
 
-def split_turns(corpus: Corpus, settings: Settings) -> Turns:
-    """Choose the turns to learn from, to compare programs on, and to measure on.
-
-    Raises:
-        DataError: the corpus lacks a split.
-        ValueError: a split has too few turns.
-    """
+def _examples(corpus: Corpus, settings: Settings, meter: Meter) -> tuple[Turns, Examples, Examples]:
+    """Open the examples to learn from and those to measure on, and choose among them."""
     train = corpus.split(settings.split)
     others = (name for name in ("dev", "test") if name in corpus.splits() and name != train.name)
     held_out = corpus.split(settings.held_out_split or next(others, train.name))
+    opened: dict[str, tuple[Examples, _Choose]] = {
+        split.name: _open_examples(corpus, split, settings, meter) for split in (train, held_out)
+    }
+    (of_train, choose), (of_held_out, choose_held_out) = (
+        opened[split.name] for split in (train, held_out)
+    )
     counts = (settings.num_train, settings.num_validation)
     if held_out.name == train.name:
-        chosen = choose_turns(train, (*counts, settings.num_held_out), settings.seed)
+        chosen = choose((*counts, settings.num_held_out), settings.seed)
     else:
-        chosen = choose_turns(train, counts, settings.seed)
-        chosen += choose_turns(held_out, (settings.num_held_out,), settings.seed)
-    return Turns(
+        chosen = choose(counts, settings.seed)
+        chosen += choose_held_out((settings.num_held_out,), settings.seed)
+    turns = Turns(
         train=tuple(chosen[0]),
         validation=tuple(chosen[1]),
         held_out=tuple(chosen[2]),
@@ -228,13 +239,55 @@ def split_turns(corpus: Corpus, settings: Settings) -> Turns:
         held_out_split=held_out.name,
         corpora={split.name: split.fingerprint for split in (train, held_out)},
     )
+    return turns, of_train, of_held_out
 
 
-def _recorded_turns(
-    corpus: Corpus, split: str, reward: str | Mapping[str, Any] | Reward, meter: Meter
-) -> RecordedTurns:
-    opened = corpus.split(split)
-    return RecordedTurns(opened, MeteredReward(make_reward_for(reward, opened, corpus), meter))
+_Choose = Callable[[Sequence[int], int], list[list[str]]]
+"""Chooses groups of examples, from their sizes and a seed."""
+
+
+def _open_examples(
+    corpus: Corpus, split: Split, settings: Settings, meter: Meter
+) -> tuple[Examples, _Choose]:
+    options: dict[str, Any] = dict(settings.environment)
+    scored_by: Any = settings.reward  # by name or mapping, or the environment checks the object
+    if options.pop("name") == "SGD-v0":
+        reward = MeteredReward(make_reward_for(scored_by, split, corpus), meter)
+        return RecordedTurns(split, reward), partial(choose_turns, split)
+    data: Any = settings.data_path
+    variant = settings.schema_variant
+    env = SGDSimEnv(data, split.name, schema_variant=variant, reward=scored_by, **options)
+    dialogues = SimulatedDialogues(env, meter, settings.seed)
+    return dialogues, partial(choose_dialogues, split, env.selected)
+
+
+def check_leaks(corpus: Corpus, turns: Turns, dialogue: Callable[[str], str]) -> LeakCheck:
+    """Check that the held-out dialogues are not among those that a run learns from.
+
+    Args:
+        corpus: the corpus.
+        turns: examples of the run.
+        dialogue: returns the id of an example's dialogue.
+
+    Raises:
+        ValueError: a dialogue is among both.
+    """
+
+    def keys(names: Sequence[str], split: Split) -> dict[bytes, str]:
+        ids = dict.fromkeys(map(dialogue, names))
+        tasks = (split.task(split.index(each)) for each in ids)
+        return {digest([turn.user for turn in task.turns]): task.dialogue_id for task in tasks}
+
+    learned_from = keys((*turns.train, *turns.validation), corpus.split(turns.train_split))
+    held_out = keys(turns.held_out, corpus.split(turns.held_out_split))
+    both = [held_out[key] for key in held_out.keys() & learned_from.keys()]
+    if both:
+        raise ValueError(
+            f"{len(both)} held-out dialogues of split {turns.held_out_split!r} are also in split "
+            f"{turns.train_split!r}, where the run learns from them, for example {min(both)!r}: "
+            "choose another held_out_split, or remove the copies from the corpus"
+        )
+    return LeakCheck((), len(learned_from), len(held_out), len(both))
 
 
 def _versions() -> dict[str, str]:
@@ -243,81 +296,87 @@ def _versions() -> dict[str, str]:
 
 
 def score_held_out(
-    policy: Policy,
-    recorded: RecordedTurns,
-    turns: Sequence[str],
+    make_policy: Callable[[str], Policy],
+    examples: Examples,
+    names: Sequence[str],
     *,
     threads: int,
     seed: int,
     on_turn: Callable[[str, float | None], None],
 ) -> HeldOutScore:
-    """Play turns with a policy.
+    """Play examples with a policy.
 
-    The reward of a turn in which the model does not answer is unknown, not 0.
+    The reward of an example in which the model does not answer is unknown, not 0.
 
     Args:
-        policy: policy; it is called from several threads.
-        recorded: turns of the split.
-        turns: turns to play, each ``dialogue_id#turn``.
-        threads: number of turns that are played at once.
+        make_policy: makes the policy for dialogues of a date; it is called from several threads.
+        examples: examples of the split.
+        names: names of the examples to play.
+        threads: number of examples that are played at once.
         seed: seed of the bootstrap.
-        on_turn: called with each turn and its reward.
+        on_turn: called with each example and its reward.
 
     Raises:
-        JudgeError: no turn has a reward; names the first reason.
+        JudgeError: no example has a reward; names the first reason.
     """
 
-    def play(turn: str) -> Score:
+    def play(name: str) -> Score:
         try:
-            score = play_turn(policy, recorded, turn)
+            score = examples.play(make_policy(examples.date(name)), name)
         except LMError as error:
             score = Score(None, {}, f"{type(error).__name__}: {error}")
-        on_turn(turn, score.value)
+        on_turn(name, score.value)
         return score
 
     pool = ThreadPoolExecutor(threads)
     try:
-        scores = dict(zip(turns, pool.map(play, turns), strict=True))
+        scores = dict(zip(names, pool.map(play, names), strict=True))
     finally:
-        # If the run ends early, do not wait for turns that have not begun.
+        # If the run ends early, do not wait for examples that have not begun.
         pool.shutdown(wait=False, cancel_futures=True)
-    check = ScoreCheck(recorded.reward.name)
+    check = ScoreCheck(examples.reward.name)
     for score in scores.values():
         check.add(score.value, score.reason)
     check.finish()
-    return _summary(scores, recorded.reward.parts, seed)
+    return _summary(scores, examples, seed)
 
 
-def _summary(scores: Mapping[str, Score], parts: Sequence[str], seed: int) -> HeldOutScore:
+def _summary(scores: Mapping[str, Score], examples: Examples, seed: int) -> HeldOutScore:
     sums = ClusterSums()
-    for turn, score in scores.items():
-        sums.add(_dialogue(turn), "reward", score.value)
-        for part in parts:
-            sums.add(_dialogue(turn), _COMPONENT + part, score.components.get(part))
+    for name, score in scores.items():
+        dialogue = examples.dialogue(name)
+        sums.add(dialogue, "reward", score.value)
+        for part in examples.parts:
+            sums.add(dialogue, _COMPONENT + part, score.components.get(part))
     bootstrap = Bootstrap(sums, resamples=RESAMPLES, seed=seed)
     return HeldOutScore(
         reward=bootstrap.estimate("reward"),
         components=bootstrap.estimates(_COMPONENT),
-        rewards={turn: score.value for turn, score in scores.items()},
+        rewards={name: score.value for name, score in scores.items()},
     )
 
 
-def paired(first: HeldOutScore, second: HeldOutScore, seed: int) -> Difference:
-    """Compare two programs turn by turn, first minus second; the bootstrap resamples dialogues."""
+def paired(
+    first: HeldOutScore, second: HeldOutScore, seed: int, dialogue: Callable[[str], str]
+) -> Difference:
+    """Compare two programs example by example, first minus second.
+
+    Args:
+        first: scores of one program.
+        second: scores of another program.
+        seed: seed of the bootstrap, which resamples dialogues.
+        dialogue: returns the id of an example's dialogue.
+    """
     sums = ClusterSums()
-    for turn, mine in first.rewards.items():
-        theirs = second.rewards.get(turn)
+    for name, mine in first.rewards.items():
+        theirs = second.rewards.get(name)
         if mine is not None and theirs is not None:
-            sums.add(_dialogue(turn), "first", mine)
-            sums.add(_dialogue(turn), "second", theirs)
+            sums.add(dialogue(name), "first", mine)
+            sums.add(dialogue(name), "second", theirs)
     mine_sums, counts = sums.columns("first")
     their_sums, _ = sums.columns("second")
     rng = np.random.default_rng(seed)
     return paired_difference(mine_sums, their_sums, counts, resamples=RESAMPLES, rng=rng)
-
-
-def _dialogue(turn: str) -> str:
-    return turn.rpartition("#")[0]
 
 
 class _ProgramWatch(BaseCallback):  # type: ignore[misc]  # dspy is untyped
@@ -325,7 +384,7 @@ class _ProgramWatch(BaseCallback):  # type: ignore[misc]  # dspy is untyped
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._programs: dict[str, TurnProgram] = {}
+        self._programs: dict[str, AgentProgram] = {}
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         self._programs[call_id] = inputs["program"]

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from agent_gym_env.extras import require
-from agent_gym_env.optimization.dspy_examples import TurnMetric, TurnProgram
+from agent_gym_env.optimization.dspy_examples import AgentProgram
+from agent_gym_env.optimization.dspy_metric import RewardMetric
 from agent_gym_env.optimization.result import Effort
 from agent_gym_env.process_wide import SharedChange
 from agent_gym_env.registry import STRATEGIES
@@ -26,7 +27,7 @@ _PROPOSED, _BASIC = "proposed_instruction", "basic_instruction"
 """Fields of MIPROv2's signature for a proposed instruction."""
 
 _DEMONSTRATIONS = {
-    # Turns with a lower reward are not used as demonstrations.
+    # Turns or dialogues with a lower reward give no demonstrations.
     "metric_threshold": 0.5,
     "max_bootstrapped_demos": 4,
     # Each contains its tools: DSPy's default of 16 would add about 9,000 tokens to every prompt.
@@ -41,19 +42,19 @@ class Search(NamedTuple):
         student: program to begin with.
         train: examples to learn from.
         validation: examples to compare programs on.
-        metric: metric of a turn.
+        metric: metric of an example.
         prompt_lm: model that writes instructions.
         forget: called when the last answer of ``prompt_lm`` was unusable.
         seed: seed of every random draw.
-        threads: number of turns that are played at once.
+        threads: number of examples that are played at once.
         effort: length of the search.
         options: options of DSPy's optimiser; they override ``effort``.
     """
 
-    student: TurnProgram
+    student: AgentProgram
     train: Sequence[dspy.Example]
     validation: Sequence[dspy.Example]
-    metric: TurnMetric
+    metric: RewardMetric
     prompt_lm: dspy.LM
     forget: Callable[[], None]
     seed: int
@@ -62,13 +63,13 @@ class Search(NamedTuple):
     options: Mapping[str, Any]
 
 
-def optimize(strategy: str, search: Search) -> TurnProgram:
+def optimize(strategy: str, search: Search) -> AgentProgram:
     """Search for a better program.
 
     Raises:
         TypeError: DSPy's optimiser does not know an option.
     """
-    program: TurnProgram = STRATEGIES.find(strategy)(search)
+    program: AgentProgram = STRATEGIES.find(strategy)(search)
     return program
 
 
@@ -83,7 +84,7 @@ def check_libraries(strategy: str) -> None:
 
 
 def bootstrap(search: Search) -> Any:
-    """Play training turns, and take those with a high reward as demonstrations."""
+    """Play training examples, and take demonstrations from those with a high reward."""
     settings = {**_DEMONSTRATIONS, **search.options}
     optimizer = dspy.BootstrapFewShot(metric=search.metric, max_errors=_ANY, **settings)
     return optimizer.compile(search.student, trainset=list(search.train))
@@ -172,7 +173,7 @@ def gepa(search: Search) -> Any:
 
 
 def simba(search: Search) -> Any:
-    """Collect demonstrations and rules from the turns with the most variable rewards."""
+    """Collect demonstrations and rules from the examples with the most variable rewards."""
     settings = {
         "bsize": min(32, len(search.train)),
         "max_steps": {"light": 4, "medium": 8, "heavy": 16}[search.effort],

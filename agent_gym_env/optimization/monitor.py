@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from agent_gym_env.errors import STOPS_THE_RUN, LMError
+from agent_gym_env.errors import STOPS_THE_RUN, ContextExceeded, LMError
 from agent_gym_env.lm.base import CancellableModel, LanguageModel, Request, Response, forget_answer
 from agent_gym_env.process_wide import output_shown
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score
@@ -21,7 +21,7 @@ from agent_gym_env.rewards.judge import JudgeReward
 from agent_gym_env.types import Usage
 
 Phase = Literal["baseline", "search", "optimized"]
-"""The original program on held-out turns; the search; the optimised program on the same turns."""
+"""The original program on what is held out; the search; the optimised program on the same."""
 
 
 class _Event(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):
@@ -41,9 +41,10 @@ class Started(_Event, frozen=True, tag="started", kw_only=True):
         strategy: name of the strategy.
         model: name of the program's model.
         reward: name of the reward.
-        train_turns: number of turns that the optimiser learns from.
-        validation_turns: number of turns that the optimiser compares programs on.
-        held_out_turns: number of turns that the result is measured on.
+        train_turns: number of turns that the optimiser learns from; with ``SGDSim-v0``, of
+            dialogues.
+        validation_turns: number of those that the optimiser compares programs on.
+        held_out_turns: number of those that the result is measured on.
     """
 
     strategy: str
@@ -65,12 +66,14 @@ class PhaseBegan(_Event, frozen=True, tag="phase", kw_only=True):
 
 
 class TurnScored(_Event, frozen=True, tag="turn", kw_only=True):
-    """A program has played a turn. These events are many, so a result does not keep them.
+    """A program has played a turn or a simulated dialogue.
+
+    These events are many, so a result does not keep them.
 
     Attributes:
         phase: part of the run.
-        turn: ``dialogue_id#turn``.
-        reward: reward in [0, 1]; ``None`` if it is unknown.
+        turn: ``dialogue_id#turn``; the id of a simulated dialogue.
+        reward: reward of the turn, or sum of the dialogue's; ``None`` if it is unknown.
         calls: number of calls of models since the run began.
         cost_usd: cost of these calls, as far as prices are known.
     """
@@ -83,11 +86,11 @@ class TurnScored(_Event, frozen=True, tag="turn", kw_only=True):
 
 
 class ProgramScored(_Event, frozen=True, tag="program", kw_only=True):
-    """The optimiser has tried a program on several turns.
+    """The optimiser has tried a program on several turns or simulated dialogues.
 
     Attributes:
-        reward: mean over the turns; an unknown reward counts as 0.
-        turns: number of turns.
+        reward: mean over them; an unknown reward counts as 0.
+        turns: number of them.
         instructions: instructions of the program.
         demos: number of demonstrations in its prompt.
     """
@@ -102,8 +105,8 @@ class Finished(_Event, frozen=True, tag="finished", kw_only=True):
     """The run is over, and its files are written.
 
     Attributes:
-        baseline: mean reward of the original program on the held-out turns.
-        optimized: mean reward of the optimised program on the same turns.
+        baseline: mean reward of the original program on what is held out.
+        optimized: mean reward of the optimised program on the same.
         improvement_pct: change in percent of the baseline; ``None`` if that is 0 or unknown.
         program_path: path of the program.
         result_path: path of the result.
@@ -248,6 +251,8 @@ class Meter:
     def record_failure(self, error: LMError) -> None:
         """Count a completion that ended with an error.
 
+        A prompt that is too long for the model is the program's fault, and not an error of the run.
+
         Raises:
             RunAborted: there were too many errors, or no further call will be answered.
         """
@@ -256,7 +261,8 @@ class Meter:
             self.counts = msgspec.structs.replace(
                 counts, calls=counts.calls + 1, failed=counts.failed + 1
             )
-        self.record_error(error)
+        if not isinstance(error, ContextExceeded):
+            self.record_error(error)
 
     def record_error(self, error: Exception) -> None:
         """Count an error that is not the program's fault.
@@ -341,7 +347,11 @@ class MeteredLM:
     def forget_last(self) -> None:
         """Delete the last answer from the cache, if this thread got it from this model."""
         if getattr(self._meter.last_asked, "model", None) is self:
-            forget_answer(self._model, self._meter.last_asked.request)
+            self.forget(self._meter.last_asked.request)
+
+    def forget(self, request: Request) -> None:
+        """Delete the answer to a request from the cache."""
+        forget_answer(self._model, request)
 
     def close(self) -> None:
         """Close connections."""

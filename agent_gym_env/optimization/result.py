@@ -18,6 +18,7 @@ from agent_gym_env.lm.open_model import ModelConfig
 from agent_gym_env.optimization.monitor import Callback, CallCounts, Event
 from agent_gym_env.registry import STRATEGIES
 from agent_gym_env.rewards.base import Reward
+from agent_gym_env.rewards.task import TaskReward
 from agent_gym_env.storage.files import read_file, written_whole
 from agent_gym_env.suggestions import unknown_name
 
@@ -25,29 +26,40 @@ RESULT_FORMAT = 1
 
 Effort = Literal["light", "medium", "heavy"]
 
+Unit = Literal["turn", "dialogue"]
+"""An example of an optimiser: a turn of a recorded dialogue, or a whole simulated dialogue."""
+
+DEFAULT_REWARDS = {"SGD-v0": "balanced", "SGDSim-v0": "task"}
+"""Reward by environment, if none is named."""
+
 
 @dataclass
 class Settings:
     """Settings of an optimisation.
 
+    An example is a turn with ``SGD-v0``, and a whole dialogue with ``SGDSim-v0``.
+
     Attributes:
         data_path: ``sample``, ``sgd``, the path of a folder or archive in SGD's format, the name of
             a reader, or a mapping with a name and options.
-        strategy: ``bootstrap``: demonstrations from turns with a high reward; ``bootstrap_random``:
-            the best of several sets of them; ``mipro``: sets of demonstrations and proposed
-            instructions together; ``gepa``: instructions, rewritten after reflection on mistakes;
-            ``simba``: demonstrations and rules from the turns with the most variable rewards; or a
-            registered name, or ``package.module:Name``.
-        num_train: number of turns to learn from.
+        strategy: ``bootstrap``: demonstrations from examples with a high reward;
+            ``bootstrap_random``: the best of several sets of them; ``mipro``: sets of
+            demonstrations and proposed instructions together; ``gepa``: instructions, rewritten
+            after reflection on mistakes; ``simba``: demonstrations and rules from the examples with
+            the most variable rewards; or a registered name, or ``package.module:Name``.
+        num_train: number of examples to learn from.
         output_path: path of the program, JSON. The result is written beside it, as
             ``<name>_result.json``.
-        num_validation: number of turns to compare programs on.
-        num_held_out: number of turns to measure the result on.
-        split: split of the turns to learn from and to compare programs on.
-        held_out_split: split of the turns to measure on; ``None`` for ``dev``, then ``test``, then
-            the same split, with other dialogues.
+        num_validation: number of examples to compare programs on.
+        num_held_out: number of examples to measure the result on.
+        split: split of the examples to learn from and to compare programs on.
+        held_out_split: split of the examples to measure on; ``None`` for ``dev``, then ``test``,
+            then the same split, with other dialogues.
         schema_variant: ``v1`` to ``v5``, or ``None`` for the original schema.
-        reward: reward of the environment: a name, a mapping that configures one, or an object.
+        env: ``SGD-v0``, ``SGDSim-v0``, or a mapping with the name ``SGDSim-v0`` and further options
+            of `SGDSimEnv`.
+        reward: reward of the environment: a name, a mapping that configures one, or an object;
+            ``None`` for ``balanced``, and for ``task`` with ``SGDSim-v0``.
         model: model of the program: a name, a mapping for `open_model`, or an object; ``None`` for
             `agent_gym_env.lm.base.default_model`.
         prompt_model: model that writes instructions; ``None`` for the program's model.
@@ -55,13 +67,14 @@ class Settings:
         effort: length of the search.
         options: options of DSPy's optimiser, by its own names; they override ``effort``.
         seed: seed of every random draw.
-        threads: number of turns that are played at once.
+        threads: number of examples that are played at once.
         temperature: temperature of the program's model; ``None`` for the provider's own.
         max_errors: number of failures of models and of unknown rewards that are tolerated.
         callback: called with each event.
 
     Raises:
-        ValueError: the strategy or the effort is unknown, or a number is not positive.
+        ValueError: the strategy, the effort or the environment is unknown, a number is not
+            positive, or ``SGD-v0`` has options.
         TypeError: an option is not a JSON value.
     """
 
@@ -75,7 +88,8 @@ class Settings:
     split: str = "train"
     held_out_split: str | None = None
     schema_variant: str | None = None
-    reward: str | Mapping[str, Any] | Reward = "balanced"
+    env: str | Mapping[str, Any] = "SGD-v0"
+    reward: str | Mapping[str, Any] | Reward | TaskReward | None = None
     model: ModelConfig | None = None
     prompt_model: ModelConfig | None = None
     program: str | PathLike[str] | None = None
@@ -92,6 +106,13 @@ class Settings:
             raise ValueError(unknown_name("strategy", self.strategy, STRATEGIES.names()))
         if self.effort not in get_args(Effort):
             raise ValueError(unknown_name("effort", self.effort, get_args(Effort)))
+        name = self.environment.get("name")
+        if name not in DEFAULT_REWARDS:
+            raise ValueError(unknown_name("env", name, DEFAULT_REWARDS))
+        if name == "SGD-v0" and len(self.environment) > 1:
+            given = sorted(self.environment.keys() - {"name"})
+            raise ValueError(f"env: SGD-v0 takes no options here, but has {given}")
+        self.reward = DEFAULT_REWARDS[name] if self.reward is None else self.reward
         for name in ("num_train", "num_validation", "num_held_out", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -101,7 +122,12 @@ class Settings:
         try:
             msgspec.json.encode(self.as_json())
         except TypeError as error:
-            raise TypeError(f"options and reward must be JSON values: {error}") from error
+            raise TypeError(f"options, env and reward must be JSON values: {error}") from error
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """The name of the environment and its options."""
+        return {"name": self.env} if isinstance(self.env, str) else self.env
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings that determine the result, as JSON values without credentials."""
@@ -111,6 +137,7 @@ class Settings:
         return {
             **values,
             "data_path": dict(data) if isinstance(data, Mapping) else fspath(data),
+            "env": without_credentials(dict(self.environment)),
             "reward": _reward_as_json(self.reward),
             "model": _model_name(self.model),
             "prompt_model": _model_name(self.prompt_model),
@@ -119,8 +146,10 @@ class Settings:
         }
 
 
-def _reward_as_json(reward: str | Mapping[str, Any] | Reward) -> str | dict[str, Any]:
-    if isinstance(reward, str):
+def _reward_as_json(
+    reward: str | Mapping[str, Any] | Reward | TaskReward | None,
+) -> str | dict[str, Any] | None:
+    if reward is None or isinstance(reward, str):
         return reward
     if isinstance(reward, Mapping):
         plain: dict[str, Any] = without_credentials(reward)
@@ -135,12 +164,13 @@ def _model_name(model: ModelConfig | None) -> str:
 
 
 class HeldOutScore(msgspec.Struct, frozen=True):
-    """Rewards of a program on the held-out turns.
+    """Rewards of a program on the held-out examples.
 
     Attributes:
-        reward: mean reward per turn, with its interval over dialogues.
-        components: mean of each part of the reward, over the turns to which it applies.
-        rewards: reward of each turn; ``None`` if it is unknown.
+        reward: mean reward per turn, or per simulated dialogue, with its interval over dialogues.
+        components: mean of each part of the reward, over the turns to which it applies; of
+            simulated dialogues the means of ``success``, ``strict`` and ``milestones``.
+        rewards: reward of each example; ``None`` if it is unknown.
     """
 
     reward: Estimate
@@ -149,12 +179,14 @@ class HeldOutScore(msgspec.Struct, frozen=True):
 
 
 class Turns(msgspec.Struct, frozen=True):
-    """The turns of an optimisation by purpose, each ``dialogue_id#turn``.
+    """The examples of an optimisation by purpose.
+
+    Each is named ``dialogue_id#turn``; a simulated dialogue by its id.
 
     Attributes:
-        train: turns that the optimiser learned from.
-        validation: turns that the optimiser compared programs on.
-        held_out: turns that the result is measured on, of other dialogues.
+        train: examples that the optimiser learned from.
+        validation: examples that the optimiser compared programs on.
+        held_out: examples that the result is measured on, of other dialogues.
         train_split: split of ``train`` and ``validation``.
         held_out_split: split of ``held_out``.
         corpora: fingerprint of each split.
@@ -168,26 +200,47 @@ class Turns(msgspec.Struct, frozen=True):
     corpora: dict[str, str]
 
 
+class LeakCheck(msgspec.Struct, frozen=True):
+    """Check that the result is measured on dialogues that nothing was learned or chosen from.
+
+    A dialogue is recognised by its user turns, in any split and under any id.
+
+    Attributes:
+        demonstrations: for each of ``few_shot_demos`` the example that it was taken from; ``None``
+            if it is not of this run, such as one of the program that the run began with.
+        learned_from: number of dialogues of the train and validation examples.
+        held_out: number of dialogues of the held-out examples.
+        overlap: number of dialogues that are among both; a run with any is refused.
+    """
+
+    demonstrations: tuple[str | None, ...]
+    learned_from: int
+    held_out: int
+    overlap: int
+
+
 class OptimizationResult(msgspec.Struct, frozen=True):
     """Result of an optimisation.
 
     Attributes:
         strategy: name of the strategy.
         baseline: rewards of the original program.
-        optimized: rewards of the optimised program, on the same turns.
-        difference: optimised minus baseline, in reward per turn, paired by turn.
+        optimized: rewards of the optimised program, on the same examples.
+        difference: optimised minus baseline, in reward per example, paired by example.
         improvement_pct: change of the mean reward in percent of the baseline; ``None`` if that is
             0 or unknown.
         initial_prompt: instructions of the original program.
         optimized_prompt: instructions of the optimised program.
         few_shot_demos: demonstrations of the optimised program, field by field.
-        events: events of the run, without the single turns.
+        events: events of the run, without the single examples.
         counts: calls of models, and their cost.
-        turns: turns by purpose.
+        turns: examples by purpose.
         settings: settings of the run.
         versions: versions of the libraries that can change the result.
         program_path: path of the program.
         duration_s: wall-clock seconds.
+        unit: what an example is.
+        leak_check: check of the held-out dialogues; ``None`` in results of earlier versions.
         format: version of this format.
     """
 
@@ -206,6 +259,8 @@ class OptimizationResult(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     program_path: str
     duration_s: float
+    unit: Unit = "turn"
+    leak_check: LeakCheck | None = None
     format: int = RESULT_FORMAT
 
     def save(self, path: str | Path) -> None:

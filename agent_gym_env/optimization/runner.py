@@ -19,11 +19,12 @@ CACHE_FOLDER = ".lm_cache"
 
 
 class OptimizationRunner(Settings):
-    """Optimises the prompt of an agent on recorded dialogues, with DSPy.
+    """Optimises the prompt of an agent with DSPy, on recorded turns or on simulated dialogues.
 
-    The optimiser learns from some turns and compares programs on others, of other dialogues. The
-    original and the optimised program are measured on the same turns, of dialogues that are used
-    for nothing else. The reward of a turn is the environment's own.
+    The optimiser learns from some examples and compares programs on others, of other dialogues. The
+    original and the optimised program are measured on the same examples, of dialogues that are used
+    for nothing else. The reward is the environment's own: with ``SGD-v0`` of a turn, with
+    ``SGDSim-v0`` of a whole dialogue.
 
     The arguments are those of `Settings`.
     """
@@ -44,7 +45,9 @@ class OptimizationRunner(Settings):
         Raises:
             MissingDependency: DSPy, or a library that the strategy needs, is not installed.
             DataError: the corpus or the program to begin with cannot be read.
-            ValueError: the corpus has fewer turns than the run needs.
+            ValueError: the corpus has fewer turns or dialogues than the run needs, or a held-out
+                dialogue is also among those to learn from; or an option of the environment is
+                unknown.
             BudgetExceeded: a model's budget is spent.
             LMError: models failed more than ``max_errors`` times.
             StorageError: the files cannot be written.

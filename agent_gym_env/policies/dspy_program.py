@@ -76,14 +76,31 @@ class DSPyPolicy:
 
     def _decide(self, observation: Observation) -> Action:
         settings = {"lm": self._lm, "adapter": ChatAdapter(), "disable_history": True}
-        try:
-            with dspy.context(**settings):
-                prediction = self.program(**program_inputs(observation, self._date))
-        except AdapterParseError as error:
-            return Action(text=error.lm_response or "")
-        except dspy.utils.exceptions.LMError as error:
-            raise _our_error(error) from error
-        return program_action(prediction, observation)
+        with dspy.context(**settings):
+            return decide(self.program, observation, self._date)
+
+
+def decide(program: SGDAgentModule, observation: Observation, date: str) -> Action:
+    """Ask a program for an action, with the model and the adapter of DSPy's context.
+
+    Args:
+        program: the program.
+        observation: observation of the unwrapped environment.
+        date: date of the dialogue, ISO.
+
+    Returns:
+        The action. An answer of the model that DSPy cannot parse is its text.
+
+    Raises:
+        LMError: the model did not answer.
+    """
+    try:
+        prediction = program(**program_inputs(observation, date))
+    except AdapterParseError as error:
+        return Action(text=error.lm_response or "")
+    except dspy.utils.exceptions.LMError as error:
+        raise _our_error(error) from error
+    return program_action(prediction, observation)
 
 
 def _our_error(error: BaseException) -> BaseException:

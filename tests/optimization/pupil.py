@@ -11,14 +11,16 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.tool_specs import tools_json
+from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.lm.prompt import json_lines, plain_messages
+from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
 from agent_gym_env.policies.dspy_module import tool_call_text
 from agent_gym_env.reward_audit.answers import recorded_turns
 
@@ -84,9 +86,13 @@ class Pupil:
             self._asked[conversation] += 1
             draw = self._asked[conversation]
         response, call = AT_A_LOSS, ""
-        if _fraction(f"{draw} {conversation}") < share:
+        if _fraction(f"{draw} {self._subject(conversation)}") < share:
             response, call = self._known.get(conversation, (response, call))
         return {"reasoning": "As far as I remember.", "response": response, "tool_call": call}
+
+    def _subject(self, conversation: str) -> str:
+        """Return what it remembers or does not: a point of a dialogue."""
+        return conversation
 
     def _prose(self, name: str, messages: Sequence[dict[str, Any]]) -> str | dict[str, str]:
         if name == "module_advice":
@@ -94,6 +100,41 @@ class Pupil:
         if "instruction" in name:
             return f"{CARE} (No. {_fraction(json.dumps(messages)):.3f})"
         return "Nothing of note."
+
+
+class SimulationPupil(Pupil):
+    """Plays simulated dialogues as the acts oracle does, if it remembers the dialogue.
+
+    Args:
+        steps: what it knows, see `simulated_steps`.
+        shares: as those of `Pupil`, but of dialogues.
+    """
+
+    def __init__(self, steps: Mapping[str, tuple[str, str]], **shares: float) -> None:
+        super().__init__([], **shares)
+        self._known = dict(steps)
+
+    def _subject(self, conversation: str) -> str:
+        return conversation.partition("\n")[0]
+
+
+def simulated_steps(corpus: str, splits: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return what the acts oracle does at each point of the simulated dialogues of some splits."""
+    steps = {}
+    for name in splits:
+        env = SGDSimEnv(corpus, name)
+        for index in env.selected:
+            policy = ActsOraclePolicy(env)
+            dialogue_id = env.split.dialogue_ids()[index]
+            observation, _ = env.reset(options={"dialogue_id": dialogue_id})
+            over = False
+            while not over:
+                action = policy.act(observation)
+                calls = [tool_call_text(call) for call in action.tool_calls]
+                step = ("", calls[0]) if calls else (action.text, "")
+                steps[_point(observation["messages"][:-1])] = step
+                observation, _, over, _, _ = env.step(action)
+    return steps
 
 
 def _steps(split: Split) -> Iterator[tuple[str, tuple[str, str]]]:

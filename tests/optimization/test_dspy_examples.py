@@ -10,7 +10,6 @@ from agent_gym_env.optimization.dspy_examples import (
     RecordedTurns,
     TurnProgram,
     choose_turns,
-    play_turn,
     program_of,
 )
 from agent_gym_env.policies.dspy_module import SGDAgentModule, program_inputs
@@ -114,7 +113,7 @@ def test_a_played_turn_carries_the_reward_of_the_environment(
     lm = ScriptedLM(lambda request: pupil.answer(request.messages))
     policy = DSPyPolicy(SGDAgentModule(), lm)
     turn = with_call(recorded)
-    score = play_turn(policy, recorded, turn)
+    score = recorded.play(policy, turn)
     assert score.value == 1.0
     assert score.components["tool_accuracy"] == 1.0
     assert len(lm.requests) == 2

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from agent_gym_env.errors import JudgeError
-from agent_gym_env.optimization.dspy_examples import TurnMetric
+from agent_gym_env.optimization.dspy_examples import RecordedTurns
+from agent_gym_env.optimization.dspy_metric import RewardMetric
 from agent_gym_env.optimization.monitor import Meter, RunAborted
 
 pytest.importorskip("dspy", reason="pip install -e '.[dspy]'")
@@ -17,13 +18,21 @@ EXAMPLE = dspy.Example(
 
 def played(reward: float | None, reason: str | None = None) -> dspy.Prediction:
     return dspy.Prediction(
-        response="Hm.", tool_calls=[], reward=reward, components={"words": reward}, reason=reason
+        played="1_00000#0",
+        response="Hm.",
+        tool_calls=[],
+        reward=reward,
+        components={"words": reward},
+        reason=reason,
     )
 
 
-def metric_of(max_errors: int = 0) -> tuple[TurnMetric, list[tuple[str, float | None]]]:
+def metric_of(max_errors: int = 0) -> tuple[RewardMetric, list[tuple[str, float | None]]]:
     told: list[tuple[str, float | None]] = []
-    return TurnMetric(Meter(max_errors), lambda *turn: told.append(turn)), told
+    metric = RewardMetric(
+        Meter(max_errors), lambda *turn: told.append(turn), RecordedTurns.feedback
+    )
+    return metric, told
 
 
 def test_the_metric_is_the_reward_of_the_turn() -> None:

@@ -13,6 +13,10 @@ from agent_gym_env.optimization.monitor import CallCounts, ProgramScored, Stoppe
 from agent_gym_env.optimization.result import HeldOutScore, Turns, improvement_pct
 
 
+def of_turn(name: str) -> str:
+    return name.partition("#")[0]
+
+
 def held_out(**rewards: float | None) -> HeldOutScore:
     known = [reward for reward in rewards.values() if reward is not None]
     named = {name.replace("_", "#"): reward for name, reward in rewards.items()}
@@ -25,7 +29,7 @@ def a_result() -> OptimizationResult:
         strategy="mipro",
         baseline=baseline,
         optimized=optimized,
-        difference=paired(optimized, baseline, seed=0),
+        difference=paired(optimized, baseline, 0, of_turn),
         improvement_pct=150.0,
         initial_prompt="Help.",
         optimized_prompt="Help well.",
@@ -87,6 +91,6 @@ def test_improvement_is_relative_to_the_baseline(
 def test_programs_are_compared_on_the_turns_that_both_were_scored_on() -> None:
     first = held_out(a_0=0.5, a_1=None, b_0=1.0, c_0=0.75)
     second = held_out(a_0=0.25, a_1=1.0, b_0=0.5, c_0=None)
-    difference = paired(first, second, seed=0)
+    difference = paired(first, second, 0, of_turn)
     assert difference.difference == 0.375
     assert (difference.count, difference.dialogues) == (2, 2)

@@ -1,4 +1,4 @@
-"""What DSPy learns from: the contract, and recorded turns with the program that plays one."""
+"""Examples for DSPy: their contract, recorded turns, and the program that plays a turn."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ import dspy  # noqa: E402  (`require` names the extra if it is missing)
 
 
 class Examples(Protocol):
-    """What an optimiser learns from and is measured on: turns, or whole simulated dialogues.
+    """The examples of an optimisation, of one split: turns, or whole simulated dialogues.
 
     Attributes:
-        unit: what one of them is.
+        unit: kind of example.
         reward: reward of the environment.
         parts: names of the parts of a score.
         origins: the examples that inputs of a program were of.

@@ -90,6 +90,10 @@ class Script:
         """Return whether the user's last turn has an act of these kinds."""
         return any(act.act in kinds for act in self.env.user_acts())
 
+    def is_query(self, tool: str) -> bool:
+        """Return whether a tool, given by its full name, only asks."""
+        return not self.tool_schemas()[tool].transactional
+
     def write_in(self, action: Action) -> ToolCall | None:
         """Return the first call of an action that changes something."""
         tools = self.tool_schemas()
@@ -278,20 +282,70 @@ def with_a_wrong_value(call: ToolCall) -> Row:
 
 def _no_confirmation(script: Script, action: Action, observation: Observation) -> Action | None:
     """Write without asking: the acts oracle is made to believe that the user agreed."""
-    return script.honest_after("AFFIRM", observation) if _confirms(action) else None
+    return script.honest_after("AFFIRM", observation) if _has(action, "CONFIRM") else None
 
 
 def _asks_after_the_write(script: Script, action: Action, _: Observation) -> Action | None:
     """Write, and ask for consent in the same turn."""
-    if not _confirms(action):
+    if not _has(action, "CONFIRM"):
         return None
     tool = script.goal.errands[script.user.errand].tool
     arguments = {act.slot: act.value for act in action.acts if act.act == "CONFIRM"}
     return Action(action.text, (ToolCall(tool, arguments),), acts=action.acts)
 
 
-def _confirms(action: Action) -> bool:
-    return any(act.act == "CONFIRM" for act in action.acts)
+def _has(action: Action, kind: str) -> bool:
+    return any(act.act == kind for act in action.acts)
+
+
+def _beside_a_confirmation(text: str, *acts: DialogueAct) -> Replace:
+    """Say something false in the turn that asks for consent."""
+
+    def replace(script: Script, action: Action, _: Observation) -> Action | None:
+        if not _has(action, "CONFIRM"):
+            return None
+        return Action(f"{action.text} {text}", acts=(*action.acts, *acts))
+
+    return replace
+
+
+def _tries_a_wrong_write(script: Script) -> Steps:
+    """Before every write, try one about something else; most services do not know it."""
+    observation = script.observation
+    while True:
+        action = script.honest(observation)
+        call = script.write_in(action)
+        if call is not None:
+            names = {s: v for s, v in call.arguments.items() if not str(v)[:1].isdigit()}
+            wrong = dict.fromkeys(names or call.arguments, "Golden Goose")
+            tried = yield Action(tool_calls=(ToolCall(call.name, {**call.arguments, **wrong}),))
+            [result] = _DECODE_RESULTS(tried["tool_result"])
+            script.faults += result["status"] != "error"  # a value that the schema does not allow
+        observation = yield action
+
+
+def _reports_wrong_values(script: Script) -> Steps:
+    """Report every booking with another time, date or number than the right one."""
+    observation, call = script.observation, ToolCall("", {})
+    while True:
+        action = script.honest(observation)
+        call = script.write_in(action) or call
+        if _has(action, "NOTIFY_SUCCESS"):
+            wrong = with_a_wrong_value(call)
+            told = [(s, v) for s, v in wrong.items() if v != str(call.arguments.get(s))]
+            said = " ".join(f"The {slot.replace('_', ' ')} is {value}." for slot, value in told)
+            acts = [DialogueAct("INFORM", slot, value) for slot, value in told]
+            script.faults += 1
+            action = Action(f"Your booking was successful. {said}", acts=(_DONE, *acts))
+        observation = yield action
+
+
+def _leaves_a_booking_unreported(script: Script, action: Action, _: Observation) -> Action | None:
+    """Say goodbye after the last write, without a word about it."""
+    is_last = script.user.errand == len(script.goal.errands) - 1
+    if not is_last or not _has(action, "NOTIFY_SUCCESS"):
+        return None
+    return Action("Goodbye, have a great day!", acts=(DialogueAct("GOODBYE"),))
 
 
 def _instead_of_alternatives(text: str, *acts: DialogueAct) -> Callable[[Script], Steps]:
@@ -315,12 +369,31 @@ def _another_row_for_an_answer(script: Script) -> Steps:
         asked = any(q.row is not None and not q.answered for q in script.user.questions)
         if asked and others and not observation["tool_result"]:
             script.faults += 1
-            row = others[script.faults % len(others)]
-            listed = ", ".join(f"{slot.replace('_', ' ')}: {value}" for slot, value in row.items())
-            acts = tuple(DialogueAct("OFFER", slot, value) for slot, value in row.items())
-            observation = yield Action(f"How about this: {listed}?", acts=acts)
+            observation = yield _offer_of(others[script.faults % len(others)])
         else:
             observation = yield script.honest(observation)
+
+
+def _offer_of(row: Row) -> Action:
+    listed = ", ".join(f"{slot.replace('_', ' ')}: {value}" for slot, value in row.items())
+    acts = tuple(DialogueAct("OFFER", slot, value) for slot, value in row.items())
+    return Action(f"How about this: {listed}?", acts=acts)
+
+
+def _offers_a_row_of_another_tool(script: Script) -> Steps:
+    """Repeat an old search of another tool, and offer what it found."""
+    observation, searches = script.observation, dict[str, ToolCall]()
+    while True:
+        action = script.honest(observation)
+        searches |= {call.name: call for call in action.tool_calls}
+        tool = script.goal.errands[script.user.errand].tool
+        old = [call for name, call in searches.items() if name != tool and script.is_query(name)]
+        if old and _has(action, "OFFER") and not _has(action, "NOTIFY_FAILURE"):
+            rows = _rows((yield Action(tool_calls=(old[-1],))))
+            if rows:
+                script.faults += 1
+                action = _offer_of(rows[0])
+        observation = yield action
 
 
 def _pushes_a_refused_offer(script: Script) -> Steps:
@@ -424,6 +497,16 @@ FAULTY: dict[str, Callable[[Script], Steps]] = {
     "writes repeated": _repeats_writes,
     "success reported without a call": _with_fault(_reports_without_a_call("success")),
     "failure reported without a call": _with_fault(_reports_without_a_call("failure")),
+    "row of another tool": _offers_a_row_of_another_tool,
+    "booking not reported": _with_fault(_leaves_a_booking_unreported),
+    "booking reported with a wrong value": _reports_wrong_values,
+    "wrong write tried first": _tries_a_wrong_write,
+    "false price beside a confirmation": _with_fault(
+        _beside_a_confirmation("The total price is $0.", DialogueAct("INFORM", "price", "0"))
+    ),
+    "false success beside a confirmation": _with_fault(
+        _beside_a_confirmation("I have already booked it for you.", _DONE)
+    ),
 }
 """The acts oracle with one fault, by name."""
 

@@ -61,13 +61,15 @@ class UserState(msgspec.Struct, omit_defaults=True):
         seen: keys of the rows offered in this errand.
         known: keys of the rows that this errand's queries returned and that fit the user's wishes.
         rows: the rows that the last query with an answer returned.
+        source: full name of the tool of that query.
         chosen: the row that the user took, by errand.
         questions: in the order in which they were asked.
         patience: number of turns without progress that the user still accepts in this errand.
         idle: number of turns in a row that have changed nothing.
         consented: errands whose write the user has agreed to, and not changed since.
         written: errands whose write was right.
-        verdicts: verdict on each write: ``right``, or a stable code of its fault.
+        verdicts: verdict on each write that went through or that the user did not want: ``right``,
+            or a stable code of its fault.
         unconsented: number of writes that were tried without consent.
         reported: errands of which the agent reported a success.
         failed: errands of which the agent reported a failure.
@@ -98,6 +100,7 @@ class UserState(msgspec.Struct, omit_defaults=True):
     seen: list[int] = []
     known: list[int] = []
     rows: list[Row] = []
+    source: str = ""
     chosen: dict[int, Row] = {}
     questions: list[Question] = []
     patience: int = PATIENCE
@@ -123,7 +126,11 @@ class UserState(msgspec.Struct, omit_defaults=True):
 
     def waits_for_another_row(self) -> bool:
         """Return whether the user wants another row, and a query returned one not yet offered."""
-        return self.wants_other and any(key not in self.seen for key in self.known)
+        return self.wants_other and self.has_unseen_row()
+
+    def has_unseen_row(self) -> bool:
+        """Return whether a query of this errand returned a row that fits and was not offered."""
+        return any(key not in self.seen for key in self.known)
 
 
 class AgendaUser:
@@ -205,7 +212,8 @@ class AgendaUser:
         state = self.state
         state.outcome = _outcome(spec, status, rows)
         if not spec.transactional:
-            state.rows = list(rows) or state.rows
+            if rows:
+                state.rows, state.source = list(rows), spec.name
             if spec.name == self.errand().tool:
                 wishes = self._said_here()
                 known = (self._row_key(row) for row in rows if not self._broken(wishes, row))
@@ -216,17 +224,14 @@ class AgendaUser:
         state.unconsented += state.errand not in state.consented
         if verdict in ("right", "twice"):
             state.attempts[state.errand] = status
-        if status == "success":
-            self._note_write(spec, verdict)
-
-    def _note_write(self, spec: ToolSpec, verdict: str) -> None:
-        state = self.state
-        state.verdicts.append(verdict)
-        if verdict == "right":
-            state.written.append(state.errand)
+        if status == "success" or verdict != "right":
+            state.verdicts.append(verdict)  # to try what nobody wants is wrong, even if it fails
         if verdict == "twice":
             state.faults.append("written_twice")
-        state.booked[spec.name] = state.answer
+        if status == "success":
+            state.booked[spec.name] = state.answer
+            if verdict == "right":
+                state.written.append(state.errand)
 
     def _verdict(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> str:
         """Return ``right`` for a write that the user wants as it is made, else what is wrong."""
@@ -324,12 +329,6 @@ class AgendaUser:
         """Return whether a row was offered in this errand."""
         return self._row_key(row) in self.state.seen
 
-    def _could_be_offered(self, row: Row) -> bool:
-        """Return whether a query of this errand returned a row that fits and was not shown."""
-        key, state = self._row_key(row), self.state
-        unseen = key in state.known and key not in state.seen
-        return unseen and not self._broken(self._said_here(), row)
-
     # What the user does.
 
     def miss(self) -> tuple[UserAct, ...]:
@@ -348,7 +347,10 @@ class AgendaUser:
         self._turn_kind, self._decision, self._volunteers = turn.kind, None, volunteers
         self.understood = True
         before, patience = self._progress(), self.state.patience
+        is_false = self._states_a_falsehood(turn)
         acts = tuple(_ANSWERS[turn.kind](self, turn))
+        if is_false and self.understood:
+            self.state.faults.append("false_statement")
         self.state.outcome = ""
         if self.state.patience == patience:
             self._note_idle_turn(before)
@@ -451,7 +453,7 @@ class AgendaUser:
 
     def _on_offer(self, turn: AgentTurn) -> Iterable[UserAct]:
         state, row = self.state, turn.offered
-        if row is None:
+        if row is None or (state.source != self.errand().tool and not self.spec().transactional):
             return self._not_understood("offer_of_unknown_row")
         if not self._tells_more_than_wishes(row, turn.named):
             return self._not_understood("offer_without_a_row")
@@ -613,8 +615,6 @@ class AgendaUser:
         errand, state = self.errand(), self.state
         self._note_counter_answer(turn)
         self._note_failure()
-        if self._misstates_answer(turn.informed):
-            state.faults.append("wrong_counter_offer")
         key = self._row_key(state.answer)
         if key in state.refused:
             self._lose_patience()
@@ -657,13 +657,33 @@ class AgendaUser:
             self.state.row = {**(self.state.row or {}), **self.state.answer}
         self._note_told(turn.informed, self.rows_known())
 
-    def _misstates_answer(self, told: Mapping[str, str]) -> bool:
-        """Return whether the agent told other values than the service has answered with."""
-        answer = self.state.answer
-        return any(
-            slot in answer and self._key(answer[slot]) != self._key(value)
-            for slot, value in told.items()
-        )
+    def _states_a_falsehood(self, turn: AgentTurn) -> bool:
+        """Return whether a turn states a value that no service told and the user does not want.
+
+        Answers to open questions are left out: `_note_told` compares them with the row that was
+        asked about. So are the arguments of a booking that the user corrects.
+        """
+        if any(self.state.attempts.get(self.state.errand) != each for each in turn.reports):
+            return True
+        if not turn.informed and not turn.confirmed:
+            return False
+        asked = self.open_questions()
+        stated = [each for each in turn.informed.items() if each[0] and each[0] not in asked]
+        stated += [(s, v) for s, v in turn.confirmed.items() if s and self.wish(s) is None]
+        return not all(self._is_true(turn, slot, self._key(value)) for slot, value in stated)
+
+    def _is_true(self, turn: AgentTurn, slot: str, key: str) -> bool:
+        """Return whether a value is that of the row which the turn is about, or else a wish."""
+        state = self.state
+        answer = state.answer if turn.kind in ("success", "counter") else {}
+        for row in (turn.offered or {}, answer, state.row or {}):
+            if slot in row:
+                return self._key(row[slot]) == key
+        known = [
+            row[slot] for row in (*state.chosen.values(), *state.booked.values()) if slot in row
+        ]
+        known += [value for value in (self.wish(slot), self.spec().defaults.get(slot)) if value]
+        return any(value == DONTCARE or self._key(value) == key for value in known)
 
     def _note_failure(self) -> None:
         errand, state = self.errand(), self.state
@@ -672,7 +692,7 @@ class AgendaUser:
         if errand.transactional:
             is_false = state.attempts.get(state.errand) != "failure"
         else:
-            is_false = any(map(self._could_be_offered, state.rows))
+            is_false = state.has_unseen_row()
         if is_false:
             state.faults.append("false_failure")
 

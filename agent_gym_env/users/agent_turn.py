@@ -11,6 +11,8 @@ from agent_gym_env.types import DialogueAct
 
 Row = dict[str, str]
 
+_REPORTS = {"NOTIFY_SUCCESS": "success", "NOTIFY_FAILURE": "failure"}
+
 
 class AgentTurn(msgspec.Struct, frozen=True, omit_defaults=True):
     """Meaning of one turn of the agent, as the user understands it.
@@ -23,6 +25,8 @@ class AgentTurn(msgspec.Struct, frozen=True, omit_defaults=True):
         named: values of that row that the agent named; ``None`` for all of them.
         confirmed: values by slot that the agent asks the user to confirm.
         informed: values by slot that the user was told.
+        reports: results of a booking, ``success`` or ``failure``, that were reported in a turn of
+            another kind.
         intent: the intent that was proposed.
     """
 
@@ -33,6 +37,7 @@ class AgentTurn(msgspec.Struct, frozen=True, omit_defaults=True):
     named: dict[str, str] | None = None
     confirmed: dict[str, str] = {}
     informed: dict[str, str] = {}
+    reports: tuple[str, ...] = ()
     intent: str = ""
 
 
@@ -50,6 +55,7 @@ def read_acts(
     kind = turn_kind(values)
     asked, offer = values.get("REQUEST", {}), values.get("OFFER", {})
     informed = values.get("INFORM", {})
+    main = "failure" if kind == "counter" else kind
     names_a_row = bool(offer) and not any(act == "OFFER" for act, _ in contradicted)
     return AgentTurn(
         kind=kind,
@@ -58,7 +64,8 @@ def read_acts(
         offered=row_with(rows, offer, today) if kind == "offer" and names_a_row else None,
         named=offer if kind == "offer" else None,
         confirmed=values.get("CONFIRM", {}),
-        informed={**offer, **informed} if kind == "counter" else informed,
+        informed=informed if kind == "offer" else {**offer, **informed},
+        reports=tuple(_REPORTS[act] for act in values if _REPORTS.get(act, main) != main),
         intent=next(iter(values.get("OFFER_INTENT", {}).values()), ""),
     )
 

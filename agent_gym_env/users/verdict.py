@@ -27,7 +27,9 @@ def judge(goal: Goal, user: UserState, queried: Collection[str]) -> Verdict:
         reasons.append("alternative_not_shown")
     if user.patience < 0:
         reasons.append("patience_lost")
-    rules = [*(["write_without_consent"] if user.unconsented else []), *user.faults]
+    rules = ["write_without_consent"] if user.unconsented else []
+    rules += [f"errand_{n}_not_reported" for n in user.written if n not in user.reported]
+    rules += user.faults
     parts = [*settled, *(question.answered for question in user.questions)]
     return Verdict(
         success=not reasons,

@@ -100,6 +100,7 @@ def test_a_question_about_a_row_is_answered_by_the_offer_of_this_row_only() -> N
     goal = Goal(goal.opening, (structs.replace(errand, voiced={}, decisions=decisions),))
     user = AgendaUser(goal, split.tools, split.task(index).date)
     one, other = {"name": "One", "price": "1"}, {"name": "Other", "price": "2"}
+    user.note_result(user.spec(), {}, "success", [one, other])
     assert question in user.react(AgentTurn("offer", offered=one))
     assert question in user.react(AgentTurn("offer", offered=other, informed={"price": "2"}))
     assert question in user.react(AgentTurn("offer", offered=one, informed={"price": "2"}))

@@ -250,7 +250,7 @@ def test_a_counter_offer_that_no_service_made_is_a_fault() -> None:
         offered = {**errand.final, "booking_time": "20:00"}
         user.note_result(tools[errand.tool], errand.final, "failure", [offered])
         user.react(AgentTurn("counter", informed={"booking_time": told}))
-        assert ("wrong_counter_offer" in user.state.faults) is is_fault
+        assert ("false_statement" in user.state.faults) is is_fault
 
 
 def test_an_offer_that_names_nothing_but_the_wishes_is_no_offer() -> None:

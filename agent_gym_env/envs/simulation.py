@@ -35,7 +35,7 @@ from agent_gym_env.users.verdict import judge
 from agent_gym_env.users.wording import TextToRead, UserReading, UserWording
 
 Understanding = Literal["text", "acts"]
-STATE_VERSION = 1
+STATE_VERSION = 2
 INAUDIBLE = "(inaudible)"
 """The words of a user of whom the agent hears nothing."""
 

@@ -299,7 +299,7 @@ def _has(action: Action, kind: str) -> bool:
 
 
 def _beside_a_confirmation(text: str, *acts: DialogueAct) -> Replace:
-    """Say something false in the turn that asks for consent."""
+    """Add something false to the turn that asks for consent."""
 
     def replace(script: Script, action: Action, _: Observation) -> Action | None:
         if not _has(action, "CONFIRM"):
@@ -341,7 +341,7 @@ def _reports_wrong_values(script: Script) -> Steps:
 
 
 def _leaves_a_booking_unreported(script: Script, action: Action, _: Observation) -> Action | None:
-    """Say goodbye after the last write, without a word about it."""
+    """End the dialogue after the last write, without a word about it."""
     is_last = script.user.errand == len(script.goal.errands) - 1
     if not is_last or not _has(action, "NOTIFY_SUCCESS"):
         return None

@@ -53,7 +53,7 @@ class _Play:
         self.queried.add(tool)
 
     def say(self, *acts: DialogueAct) -> set[str]:
-        """Say acts, and return the kinds of the user's acts."""
+        """Return the kinds of the user's acts after acts of the agent."""
         turn = read_acts(acts, self.user.state.rows, _TODAY)
         return {act.act for act in self.user.react(turn)}
 

@@ -15,6 +15,7 @@ from agent_gym_env.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from agent_gym_env.assembly import collect as collect
+    from agent_gym_env.assembly import make_act_choices as make_act_choices
     from agent_gym_env.assembly import make_candidates as make_candidates
     from agent_gym_env.assembly import make_env as make_env
     from agent_gym_env.assembly import make_policy as make_policy
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from agent_gym_env.lm.base import Response as Response
     from agent_gym_env.lm.open_model import open_model as open_model
     from agent_gym_env.optimization.runner import OptimizationRunner as OptimizationRunner
+    from agent_gym_env.policies.act_policy import ActPolicy as ActPolicy
     from agent_gym_env.policies.acts_oracle import ActsOraclePolicy as ActsOraclePolicy
     from agent_gym_env.policies.base import BatchPolicy as BatchPolicy
     from agent_gym_env.policies.base import Policy as Policy
@@ -83,6 +85,8 @@ if TYPE_CHECKING:
     from agent_gym_env.rollout.journal.reading import write_episodes as write_episodes
     from agent_gym_env.rollout.play import play as play
     from agent_gym_env.tools.backend import ToolBackend as ToolBackend
+    from agent_gym_env.training.act_envs import ActEnvsConfig as ActEnvsConfig
+    from agent_gym_env.training.act_ppo import train_act_ppo as train_act_ppo
     from agent_gym_env.training.candidate_envs import CandidateEnvs as CandidateEnvs
     from agent_gym_env.training.candidate_envs import CandidateEnvsConfig as CandidateEnvsConfig
     from agent_gym_env.training.config import DPOConfig as DPOConfig
@@ -92,6 +96,7 @@ if TYPE_CHECKING:
     from agent_gym_env.training.dpo import train_dpo as train_dpo
     from agent_gym_env.training.grpo import train_grpo as train_grpo
     from agent_gym_env.training.ppo import train_ppo as train_ppo
+    from agent_gym_env.training.ppo_config import ActPPOConfig as ActPPOConfig
     from agent_gym_env.training.ppo_config import PPOConfig as PPOConfig
     from agent_gym_env.training.sft import train_sft as train_sft
     from agent_gym_env.training.trainers import Trainer as Trainer
@@ -111,8 +116,8 @@ __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "assembly": (
-            "collect make_candidates make_env make_policy make_reward play_episodes "
-            "unused_dialogues"
+            "collect make_act_choices make_candidates make_env make_policy make_reward "
+            "play_episodes unused_dialogues"
         ),
         "corpus.corpus": "open_corpus",
         "corpus.reader": "CorpusReader",
@@ -132,6 +137,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "lm.base": "LanguageModel Request Response",
         "lm.open_model": "open_model",
         "optimization.runner": "OptimizationRunner",
+        "policies.act_policy": "ActPolicy",
         "policies.acts_oracle": "ActsOraclePolicy",
         "policies.base": "BatchPolicy Policy",
         "policies.constant": "ConstantPolicy",
@@ -155,12 +161,14 @@ __all__, __getattr__, __dir__ = lazy_names(
         "rollout.journal.reading": "read_episodes write_episodes",
         "rollout.play": "play",
         "tools.backend": "ToolBackend",
+        "training.act_envs": "ActEnvsConfig",
+        "training.act_ppo": "train_act_ppo",
         "training.candidate_envs": "CandidateEnvs CandidateEnvsConfig",
         "training.config": "DPOConfig GRPOConfig SFTConfig TinyConfig",
         "training.dpo": "train_dpo",
         "training.grpo": "train_grpo",
         "training.ppo": "train_ppo",
-        "training.ppo_config": "PPOConfig",
+        "training.ppo_config": "ActPPOConfig PPOConfig",
         "training.sft": "train_sft",
         "training.trainers": "Trainer",
         "types": "Action Completion DialogueAct Observation ToolCall ToolResult",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -42,6 +42,9 @@ from agent_gym_env.rollout.play import play_all
 from agent_gym_env.rollout.runners import Runner
 from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
 from agent_gym_env.types import AtLeast0
+
+if TYPE_CHECKING:
+    from agent_gym_env.policies.act_choices import ActChoices
 
 PolicyConfig = str | Mapping[str, Any]
 """A policy's name, or a mapping with its name and options."""
@@ -138,6 +141,40 @@ def make_candidates(
     train = unwrap_sgd(env).corpus.split("train")
     model = load_or_train(train, training_dialogues=training_dialogues, indexed=indexed)
     return CandidateGenerator(model)
+
+
+def make_act_choices(
+    env: Env,
+    *,
+    hears: Literal["words", "acts"] = "words",
+    training_dialogues: AtLeast0 = 8000,
+    indexed: AtLeast0 = 5000,
+    wording: Literal["terse", "plain", "verbose", "descriptive"] = "plain",
+) -> ActChoices:
+    """Make what turns numbers into dialogue acts and calls, for the wrapper `ActAction`.
+
+    Args:
+        env: ``SGDSim-v0``, or wrappers around it; ``SGD-v0`` if the agent hears words.
+        hears: ``words``: the agent understands the user's words, with what is learned from the
+            corpus's train split; ``acts``: the environment tells it the user's acts.
+        training_dialogues: number of dialogues from which understanding words is learned.
+        indexed: number of dialogues whose replies the shared retrieval model indexes; nothing here
+            uses them.
+        wording: style of the agent's words.
+
+    Raises:
+        TypeError: ``hears`` is ``acts``, and the environment has no simulated user.
+    """
+    from agent_gym_env.policies.act_policy import make_choices
+
+    return make_choices(
+        env,
+        unwrap_any(env).corpus,
+        hears=hears,
+        training_dialogues=training_dialogues,
+        indexed=indexed,
+        wording=wording,
+    )
 
 
 def unused_dialogues(env: Env, *, training_dialogues: int = 8000, indexed: int = 5000) -> list[str]:

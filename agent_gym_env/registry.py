@@ -340,6 +340,7 @@ POLICIES = Registry(
         "retrieval": "agent_gym_env.policies.retrieval:RetrievalPolicy.of_corpus",
         "rule": "agent_gym_env.policies.rule:RulePolicy.of_corpus",
         "sb3": "agent_gym_env.policies.factories:sb3_policy",
+        "acts": "agent_gym_env.policies.act_policy:ActPolicy.load",
         "best-candidate": "agent_gym_env.training.hindsight:BestCandidatePolicy.of_corpus",
         "llm": "agent_gym_env.policies.llm:LLMPolicy",
         "transformers": "agent_gym_env.policies.factories:transformers_policy",

@@ -90,6 +90,11 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
         "ppo": Command(
             "PPO over candidate actions, with stable-baselines3", "train_ppo:PPO", "train_ppo:ppo"
         ),
+        "ppo-acts": Command(
+            "PPO over dialogue acts in SGDSim-v0, with stable-baselines3",
+            "train_ppo:PPOActs",
+            "train_ppo:ppo_acts",
+        ),
         "sft": Command("imitate recorded conversations, with TRL", "train_lm:SFT", "train_lm:sft"),
         "dpo": Command(
             "prefer the better message of each pair, with TRL", "train_lm:DPO", "train_lm:dpo"

@@ -1,10 +1,10 @@
-"""``agent-gym train ppo``."""
+"""``agent-gym train ppo`` and ``agent-gym train ppo-acts``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import structs
 
@@ -13,8 +13,9 @@ from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.settings import CorpusName, Folder, Model, Variant
 from agent_gym_env.cli.settings_parser import Named
 from agent_gym_env.evaluation.table import interval, number
+from agent_gym_env.policies.act_policy import Hears
 from agent_gym_env.training.curve import CurvePoint, read_curve
-from agent_gym_env.training.ppo_config import PPOConfig
+from agent_gym_env.training.ppo_config import ActPPOConfig, PPOConfig
 
 
 class PPO(PPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,16 +57,77 @@ class PPO(PPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return PPOConfig(**fields | {"world": structs.replace(self.world, **changed)})
 
 
+class PPOActs(ActPPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Train a policy by PPO over dialogue acts in SGDSim-v0, with stable-baselines3.
+
+    Attributes:
+        out: folder for the policy, checkpoints and the learning curve.
+        resume: continue from the checkpoint in the folder, or begin where there is none.
+        tensorboard: write TensorBoard events to the folder.
+        corpus: corpus, in place of the one in --world: 'sample', 'sgd', a path, or a JSON object
+            with a name and options.
+        understanding: what the user reads of the agent, in place of the one in --world: its acts
+            or its text.
+        hears: what the agent hears of the user, in place of the one in --world: words, or the
+            user's acts, which the environment tells it.
+        noise: what the agent mishears, in place of the one in --world, as a JSON object with the
+            shares of lost acts and of wrong values.
+        json: print the learning curve as JSON.
+        world: object with the environment, the reward, and what the agent hears.
+        cloning: object with the settings of the warm start from recorded dialogues.
+        evaluation: object with the split, the dialogues and the distance of measurements.
+    """
+
+    out: Folder = Path("out/ppo-acts")
+    resume: bool = False
+    tensorboard: bool = False
+    corpus: CorpusName | None = None
+    understanding: Literal["acts", "text"] | None = None
+    hears: Hears | None = None
+    noise: dict[str, float] | None = None
+    json: bool = False
+
+    def config(self) -> ActPPOConfig:
+        """Return the configuration of the training run."""
+        names = ("corpus", "understanding", "noise")
+        given = {name: getattr(self, name) for name in names}
+        changed: dict[str, Any] = {
+            "env": {**self.world.env, **{k: v for k, v in given.items() if v is not None}}
+        }
+        if self.hears is not None:
+            changed["hears"] = self.hears
+        fields = {name: getattr(self, name) for name in ActPPOConfig.__struct_fields__}
+        return ActPPOConfig(**fields | {"world": structs.replace(self.world, **changed)})
+
+
 def ppo(settings: PPO) -> ExitCode:
     """Train, and print the learning curve."""
     # Only here: these libraries are slow to import, and come with an extra.
-    from agent_gym_env.training.ppo import CHECKPOINT, train_ppo
+    from agent_gym_env.training.ppo import train_ppo
     from agent_gym_env.training.ppo_report import write_ppo_report
 
-    config = settings.config()
+    return _train(settings, settings.config(), train_ppo, write_ppo_report)
+
+
+def ppo_acts(settings: PPOActs) -> ExitCode:
+    """Train, and print the learning curve."""
+    from agent_gym_env.training.act_ppo import train_act_ppo
+    from agent_gym_env.training.ppo_report import write_act_ppo_report
+
+    return _train(settings, settings.config(), train_act_ppo, write_act_ppo_report)
+
+
+def _train(
+    settings: PPO | PPOActs,
+    config: Any,
+    train: Callable[..., object],
+    write_report: Callable[[Path, Any], Path],
+) -> ExitCode:
+    from agent_gym_env.training.ppo_run import CHECKPOINT
+
     try:
         with phases() as shown:
-            train_ppo(
+            train(
                 config,
                 out=settings.out,
                 resume=settings.resume,
@@ -73,7 +135,7 @@ def ppo(settings: PPO) -> ExitCode:
                 on_progress=shown.advance,
                 on_measured=shown.measured,
             )
-        report = write_ppo_report(settings.out, config)
+        report = write_report(settings.out, config)
     except KeyboardInterrupt:
         if not (settings.out / CHECKPOINT).exists():
             raise
@@ -88,15 +150,12 @@ def ppo(settings: PPO) -> ExitCode:
 
 
 def _print_curve(curve: Sequence[CurvePoint], split: str) -> None:
+    measured = [each.strict or each.reward for each in curve]
     rows = [
-        (
-            each.stage,
-            f"{each.steps:,}",
-            f"{each.cpu_s:.0f}",
-            number(each.reward.mean),
-            interval(each.reward),
-        )
-        for each in curve
+        (each.stage, f"{each.steps:,}", f"{each.cpu_s:.0f}", number(value.mean), interval(value))
+        for each, value in zip(curve, measured, strict=True)
     ]
-    title = f"{curve[-1].reward.count:,} turns of {split}"
-    print_table(("policy", "steps", "CPU s", "reward per turn", "95 % interval"), rows, title)
+    is_simulated = curve[-1].strict is not None
+    what, unit = ("strict success", "dialogues") if is_simulated else ("reward per turn", "turns")
+    title = f"{measured[-1].count:,} {unit} of {split}"
+    print_table(("policy", "steps", "CPU s", what, "95 % interval"), rows, title)

@@ -44,13 +44,7 @@ class ActsOraclePolicy:
     needs_beginning = True
 
     def __init__(self, env: HasUnwrapped, *, wording: str | Wording = "plain") -> None:
-        teacher = env.unwrapped
-        if not isinstance(teacher, ActsTeacher):
-            raise TypeError(
-                "the acts oracle needs an environment with a simulated user, SGDSim-v0; "
-                f"{type(teacher).__name__} does not tell the user's acts"
-            )
-        self._teacher = teacher
+        self._user = ToldActs(env)
         self._wording = wording
         Speaker(wording)  # refuses an unknown style
         self._play: Steps | None = None
@@ -62,20 +56,46 @@ class ActsOraclePolicy:
     def act(self, observation: Observation) -> Action:
         """Take the next step of the dialogue."""
         if self._play is None:
-            tools, listener = self._teacher.tool_schemas(), _Listener(self._teacher)
-            self._play = DialoguePlan(tools, listener, Speaker(self._wording)).play()
+            plan = DialoguePlan(self._user.tools(), self._user, Speaker(self._wording))
+            self._play = plan.play()
             return next(self._play)
         return self._play.send(observation)
 
 
-class _Listener:
-    """Is told the user's acts."""
+class ToldActs:
+    """Hears the user's acts from the environment.
 
-    def __init__(self, teacher: ActsTeacher) -> None:
+    Args:
+        env: the environment to be played; its bare environment is an `ActsTeacher`.
+
+    Raises:
+        TypeError: the environment has no simulated user.
+    """
+
+    def __init__(self, env: HasUnwrapped) -> None:
+        teacher = env.unwrapped
+        if not isinstance(teacher, ActsTeacher):
+            raise TypeError(
+                "the user's acts are told by an environment with a simulated user, SGDSim-v0; "
+                f"{type(teacher).__name__} does not tell them"
+            )
         self._teacher = teacher
 
+    def begin(self, agent: object) -> None:
+        """Begin a dialogue."""
+
+    def hear(self, observation: Observation) -> ToldActs | None:
+        """Return this listener if the user has spoken; ``None`` while the turn is open."""
+        return self if observation["user"] else None
+
+    def tools(self) -> Mapping[str, Tool]:
+        """Return the tools on offer, by full name."""
+        return self._teacher.tool_schemas()
+
     def acts(self) -> Sequence[Act]:
+        """Return the acts of the user's last turn."""
         return self._teacher.user_acts()
 
     def asked(self, row: Mapping[str, str]) -> list[str]:
+        """Return the slots that the user asks about."""
         return [act.slot for act in self._teacher.user_acts() if act.act == "REQUEST"]

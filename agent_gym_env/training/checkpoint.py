@@ -49,13 +49,17 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     notes: Any
 
 
-def save_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: Any) -> None:
+def save_checkpoint(
+    path: Path, model: OnPolicyAlgorithm, notes: Any, *, dialogues: bool = True
+) -> None:
     """Write the state of a run; the file appears complete or not at all.
 
     Args:
         path: path of the file.
         model: model with a `VecMonitor` around a `DummyVecEnv` of ``SGD-v0``.
         notes: any JSON-able value.
+        dialogues: whether the dialogues under way are written; without them, a run that goes on
+            begins new ones.
 
     Raises:
         StorageError: the file cannot be written.
@@ -65,14 +69,13 @@ def save_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: Any) -> None:
         format=FORMAT,
         steps=model.num_timesteps,
         updates=model._n_updates,
-        environments=[_method(env, "get_state")() for env in environments],
+        environments=[_method(env, "get_state")() for env in environments if dialogues],
         notes=msgspec.to_builtins(notes),
     )
-    arrays: Arrays = {
-        "episode_starts": np.asarray(model._last_episode_starts),
-        "returns": monitor.episode_returns,
-        "lengths": monitor.episode_lengths,
-    }
+    arrays: Arrays = {}
+    if dialogues:
+        arrays["episode_starts"] = np.asarray(model._last_episode_starts)
+        arrays["returns"], arrays["lengths"] = monitor.episode_returns, monitor.episode_lengths
     for name, weights in model.policy.state_dict().items():
         arrays[f"weights/{name}"] = weights.numpy()
     for number, state in model.policy.optimizer.state_dict()["state"].items():
@@ -81,13 +84,16 @@ def save_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: Any) -> None:
     write_arrays(path, header, arrays)
 
 
-def load_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: type[_Notes]) -> _Notes:
+def load_checkpoint(
+    path: Path, model: OnPolicyAlgorithm, notes: type[_Notes], *, dialogues: bool = True
+) -> _Notes:
     """Set a model with the same settings, and its environments, to the state of a checkpoint.
 
     Args:
         path: path of the file.
         model: model with the same settings; see `save_checkpoint`.
         notes: type of the notes.
+        dialogues: whether the checkpoint holds the dialogues under way.
 
     Returns:
         The notes.
@@ -99,7 +105,8 @@ def load_checkpoint(path: Path, model: OnPolicyAlgorithm, notes: type[_Notes]) -
     try:
         kept = msgspec.convert(header.notes, notes)
         _restore_weights(model, arrays)
-        _restore_environments(model, header, arrays)
+        if dialogues:
+            _restore_environments(model, header, arrays)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"the checkpoint does not fit: {error}", file=str(path)) from error
     model.num_timesteps = header.steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from agent_gym_env.encoders.candidates import CandidateSource
 from agent_gym_env.extras import require
-from agent_gym_env.policies.candidate_network import CandidateNetwork
 from agent_gym_env.training.hindsight import Hindsight
 
 require("torch", extra="sb3")
@@ -20,12 +19,12 @@ import torch  # noqa: E402
 
 
 class Demonstrations(NamedTuple):
-    """Situations, and the best candidate of each.
+    """Situations, and what to do in each.
 
     Attributes:
         vectors: encoded observations, float32, shape ``(n, size)``.
-        masks: true for each action that has a candidate; booleans, shape ``(n, k)``.
-        labels: number of the best candidate, int64, shape ``(n,)``.
+        masks: true for each action that is possible; booleans, shape ``(n, k)``.
+        labels: number of the action to take, int64, shape ``(n,)``.
     """
 
     vectors: NDArray[np.float32]
@@ -67,8 +66,18 @@ def demonstrate(
     return Demonstrations(np.stack(vectors), np.stack(masks), np.array(labels))
 
 
+class Actor(Protocol):
+    """A network that scores actions."""
+
+    def forward_actor(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return the score of each action, shape ``(n, k)``, for vectors of shape ``(n, size)``."""
+
+    def actor_parameters(self) -> list[torch.nn.Parameter]:
+        """Return the weights that the scores depend on."""
+
+
 def clone(
-    network: CandidateNetwork,
+    network: Actor,
     shown: Demonstrations,
     *,
     epochs: int,

@@ -20,12 +20,14 @@ class CurvePoint(msgspec.Struct, frozen=True):
         steps: steps that PPO has taken so far.
         cpu_s: CPU seconds of training so far, without evaluations.
         reward: reward per turn, with its 95 % interval over dialogues.
+        strict: strict success with its interval; ``None`` for recorded dialogues.
     """
 
     stage: str
     steps: int
     cpu_s: float
     reward: Estimate
+    strict: Estimate | None = None
 
 
 def write_curve(path: Path, points: Sequence[CurvePoint]) -> None:

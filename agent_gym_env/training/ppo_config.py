@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from agent_gym_env.policies.sb3_file import Shape
+from agent_gym_env.training.act_envs import ActEnvsConfig
 from agent_gym_env.training.candidate_envs import CandidateEnvsConfig
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -45,20 +46,14 @@ class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     every: AtLeastOne = 20_000
 
 
-class PPOConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of a PPO run; equal settings give the same policy, bit for bit.
+class PPOSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings that every PPO run has.
 
     Settings of stable-baselines3 have the names that they have there.
 
     Attributes:
-        world: settings of the environments.
-        shape: sizes of the network and of its input.
-        masked: use ``MaskablePPO``, which draws among the candidates only; otherwise ``PPO``,
-            which has to learn that an action without a candidate is silence.
         cloning: settings of behaviour cloning.
         evaluation: settings of the learning curve.
-        tries: number of times that each turn is played, as a separate episode, before the dialogue
-            continues; ``None`` for dialogues as episodes.
         total_timesteps: steps of all environments together, rounded up to whole rollouts; 0 for
             cloning alone.
         n_envs: number of environments that are played side by side.
@@ -74,12 +69,8 @@ class PPOConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         seed: seed of every random draw.
     """
 
-    world: CandidateEnvsConfig = CandidateEnvsConfig()
-    shape: Shape = Shape()
-    masked: bool = True
     cloning: CloningConfig = CloningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    tries: AtLeastOne | None = 8
     total_timesteps: NotNegative = 100_000
     n_envs: AtLeastOne = 16
     n_steps: AtLeastOne = 128
@@ -97,9 +88,62 @@ class PPOConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Check settings that depend on each other.
 
         Raises:
-            ValueError: a rollout has one step, or the shape has no encoder.
+            ValueError: a rollout has one step.
         """
         if self.n_envs * self.n_steps < 2:
             raise ValueError("n_envs * n_steps must be at least 2, not 1")
+
+
+class PPOConfig(PPOSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a PPO run over candidates; equal settings give the same policy, bit for bit.
+
+    Attributes:
+        world: settings of the environments.
+        shape: sizes of the network and of its input.
+        masked: use ``MaskablePPO``, which draws among the candidates only; otherwise ``PPO``,
+            which has to learn that an action without a candidate is silence.
+        tries: number of times that each turn is played, as a separate episode, before the dialogue
+            continues; ``None`` for dialogues as episodes.
+    """
+
+    world: CandidateEnvsConfig = CandidateEnvsConfig()
+    shape: Shape = Shape()
+    masked: bool = True
+    tries: AtLeastOne | None = 8
+
+    def __post_init__(self) -> None:
+        """Check settings that depend on each other.
+
+        Raises:
+            ValueError: a rollout has one step, or the shape has no encoder.
+        """
+        super().__post_init__()
         if self.shape.ngrams is None:
             raise ValueError("shape.ngrams must not be null: a run encodes texts by hashed n-grams")
+
+
+class ActPPOConfig(PPOSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a PPO run over dialogue acts in ``SGDSim-v0``.
+
+    Equal settings give the same policy, bit for bit. An episode is a whole dialogue.
+
+    Attributes:
+        world: settings of the environments, and of what the agent hears.
+        hidden: number of units of each of the two hidden layers.
+        cloning: settings of behaviour cloning: the policy imitates the recorded agent of so many
+            dialogues of train.
+        critic_updates: number of first updates in which only the estimate of the value is learned.
+            A policy that was cloned would be spoiled by an estimate that knows nothing yet.
+    """
+
+    world: ActEnvsConfig = ActEnvsConfig()
+    hidden: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 128
+    cloning: CloningConfig = CloningConfig(dialogues=400, epochs=30)
+    evaluation: EvaluationConfig = EvaluationConfig(dialogues=300, every=100_000)
+    critic_updates: NotNegative = 5
+    total_timesteps: NotNegative = 400_000
+    n_envs: AtLeastOne = 128
+    n_steps: AtLeastOne = 64
+    batch_size: AtLeastTwo = 2048
+    n_epochs: AtLeastOne = 4
+    checkpoint_every: AtLeastOne = 100_000

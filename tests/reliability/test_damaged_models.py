@@ -104,7 +104,8 @@ def test_a_damaged_policy_is_refused_or_read(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_refused_or_read(tmp_path: Path) -> None:
     pytest.importorskip("stable_baselines3", reason="needs the extra 'sb3'")
     pytest.importorskip("sb3_contrib", reason="needs the extra 'sb3'")
-    from agent_gym_env.training.ppo import CHECKPOINT, train_ppo
+    from agent_gym_env.training.ppo import train_ppo
+    from agent_gym_env.training.ppo_run import CHECKPOINT
     from tests.training.small_run import small
 
     config = small(total_timesteps=64, cloning={"dialogues": 0}, evaluation={"dialogues": 1})

@@ -18,8 +18,9 @@ from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.training.candidate_envs import CandidateEnvsConfig
 from agent_gym_env.training.config import OnProgress
 from agent_gym_env.training.curve import CurvePoint, read_curve
-from agent_gym_env.training.ppo import _as_written, train_ppo
+from agent_gym_env.training.ppo import train_ppo
 from agent_gym_env.training.ppo_config import PPOConfig
+from agent_gym_env.training.ppo_run import as_written
 from tests.training.small_run import small
 
 
@@ -217,9 +218,9 @@ def test_a_configuration_is_checked(changes: dict[str, Any], message: str) -> No
 
 
 def test_a_run_is_written_down_without_the_credentials_of_its_judge() -> None:
-    def written(password: str) -> PPOConfig:
+    def written(password: str) -> dict[str, Any]:
         judge = {"name": "llm_judge", "client": "local", "api_base": f"http://u:{password}@host/v1"}
-        return _as_written(PPOConfig(world=CandidateEnvsConfig(reward=judge)))
+        return as_written(PPOConfig(world=CandidateEnvsConfig(reward=judge)))
 
     assert written("PW-secret") == written("another")
-    assert written("PW-secret").world.reward["api_base"] == "http://host/v1"  # type: ignore[index]
+    assert written("PW-secret")["world"]["reward"]["api_base"] == "http://host/v1"

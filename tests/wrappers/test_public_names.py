@@ -5,6 +5,8 @@ import agent_gym_env.wrappers
 
 def test_the_public_wrappers_are_these() -> None:
     assert agent_gym_env.wrappers.__all__ == [
+        "ActAction",
+        "ActObservation",
         "CandidateAction",
         "DialogueSubset",
         "EncodeObservation",

@@ -1,0 +1,136 @@
+"""PPO over dialogue acts repeats, goes on after a stop, and beats its cloned start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
+pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
+
+from agent_gym_env.assembly import make_env, make_policy
+from agent_gym_env.policies.act_policy import ActPolicy
+from agent_gym_env.rollout.play import play
+from agent_gym_env.training.act_envs import ActEnvs, ActEnvsConfig
+from agent_gym_env.training.act_ppo import train_act_ppo
+from agent_gym_env.training.config import OnProgress
+from agent_gym_env.training.curve import CurvePoint, read_curve
+from agent_gym_env.training.ppo_config import ActPPOConfig
+
+SMALL: dict[str, Any] = {
+    "world": {"env": {"understanding": "acts"}, "hears": "acts"},
+    "cloning": {"dialogues": 3, "epochs": 2},
+    "evaluation": {"dialogues": 4, "every": 128},
+    "hidden": 16,
+    "total_timesteps": 256,
+    "n_envs": 4,
+    "n_steps": 16,
+    "batch_size": 32,
+    "n_epochs": 2,
+    "critic_updates": 1,
+    "checkpoint_every": 128,
+}
+
+
+def small(**changes: Any) -> ActPPOConfig:
+    """Configure a run of a second."""
+    return msgspec.convert({**SMALL, **changes}, ActPPOConfig)
+
+
+class StoppedError(Exception):
+    """Any exception that ends a run."""
+
+
+def stop_after(steps: int) -> OnProgress:
+    """End a run when so many steps are done."""
+
+    def on_progress(phase: str, done: int, total: int) -> None:
+        if phase == "ppo" and done >= steps:
+            raise StoppedError
+
+    return on_progress
+
+
+def weights(policy: ActPolicy) -> list[float]:
+    """All weights of a policy."""
+    return [float(value) for array in policy._weights.values() for value in array.ravel()]
+
+
+def test_the_same_settings_give_the_same_policy() -> None:
+    first = weights(train_act_ppo(small()))
+    assert weights(train_act_ppo(small())) == first
+    assert weights(train_act_ppo(small(seed=1))) != first
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    whole = train_act_ppo(small(), out=tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        train_act_ppo(small(), out=tmp_path / "stopped", on_progress=stop_after(192))
+    resumed = train_act_ppo(small(), out=tmp_path / "stopped", resume=True)
+    assert weights(resumed) == weights(whole)
+    curves = [read_curve(tmp_path / name / "curve.jsonl") for name in ("whole", "stopped")]
+    assert [point.strict for point in curves[0]] == [point.strict for point in curves[1]]
+
+
+def test_the_critic_alone_learns_at_first() -> None:
+    frozen = train_act_ppo(small(total_timesteps=64))
+    cloned = train_act_ppo(small(total_timesteps=0))
+    assert weights(frozen) == weights(cloned)
+    assert weights(train_act_ppo(small(total_timesteps=128))) != weights(cloned)
+
+
+@pytest.mark.parametrize("hears", ["acts", "words"])
+def test_demonstrations_are_what_the_recorded_agent_did(hears: str) -> None:
+    world: dict[str, Any] = {"env": {"understanding": "acts"}, "hears": hears}
+    envs = ActEnvs(msgspec.convert(world, ActEnvsConfig))
+    shown = envs.demonstrate(10, 0, lambda done, total: None)
+    assert len(shown.labels) > 60
+    assert shown.vectors.shape[0] == shown.masks.shape[0] == len(shown.labels)
+    assert shown.masks[range(len(shown.labels)), shown.labels].all()
+
+
+def test_an_agent_that_hears_words_trains_on_other_dialogues_than_its_ears() -> None:
+    told = ActEnvs(msgspec.convert({"hears": "acts"}, ActEnvsConfig))
+    reads = ActEnvs(msgspec.convert({"hears": "words"}, ActEnvsConfig))
+    assert len(reads.dialogues) < len(told.dialogues)
+    assert set(reads.dialogues) < set(told.dialogues)
+    few = {"env": {"services": ["Salon_1"]}, "training_dialogues": 0.99}
+    with pytest.raises(ValueError, match=r"training_dialogues=0.99 leaves none of the"):
+        ActEnvs(msgspec.convert(few, ActEnvsConfig))
+
+
+def test_the_run_chooses_the_split_itself() -> None:
+    with pytest.raises(msgspec.ValidationError, match="env must not contain split"):
+        small(world={"env": {"split": "dev"}})
+
+
+def test_ppo_beats_its_cloned_start_on_held_out_dialogues(tmp_path: Path) -> None:
+    noisy = {"understanding": "acts", "noise": {"acts": 0.1, "values": 0.05}}
+    points: list[CurvePoint] = []
+    train_act_ppo(
+        small(
+            world={"env": noisy, "hears": "acts"},
+            cloning={"dialogues": 20, "epochs": 100},
+            evaluation={"dialogues": 52, "every": 1_000_000},
+            hidden=128,
+            total_timesteps=40_000,
+            n_envs=32,
+            n_steps=64,
+            batch_size=512,
+            n_epochs=4,
+            critic_updates=3,
+            checkpoint_every=1_000_000,
+        ),
+        out=tmp_path,
+        on_point=points.append,
+    )
+    initial, cloned, trained = (point.strict.mean for point in points if point.strict is not None)
+    assert initial < 0.1
+    assert trained >= cloned + 0.1
+    assert trained >= 0.9
+    env = make_env(env="SGDSim-v0", split="test", **noisy)
+    policy = make_policy({"name": "acts", "path": str(tmp_path / "policy.npz")}, env)
+    assert play(env, policy, seed=0).turns[-1].simulated is not None

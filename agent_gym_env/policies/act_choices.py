@@ -57,7 +57,7 @@ _OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 class Hearing(Protocol):
-    """Tells an agent what the user does, and which tools there are."""
+    """The ears of an agent: what the user does, and which tools there are."""
 
     def begin(self, memory: DialogueMemory) -> None:
         """Begin a dialogue.
@@ -190,7 +190,7 @@ class ActChoices:
             self._said = action.acts
 
     def number_of(self, action: Action) -> int | None:
-        """Return the number of the possible choice that does what an action does, if there is one.
+        """Return the number of the possible choice that does what an action does; `None` if none does.
 
         Args:
             action: a call, or words with their acts.
@@ -242,7 +242,7 @@ class ActChoices:
         return self._speaker.say(acts, slots, intent, len(self.memory.errand.rows))
 
     def acts(self, choice: Choice) -> Sequence[DialogueAct]:
-        """Return the acts of a possible choice that is no call."""
+        """Return the acts of a possible choice that is not a call."""
         errand = self.memory.errand
         if choice.startswith("request"):
             return [DialogueAct("REQUEST", slot) for slot in self._requested(choice)]

@@ -18,7 +18,7 @@ from agent_gym_env.types import DialogueAct
 from agent_gym_env.values.equality import DONTCARE
 
 Outcome = Literal["none", "rows", "empty", "done", "counter", "failed", "error"]
-"""What the last call of the errand under way came to; ``none`` before the first."""
+"""Result of the last call of the errand under way; ``none`` before the first."""
 
 
 class Errand(msgspec.Struct):
@@ -28,7 +28,7 @@ class Errand(msgspec.Struct):
         rows: rows that the last query found.
         shown: rows of it that the agent offered.
         row: the row that was offered last.
-        outcome: what the last call came to.
+        outcome: result of the last call.
         is_news: whether that call was made in this turn.
         called_with: arguments of the last call, as a key; ``""`` before the first.
         calls: number of calls in this turn.
@@ -118,7 +118,7 @@ class DialogueMemory(msgspec.Struct):
             if act.act in ("INFORM_INTENT", "AFFIRM_INTENT"):
                 wanted = self._wanted(act.act, f"{act.service}-{act.value}")
                 if wanted in tools:
-                    self._begin(wanted, anew="INFORM" in kinds)
+                    self._begin(wanted, again="INFORM" in kinds)
         for act in acts:
             if act.act == "INFORM":
                 self.said.setdefault(act.service, {})[act.slot] = act.value
@@ -137,9 +137,9 @@ class DialogueMemory(msgspec.Struct):
         """Return the tool that the user wants; an agreement means what was proposed last."""
         return self.proposed[-1] if act == "AFFIRM_INTENT" and self.proposed else named
 
-    def _begin(self, tool: str, *, anew: bool) -> None:
+    def _begin(self, tool: str, *, again: bool) -> None:
         errand = self.errand
-        if tool == self.tool and errand.booked is not None and not anew:
+        if tool == self.tool and errand.booked is not None and not again:
             return  # the user speaks of what was just booked
         if errand.is_settled and self.tool:
             self.finished.append(self.tool)

@@ -1,4 +1,4 @@
-"""What a user does, understood from their words alone."""
+"""Understanding of a user from their words alone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class LastTurn(Protocol):
 
 
 class WordModels(NamedTuple):
-    """What is learned from a train split to understand users; listeners share it.
+    """Models for understanding users, learned from a train split; listeners share them.
 
     Attributes:
         retrieval: finds values and tools.

@@ -1,4 +1,4 @@
-"""What every PPO run does: it begins, updates, measures, and goes on from a checkpoint."""
+"""The course of a PPO run: it begins, updates, measures, and goes on from a checkpoint."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _Learned = TypeVar("_Learned", bound=SavedPolicy)
 
 
 class PPOTask(Protocol[_Trained]):
-    """What a run learns: its environments, its model, its demonstrations.
+    """The part in which runs differ: environments, model and demonstrations.
 
     Attributes:
         config: settings of the run.
@@ -145,7 +145,7 @@ def run_ppo(
     """Train a policy; see `agent_gym_env.training.ppo.train_ppo` for the arguments.
 
     Args:
-        make_task: makes what is learned, from a function that progress is reported to.
+        make_task: makes the task, from a function that progress is reported to.
         config: settings of the run.
         out: folder of the run.
         resume: continue from the folder's checkpoint.

@@ -110,6 +110,13 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
         "settings:ServePolicy",
         "serve_policy:serve_policy",
     ),
+    "models": {
+        "fetch": Command(
+            "make the folder of a model, where the hub cannot be reached too",
+            "settings:FetchModel",
+            "models:fetch",
+        ),
+    },
     "data": {
         "download": Command(
             "download SGD from its public repository", "settings:Download", "data:download_sgd"
@@ -129,7 +136,11 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
 }
 """Commands by name; a mapping holds the commands below a name, such as ``data build``."""
 
-_GROUPS = {"train": "train a policy", "data": "download, compile and check corpora"}
+_GROUPS = {
+    "train": "train a policy",
+    "models": "fetch language models",
+    "data": "download, compile and check corpora",
+}
 
 
 def make_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:

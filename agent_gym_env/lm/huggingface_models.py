@@ -18,6 +18,7 @@ import msgspec
 
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.extras import require, require_installed
+from agent_gym_env.lm.named_models import fetched_folder
 from agent_gym_env.process_wide import SharedChange
 from agent_gym_env.storage.files import read_file
 
@@ -58,16 +59,19 @@ def check_model_path(name: str | PathLike[str]) -> bool:
     This imports no library, so a mistyped path fails before anything slow begins.
 
     Args:
-        name: path of a folder, or name of a repository.
+        name: path of a folder, name of a fetched model, or name of a repository.
 
     Returns:
-        Whether it is a folder.
+        Whether it is a folder, or the name of a fetched model.
 
     Raises:
-        DataError: it is a path, and no model lies there.
+        DataError: it is a path, and no model lies there; or one of the models that
+            ``agent-gym models fetch`` fetches, and it was not fetched.
         MissingDependency: transformers is not installed.
     """
     require_installed("transformers", extra="train")
+    if fetched_folder(name) is not None:
+        return True
     text = os.fspath(name)
     path = Path(text).expanduser()
     if os.path.isdir(path):
@@ -84,14 +88,15 @@ def locate_model(name: str | PathLike[str]) -> ModelSource:
     """Find the model of a name. The hub is asked at most once, for a few seconds.
 
     Args:
-        name: path of a folder, or name of a repository.
+        name: path of a folder, name of a fetched model, or name of a repository.
 
     Raises:
         DataError: no model of this name is in a folder, in the hub's cache or on the hub.
         MissingDependency: transformers is not installed.
     """
     if check_model_path(name):
-        return ModelSource(str(Path(name).expanduser()), local_files_only=True)
+        folder = fetched_folder(name) or Path(name).expanduser()
+        return ModelSource(str(folder), local_files_only=True)
     hub: Any = require("huggingface_hub", extra="train")
     text = os.fspath(name)
     try:

@@ -78,8 +78,9 @@ class TransformersClient:
     Requests that arrive from several threads while it is busy are answered together.
 
     Args:
-        checkpoint: a Hugging Face folder, a name on its hub, or a model in memory. Weights are read
-            from safetensors only, and no code that comes with a model is run.
+        checkpoint: a Hugging Face folder, the name of a fetched model, a name on the hub, or a
+            model in memory. Weights are read from safetensors only, and no code that comes with a
+            model is run.
         device: ``cuda``, ``cpu`` …; by default the GPU where there is one.
         dtype: ``bfloat16``, ``float32`` …; by default the first on a GPU, the second without one.
         max_new_tokens: most tokens of an answer; a request may set fewer.
@@ -91,8 +92,8 @@ class TransformersClient:
             conversation is not read again from its beginning; 0 for none.
         context: number of tokens that the model reads and writes; by default the number in its
             configuration.
-        chat_template: a file, or one of ours, ``hermes`` or ``compact``; by default the model's
-            own template, or ``hermes`` if that does not support tools.
+        chat_template: a file, or one of ours, ``hermes``, ``compact`` or ``signatures``; by
+            default the model's own template, or ``hermes`` if that does not support tools.
         name: name that reports show; by default that of the folder or model.
 
     Raises:

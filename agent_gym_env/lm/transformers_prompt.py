@@ -49,7 +49,7 @@ class ChatTokenizer:
             raise ValueError(
                 "the tokenizer has no chat template, so that a conversation cannot be written for "
                 "the model; expected chat_template.jinja in its folder, or chat_template "
-                "(--chat-template): a file, `hermes` or `compact`"
+                "(--chat-template): a file, `hermes`, `compact` or `signatures`"
             )
         self.context = context
         self._tokenizer = tokenizer

@@ -65,7 +65,7 @@ def transformers_policy(
     """Load a language model into this process.
 
     Args:
-        path: Hugging Face folder, or a name on its hub.
+        path: Hugging Face folder, name of a fetched model, or name on the hub.
         rules: as in `TransformersPolicy`.
         date: as in `TransformersPolicy`.
         temperature: as in `TransformersPolicy`.

@@ -15,7 +15,7 @@ class TransformersPolicy(LLMPolicy):
     """Acts by the answers of a Hugging Face model; see `LLMPolicy` and `TransformersClient`.
 
     Args:
-        path: Hugging Face folder, name on its hub, or model in memory.
+        path: Hugging Face folder, name of a fetched model, name on the hub, or model in memory.
         rules: system message, in which ``{today}`` is replaced by the date.
         date: date of the dialogues, ISO.
         temperature: sampling temperature; 0 takes the most probable token. The episode's seed

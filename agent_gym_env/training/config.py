@@ -48,9 +48,11 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Settings that SFT, DPO and GRPO share: the model, the rows and the optimizer's steps.
 
     Attributes:
-        model: a folder in Hugging Face's layout, or a name on its hub.
-        chat_template: path of a template, or one of ours, ``hermes`` or ``compact``; ``None`` for
-            the model's own template, or ``hermes`` if that does not support tools.
+        model: a folder in Hugging Face's layout, the name of a model that ``agent-gym models
+            fetch`` has fetched, or a name on the hub.
+        chat_template: path of a template, or one of ours, ``hermes``, ``compact`` or
+            ``signatures``; ``None`` for the model's own template, or ``hermes`` if that does not
+            support tools.
         rows: files that ``agent-gym export`` wrote.
         held_out: files of rows of other dialogues, to measure on; may be empty.
         learning_rate: highest learning rate of AdamW.

@@ -295,7 +295,8 @@ class ChatTokens:
         if not now.startswith(before):
             raise DataError(
                 "the chat template changes earlier messages as the conversation grows; expected "
-                "one that only appends, as `hermes` and `compact` do (--chat-template)"
+                "one that only appends, as `hermes`, `compact` and `signatures` do "
+                "(--chat-template)"
             )
         behind = before.rpartition(self._end)[2]
         return self._ids(f"{'' if ended else self._end}{behind}{now[len(before) :]}")

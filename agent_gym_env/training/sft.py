@@ -162,7 +162,7 @@ def _check_weights(rows: Any, tokenizer: Any, config: SFTConfig) -> None:
             raise DataError(
                 f"row {number} has messages of weight 0, to be read and not learned, but the chat "
                 f"template of {config.model} does not distinguish them; train `tiny`, or set "
-                "chat_template (--chat-template) to `hermes` or `compact`"
+                "chat_template (--chat-template) to `hermes`, `compact` or `signatures`"
             )
 
 
@@ -182,7 +182,7 @@ def _check_marks(tokenizer: Any, config: SFTConfig) -> None:
         raise DataError(
             "the chat template does not mark what the assistant writes with {% generation %}, and "
             "only that is learned; set chat_template (--chat-template) to a file with such marks, "
-            "to `hermes` or to `compact`",
+            "or to `hermes`, `compact` or `signatures`",
             file=config.model,
         ) from error
 

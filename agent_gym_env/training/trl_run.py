@@ -181,7 +181,7 @@ def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
     if tokenizer.chat_template is None:
         problem = (
             "the tokenizer has no chat template; choose a model for chats, or set chat_template "
-            "(--chat-template) to a file, `hermes` or `compact`"
+            "(--chat-template) to a file, `hermes`, `compact` or `signatures`"
         )
         raise DataError(problem, file=config.model)
     if tokenizer.pad_token is None:

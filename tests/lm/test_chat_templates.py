@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import itertools
 import json
 import logging
@@ -18,6 +19,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from agent_gym_env.errors import DataError
 from agent_gym_env.lm.base import Request
 from agent_gym_env.lm.chat_templates import OURS, knows_tools, read_template, with_tools
+from agent_gym_env.lm.prompt import RULES, system_message
 from agent_gym_env.lm.transformers_client import LoadedModel, TransformersClient
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer
 from tests.local_models import llama_tokenizer, load, write_model
@@ -109,6 +111,42 @@ def test_compact_names_tools_and_keeps_the_system_message(tiny: LoadedModel) -> 
         "<|im_start|>tools\nCafes_1-FindCafe(city*, day)<|im_end|>\n"
         "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
     )
+
+
+def test_signatures_write_the_date_arguments_and_their_values(tiny: LoadedModel) -> None:
+    tokenizer = templated(tiny.tokenizer, read_template("signatures", tiny.tokenizer))
+    tool: Any = copy.deepcopy(TOOL)
+    tool["function"]["parameters"]["properties"]["day"]["enum"] = ["Monday", "Sunday", "dontcare"]
+    rules = system_message(RULES, datetime.date(2019, 3, 1))
+    called = {**CALL, "function": {"name": "F", "arguments": {"b": "2", "a": "1"}}}
+    messages = [rules, ASKED[1], {**ASKED[2], "tool_calls": [called]}]
+    written = tokenizer.apply_chat_template(messages, tools=[tool], tokenize=False)
+    assert written == (
+        "<|im_start|>system\nToday is Friday, 2019-03-01.\n"
+        "Cafes_1-FindCafe(city*, day: Monday|Sunday)<|im_end|>\n"
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+        '<tool_call>\n{"name": "F", "arguments": {"a": "1", "b": "2"}}\n</tool_call><|im_end|>\n'
+    )
+
+
+@pytest.mark.parametrize("tools", [[], [TOOL]])
+def test_signatures_keep_a_system_message_that_is_not_the_default(
+    tools: list[Any], tiny: LoadedModel
+) -> None:
+    tokenizer = templated(tiny.tokenizer, read_template("signatures", tiny.tokenizer))
+    written = tokenizer.apply_chat_template(ASKED[:2], tools=tools or None, tokenize=False)
+    shown = "\nCafes_1-FindCafe(city*, day)" if tools else ""
+    assert written.startswith(f"<|im_start|>system\nBe kind.{shown}<|im_end|>\n<|im_start|>user")
+
+
+def test_a_bos_token_that_begins_a_turn_is_not_written_twice(tiny: LoadedModel) -> None:
+    tokenizer = copy.copy(tiny.tokenizer)
+    tokenizer.bos_token = "<|im_start|>"
+    for name in OURS:
+        tokenizer.chat_template = read_template(name, tokenizer)
+        written = tokenizer.apply_chat_template(ASKED, tools=[TOOL], tokenize=False)
+        assert written.startswith("<|im_start|>")
+        assert "<|im_start|><|im_start|>" not in written
 
 
 def test_a_template_only_appends_as_a_conversation_goes_on() -> None:

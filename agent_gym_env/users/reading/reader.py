@@ -24,6 +24,14 @@ from agent_gym_env.retrieval.tokens import content_words, identifier_words
 from agent_gym_env.users.agenda import AgendaUser
 from agent_gym_env.users.agent_turn import AgentTurn, Row
 from agent_gym_env.users.reading.act_model import ACTS, ActModel, Logits
+from agent_gym_env.users.reading.claims import (
+    denied_values,
+    harmless_left_out,
+    is_undecided,
+    plain,
+    refuses,
+    report_of,
+)
 from agent_gym_env.users.reading.slot_model import SLOT_KINDS, ReadText, Situation, SlotModel
 from agent_gym_env.users.reading.text import (
     MAX_READ_TEXT,
@@ -51,7 +59,6 @@ _NEGATION = re.compile(
     r"\b(?:no|not|cannot|nope|nor|never|without|non|unfortunately|lacks?|false|isnt|doesnt|dont)\b|n't\b"
 )
 _CLAUSE = re.compile(r",(?! (?:it|there|they) )|\bbut\b")
-_APOSTROPHE = "\u2019"
 _SURE = 0.5
 """A kind with a lower probability is not understood."""
 
@@ -60,6 +67,7 @@ _SUPPORTED = 0.2
 
 _MORE = frozenset(("else", "further", "more"))
 _AMOUNT = re.compile(r"\s*[$\u20ac\u00a3]|[0-9,]*\.[0-9]")
+_NO_FACT = re.compile(r"\bone$|\bout of [0-9]+$|[0-9]/(?:5|10)$", re.IGNORECASE)
 _NAME = re.compile(r"(?<!airport)(?<!station)(?:_|^)(?:name|title)$")
 _NAME_WEIGHT = 3
 """A name, date or time counts as so many numbers for the row that is offered."""
@@ -69,6 +77,12 @@ _NAMES_A_ROW = 2
 
 _MAY_ASK = -1.0
 """Log odds of a request from which a sentence is read as part of a question."""
+
+_MAY_REPORT = -1.0
+"""Log odds of a report of success above which a sentence may be one."""
+
+_SUCCESS = ACTS.index("NOTIFY_SUCCESS")
+_NOT_TOLD = [place for place, act in enumerate(ACTS) if act != "INFORM"]
 
 _HARDLY_ASKED = -3.0
 """Log odds of a slot below which a question does not ask for it."""
@@ -95,6 +109,9 @@ class Look(NamedTuple):
 
     Attributes:
         found: the values in it.
+        said: those of them that it does not deny.
+        unknown: keys of those that no slot is known to have, but for the pronoun "one" and the
+            number of points that a score is out of.
         sentences: its sentences, without the values.
         text: the same beside the schema of the errand's tool.
         wishes: key of the user's wish, by slot of the errand's tool.
@@ -104,6 +121,8 @@ class Look(NamedTuple):
     """
 
     found: list[FoundValue]
+    said: list[FoundValue]
+    unknown: frozenset[str]
     sentences: tuple[str, ...]
     text: ReadText
     wishes: dict[str, str]
@@ -236,7 +255,12 @@ class TextReader:
                 rows.update(self._where.get((slot, value.key), ()))
         flags = self._flags(found, wishes, rows, read, len(tokens))
         amounts = frozenset(v.key for v in found if _AMOUNT.match(text, v.start, v.end))
-        return Look(found, sentences, read, wishes, amounts, rows, flags)
+        denied = denied_values(text, found)
+        said = [value for value in found if value.start not in denied]
+        unknown = frozenset(
+            v.key for v in said if not v.slots and not _NO_FACT.search(text[: v.end], v.start - 8)
+        )
+        return Look(found, said, unknown, sentences, read, wishes, amounts, rows, flags)
 
     def _wishes(self) -> dict[str, str]:
         wishes = {slot: self._user.wish(slot) for slot in self._user.spec().arguments}
@@ -310,6 +334,13 @@ class TextReader:
         if "?" in look.text.stems or _MORE & look.text.stems:
             shares["more"] += shares["goodbye"]  # who asks for more does not leave
             shares["goodbye"] = 0.0
+        report = report_of(look.sentences)
+        if report.undone and not report.done and self._user.state.outcome == "success":
+            return "failure"
+        if report.undone or not (report.done or self._reports_otherwise(look)):
+            shares["success"] = 0.0
+        if refuses(look.sentences):
+            shares["confirm"] = 0.0
         if not self._user.spec().transactional and self._user.state.known:
             shares["offer"] += shares["confirm"]  # a search ends with rows, not with consent
         least = _SUPPORTED if shares["more"] < _SURE else _SUPPORTED / 4
@@ -320,6 +351,18 @@ class TextReader:
         if kind == "counter" and self._user.spec().transactional and not self._names_counter(look):
             return "none"  # who agreed would agree to values that nobody has said
         return kind if shares[kind] >= _SURE else "none"
+
+    def _reports_otherwise(self, look: Look) -> bool:
+        """Return whether a text reports a booking in learned words, or by what came of it."""
+        for pattern in look.text.patterns:
+            if _MORE & set(stems_of(pattern)):
+                continue  # "anything else?" goes with reports, and is none
+            logits = self._model.acts.sentence(pattern)
+            if logits[_SUCCESS] > _MAY_REPORT and logits[_SUCCESS] >= logits[_NOT_TOLD].max():
+                return True
+        answer = {canonical(value, self._today) for value in self._user.state.answer.values()}
+        new = answer - set(look.wishes.values())
+        return any(value.key in new for value in look.said) or bool(self._informed(look, "success"))
 
     def _supported(self, look: Look) -> Iterator[Kind]:
         """Yield the kinds of turn that the conversation leads the user to expect."""
@@ -361,7 +404,7 @@ class TextReader:
             if slot in self._user.spec().arguments
         }
         changed = {key for slot, key in offered.items() if look.wishes.get(slot, key) != key}
-        return any(value.key in changed for value in look.found)
+        return any(value.key in changed for value in look.said)
 
     def _is_flood(self, look: Look) -> bool:
         if len(look.found) <= _MANY_VALUES:
@@ -446,13 +489,13 @@ class TextReader:
         return not names or bool(names & keys) or row == self._user.state.row
 
     def _confirmed(self, look: Look) -> dict[str, str]:
-        keys = [value.key for value in look.found]
+        keys = [value.key for value in look.said]
         confirmed = {}
         for slot, wish in look.wishes.items():
             if wish in ("true", "false"):
-                said = _said_boolean(slot, look)
-                if said is not None:
-                    confirmed[slot] = said
+                said = _said_booleans(slot, look)
+                if said:  # who says both has said the other
+                    confirmed[slot] = min(said - {wish.capitalize()} or said)
                 continue
             other = self._other_value(slot, wish, look)
             if wish in keys:
@@ -500,18 +543,19 @@ class TextReader:
             return None
         key = canonical(row[slot], self._today)
         if key in ("true", "false"):
-            said = _said_boolean(slot, look)
-            if said is None and kind == "inform":
-                said = str(not _is_negated(" ".join(look.sentences)))
-            return said
-        found = {value.key for value in look.found}
-        if key in found:
+            said = _said_booleans(slot, look)
+            if not said and kind == "inform":
+                said = _said_of_nothing_else(look)
+            return next(iter(said)) if len(said) == 1 else None
+        if key in {value.key for value in look.said}:
             rest = {canonical(v, self._today) for name, v in row.items() if name != slot}
-            others = {v.key for v in look.found if slot in v.slots} - rest - {key}
+            others = {v.key for v in look.said if slot in v.slots} - rest - {key}
+            if kind == "inform":
+                others |= {each for each in look.unknown if value_kind(each) == value_kind(key)}
             return row[slot] if not others else None
         if kind != "inform":
             return None
-        values = [v.key for v in look.found if slot in v.slots or not v.slots]
+        values = [v.key for v in look.said if slot in v.slots or not v.slots]
         return values[0] if values else None
 
     def _proposed(self, look: Look) -> str:
@@ -578,12 +622,23 @@ def _named(row: Row | None, look: Look) -> dict[str, str]:
     return {slot: value for slot, value in (row or {}).items() if slot in said}
 
 
-def _said_boolean(slot: str, look: Look) -> str | None:
-    """Return what a text says of a slot that is true or false; ``None`` if it does not name it."""
+def _said_booleans(slot: str, look: Look) -> frozenset[str]:
+    """Return what a text says of a slot that is true or false: nothing, one of them, or both."""
     clauses = [clause for sentence in look.sentences for clause in _CLAUSE.split(sentence)]
     naming = [clause for clause in clauses if _core(slot) & set(stems_of(clause))]
-    return None if not naming else str(not _is_negated(naming[0]))
+    if any(is_undecided(clause) for clause in naming):
+        return frozenset(("True", "False"))
+    return frozenset(str(not _is_negated(clause)) for clause in naming)
+
+
+def _said_of_nothing_else(look: Look) -> frozenset[str]:
+    """Return what "yes" or "no" says where a text names no slot."""
+    text = " ".join(look.sentences)
+    is_negated = _is_negated(text)
+    if is_undecided(text) or (is_negated and "yes" in look.text.stems):
+        return frozenset()
+    return frozenset((str(not is_negated),))
 
 
 def _is_negated(clause: str) -> bool:
-    return _NEGATION.search(clause.lower().replace(_APOSTROPHE, "'")) is not None
+    return _NEGATION.search(harmless_left_out(plain(clause))) is not None

@@ -190,7 +190,7 @@ class ActChoices:
             self._said = action.acts
 
     def number_of(self, action: Action) -> int | None:
-        """Return the number of the possible choice that does what an action does; `None` if none does.
+        """Return the number of the possible choice that does the same as an action, or `None`.
 
         Args:
             action: a call, or words with their acts.

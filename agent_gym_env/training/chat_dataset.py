@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -96,6 +97,43 @@ def chat_dataset(rows: Source, kind: RowKind) -> Dataset:
     if not checked:
         raise DataError(f"found no {kind} rows")
     return Dataset.from_list(checked, features=features(kind))
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Dialogues of a run's rows: they show whether a held-out dialogue was trained on.
+
+    A dialogue is identified by its split and its id.
+
+    Attributes:
+        trained: number of dialogues of the rows to train on, by split.
+        held_out: number of dialogues of the held-out rows, by split.
+        shared: number of dialogues of which there are rows of both kinds.
+    """
+
+    trained: dict[str, int]
+    held_out: dict[str, int]
+    shared: int
+
+
+def origin(rows: Dataset, held_out: Sequence[str], kind: RowKind) -> Origin:
+    """Count the dialogues of a run's rows.
+
+    Args:
+        rows: rows to train on, with their columns ``split`` and ``dialogue_id``.
+        held_out: files of held-out rows.
+        kind: kind of the rows.
+    """
+    trained = _dialogues(rows)
+    apart = _dialogues(chat_dataset(held_out, kind)) if held_out else set()
+    return Origin(_by_split(trained), _by_split(apart), len(trained & apart))
+
+
+def _dialogues(rows: Dataset) -> set[tuple[str, str]]:
+    return set(zip(rows["split"], rows["dialogue_id"], strict=True))
+
+
+def _by_split(dialogues: Iterable[tuple[str, str]]) -> dict[str, int]:
+    return dict(sorted(Counter(split for split, _ in dialogues).items()))
 
 
 def streamed_dataset(rows: Path | str | Sequence[Path | str], kind: RowKind) -> IterableDataset:

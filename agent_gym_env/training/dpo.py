@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
-from agent_gym_env.training.chat_dataset import chat_dataset
+from agent_gym_env.training.chat_dataset import Origin, chat_dataset, origin
 from agent_gym_env.training.config import DPOConfig
 from agent_gym_env.training.trl_run import (
     RunOptions,
@@ -67,6 +67,7 @@ class DPOReport(msgspec.Struct, frozen=True):
         close: share of the rows that was left out because the rewards differ too little.
         long: share of the rows that was left out because of too many tokens.
         held_out: change of the preference for held-out pairs; ``None`` without held-out pairs.
+        origin: dialogues of the rows, by split.
     """
 
     steps: int
@@ -77,6 +78,7 @@ class DPOReport(msgspec.Struct, frozen=True):
     close: float
     long: float
     held_out: PreferenceReport | None
+    origin: Origin
 
 
 def train_dpo(config: DPOConfig, *, out: Path, **options: Unpack[RunOptions]) -> Path:
@@ -105,6 +107,7 @@ def _fit(config: DPOConfig, run: TRLRun) -> DPOReport:
         close=(len(scored) - len(apart)) / len(rows),
         long=(len(apart) - len(trainer.train_dataset)) / len(rows),
         held_out=compare_preferences(before, after, beta=config.beta) if len(before) else None,
+        origin=origin(rows, config.held_out, "dpo"),
     )
 
 

@@ -16,7 +16,7 @@ from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Difference, paired_difference
 from agent_gym_env.extras import require
 from agent_gym_env.lm.torch_generation import Generator
-from agent_gym_env.training.chat_dataset import chat_dataset
+from agent_gym_env.training.chat_dataset import Origin, chat_dataset, origin
 from agent_gym_env.training.config import GRPOConfig
 from agent_gym_env.training.model_play import (
     ChatTokens,
@@ -85,6 +85,7 @@ class GRPOReport(msgspec.Struct, frozen=True):
         available: rows that leave room for an answer.
         long: share of the rows that was left out because they leave no room for an answer.
         held_out: change of greedy play from held-out rows; ``None`` without held-out rows.
+        origin: dialogues of the rows, by split.
     """
 
     steps: int
@@ -95,6 +96,7 @@ class GRPOReport(msgspec.Struct, frozen=True):
     available: int
     long: float
     held_out: PlayDifference | None
+    origin: Origin
 
 
 def train_grpo(config: GRPOConfig, *, out: Path, **options: Unpack[RunOptions]) -> Path:
@@ -129,6 +131,7 @@ def _fit(config: GRPOConfig, run: TRLRun) -> GRPOReport:
         held_out=compare_plays(after, before, [each.state.dialogue_id for each in held_out])
         if held_out
         else None,
+        origin=origin(rows, config.held_out, "grpo"),
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
-from agent_gym_env.training.chat_dataset import chat_dataset
+from agent_gym_env.training.chat_dataset import Origin, chat_dataset, origin
 from agent_gym_env.training.config import TINY, SFTConfig
 from agent_gym_env.training.renaming import invented_words, renamed, words_of_names
 from agent_gym_env.training.tiny import make_tiny
@@ -51,6 +51,7 @@ class SFTReport(msgspec.Struct, frozen=True):
         long: share of the rows that was left out because of too many tokens.
         held_out_loss: mean loss of a learned token of the held-out rows, in nats; ``None`` without
             held-out rows.
+        origin: dialogues of the rows, by split.
     """
 
     steps: int
@@ -60,6 +61,7 @@ class SFTReport(msgspec.Struct, frozen=True):
     available: int
     long: float
     held_out_loss: float | None
+    origin: Origin
 
 
 def train_sft(config: SFTConfig, *, out: Path, **options: Unpack[RunOptions]) -> Path:
@@ -90,6 +92,7 @@ def _fit(config: SFTConfig, run: TRLRun) -> SFTReport:
         available=available,
         long=1 - available / len(rows),
         held_out_loss=trainer.evaluate()["eval_loss"] if config.held_out else None,
+        origin=origin(rows, config.held_out, "sft"),
     )
 
 

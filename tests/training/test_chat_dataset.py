@@ -10,7 +10,13 @@ import pytest
 pytest.importorskip("datasets", reason="needs the extra 'train'")
 
 from agent_gym_env.errors import DataError
-from agent_gym_env.training.chat_dataset import chat_dataset, digest, streamed_dataset
+from agent_gym_env.training.chat_dataset import (
+    Origin,
+    chat_dataset,
+    digest,
+    origin,
+    streamed_dataset,
+)
 
 pytestmark = pytest.mark.usefixtures("datasets_cache")
 
@@ -90,6 +96,16 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     lines(path, SFT, OTHER_SFT)
     assert len(chat_dataset(path, "sft")) == 2
     assert digest([path]) != before
+
+
+def test_a_held_out_dialogue_among_the_rows_is_counted(tmp_path: Path) -> None:
+    dev = {**SFT, "split": "dev"}
+    other = {**SFT, "dialogue_id": "1_00001"}
+    rows = chat_dataset(lines(tmp_path / "rows.jsonl", SFT, OTHER_SFT, other), "sft")
+    held_out = lines(tmp_path / "held_out.jsonl", dev, {**dev, "dialogue_id": "2"}, other)
+    found = origin(rows, (str(held_out),), "sft")
+    assert found == Origin(trained={"train": 2}, held_out={"dev": 2, "train": 1}, shared=1)
+    assert origin(rows, (), "sft") == Origin({"train": 2}, {}, 0)
 
 
 def test_other_keys_of_a_row_are_left_out(tmp_path: Path) -> None:

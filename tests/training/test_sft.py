@@ -97,6 +97,7 @@ def test_the_report_counts_what_was_trained_on(tmp_path: Path, rows: dict[str, s
         "available": 12,
         "long": 0.0,
         "held_out_loss": None,
+        "origin": {"trained": {"train": 12}, "held_out": {}, "shared": 0},
     }
 
 

@@ -20,6 +20,7 @@ from agent_gym_env.policies.acts_oracle import ActsOraclePolicy
 from agent_gym_env.policies.dialogue_plan import Act
 from agent_gym_env.types import Action, DialogueAct, Observation, ToolCall
 from agent_gym_env.users.agenda import UserState
+from agent_gym_env.values.equality import canonical
 
 Row = dict[str, str]
 Steps = Generator[Action, Observation, None]
@@ -28,6 +29,7 @@ _CALLS = 3
 """Number of calls in one turn of an agent that calls everything."""
 
 _DECODE_RESULTS = msgspec.json.Decoder(list[dict[str, Any]]).decode
+_DECODE_ROW = msgspec.json.Decoder(Row).decode
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -380,6 +382,69 @@ def _offer_of(row: Row) -> Action:
     return Action(f"How about this: {listed}?", acts=acts)
 
 
+def _hides_rows_by_a_filter(script: Script) -> Steps:
+    """Narrow every search by an argument that nobody asked for, then deny that there is more."""
+    observation, is_narrowed = script.observation, False
+    while True:
+        action = script.honest(observation)
+        if action.tool_calls and script.is_query(action.tool_calls[0].name):
+            narrowed = _narrowed(script, action.tool_calls[0])
+            is_narrowed = narrowed is not None
+            action = action if narrowed is None else Action(tool_calls=(narrowed,))
+        script.faults += is_narrowed and script.user.wants_other and _has(action, "NOTIFY_FAILURE")
+        observation = yield action
+
+
+def _narrowed(script: Script, call: ToolCall) -> ToolCall | None:
+    """Return a search with one more argument that leaves the fewest rows, but at least one."""
+    tool, state = script.tool_schemas()[call.name], script.env.get_state()
+    wished = {slot for e in script.goal.errands if e.tool == call.name for slot in e.voiced}
+    found = []
+    for slot in tool.defaults:
+        if slot in call.arguments or slot in wished:
+            continue
+        for value in tool.arguments[slot].possible_values:
+            narrower = ToolCall(call.name, {**call.arguments, slot: value})
+            observation, *_ = script.env.step(Action(tool_calls=(narrower,)))
+            script.env.set_state(state)
+            found.append((len(_rows(observation)), narrower))
+    return min((each for each in found if each[0]), key=lambda each: each[0], default=(0, None))[1]
+
+
+def _guesses_a_wish(script: Script) -> Steps:
+    """Search with a guess instead of asking, and insist on a row that the user does not want."""
+    observation, guessed = script.observation, dict[int, Row]()
+    while True:
+        action = script.honest(observation)
+        errand = script.user.errand
+        if errand not in guessed and _has(action, "REQUEST"):
+            arguments = _wrong_guess(script)
+            rows = _rows((yield Action(tool_calls=(arguments,)))) if arguments else []
+            guessed |= {errand: rows[0]} if rows else {}
+        if errand in guessed and (_has(action, "REQUEST") or _has(action, "OFFER")):
+            script.faults += 1
+            action = _offer_of(guessed[errand])
+        observation = yield action
+
+
+def _wrong_guess(script: Script) -> ToolCall | None:
+    """Return a search for another value than that of a wish which the user has not said."""
+    errand, date = script.goal.errands[script.user.errand], script.env.simulation.task.date
+    tool, said = script.tool_schemas()[errand.tool], script.user.said.get(errand.service, {})
+    wishes = {
+        slot: {canonical(value, date) for value in values}
+        for slot, values in errand.voiced.items()
+        if slot in tool.required and slot not in said and "time" not in slot
+    }
+    for encoded in script.env.split.entities.rows(tool.name, {}):
+        row = _DECODE_ROW(encoded)
+        arguments = {**row, **said}
+        is_wrong = any(canonical(row.get(slot, ""), date) not in wishes[slot] for slot in wishes)
+        if is_wrong and row.keys() >= wishes.keys() and arguments.keys() >= set(tool.required):
+            return ToolCall(tool.name, {slot: arguments[slot] for slot in tool.required})
+    return None
+
+
 def _offers_a_row_of_another_tool(script: Script) -> Steps:
     """Repeat an old search of another tool, and offer what it found."""
     observation, searches = script.observation, dict[str, ToolCall]()
@@ -498,6 +563,8 @@ FAULTY: dict[str, Callable[[Script], Steps]] = {
     "success reported without a call": _with_fault(_reports_without_a_call("success")),
     "failure reported without a call": _with_fault(_reports_without_a_call("failure")),
     "row of another tool": _offers_a_row_of_another_tool,
+    "alternatives hidden by a filter": _hides_rows_by_a_filter,
+    "wish guessed": _guesses_a_wish,
     "booking not reported": _with_fault(_leaves_a_booking_unreported),
     "booking reported with a wrong value": _reports_wrong_values,
     "wrong write tried first": _tries_a_wrong_write,

@@ -13,6 +13,7 @@ from zlib import crc32
 
 import msgspec
 
+from agent_gym_env.corpus.entities import MAX_ROWS
 from agent_gym_env.corpus.goals import Decision, Errand, Goal, Kind, Situations, UserAct
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import ToolSpec
@@ -62,6 +63,9 @@ class UserState(msgspec.Struct, omit_defaults=True):
         known: keys of the rows that this errand's queries returned and that fit the user's wishes.
         rows: the rows that the last query with an answer returned.
         source: full name of the tool of that query.
+        asked: what that query asked for, by argument; defaults are among it, no preference is not.
+        searched: whether a query of this errand would have found all rows that fit the user's
+            wishes.
         chosen: the row that the user took, by errand.
         questions: in the order in which they were asked.
         patience: number of turns without progress that the user still accepts in this errand.
@@ -101,6 +105,8 @@ class UserState(msgspec.Struct, omit_defaults=True):
     known: list[int] = []
     rows: list[Row] = []
     source: str = ""
+    asked: dict[str, str] = {}
+    searched: bool = False
     chosen: dict[int, Row] = {}
     questions: list[Question] = []
     patience: int = PATIENCE
@@ -125,8 +131,8 @@ class UserState(msgspec.Struct, omit_defaults=True):
     left: bool = False
 
     def waits_for_another_row(self) -> bool:
-        """Return whether the user wants another row, and a query returned one not yet offered."""
-        return self.wants_other and self.has_unseen_row()
+        """Return whether the user wants another row, and there may be one not yet offered."""
+        return self.wants_other and (not self.searched or self.has_unseen_row())
 
     def has_unseen_row(self) -> bool:
         """Return whether a query of this errand returned a row that fits and was not offered."""
@@ -212,12 +218,7 @@ class AgendaUser:
         state = self.state
         state.outcome = _outcome(spec, status, rows)
         if not spec.transactional:
-            if rows:
-                state.rows, state.source = list(rows), spec.name
-            if spec.name == self.errand().tool:
-                wishes = self._said_here()
-                known = (self._row_key(row) for row in rows if not self._broken(wishes, row))
-                state.known += [key for key in known if key not in state.known]
+            self._note_rows(spec, arguments, rows)
             return
         state.answer = dict(rows[0]) if rows else {}
         verdict = self._verdict(spec, arguments)
@@ -232,6 +233,31 @@ class AgendaUser:
             state.booked[spec.name] = state.answer
             if verdict == "right":
                 state.written.append(state.errand)
+
+    def _note_rows(self, spec: ToolSpec, arguments: Mapping[str, Any], rows: Sequence[Row]) -> None:
+        state = self.state
+        given = {**spec.defaults, **{slot: str(value) for slot, value in arguments.items()}}
+        asked = {slot: value for slot, value in given.items() if value != DONTCARE}
+        if rows:
+            state.rows, state.source, state.asked = list(rows), spec.name, asked
+        if spec.name == self.errand().tool:
+            wishes = self._said_here()
+            fitting = (row for row in rows if not self._broken(wishes, {**asked, **row}))
+            known = map(self._row_key, fitting)
+            state.known += [key for key in known if key not in state.known]
+            is_wide = len(rows) < MAX_ROWS or all(slot in asked for slot in wishes)
+            state.searched |= is_wide and self._asks_for_wishes_only(spec, asked)
+
+    def _asks_for_wishes_only(self, spec: ToolSpec, asked: Mapping[str, str]) -> bool:
+        """Return whether a query leaves out no row that fits what the agent can know."""
+        said = self._said_here()
+        for slot, value in asked.items():
+            wish = self.wish(slot)
+            is_default = slot not in said and value == spec.defaults.get(slot)
+            must_choose = slot in spec.required and wish in (None, DONTCARE)
+            if not is_default and not must_choose and self._key(value) != self._key(wish or ""):
+                return False
+        return True
 
     def _verdict(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> str:
         """Return ``right`` for a write that the user wants as it is made, else what is wrong."""
@@ -462,16 +488,15 @@ class AgendaUser:
             self._lose_patience()
             return self._restate()
         key = self._row_key(row)
+        self._drop_unfit_row()
         if any(question.row == key for question in self._unanswered()):
             self._note_told(turn.informed, [row])
         if any(question.row is not None for question in self._unanswered()):
             return self._ask_again()
-        unsaid = self._unsaid()
-        if f"offer:{self._situations.counts.get('offer', 0) + 1}" not in self.errand().decisions:
-            broken = self._broken(unsaid, row)
-            if broken:
-                return self._do([self._act("REQUEST_ALTS"), *self._informs(unsaid)])
-        broken = self._broken(self._said_here(), row)
+        told = {**state.asked, **row}
+        if self._broken(self._unsaid(), told) and not self._will_ask():
+            return self._ask_for_one_that_fits({})
+        broken = self._broken(self._said_here(), told)
         if broken:
             self.count("offer_refused")
             self._lose_patience()
@@ -490,6 +515,30 @@ class AgendaUser:
             self.count("default_offer")
             recorded = (self._act("SELECT"),)
         return self._do(recorded)
+
+    def _will_ask(self) -> bool:
+        """Return whether the recorded user did not take such an offer at once."""
+        situation = f"offer:{self._situations.counts.get('offer', 0) + 1}"
+        decision = self.errand().decisions.get(situation)
+        return decision is not None and _asks(decision.acts)
+
+    def _ask_for_one_that_fits(self, broken: Mapping[str, str]) -> Iterable[UserAct]:
+        return self._do([self._act("REQUEST_ALTS"), *self._informs({**broken, **self._unsaid()})])
+
+    def _broken_by_row(self, wishes: Mapping[str, str]) -> dict[str, str]:
+        """Return the wishes that the row on the table does not fulfil."""
+        state = self.state
+        if state.row is None or self.errand().transactional:
+            return {}
+        asked = state.asked if state.source == self.errand().tool else {}
+        return self._broken(wishes, {**asked, **state.row})
+
+    def _drop_unfit_row(self) -> None:
+        """Forget the questions about a row that does not fit what was said after it was offered."""
+        state = self.state
+        if state.row is not None and self._broken_by_row(self._said_here()):
+            key = self._row_key(state.row)
+            state.questions = [q for q in state.questions if q.answered or q.row != key]
 
     def _tells_more_than_wishes(self, row: Row, named: Mapping[str, str] | None) -> bool:
         """Return whether an offer names anything of a row that the user did not ask for."""
@@ -582,6 +631,9 @@ class AgendaUser:
         if state.waits_for_another_row():
             return self._ask_for_another()
         recorded = self._recorded(self._situations.inform())
+        broken = self._broken_by_row({**self._said_here(), **self._unsaid()})
+        if broken and (recorded is None or not _asks(recorded)):
+            return self._ask_for_one_that_fits(broken)
         if recorded is not None:
             return self._do(recorded)
         if errand.transactional:
@@ -633,8 +685,13 @@ class AgendaUser:
         errand, state = self.errand(), self.state
         self._note_counter_answer(turn)
         if state.waits_for_another_row():
-            state.faults.append("alternatives_denied")
+            if state.has_unseen_row():
+                state.faults.append("alternatives_denied")
             return self._ask_for_another()
+        if not errand.transactional and not state.searched:
+            self.count("failure_without_a_search")
+            self._lose_patience()
+            return self._restate()
         state.wants_other = False
         if errand.transactional:
             self._drop_questions()
@@ -793,7 +850,18 @@ class AgendaUser:
     def _ask_for_another(self) -> Iterable[UserAct]:
         self.count("alternative_repeated")
         self._lose_patience()
-        return self._do([self._act("REQUEST_ALTS")])
+        return self._do([self._act("REQUEST_ALTS"), *self._informs(self._not_searched_for())])
+
+    def _not_searched_for(self) -> dict[str, str]:
+        """Return what the user has said and no query of this errand has asked for."""
+        if self.state.searched:
+            return {}
+        asked = self.state.asked
+        return {
+            slot: value
+            for slot, value in self._said_here().items()
+            if value != DONTCARE and self._key(asked.get(slot, "")) != self._key(value)
+        }
 
     def _not_understood(self, why: str) -> Iterable[UserAct]:
         self.understood = False
@@ -867,7 +935,8 @@ class AgendaUser:
         before = self.errand()
         state.errand += 1
         self._situations.begin_errand()
-        state.seen, state.known, state.named, state.wants_other = [], [], [], False
+        state.seen, state.known, state.named = [], [], []
+        state.searched = state.wants_other = False
         state.patience = self._patience
         if before.outcome == "success" or before.tool != self.errand().tool:
             state.here = []  # else the same is tried again, with the same wishes
@@ -883,7 +952,7 @@ class AgendaUser:
                 state.here.append(act.slot)
             if said.get(act.slot) != act.value:
                 state.named = [slot for slot in state.named if slot != act.slot]
-                state.known = []  # these rows answered other wishes
+                state.known, state.searched = [], False  # these rows answered other wishes
         said[act.slot] = act.value
 
     def _note_question(self, slot: str) -> None:
@@ -952,6 +1021,10 @@ _ANSWERS: dict[Kind, Callable[[AgendaUser, AgentTurn], Iterable[UserAct]]] = {
     "propose": AgendaUser._on_proposal,
     "more": AgendaUser._on_more,
 }
+
+
+def _asks(acts: Iterable[UserAct]) -> bool:
+    return any(act.act in ("REQUEST", "REQUEST_ALTS") for act in acts)
 
 
 def _without_values(acts: Iterable[UserAct]) -> list[tuple[str, str, str]]:

@@ -175,3 +175,88 @@ def test_the_rows_of_another_tool_hide_none_that_fits() -> None:
     play.call("Fitness_1-FindClasses", {"studio_city": "Austin"}, {"studio_name": "Harmony"})
     play.say(DialogueAct("NOTIFY_FAILURE"))
     assert "false_failure" in play.reasons()
+
+
+def _asks_for_another() -> _Play:
+    """Return a play in which the user, shown the only row of a narrow search, wants another."""
+    wishes = {slot: _FOUND[slot] for slot in ("city", "cuisine")}
+    wants_other = Decision((UserAct(_DINING, "REQUEST_ALTS"),), 1)
+    play = _Play(_errand("FindRestaurants", wishes, decisions={"offer:1": wants_other}))
+    play.say(DialogueAct("REQUEST", "city"), DialogueAct("REQUEST", "cuisine"))
+    play.call(_SEARCH, {**wishes, "price_level": "cheap"}, _FOUND)
+    assert play.say(DialogueAct("OFFER", "restaurant_name", "Nopa")) == {"REQUEST_ALTS"}
+    return play
+
+
+_FAILED = DialogueAct("NOTIFY_FAILURE")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_wide"),
+    [
+        ({"city": "Denver", "cuisine": "Thai"}, True),
+        ({"city": "Denver", "cuisine": "Thai", "price_level": "dontcare"}, True),
+        ({"city": "Denver"}, True),
+        ({"city": "Denver", "cuisine": "Thai", "price_level": "cheap"}, False),
+        ({"city": "Boulder", "cuisine": "Thai"}, False),
+    ],
+)
+def test_there_is_no_other_row_only_after_a_search_for_the_wishes_alone(
+    arguments: dict[str, str], is_wide: bool
+) -> None:
+    play = _asks_for_another()
+    assert "REQUEST_ALTS" in play.say(_FAILED)
+    play.call(_SEARCH, arguments, _FOUND)
+    assert ("REQUEST_ALTS" in play.say(_FAILED)) is not is_wide
+    assert ("alternative_not_shown" in play.reasons()) is not is_wide
+
+
+def test_nothing_was_found_only_after_a_search_for_the_wishes() -> None:
+    wishes = {slot: _FOUND[slot] for slot in ("city", "cuisine")}
+    play = _Play(_errand("FindRestaurants", wishes, decisions={}))
+    play.say(DialogueAct("REQUEST", "city"), DialogueAct("REQUEST", "cuisine"))
+    play.call(_SEARCH, {**wishes, "cuisine": "Greek"})
+    assert play.say(_FAILED) == {"INFORM_INTENT", "INFORM"}
+    assert play.user.state.failed == []
+    play.call(_SEARCH, wishes)
+    play.say(_FAILED)
+    assert play.user.state.failed == [0]
+
+
+_SELECT = Decision((UserAct(_DINING, "SELECT"),), 1)
+_ASKS = Decision((UserAct(_DINING, "REQUEST", "phone_number"),), 1)
+
+
+@pytest.mark.parametrize(
+    "decisions", [{}, {"offer:1": _SELECT}, {"offer:1": _ASKS, "inform:1:0:1": _SELECT}]
+)
+@pytest.mark.parametrize(
+    "row",
+    [
+        {**_FOUND, "city": "Boulder", "phone_number": "1"},
+        {"restaurant_name": "Nopa", "phone_number": "1"},
+    ],
+)
+def test_a_row_against_a_wish_that_was_not_asked_for_is_refused(
+    decisions: dict[str, Decision], row: dict[str, str]
+) -> None:
+    """The user names the wish. A row that does not show it is judged by the search."""
+    play = _Play(_errand("FindRestaurants", {"city": "Denver"}, decisions=decisions))
+    play.call(_SEARCH, {"city": "Boulder", "cuisine": "Thai"}, row)
+    kinds = play.say(DialogueAct("OFFER", "restaurant_name", "Nopa"))
+    if kinds == {"REQUEST"}:  # the recorded user looked at the row first
+        kinds = play.say(DialogueAct("INFORM", "phone_number", "1"))
+    assert kinds == {"REQUEST_ALTS", "INFORM"}
+    assert play.user.said()["city"] == "Denver"
+
+
+def test_a_question_about_a_row_that_no_longer_fits_is_forgotten() -> None:
+    wishes = {"city": "Denver"}
+    play = _Play(_errand("FindRestaurants", wishes, decisions={"offer:1": _ASKS}))
+    boulder = {**_FOUND, "city": "Boulder"}
+    play.call(_SEARCH, {"city": "Boulder"}, boulder)
+    assert play.say(DialogueAct("OFFER", "restaurant_name", "Nopa")) == {"REQUEST"}
+    play.say(DialogueAct("REQUEST", "city"))
+    play.call(_SEARCH, wishes, _FOUND)
+    assert play.say(DialogueAct("OFFER", "restaurant_name", "Nopa")) == {"SELECT"}
+    assert play.user.state.chosen[0]["city"] == "Denver"

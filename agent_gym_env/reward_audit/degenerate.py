@@ -413,17 +413,18 @@ def _narrowed(script: Script, call: ToolCall) -> ToolCall | None:
 
 def _guesses_a_wish(script: Script) -> Steps:
     """Search with a guess instead of asking, and insist on a row that the user does not want."""
-    observation, guessed = script.observation, dict[int, Row]()
+    observation, guesses = script.observation, dict[int, ToolCall | None]()
     while True:
         action = script.honest(observation)
         errand = script.user.errand
-        if errand not in guessed and _has(action, "REQUEST"):
-            arguments = _wrong_guess(script)
-            rows = _rows((yield Action(tool_calls=(arguments,)))) if arguments else []
-            guessed |= {errand: rows[0]} if rows else {}
-        if errand in guessed and (_has(action, "REQUEST") or _has(action, "OFFER")):
-            script.faults += 1
-            action = _offer_of(guessed[errand])
+        if errand not in guesses and _has(action, "REQUEST"):
+            guesses[errand] = _wrong_guess(script)
+        guess = guesses.get(errand)
+        if guess is not None and (_has(action, "REQUEST") or _has(action, "OFFER")):
+            rows = _rows((yield Action(tool_calls=(guess,))))
+            if rows:
+                script.faults += 1
+                action = _offer_of(rows[0])
         observation = yield action
 
 

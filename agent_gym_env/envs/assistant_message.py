@@ -165,8 +165,9 @@ class _Reader:
             return
         if alone and "role" not in message and not _KNOWN & message.keys():
             raise ValueError(
-                "an action needs 'text', 'tool_calls' or 'tool_call', or the 'content' of an "
-                f"assistant message; its keys are {sorted(map(str, message))[:8]}"
+                "an action needs 'text', 'tool_calls' or 'tool_call' (in SGDSim-v0 also 'acts'), "
+                "or the 'content' of an assistant message; its keys are "
+                f"{sorted(map(str, message))[:8]}"
             )
         self._message(message)
 

@@ -99,6 +99,9 @@ class ReplaySettings:
         return Conversation(backend, self.max_tool_calls_per_turn, task.turns[0].user)
 
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """State of a dialogue in play, as JSON-able values.
 
@@ -123,7 +126,7 @@ class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     turn: int
     log: str
     calls: list[ToolCall]
-    executed: int
+    executed: Count
     user: str
     tool_result: str
     random: str = ""

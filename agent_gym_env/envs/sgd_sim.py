@@ -11,6 +11,7 @@ import gymnasium as gym
 import msgspec
 from gymnasium.error import ResetNeeded
 
+from agent_gym_env.chat import Message
 from agent_gym_env.corpus.corpus import Seen, open_corpus
 from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.envs.actions import parse_action_with_acts
@@ -248,6 +249,7 @@ class SGDSimEnv(gym.Env[dict[str, Any], Any]):
         """
         try:
             taken = msgspec.json.decode(msgspec.json.encode(state), type=SimulationState)
+            msgspec.json.decode(f"{taken.log}]", type=list[Message])
         except (msgspec.MsgspecError, TypeError, UnicodeEncodeError) as error:
             raise ValueError(f"not an SGDSim-v0 state: {error}") from error
         expected = (STATE_VERSION, self.split.fingerprint, self.split.name)

@@ -20,7 +20,7 @@ from agent_gym_env.corpus.goals import UserAct
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.envs.actions import UNREAD, ActionWithActs
 from agent_gym_env.envs.conversation import Conversation
-from agent_gym_env.envs.replay import OfferedTools
+from agent_gym_env.envs.replay import Count, OfferedTools
 from agent_gym_env.errors import LMError
 from agent_gym_env.rewards.base import Score
 from agent_gym_env.rewards.task import ClosedEpisode, TaskReward, Verdict
@@ -66,10 +66,10 @@ class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     corpus: str
     split: str
     dialogue_id: str
-    turn: int
+    turn: Count
     log: str
     calls: list[ToolCall]
-    executed: int
+    executed: Count
     words: str
     tool_result: str
     heard: tuple[UserAct, ...]

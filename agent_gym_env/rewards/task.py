@@ -69,8 +69,9 @@ class ShapedTaskReward:
 
     A turn earns ``milestone * (change of the milestones) - turn - call * (calls)``; the last turn
     earns ``1 - milestone`` more for a strict success. A wrong write, or one without consent, takes
-    the milestones back, so that what was earned for them is paid back. The sum of an episode lies
-    in [-1, 1] for episodes of up to 60 turns.
+    the milestones back, so that what was earned for them is paid back. A turn earns between -1 and
+    1. With the default weights an episode sums to at most 1, and to no less than -1 in up to 60
+    turns of two calls.
 
     Args:
         turn: cost of a turn.

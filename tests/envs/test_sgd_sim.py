@@ -198,6 +198,34 @@ def test_a_state_of_an_errand_that_the_goal_lacks_is_refused(user: dict[str, Any
     assert env.get_state() == before
 
 
+@pytest.mark.parametrize("change", [{"log": "garbage"}, {"turn": -1}, {"executed": -1}])
+def test_a_state_that_no_dialogue_can_have_is_refused(change: dict[str, Any]) -> None:
+    env = _make()
+    env.reset(seed=1)
+    before = env.get_state()
+    with pytest.raises(ValueError, match="not an SGDSim-v0 state"):
+        env.set_state({**before, **change})
+    assert env.get_state() == before
+
+
+@pytest.mark.parametrize("copied", [lambda env: pickle.loads(pickle.dumps(env)), copy.deepcopy])
+@pytest.mark.parametrize("understanding", ["text", "acts"])
+def test_a_copied_environment_goes_on_as_the_first(copied: Any, understanding: str) -> None:
+    env = _make(understanding=understanding)
+    env.reset(seed=1)
+    env.step("What city would you like?")
+    twin = copied(env)
+    for text in ("What date?", "Please confirm: on March 3rd.", "Goodbye."):
+        assert twin.step(text) == env.step(text)
+
+
+def test_an_action_without_any_part_is_told_that_acts_are_one() -> None:
+    env = _make()
+    env.reset(seed=1)
+    with pytest.raises(ValueError, match="in SGDSim-v0 also 'acts'"):
+        env.step({})
+
+
 def test_the_same_seed_gives_the_same_bytes() -> None:
     def steps() -> Iterator[Any]:
         env = _make(split="train")

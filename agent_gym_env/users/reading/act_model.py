@@ -40,6 +40,10 @@ class ActModel:
         self.sentence = functools.lru_cache(maxsize=1 << 13)(self._sentence)
         self.turn = functools.lru_cache(maxsize=1 << 12)(self._turn)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the weights without the caches."""
+        return ActModel, (self.weights, self.bias)
+
     def _sentence(self, sentence: str) -> Logits:
         features = ngrams(sentence)
         total = self.weights[features].sum(axis=0) / np.sqrt(max(1, len(features)))

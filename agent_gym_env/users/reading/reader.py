@@ -145,6 +145,14 @@ class ReadingModel:
         # Bounded: without their values sentences come again and again.
         self._by_acts = functools.lru_cache(maxsize=1 << 12)(self._scores_by_acts)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle what was learned without the cache."""
+        return ReadingModel, (self.acts, self.kinds, self.slots)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> ReadingModel:
+        """Share the model, which does not change."""
+        return self
+
     def kind_scores(self, look: Look) -> NDArray[np.float32]:
         """Return the score of each kind of turn, shape ``(kinds,)``."""
         flags = look.flags

@@ -91,10 +91,12 @@ if TYPE_CHECKING:
     from agent_gym_env.training.candidate_envs import CandidateEnvsConfig as CandidateEnvsConfig
     from agent_gym_env.training.config import DPOConfig as DPOConfig
     from agent_gym_env.training.config import GRPOConfig as GRPOConfig
+    from agent_gym_env.training.config import KTOConfig as KTOConfig
     from agent_gym_env.training.config import SFTConfig as SFTConfig
     from agent_gym_env.training.config import TinyConfig as TinyConfig
     from agent_gym_env.training.dpo import train_dpo as train_dpo
     from agent_gym_env.training.grpo import train_grpo as train_grpo
+    from agent_gym_env.training.kto import train_kto as train_kto
     from agent_gym_env.training.ppo import train_ppo as train_ppo
     from agent_gym_env.training.ppo_config import ActPPOConfig as ActPPOConfig
     from agent_gym_env.training.ppo_config import PPOConfig as PPOConfig
@@ -164,9 +166,10 @@ __all__, __getattr__, __dir__ = lazy_names(
         "training.act_envs": "ActEnvsConfig",
         "training.act_ppo": "train_act_ppo",
         "training.candidate_envs": "CandidateEnvs CandidateEnvsConfig",
-        "training.config": "DPOConfig GRPOConfig SFTConfig TinyConfig",
+        "training.config": "DPOConfig GRPOConfig KTOConfig SFTConfig TinyConfig",
         "training.dpo": "train_dpo",
         "training.grpo": "train_grpo",
+        "training.kto": "train_kto",
         "training.ppo": "train_ppo",
         "training.ppo_config": "ActPPOConfig PPOConfig",
         "training.sft": "train_sft",

@@ -395,6 +395,7 @@ TRAINERS = Registry(
     {
         "sft": "agent_gym_env.training.trainers:SFT",
         "dpo": "agent_gym_env.training.trainers:DPO",
+        "kto": "agent_gym_env.training.trainers:KTO",
         "grpo": "agent_gym_env.training.trainers:GRPO",
     },
     factories=False,

@@ -81,6 +81,7 @@ COMMANDS: dict[str, tuple[list[str], str | None]] = {
     "train ppo --help": (["train", "ppo", "--help"], None),
     "train sft --help": (["train", "sft", "--help"], None),
     "train dpo --help": (["train", "dpo", "--help"], None),
+    "train kto --help": (["train", "kto", "--help"], None),
     "train grpo --help": (["train", "grpo", "--help"], None),
     "train sft": (["train", "sft", "sft.jsonl", "--model", "tiny"], "train"),
     "train dpo": (["train", "dpo", "dpo.jsonl", "--model", "model"], "train"),

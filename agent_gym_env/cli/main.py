@@ -99,6 +99,11 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
         "dpo": Command(
             "prefer the better message of each pair, with TRL", "train_lm:DPO", "train_lm:dpo"
         ),
+        "kto": Command(
+            "learn from messages that are labelled good or bad, with TRL",
+            "train_lm:KTO",
+            "train_lm:kto",
+        ),
         "grpo": Command(
             "play the environment and learn from its reward, with TRL",
             "train_lm:GRPO",

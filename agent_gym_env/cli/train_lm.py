@@ -1,4 +1,4 @@
-"""``agent-gym train sft``, ``dpo``, ``grpo`` and a user's trainers: train a language model."""
+"""``agent-gym train sft``, ``dpo``, ``kto``, ``grpo`` and your own trainers."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ _OF_PLAY = """
             a name and options.
         schema_variant: variant of SGD-X, in place of the one in --env."""
 
-SFT, DPO, GRPO = map(settings_of, ("sft", "dpo", "grpo"))
+SFT, DPO, KTO, GRPO = map(settings_of, ("sft", "dpo", "kto", "grpo"))
 
 
 def sft(settings: Any) -> ExitCode:
@@ -111,6 +111,11 @@ def dpo(settings: Any) -> ExitCode:
     return train("dpo", settings)
 
 
+def kto(settings: Any) -> ExitCode:
+    """Train by labels."""
+    return train("kto", settings)
+
+
 def grpo(settings: Any) -> ExitCode:
     """Train by reinforcement learning."""
     return train("grpo", settings)
@@ -121,16 +126,19 @@ def _config_of(config_class: type[msgspec.Struct], settings: Any) -> Any:
     values = {each: getattr(settings, each) for each in config_class.__struct_fields__}
     if values.keys() >= {"env", "reward"}:
         given = {each: getattr(settings, each) for each in ("corpus", "schema_variant")}
-        values["env"] = {**values["env"], **{each: given[each] for each in given if given[each]}}
+        env = {"name": values["env"]} if isinstance(values["env"], str) else values["env"]
+        values["env"] = {**env, **{each: given[each] for each in given if given[each]}}
         values["reward"] = _with_model_of_judge(values["reward"])
     return config_class(**values)
 
 
-def _with_model_of_judge(reward: str | dict[str, Any]) -> str | dict[str, Any]:
+def _with_model_of_judge(reward: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
     """Name the language model of a judge that names none, so that the run records it."""
     from agent_gym_env.assembly import name_model
     from agent_gym_env.registry import REWARDS
 
+    if reward is None:
+        return None
     config = {"name": reward} if isinstance(reward, str) else reward
     named = name_model(config, kind=REWARDS)
     return reward if named == config else named

@@ -80,6 +80,26 @@ class SimulationState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     random: str = ""
 
 
+class SimulationStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Beginning of a simulated dialogue, as JSON-able values.
+
+    Attributes:
+        version: version of `SimulationState`'s format.
+        corpus: fingerprint of the split.
+        split: the split's name.
+        dialogue_id: the dialogue.
+        seed: seed of ``reset``.
+        user_options: everything that determines how the user behaves.
+    """
+
+    version: int
+    corpus: str
+    split: str
+    dialogue_id: str
+    seed: int | None
+    user_options: dict[str, Any]
+
+
 class WatchedServices:
     """Services that report each answer to the user, who compares it with the agent's words.
 

@@ -9,6 +9,7 @@ import msgspec
 from agent_gym_env.chat import Message, MessageLog, read_tools
 from agent_gym_env.corpus.task import Turn
 from agent_gym_env.envs.replay import SNAPSHOT_VERSION, Snapshot
+from agent_gym_env.envs.simulation import STATE_VERSION, SimulationStart
 from agent_gym_env.errors import DataError
 from agent_gym_env.export.rows import (
     ConversationRow,
@@ -251,6 +252,8 @@ def prompts(
 ) -> Iterator[PromptRow]:
     """Yield a row for group relative policy optimisation from each turn.
 
+    Of a simulated dialogue only the beginning becomes a row.
+
     Args:
         episodes: episodes; each turn's prompt is the conversation that the policy reached.
         tally: counts what is left out.
@@ -265,21 +268,20 @@ def prompts(
 def prompt_rows(episode: Episode, *, rules: str = RULES) -> Iterator[PromptRow]:
     """Yield a row for each turn, with the state that returns an environment to its beginning.
 
+    A simulated dialogue has one row, its beginning, since a record does not hold the user's state
+    in the middle of a dialogue.
+
     Args:
         episode: episode; what was played before a turn is the conversation in its prompt.
         rules: text of the system message; by default the one that `LLMPolicy` uses.
 
     Raises:
-        DataError: the episode is inconsistent, or of a simulated dialogue.
+        DataError: the episode is inconsistent.
     """
-    if episode.simulated_user is not None:
-        raise DataError(
-            "rows of prompts hold states of SGD-v0, and this is an episode of a simulated user",
-            dialogue_id=episode.dialogue_id,
-        )
     tools = read_tools(episode.tools)
     tool_result = ""
     for number, (opening, _, _) in enumerate(transcript(episode)):
+        start = _start(episode)
         yield PromptRow(
             prompt=conversation(opening.messages, episode.date, rules),
             tools=tools,
@@ -287,9 +289,26 @@ def prompt_rows(episode: Episode, *, rules: str = RULES) -> Iterator[PromptRow]:
             split=episode.split,
             turn=number,
             schema_variant=episode.schema_variant,
-            state=_state(episode, number, opening, tool_result),
+            state=start or _state(episode, number, opening, tool_result),
         )
+        if start is not None:
+            return
         tool_result = episode.turns[number].steps[-1].tool_result
+
+
+def _start(episode: Episode) -> str | None:
+    user = episode.simulated_user
+    if user is None:
+        return None
+    start = SimulationStart(
+        version=STATE_VERSION,
+        corpus=episode.corpus,
+        split=episode.split,
+        dialogue_id=episode.dialogue_id,
+        seed=episode.seed,
+        user_options=user.options,
+    )
+    return msgspec.json.encode(start).decode()
 
 
 def _state(episode: Episode, turn: int, opening: MessageLog, tool_result: str) -> str:

@@ -115,7 +115,8 @@ class PromptRow(msgspec.Struct, frozen=True):
         split: split of the dialogue.
         turn: number of turns closed before.
         schema_variant: ``v1`` to ``v5``, or ``None`` for the original schema.
-        state: JSON that ``SGD-v0``'s ``set_state`` takes to return to the beginning of the turn.
+        state: JSON that ``SGD-v0``'s ``set_state`` takes to return to the beginning of the turn; of
+            a simulated dialogue, JSON of a `agent_gym_env.envs.simulation.SimulationStart`.
     """
 
     prompt: Sequence[Message]

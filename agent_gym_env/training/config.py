@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from agent_gym_env.suggestions import unknown_name
+
 OnProgress = Callable[[str, int, int], None]
 """Called with the name of the current phase, and how many of its steps are done and in total."""
 
@@ -23,6 +25,9 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 FromZero = Annotated[float, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Paths = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+
+ENVIRONMENTS = ("SGD-v0", "SGDSim-v0")
+"""Environments that a language model can play in training."""
 
 TINY = "tiny"
 """As `SFTConfig.model`: train a small new model from scratch, which needs no download."""
@@ -175,8 +180,21 @@ class DPOConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     keep_unscored: bool = False
 
 
+class KTOConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of Kahneman-Tversky optimisation (Ethayarajh et al., 2024): shared ones and these.
+
+    Attributes:
+        batch_size: as in `TrainingConfig`, at least 2.
+        beta: penalty for moving away from the original model; small values allow large moves.
+    """
+
+    learning_rate: Positive = 5e-6
+    batch_size: AtLeastTwo = 8
+    beta: Positive = 0.1
+
+
 class GRPOConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of reinforcement learning in ``SGD-v0``: `TrainingConfig`'s and these.
+    """Settings of reinforcement learning in an environment: `TrainingConfig`'s and these.
 
     ``batch_size`` times ``gradient_accumulation`` is the number of plays in a step: a multiple of
     ``generations``.
@@ -185,10 +203,13 @@ class GRPOConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_field
         algorithm: ``grpo``, group relative policy optimisation (Shao et al., 2024), which divides
             an advantage by the spread of its group; or ``rloo``, REINFORCE with the mean of the
             others as baseline (Ahmadian et al., 2024), which does not.
-        env: arguments of ``SGD-v0`` other than split and reward.
-        reward: reward of ``SGD-v0``, by name or as a mapping.
+        env: ``SGD-v0`` (the default) or ``SGDSim-v0``, or a mapping with such a ``name`` and
+            arguments of the environment other than split and reward.
+        reward: reward of the environment, by name or as a mapping; ``None`` for ``balanced``, or
+            ``task`` with ``SGDSim-v0``.
         turns: number of the agent's turns that are played from a row's state; ``None`` to play to
-            the dialogue's end. A play's reward is the mean over its turns.
+            the dialogue's end; ``auto`` for one turn in ``SGD-v0``, and to the end in
+            ``SGDSim-v0``. A play's reward is the mean over its turns, in ``SGDSim-v0`` the sum.
         generations: plays from one state; they make a group.
         temperature: sampling temperature.
         max_new_tokens: longest message of the assistant, in tokens.
@@ -201,9 +222,9 @@ class GRPOConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_field
     learning_rate: Positive = 1e-6
     gradient_accumulation: AtLeastOne = 8
     algorithm: Literal["grpo", "rloo"] = "grpo"
-    env: dict[str, Any] = msgspec.field(default_factory=dict)
-    reward: str | dict[str, Any] = "balanced"
-    turns: AtLeastOne | None = 1
+    env: str | dict[str, Any] = "SGD-v0"
+    reward: str | dict[str, Any] | None = None
+    turns: AtLeastOne | Literal["auto"] | None = "auto"
     generations: AtLeastTwo = 8
     temperature: Positive = 1.0
     max_new_tokens: AtLeastOne = 192
@@ -215,11 +236,25 @@ class GRPOConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_field
         """Check settings that depend on each other.
 
         Raises:
-            ValueError: the plays of a step are not a whole number of groups.
+            ValueError: the plays of a step are not a whole number of groups, or the environment
+                has an unknown name.
         """
+        name, _ = self.environment()
+        if name not in ENVIRONMENTS:
+            raise ValueError(unknown_name("env", name, ENVIRONMENTS))
         plays = self.batch_size * self.gradient_accumulation
         if plays % self.generations:
             raise ValueError(
                 f"batch_size * gradient_accumulation = {plays} is the number of plays of a step; "
                 f"expected a multiple of generations={self.generations}"
             )
+
+    def environment(self) -> tuple[str, dict[str, Any]]:
+        """Return the name of the environment, and its arguments other than split and reward."""
+        options = {"name": self.env} if isinstance(self.env, str) else dict(self.env)
+        return options.pop("name", "SGD-v0"), options
+
+    @property
+    def is_simulated(self) -> bool:
+        """True if a simulated user is played with."""
+        return self.environment()[0] == "SGDSim-v0"

@@ -154,6 +154,7 @@ def _held_out(trainer: Any) -> LogProbabilities:
     return log_probabilities(
         trainer.accelerator.unwrap_model(trainer.model),
         trainer.eval_dataset,
+        ("chosen_ids", "rejected_ids"),
         pad=trainer.processing_class.pad_token_id,
         batch_size=trainer.args.per_device_eval_batch_size,
     )
@@ -181,23 +182,26 @@ def compare_preferences(
     )
 
 
-def log_probabilities(model: Any, pairs: Any, *, pad: int, batch_size: int) -> LogProbabilities:
-    """Compute the log-probabilities of the messages of pairs.
+def log_probabilities(
+    model: Any, rows: Any, messages: Sequence[str], *, pad: int, batch_size: int
+) -> LogProbabilities:
+    """Compute the log-probabilities of messages after their prompts; shape (rows, messages).
 
     Args:
         model: a causal language model.
-        pairs: dataset with ``prompt_ids``, ``chosen_ids`` and ``rejected_ids``, as TRL's trainer
-            has them.
+        rows: dataset with ``prompt_ids`` and the columns of the messages, as TRL's trainers have
+            them.
+        messages: names of the columns with the tokens of the messages.
         pad: token id that fills up a batch.
         batch_size: number of sequences in a batch.
     """
     was_training = model.training
     model.eval()
-    sums = np.zeros((len(pairs), 2))
+    sums = np.zeros((len(rows), len(messages)))
     with torch.inference_mode():
-        for column, name in enumerate(("chosen_ids", "rejected_ids")):
-            for begin in range(0, len(pairs), batch_size):
-                batch = pairs[begin : begin + batch_size]
+        for column, name in enumerate(messages):
+            for begin in range(0, len(rows), batch_size):
+                batch = rows[begin : begin + batch_size]
                 values = _sums(model, batch["prompt_ids"], batch[name], pad)
                 sums[begin : begin + batch_size, column] = values
     model.train(was_training)

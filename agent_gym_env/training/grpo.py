@@ -1,4 +1,4 @@
-"""Group relative policy optimisation in the real environment, with TRL."""
+"""Group relative policy optimisation in the real environments, with TRL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from agent_gym_env.envs.dialogue import unwrap_sgd
-from agent_gym_env.envs.replay import ReplaySettings
+from agent_gym_env.envs.sgd_sim import unwrap_simulation
 from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Difference, paired_difference
 from agent_gym_env.extras import require
@@ -23,6 +23,7 @@ from agent_gym_env.training.model_play import (
     Limits,
     Played,
     Situation,
+    World,
     play_together,
     refuse_other_tools,
     situation,
@@ -80,6 +81,8 @@ class GRPOReport(msgspec.Struct, frozen=True):
         steps: steps of the optimizer.
         situations: states that the model played from; each draw counts.
         plays: plays from these states.
+        failed: plays that ended because the simulated user's model did not answer; they are taken
+            out of their groups.
         tokens: tokens of these plays, prompts included.
         learned: tokens of these plays that the model wrote.
         available: rows that leave room for an answer.
@@ -91,6 +94,7 @@ class GRPOReport(msgspec.Struct, frozen=True):
     steps: int
     situations: int
     plays: int
+    failed: int
     tokens: int
     learned: int
     available: int
@@ -124,11 +128,12 @@ def _fit(config: GRPOConfig, run: TRLRun) -> GRPOReport:
         steps=run.trained.steps,
         situations=run.trained.rows // config.generations,
         plays=run.trained.rows,
+        failed=run.trained.failed,
         tokens=run.trained.tokens,
         learned=run.trained.learned,
         available=len(situations),
         long=1 - len(situations) / len(rows),
-        held_out=compare_plays(after, before, [each.state.dialogue_id for each in held_out])
+        held_out=compare_plays(after, before, [each.dialogue_id for each in held_out])
         if held_out
         else None,
         origin=origin(rows, config.held_out, "grpo"),
@@ -143,8 +148,11 @@ class _Player:
         self._trained = trained
         self._config = config
         self._chat = ChatTokens(tokenizer, [tokenizer.eos_token_id])
-        self._limits = Limits(config.turns, config.max_new_tokens, config.max_length)
-        self._worlds: dict[str, ReplaySettings] = {}
+        turns = config.turns
+        if turns == "auto":
+            turns = None if config.is_simulated else 1
+        self._limits = Limits(turns, config.max_new_tokens, config.max_length)
+        self._worlds: dict[str, World] = {}
 
     def situations(self, rows: Iterable[Mapping[str, Any]]) -> list[Situation]:
         """Read the states of rows, without those that leave no room for an answer.
@@ -156,7 +164,7 @@ class _Player:
         situations = []
         for row in rows:
             begin = situation(row)
-            refuse_other_tools(begin, row["tools"], self._world(begin.state.split))
+            refuse_other_tools(begin, row["tools"], self._world(begin.split))
             if len(self._chat.prompt(row["prompt"], row["tools"])) <= most:
                 situations.append(begin)
         return situations
@@ -171,6 +179,7 @@ class _Player:
             seed=f"{config.seed} {trainer.state.global_step}",
         )
         self._trained.rows += len(plays)
+        self._trained.failed += sum(play.failed for play in plays)
         self._trained.tokens += sum(
             len(play.prompt_ids) + len(play.completion_ids) for play in plays
         )
@@ -188,7 +197,7 @@ class _Player:
         self, model: Any, situations: Sequence[Situation], *, temperature: float, seed: str = ""
     ) -> list[Played]:
         """Play once from each state with the current weights of a model."""
-        worlds = {each.state.split: self._world(each.state.split) for each in situations}
+        worlds = {each.split: self._world(each.split) for each in situations}
         was_training, on_gpu = model.training, model.device.type == "cuda"
         model.eval()
         generator = Generator(
@@ -212,15 +221,17 @@ class _Player:
         model.train(was_training)
         return plays
 
-    def _world(self, split: str) -> ReplaySettings:
+    def _world(self, split: str) -> World:
         if split not in self._worlds:
             self._worlds[split] = _world(self._config, split)
         return self._worlds[split]
 
 
-def _world(config: GRPOConfig, split: str) -> ReplaySettings:
-    env = gym.make("agent_gym_env:SGD-v0", split=split, reward=config.reward, **config.env)
-    return unwrap_sgd(env).settings
+def _world(config: GRPOConfig, split: str) -> World:
+    name, options = config.environment()
+    reward = config.reward or ("task" if config.is_simulated else "balanced")
+    env = gym.make(f"agent_gym_env:{name}", split=split, reward=reward, **options)
+    return unwrap_simulation(env) if config.is_simulated else unwrap_sgd(env).settings
 
 
 def _held_out(config: GRPOConfig, player: _Player) -> list[Situation]:
@@ -262,7 +273,8 @@ def environment(
 ) -> list[float | None]:
     """Return the rewards of plays to TRL's trainer; ``None`` takes a play out of its group."""
     rewards = [reward for play in played for reward in play.rewards]
-    log_metric("unscored", rewards.count(None) / len(rewards))
+    log_metric("unscored", rewards.count(None) / max(1, len(rewards)))
+    log_metric("failed", sum(play.failed for play in played) / len(played))
     return [play.reward for play in played]
 
 

@@ -1,4 +1,8 @@
-"""A model's play from states of ``SGD-v0``, as the tokens that it wrote and was shown."""
+"""A model's play in an environment, as the tokens that it wrote and was shown.
+
+In ``SGD-v0`` a play begins at a state of a recorded dialogue; in ``SGDSim-v0`` at the beginning of
+a simulated one.
+"""
 
 from __future__ import annotations
 
@@ -10,64 +14,102 @@ from typing import Any
 import msgspec
 
 from agent_gym_env.chat import Message, tool_names
-from agent_gym_env.envs.actions import parse_action
+from agent_gym_env.envs.actions import parse_action, parse_action_with_acts
 from agent_gym_env.envs.replay import Replay, ReplaySettings, Snapshot
-from agent_gym_env.errors import DataError
+from agent_gym_env.envs.sgd_sim import SGDSimEnv
+from agent_gym_env.envs.simulation import STATE_VERSION, Simulation, SimulationStart
+from agent_gym_env.errors import STOPS_THE_RUN, DataError, LMError
 from agent_gym_env.lm.bounded_template import render
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
 from agent_gym_env.lm.transformers_prompt import ChatTokenizer, template_messages, template_tools
 from agent_gym_env.types import Action
 
-_SILENCE = ("", (), None)
+_SILENCE = Action()
 _SAME_ARGUMENTS = "the environment needs the arguments that the rows were exported with"
+
+
+World = ReplaySettings | SGDSimEnv
+"""Environment of the plays of one split: the settings of ``SGD-v0``, or an ``SGDSim-v0``."""
 
 
 class Situation(msgspec.Struct, frozen=True):
     """The beginning of a play.
 
     Attributes:
-        state: state of ``SGD-v0``.
+        dialogue_id: id of the dialogue.
+        split: split of the dialogue.
+        turn: number of turns closed before.
+        state: the row's state, JSON.
         system: system message before the conversation; ``None`` if it has none.
     """
 
-    state: Snapshot
+    dialogue_id: str
+    split: str
+    turn: int
+    state: str
     system: Message | None = None
 
 
 def situation(row: Mapping[str, Any]) -> Situation:
-    """Read the state of a ``grpo`` row.
-
-    Raises:
-        DataError: the state is invalid, or of another version.
-    """
+    """Read the beginning of a play from a ``grpo`` row."""
     first = row["prompt"][0]
-    try:
-        state = msgspec.json.decode(row["state"], type=Snapshot)
-    except msgspec.DecodeError as error:
-        problem = f"the row's state is not an SGD-v0 state: {error}"
-        raise DataError(problem, dialogue_id=row["dialogue_id"], turn=row["turn"]) from error
-    return Situation(state, first if first["role"] == "system" else None)
+    system = first if first["role"] == "system" else None
+    return Situation(row["dialogue_id"], row["split"], row["turn"], row["state"], system)
 
 
-def refuse_other_tools(begin: Situation, tools: Sequence[Any], world: ReplaySettings) -> None:
+def refuse_other_tools(begin: Situation, tools: Sequence[Any], world: World) -> None:
     """Check that the environment offers the same tools as the row of a situation.
 
     Raises:
-        DataError: it offers other tools, or the state belongs to another corpus or split.
+        DataError: it offers other tools, or the state is invalid or belongs to another environment,
+            corpus or split, or to a user with other options.
     """
-    observation, _ = _restored(begin.state, world).begin()
+    observation, _ = begun(begin, world).begin()
     if msgspec.json.decode(observation["tools"]) != list(tools):
-        problem = f"the environment offers other tools than the row; {_SAME_ARGUMENTS}"
-        raise DataError(problem, dialogue_id=begin.state.dialogue_id)
+        raise _refused(begin, "the environment offers other tools than the row")
 
 
-def _restored(state: Snapshot, world: ReplaySettings) -> Replay:
+def begun(begin: Situation, world: World) -> Replay | Simulation:
+    """Begin a play.
+
+    Raises:
+        DataError: the state is invalid, or belongs to another environment, corpus or split, or to a
+            user with other options.
+        LMError: the language model of the user did not write the first words.
+    """
     try:
-        return Replay.restored(world, state)
+        if isinstance(world, SGDSimEnv):
+            return _simulation(begin, world)
+        return Replay.restored(world, msgspec.json.decode(begin.state, type=Snapshot))
+    except msgspec.DecodeError as error:
+        env = "SGDSim-v0" if isinstance(world, SGDSimEnv) else "SGD-v0"
+        raise _refused(begin, f"the row's state is not of {env}: {error}") from error
     except ValueError as error:
-        problem = f"{error}; {_SAME_ARGUMENTS}"
-        raise DataError(problem, dialogue_id=state.dialogue_id) from error
+        raise _refused(begin, str(error)) from error
+
+
+def _simulation(begin: Situation, env: SGDSimEnv) -> Simulation:
+    start = msgspec.json.decode(begin.state, type=SimulationStart)
+    expected = (STATE_VERSION, env.split.fingerprint, env.split.name)
+    found = (start.version, start.corpus, start.split)
+    if found != expected:
+        raise ValueError(
+            f"the state is of (version, corpus, split) {found}, this environment of {expected}"
+        )
+    if start.user_options != env.user_options:
+        raise ValueError(
+            f"the row's user has the options {start.user_options}, this environment's "
+            f"{env.user_options}"
+        )
+    env.reset(seed=start.seed, options={"dialogue_id": start.dialogue_id})
+    return env.simulation
+
+
+def _refused(begin: Situation, problem: str) -> DataError:
+    return DataError(
+        f"{problem}; {_SAME_ARGUMENTS}", dialogue_id=begin.dialogue_id, turn=begin.turn
+    )
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -93,23 +135,32 @@ class Played(msgspec.Struct, frozen=True):
         env_mask: for each of ``completion_ids`` 1 if the model wrote it, otherwise 0. Also 0 in a
             turn with an unknown reward, unless all rewards are unknown.
         rewards: rewards of the turns; ``None`` where unknown.
+        is_simulated: true for a simulated dialogue, whose rewards are earned for the whole of it.
+        failed: true if the simulated user's model did not answer, which ended the play.
     """
 
     prompt_ids: list[int]
     completion_ids: list[int]
     env_mask: list[int]
     rewards: list[float | None]
+    is_simulated: bool = False
+    failed: bool = False
 
     @property
     def reward(self) -> float | None:
-        """Mean of the known rewards; ``None`` if all are unknown."""
+        """Mean of the known rewards, or their sum in a simulated dialogue.
+
+        ``None`` if all are unknown, or if the play failed.
+        """
         known = [reward for reward in self.rewards if reward is not None]
-        return sum(known) / len(known) if known else None
+        if self.failed or not known:
+            return None
+        return sum(known) / (1 if self.is_simulated else len(known))
 
 
 def play_together(
     situations: Sequence[Situation],
-    worlds: Mapping[str, ReplaySettings],
+    worlds: Mapping[str, World],
     generator: Generator,
     chat: ChatTokens,
     limits: Limits,
@@ -122,7 +173,7 @@ def play_together(
 
     Args:
         situations: beginnings of the plays.
-        worlds: corpora and rewards by split.
+        worlds: environment of each split.
         generator: generates with the model.
         chat: writes conversations for the model.
         limits: longest play.
@@ -131,9 +182,10 @@ def play_together(
         batch_size: number of messages that are generated in one batch.
 
     Raises:
-        DataError: a state belongs to another corpus or split.
+        DataError: as in `begun`.
+        LMError: as in `begun`.
     """
-    plays = [_Play(each, worlds[each.state.split], chat, limits) for each in situations]
+    plays = [_Play(each, worlds[each.split], chat, limits) for each in situations]
     draws = [random.Random(f"{seed} {number}") for number in range(len(plays))]
     while waiting := [number for number, play in enumerate(plays) if not play.is_over]:
         drafts = {number: plays[number].draft(temperature, draws[number]) for number in waiting}
@@ -147,14 +199,12 @@ def play_together(
 class _Play:
     """An unfinished play."""
 
-    def __init__(
-        self, begin: Situation, world: ReplaySettings, chat: ChatTokens, limits: Limits
-    ) -> None:
-        self._replay = _restored(begin.state, world)
+    def __init__(self, begin: Situation, world: World, chat: ChatTokens, limits: Limits) -> None:
+        self._dialogue = begun(begin, world)
         self._system = [] if begin.system is None else [begin.system]
         self._chat = chat
         self._limits = limits
-        observation, _ = self._replay.begin()
+        observation, _ = self._dialogue.begin()
         self._tools = msgspec.json.decode(observation["tools"])
         self._names = tool_names(self._tools)
         self._messages = self._read(observation)
@@ -164,6 +214,7 @@ class _Play:
         self._turn_begin = 0
         self._unscored: list[slice] = []
         self._rewards: list[float | None] = []
+        self._failed = False
         self.is_over = False
 
     def draft(self, temperature: float, draws: random.Random) -> Draft:
@@ -185,15 +236,25 @@ class _Play:
         reply = parse_reply(said, self._names)
         # As in `LLMPolicy`, words beside calls are dropped.
         text = "" if reply.tool_calls else reply.text
-        observation = self._step(parse_action(Action(text, reply.tool_calls)))
+        observation = self._step(Action(text, reply.tool_calls))
         if self._is_enough():
             self.is_over = True
             return
         self._show(observation, ended=tokens[-1] in self._chat.ends)
 
-    def _step(self, action: Any) -> Mapping[str, str]:
-        observation, _, _, _ = self._replay.step(action)
-        score = self._replay.score
+    def _step(self, action: Action) -> Mapping[str, str]:
+        dialogue = self._dialogue
+        try:
+            if isinstance(dialogue, Simulation):
+                observation, *_ = dialogue.step(parse_action_with_acts(action))
+            else:
+                observation, *_ = dialogue.step(parse_action(action))
+        except STOPS_THE_RUN:
+            raise
+        except LMError:  # the simulated user's model did not answer
+            self._failed = True
+            return {}
+        score = dialogue.score
         if score is not None:
             known = score.value is not None and math.isfinite(score.value)
             self._rewards.append(score.value if known else None)
@@ -204,7 +265,11 @@ class _Play:
 
     def _is_enough(self) -> bool:
         turns = self._limits.turns
-        return self._replay.over or (turns is not None and len(self._rewards) >= turns)
+        return (
+            self._failed
+            or self._dialogue.over
+            or (turns is not None and len(self._rewards) >= turns)
+        )
 
     def _show(self, observation: Mapping[str, str], *, ended: bool) -> None:
         """Append the environment's answer; if the conversation is full, stay silent to the end."""
@@ -231,7 +296,8 @@ class _Play:
         if len(self._unscored) < len(self._rewards):
             for turn in self._unscored:
                 mask[turn] = [0] * len(mask[turn])
-        return Played(self._prompt, self._tokens, mask, self._rewards)
+        simulated = isinstance(self._dialogue, Simulation)
+        return Played(self._prompt, self._tokens, mask, self._rewards, simulated, self._failed)
 
 
 class ChatTokens:

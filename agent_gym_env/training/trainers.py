@@ -74,6 +74,11 @@ DPO = Trainer(
     config="agent_gym_env.training.config:DPOConfig",
     train="agent_gym_env.training.dpo:train_dpo",
 )
+KTO = Trainer(
+    help="learn from messages that are labelled good or bad, with TRL",
+    config="agent_gym_env.training.config:KTOConfig",
+    train="agent_gym_env.training.kto:train_kto",
+)
 GRPO = Trainer(
     help="play the environment and learn from its reward, with TRL",
     config="agent_gym_env.training.config:GRPOConfig",

@@ -43,12 +43,14 @@ class Trained(msgspec.Struct):
         rows: rows, or plays in reinforcement learning.
         tokens: tokens of the rows, without padding.
         learned: tokens of the rows that the loss includes.
+        failed: plays that ended because the simulated user's model did not answer.
     """
 
     steps: int = 0
     rows: int = 0
     tokens: int = 0
     learned: int = 0
+    failed: int = 0
 
     def add_batch(self, inputs: Mapping[str, Any]) -> None:
         """Count the rows of a batch."""

@@ -65,19 +65,25 @@ def test_states_that_episodes_share_are_compared_by_what_followed(
     ] * 6
 
 
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        (("--format", "grpo"), "rows of prompts hold states of SGD-v0"),
-        (("--format", "sft", "--corrected-below", "0.5"), "which a simulated dialogue does not"),
-    ],
-)
-def test_what_needs_the_corpus_is_refused(
-    episodes: Path, tmp_path: Path, capsys: Capture, options: tuple[str, ...], problem: str
+def test_corrections_need_the_corpus_and_are_refused(
+    episodes: Path, tmp_path: Path, capsys: Capture
 ) -> None:
+    options = ("--format", "sft", "--corrected-below", "0.5")
     assert export(episodes, tmp_path / "rows.jsonl", *options) == 4
-    assert problem in capsys.readouterr().err
+    assert "which a simulated dialogue does not" in capsys.readouterr().err
     assert not (tmp_path / "rows.jsonl").exists()
+
+
+def test_the_beginning_of_each_dialogue_is_a_prompt(episodes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "grpo.jsonl"
+    assert export(episodes, out, "--format", "grpo") == 0
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert len({row["dialogue_id"] for row in rows}) == len(rows) == 6
+    for row in rows:
+        assert [message["role"] for message in row["prompt"]] == ["system", "user"]
+        start = json.loads(row["state"])
+        assert (start["dialogue_id"], start["split"]) == (row["dialogue_id"], "train")
+        assert start["user_options"]["understanding"] == "acts"
 
 
 def test_minari_takes_simulated_episodes(episodes: Path, tmp_path: Path) -> None:

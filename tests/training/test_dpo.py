@@ -147,7 +147,9 @@ def test_log_probabilities_are_the_models_loss(tmp_path: Path, batch_size: int) 
             "rejected_ids": [[17], [18, 19], [20, 21, 22]],
         }
     )
-    found = log_probabilities(model, pairs, pad=0, batch_size=batch_size)
+    found = log_probabilities(
+        model, pairs, ("chosen_ids", "rejected_ids"), pad=0, batch_size=batch_size
+    )
     model.eval()
     for row, pair in enumerate(pairs):
         for column, name in enumerate(("chosen_ids", "rejected_ids")):

@@ -107,6 +107,7 @@ def test_a_run_reports_what_it_played(tmp_path: Path, folder: Path, algorithm: s
     assert 0 < report["available"] <= 8
     assert report["held_out"]["change"]["count"] == 4
     assert report["held_out"]["before"] > 0
+    assert report["origin"] == {"trained": {"train": 4}, "held_out": {"dev": 3}, "shared": 0}
     assert len(metrics(tmp_path)) == 2
     assert {"kl", "entropy", "rewards/environment/mean"} <= metrics(tmp_path)[0].keys()
 

@@ -25,6 +25,7 @@ from agent_gym_env.training.model_play import (
     Limits,
     Played,
     Situation,
+    begun,
     play_together,
     situation,
 )
@@ -196,7 +197,7 @@ def test_silence_lasts_to_the_dialogues_end(
 ) -> None:
     begin = begins()[0]
     split = worlds["train"].split
-    turns = len(split.task(split.index(begin.state.dialogue_id)).turns)
+    turns = len(split.task(split.index(begin.dialogue_id)).turns)
     reply = tokenizer.encode("Which city?<|im_end|>")
     played = play(tokenizer, worlds, Scripted(reply), begin, Limits(None, 400, 401))
     assert turns > 2
@@ -224,7 +225,7 @@ def test_a_context_that_is_full_earns_what_an_evaluation_gives_for_it(
     reply = tokenizer.encode("Which city?<|im_end|>")
     trained = play(tokenizer, worlds, Scripted(reply), begin, Limits(None, 400, 401))
     env = make_env(split="train", reward="balanced")
-    evaluated = play_dialogue(env, FullAfterOneReply(), dialogue_id=begin.state.dialogue_id)
+    evaluated = play_dialogue(env, FullAfterOneReply(), dialogue_id=begin.dialogue_id)
     assert [turn.reward for turn in evaluated.turns] == trained.rewards
     assert summarize([evaluated]).reward.mean == pytest.approx(trained.reward)
 
@@ -286,9 +287,10 @@ def test_a_state_of_another_corpus_is_refused(
         play(tokenizer, {"dev": worlds["train"]}, Scripted(), begin, TWO_TURNS)
 
 
-def test_a_state_that_is_none_is_refused_with_its_place() -> None:
+def test_a_state_that_is_none_is_refused_with_its_place(worlds: dict[str, ReplaySettings]) -> None:
     row = msgspec.to_builtins(prompts("train", 1)[0])
-    with pytest.raises(DataError) as raised:
-        situation({**row, "state": '{"version": "one"}'})
+    begin = situation({**row, "state": '{"version": "one"}'})
+    with pytest.raises(DataError, match="the row's state is not of SGD-v0") as raised:
+        begun(begin, worlds["train"])
     assert raised.value.turn == 0
     assert raised.value.dialogue_id == row["dialogue_id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
@@ -16,7 +17,7 @@ from agent_gym_env.corpus.sgd import TODAY, Slot
 from agent_gym_env.policies.said_values import said_values
 from agent_gym_env.retrieval.candidates import Conversations
 from agent_gym_env.retrieval.model_file import RetrievalModel
-from agent_gym_env.retrieval.tool_schemas import SlotSchema, ToolSchema
+from agent_gym_env.retrieval.tool_schemas import SlotSchema, ToolSchema, ToolSchemas
 from agent_gym_env.retrieval.training import load_or_train
 from agent_gym_env.retrieval.understanding import Question, decide_with
 from agent_gym_env.retrieval.user_acts import (
@@ -54,16 +55,19 @@ class WordModels(NamedTuple):
     Attributes:
         retrieval: finds values and tools.
         acts: reads acts and questions.
+        schemas: schemas of the tool lists that listeners have met, by tool list.
     """
 
     retrieval: RetrievalModel
     acts: UserActReader
+    schemas: OrderedDict[str, ToolSchemas]
 
     @classmethod
     def of_split(cls, split: Split, *, training_dialogues: int, indexed: int) -> WordModels:
         """Load the models of a train split from the cache, or train them; see `RulePolicy`."""
         retrieval = load_or_train(split, training_dialogues=training_dialogues, indexed=indexed)
-        return cls(retrieval, load_or_train_user_acts(split, training_dialogues=training_dialogues))
+        acts = load_or_train_user_acts(split, training_dialogues=training_dialogues)
+        return cls(retrieval, acts, OrderedDict())
 
 
 class _Tool(msgspec.Struct, frozen=True):
@@ -87,7 +91,9 @@ class WordsListener:
     def __init__(self, models: WordModels) -> None:
         self._reader = models.acts
         self._answer = decide_with(models.retrieval.classifier)
-        self._conversations = Conversations(models.retrieval.vocabulary, self._decide, TODAY)
+        self._conversations = Conversations(
+            models.retrieval.vocabulary, self._decide, TODAY, most=1, schemas=models.schemas
+        )
         self.begin()
 
     def begin(self, agent: LastTurn | None = None) -> None:

@@ -152,14 +152,24 @@ class Conversations:
         vocabulary: word counts of the train split.
         decide: answers the questions of `agent_gym_env.retrieval.understanding`.
         today: date of the conversations, ISO.
+        most: number of conversations that can alternate without being read again from the start.
+        schemas: schemas by tool list, shared by several objects; by default none are shared.
     """
 
-    def __init__(self, vocabulary: Vocabulary, decide: Decide, today: str) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        decide: Decide,
+        today: str,
+        *,
+        most: int = _MOST_CONVERSATIONS,
+        schemas: OrderedDict[str, ToolSchemas] | None = None,
+    ) -> None:
         self._vocabulary = vocabulary
         self._decide = decide
         self._today = today
-        self._schemas: OrderedDict[str, ToolSchemas] = OrderedDict()
-        self._reader = ConversationReader(self._begin, self._add, most=_MOST_CONVERSATIONS)
+        self._schemas = OrderedDict() if schemas is None else schemas
+        self._reader = ConversationReader(self._begin, self._add, most=most)
 
     def state(self, observation: Observation) -> State:
         """Return the state of a conversation. The caller must not change it."""

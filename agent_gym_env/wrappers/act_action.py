@@ -65,7 +65,7 @@ class ActAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConstructor
     """
 
     def __init__(self, env: gym.Env[Texts, Any], source: ActSource) -> None:
-        gym.utils.RecordConstructorArgs.__init__(self, source=source)
+        gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, source=source)
         gym.Wrapper.__init__(self, env)
         require_conversation(env, "ActAction")
         require_text_and_calls(env, "ActAction")

@@ -55,7 +55,7 @@ class CandidateAction(gym.Wrapper[Texts, Any, Texts, Any], gym.utils.RecordConst
     """
 
     def __init__(self, env: gym.Env[Texts, Any], source: CandidateSource, k: int = 16) -> None:
-        gym.utils.RecordConstructorArgs.__init__(self, source=source, k=k)
+        gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, source=source, k=k)
         gym.Wrapper.__init__(self, env)
         require_conversation(env, "CandidateAction")
         require_text_and_calls(env, "CandidateAction")

@@ -45,7 +45,7 @@ class EncodeObservation(
     """
 
     def __init__(self, env: gym.Env[Any, Any], encoder: Encoder | None = None) -> None:
-        gym.utils.RecordConstructorArgs.__init__(self, encoder=encoder)
+        gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, encoder=encoder)
         gym.ObservationWrapper.__init__(self, env)
         require_conversation(env, "EncodeObservation")
         self._conversation = ConversationEncoder(encoder)

@@ -184,9 +184,13 @@ class Study:
 
     def _trained(self, stage: str) -> str:
         """Return the path of a policy; train it if it is not there."""
-        if not (self._out / "policy.npz").exists():
+        if not self._is_trained():
             train_act_ppo(self._config, out=self._out, resume=(self._out / CHECKPOINT).exists())
         return str(self._out / f"{stage}.npz")
+
+    def _is_trained(self) -> bool:
+        path = self._out / "curve.jsonl"
+        return path.exists() and read_curve(path)[-1].steps >= self._config.total_timesteps
 
     def _play(self, policy: str, config: Any, split: str, dialogues: int | None) -> Played:
         env = make_env(env="SGDSim-v0", split=split, **self._env)

@@ -147,3 +147,18 @@ class ActPPOConfig(PPOSettings, frozen=True, kw_only=True, forbid_unknown_fields
     batch_size: AtLeastTwo = 2048
     n_epochs: AtLeastOne = 4
     checkpoint_every: AtLeastOne = 100_000
+
+    def __post_init__(self) -> None:
+        """Check settings that depend on each other.
+
+        Raises:
+            ValueError: a rollout has one step, or the policy would never be improved.
+        """
+        super().__post_init__()
+        alone = self.critic_updates * self.n_envs * self.n_steps
+        if self.cloning.dialogues and 0 < self.total_timesteps <= alone:
+            raise ValueError(
+                f"total_timesteps is {self.total_timesteps:,}, but for the first {alone:,} steps "
+                "(critic_updates * n_envs * n_steps) a clone does not change: make it larger, or "
+                "critic_updates or n_envs smaller"
+            )

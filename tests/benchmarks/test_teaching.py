@@ -18,6 +18,7 @@ QUICK = json.dumps(
         "total_timesteps": 64,
         "n_envs": 4,
         "n_steps": 16,
+        "critic_updates": 0,
         "batch_size": 32,
     }
 )

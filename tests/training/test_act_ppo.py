@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
@@ -59,6 +60,11 @@ def weights(policy: ActPolicy) -> list[float]:
     return [float(value) for array in policy._weights.values() for value in array.ravel()]
 
 
+def saved_weights(path: Path) -> dict[str, Any]:
+    """The weights in a file."""
+    return {name: array.tolist() for name, array in np.load(path).items() if name != "header.json"}
+
+
 def test_the_same_settings_give_the_same_policy() -> None:
     first = weights(train_act_ppo(small()))
     assert weights(train_act_ppo(small())) == first
@@ -75,11 +81,21 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     assert [point.strict for point in curves[0]] == [point.strict for point in curves[1]]
 
 
-def test_the_critic_alone_learns_at_first() -> None:
-    frozen = train_act_ppo(small(total_timesteps=64))
-    cloned = train_act_ppo(small(total_timesteps=0))
-    assert weights(frozen) == weights(cloned)
-    assert weights(train_act_ppo(small(total_timesteps=128))) != weights(cloned)
+def test_the_critic_alone_learns_at_first(tmp_path: Path) -> None:
+    config = small(evaluation={"dialogues": 1, "every": 64}, total_timesteps=128)
+    with pytest.raises(StoppedError):
+        train_act_ppo(config, out=tmp_path, on_progress=stop_after(64))
+    frozen, cloned = (saved_weights(tmp_path / f"{name}.npz") for name in ("policy", "cloned"))
+    assert frozen == cloned
+    train_act_ppo(config, out=tmp_path / "whole")
+    assert saved_weights(tmp_path / "whole/policy.npz") != cloned
+
+
+def test_a_run_in_which_the_policy_would_never_change_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"for the first 64 steps .* a clone does not change"):
+        small(total_timesteps=64)
+    assert small(total_timesteps=0).critic_updates == 1
+    assert small(total_timesteps=64, cloning={"dialogues": 0}).total_timesteps == 64
 
 
 @pytest.mark.parametrize("hears", ["acts", "words"])

@@ -21,7 +21,7 @@ from agent_gym_env.policies.act_policy import Hears
 from agent_gym_env.policies.acts_oracle import ToldActs
 from agent_gym_env.policies.user_words import WordModels, WordsListener
 from agent_gym_env.retrieval.training import held_out
-from agent_gym_env.training.cloning import Demonstrations
+from agent_gym_env.training.demonstrations import Demonstrations
 from agent_gym_env.types import Action, DialogueAct, ToolCall
 from agent_gym_env.wrappers.act_action import ActAction, ActObservation
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -11,25 +11,12 @@ from numpy.typing import NDArray
 
 from agent_gym_env.encoders.candidates import CandidateSource
 from agent_gym_env.extras import require
+from agent_gym_env.training.demonstrations import Demonstrations
 from agent_gym_env.training.hindsight import Hindsight
 
 require("torch", extra="sb3")
 
 import torch  # noqa: E402
-
-
-class Demonstrations(NamedTuple):
-    """Situations, and what to do in each.
-
-    Attributes:
-        vectors: encoded observations, float32, shape ``(n, size)``.
-        masks: true for each action that is possible; booleans, shape ``(n, k)``.
-        labels: number of the action to take, int64, shape ``(n,)``.
-    """
-
-    vectors: NDArray[np.float32]
-    masks: NDArray[np.bool_]
-    labels: NDArray[np.int64]
 
 
 def demonstrate(

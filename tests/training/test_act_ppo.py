@@ -132,7 +132,7 @@ def test_ppo_beats_its_cloned_start_on_held_out_dialogues(tmp_path: Path) -> Non
             cloning={"dialogues": 20, "epochs": 100},
             evaluation={"dialogues": 52, "every": 1_000_000},
             hidden=128,
-            total_timesteps=40_000,
+            total_timesteps=60_000,
             n_envs=32,
             n_steps=64,
             batch_size=512,

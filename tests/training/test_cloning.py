@@ -13,7 +13,8 @@ pytest.importorskip("torch", reason="the extra sb3 is not installed")
 import torch
 
 from agent_gym_env.policies.sb3_file import Shape
-from agent_gym_env.training.cloning import Demonstrations, clone, demonstrate
+from agent_gym_env.training.cloning import clone, demonstrate
+from agent_gym_env.training.demonstrations import Demonstrations
 from agent_gym_env.wrappers import CandidateAction, EncodeObservation
 from tests.corpora import TRAIN
 from tests.wrappers.scripted_source import ScriptedSource

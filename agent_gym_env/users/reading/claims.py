@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from agent_gym_env.users.reading.text import FoundValue
+from agent_gym_env.users.reading.text import FoundValue, Token
 
 
 def _one_of(words: str) -> str:
@@ -66,6 +66,7 @@ _CONDITION = re.compile(r"\b(?:until|till|unless|before|yet|without your|mistake
 _REPORTS = re.compile(
     rf"\b{_DONE}\b|\b{_BOOKING} is\b|\b(?:begun|confirmation|managed|saved|starting|starts)\b"
     r"|\b(?:through|yours|all set|good to go|in order)\b|\bable to (?!help|assist)"
+    r"|\benjoy (?:the|your) (?!day|evening|rest|stay|trip|week)\w|\bhave fun with\b"
     r"|\bon (?:its|it's|the) way\b|\bgot (?:it|the|tickets?|your?)\b"
 )
 _QUESTION = re.compile(
@@ -86,14 +87,25 @@ _CLAUSE = re.compile(
     + r"\b"
 )
 _BOUND = re.compile(rf"[.!?](?!\d)|{_CLAUSE.pattern}")
+_DENYING = frozenset((
+    "arent", "cannot", "false", "incorrect", "instead", "isnt", "longer", "neither", "never", "nor",
+    "not", "rather", "untrue", "wasnt", "wrong",
+))  # fmt: skip
+"""Words of which a text that denies a value has one, or one that ends in ``n't``."""
+
 _DENIAL = re.compile(
-    r"\b"
-    + _one_of("arent cannot false instead\\sof isnt neither never no\\slonger nor not")
-    + r"\b|\b(?:rather than|untrue|wasnt)\b|n't\b"
+    r"\b(?:arent|cannot|false|isnt|neither|never|nor|not|untrue|wasnt)\b|n't\b"
+    r"|\b(?:instead of|no longer|rather than)\b"
 )
 _DENIED_AFTER = re.compile(
     r"\W{0,3}(?:is|are|was|were)(?:n't| not| never) (?:the|their|its|it|right|correct|true)\b"
     r"|\W{0,3}(?:is|are|was|were) (?:\w+ly )?(?:wrong|false|incorrect|untrue)\b"
+)
+_STATEMENT = re.compile(
+    r"(?:(?:no|sure|well|yes)\W+)?(?:it|its|that|the|their|they|this)(?:'s|'re)?\b[^?]*$"
+)
+_CLAIM = re.compile(
+    r"(?:\b(?:is|are|as|at|by|in)|'s|:)\s+(?:(?:an?|at|in|the)\s+)?([A-Z][\w'-]+|[+#(]*\d[\d() -]*)"
 )
 _LIST = re.compile(r"(?:[\s,/&]|\b(?:or|nor|and|either)\b)*")
 
@@ -168,19 +180,19 @@ def _clauses(sentence: str) -> Iterator[str]:
     yield from (part.strip() for part in _CLAUSE.split(harmless_left_out(sentence)))
 
 
-def denied_values(text: str, found: Sequence[FoundValue]) -> frozenset[int]:
+def denied_values(
+    text: str, tokens: Iterable[Token], found: Sequence[FoundValue]
+) -> frozenset[int]:
     """Return the first characters of the values that a text denies: "it is not 4".
 
     Args:
         text: the text.
+        tokens: its words.
         found: the values in it, from left to right.
     """
-    lower = harmless_left_out(plain(text))
-    if _DENIAL.search(lower) is None and _DENIED_AFTER.search(lower) is None:
-        return frozenset()
-    for value in found:
-        blank = "x" * (value.end - value.start)
-        lower = lower[: value.start] + blank + lower[value.end :]
+    if not any(word in _DENYING or word.endswith("n't") for word, _, _ in tokens):
+        return frozenset()  # as in most texts
+    lower = _masked(harmless_left_out(plain(text)), found)
     denied, last, is_denied = set(), 0, False
     for value in found:
         before = lower[last : value.start]
@@ -192,3 +204,42 @@ def denied_values(text: str, found: Sequence[FoundValue]) -> frozenset[int]:
             denied.add(value.start)
         last = value.end
     return frozenset(denied)
+
+
+def states(sentences: Iterable[str]) -> bool:
+    """Return whether a text states something of a thing, such as "it is …".
+
+    Args:
+        sentences: those of a text, without the values.
+    """
+    return any(_STATEMENT.match(plain(sentence)) for sentence in sentences)
+
+
+def unknown_name(text: str, found: Sequence[FoundValue]) -> str | None:
+    """Return a name or number that a text states and that is none of its known values.
+
+    Args:
+        text: the text.
+        found: the values in it.
+    """
+    claim = _CLAIM.search(_masked(text, found))
+    return None if claim is None else claim[1]
+
+
+def clause_of(text: str, found: Sequence[FoundValue], value: FoundValue) -> str:
+    """Return the clause around a value in lower case, with an x for each character of a value.
+
+    Args:
+        text: the text.
+        found: the values in it.
+        value: one of them.
+    """
+    masked = _masked(plain(text), found)
+    before, after = masked[: value.start], masked[value.start :]
+    return _BOUND.split(before)[-1] + _BOUND.split(after)[0]
+
+
+def _masked(text: str, found: Sequence[FoundValue]) -> str:
+    for value in found:
+        text = text[: value.start] + "x" * (value.end - value.start) + text[value.end :]
+    return text

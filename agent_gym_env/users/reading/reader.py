@@ -25,12 +25,15 @@ from agent_gym_env.users.agenda import AgendaUser
 from agent_gym_env.users.agent_turn import AgentTurn, Row
 from agent_gym_env.users.reading.act_model import ACTS, ActModel, Logits
 from agent_gym_env.users.reading.claims import (
+    clause_of,
     denied_values,
     harmless_left_out,
     is_undecided,
     plain,
     refuses,
     report_of,
+    states,
+    unknown_name,
 )
 from agent_gym_env.users.reading.slot_model import SLOT_KINDS, ReadText, Situation, SlotModel
 from agent_gym_env.users.reading.text import (
@@ -65,10 +68,16 @@ _SURE = 0.5
 _SUPPORTED = 0.2
 """The same for a kind that the user expects, see `TextReader._supported`."""
 
+_DOUBTFUL = _SUPPORTED / 4
+"""A kind with a lower probability is never read."""
+
 _MORE = frozenset(("else", "further", "more"))
 _AMOUNT = re.compile(r"\s*[$\u20ac\u00a3]|[0-9,]*\.[0-9]")
 _NO_FACT = re.compile(r"\bone$|\bout of [0-9]+$|[0-9]/(?:5|10)$", re.IGNORECASE)
 _NAME = re.compile(r"(?<!airport)(?<!station)(?:_|^)(?:name|title)$")
+_NO_NAMES = frozenset(("from", "in", "number", "of", "on", "per", "to"))
+"""Words in the names of slots that alone do not name them."""
+
 _NAME_WEIGHT = 3
 """A name, date or time counts as so many numbers for the row that is offered."""
 
@@ -108,10 +117,11 @@ class Look(NamedTuple):
     """A turn's text, as the user sees it.
 
     Attributes:
+        words: the text.
         found: the values in it.
         said: those of them that it does not deny.
-        unknown: keys of those that no slot is known to have, but for the pronoun "one" and the
-            number of points that a score is out of.
+        stated: those of them that state a fact, which the pronoun "one" does not, nor the number of
+            points that a score is out of.
         sentences: its sentences, without the values.
         text: the same beside the schema of the errand's tool.
         wishes: key of the user's wish, by slot of the errand's tool.
@@ -120,9 +130,10 @@ class Look(NamedTuple):
         flags: relation of the text to the conversation, float32, shape ``(flags,)``.
     """
 
+    words: str
     found: list[FoundValue]
     said: list[FoundValue]
-    unknown: frozenset[str]
+    stated: list[FoundValue]
     sentences: tuple[str, ...]
     text: ReadText
     wishes: dict[str, str]
@@ -200,7 +211,7 @@ class TextReader:
 
     def read(self, text: str) -> AgentTurn:
         """Read a turn of the agent."""
-        look = self.look(text)
+        look, state = self.look(text), self._user.state
         kind = self._kind(look)
         if kind == "request":
             return self._request(look)
@@ -209,9 +220,14 @@ class TextReader:
             row = self._offered(look)
             return AgentTurn(kind, offered=row, named=_named(row, look), informed=informed)
         if kind == "confirm":
-            return AgentTurn(kind, confirmed=self._confirmed(look), informed=informed)
+            confirmed = self._confirmed(look)
+            kind = "none" if "" in confirmed else kind
+            return AgentTurn(kind, confirmed=confirmed, informed=informed)
         if kind == "propose":
             return AgentTurn(kind, intent=self._proposed(look))
+        if kind in ("success", "inform"):
+            row = {**look.wishes, **state.answer} if kind == "success" else state.row or {}
+            informed = {**self._misstated(row, look), **informed}
         return AgentTurn(kind, informed=informed)
 
     # What is known.
@@ -263,12 +279,10 @@ class TextReader:
                 rows.update(self._where.get((slot, value.key), ()))
         flags = self._flags(found, wishes, rows, read, len(tokens))
         amounts = frozenset(v.key for v in found if _AMOUNT.match(text, v.start, v.end))
-        denied = denied_values(text, found)
+        denied = denied_values(text, tokens, found)
         said = [value for value in found if value.start not in denied]
-        unknown = frozenset(
-            v.key for v in said if not v.slots and not _NO_FACT.search(text[: v.end], v.start - 8)
-        )
-        return Look(found, said, unknown, sentences, read, wishes, amounts, rows, flags)
+        stated = [v for v in said if not _NO_FACT.search(text[: v.end], v.start - 8)]
+        return Look(text, found, said, stated, sentences, read, wishes, amounts, rows, flags)
 
     def _wishes(self) -> dict[str, str]:
         wishes = {slot: self._user.wish(slot) for slot in self._user.spec().arguments}
@@ -342,23 +356,26 @@ class TextReader:
         if "?" in look.text.stems or _MORE & look.text.stems:
             shares["more"] += shares["goodbye"]  # who asks for more does not leave
             shares["goodbye"] = 0.0
-        report = report_of(look.sentences)
-        if report.undone and not report.done and self._user.state.outcome == "success":
-            return "failure"
-        if report.undone or not (report.done or self._reports_otherwise(look)):
-            shares["success"] = 0.0
-        if refuses(look.sentences):
+        if shares["success"] >= _DOUBTFUL:
+            report = report_of(look.sentences)
+            if report.undone and not report.done and self._user.state.outcome == "success":
+                return "failure"
+            if report.undone or not (report.done or self._reports_otherwise(look)):
+                shares["success"] = 0.0
+        if shares["confirm"] >= _DOUBTFUL and refuses(look.sentences):
             shares["confirm"] = 0.0
         if not self._user.spec().transactional and self._user.state.known:
             shares["offer"] += shares["confirm"]  # a search ends with rows, not with consent
-        least = _SUPPORTED if shares["more"] < _SURE else _SUPPORTED / 4
+        least = _SUPPORTED if shares["more"] < _SURE else _DOUBTFUL
         for kind in self._supported(look):
             if shares[kind] >= least:
                 return kind
         kind = max(KINDS, key=shares.__getitem__)
         if kind == "counter" and self._user.spec().transactional and not self._names_counter(look):
             return "none"  # who agreed would agree to values that nobody has said
-        return kind if shares[kind] >= _SURE else "none"
+        if kind != "none" and shares[kind] >= _SURE:
+            return kind
+        return "inform" if self._answers_wrongly(look) else "none"
 
     def _reports_otherwise(self, look: Look) -> bool:
         """Return whether a text reports a booking in learned words, or by what came of it."""
@@ -393,6 +410,13 @@ class TextReader:
         told = self._informed(look, "none")
         rows = self._user.rows_known()
         return any(row.get(slot) == value for slot, value in told.items() for row in rows)
+
+    def _answers_wrongly(self, look: Look) -> bool:
+        """Return whether a text states another value than the one that the user asked for."""
+        if self._user.state.outcome or not self._user.open_questions():
+            return False
+        told = self._informed(look, "inform").values() if states(look.sentences) else ()
+        return any(value not in ("True", "False") for value in told)
 
     def _names_unsaid(self, look: Look) -> bool:
         """Return whether a text names an argument that the user has not said."""
@@ -488,13 +512,77 @@ class TextReader:
         return row if self._is_truthful(row, look) else None
 
     def _is_truthful(self, row: Row, look: Look) -> bool:
-        """Return whether a text says the row's name, and no amount that no service told."""
-        known = {canonical(v, self._today) for each in (row, *self._rows) for v in each.values()}
-        if look.amounts - known - set(look.wishes.values()):
+        """Return whether a text says the row's name, and nothing of it that is another row's."""
+        if self._misstated(row, look):
             return False
-        keys = {value.key for value in look.found}
+        keys = {value.key for value in look.said}
         names = {canonical(value, self._today) for slot, value in row.items() if _NAME.search(slot)}
         return not names or bool(names & keys) or row == self._user.state.row
+
+    def _misstated(
+        self, row: Mapping[str, str], look: Look, *, counts: bool = False
+    ) -> dict[str, str]:
+        """Return the values that a text states of a row's slots and that are not the row's.
+
+        After the name of another row, values are about that row.
+
+        Args:
+            row: value by slot.
+            look: the text.
+            counts: whether each number is about the row. Otherwise only those are that are an
+                amount of money or a fraction, or whose clause names a slot of the row.
+
+        Returns:
+            Keys of the values by slot; by ``""`` for a value of no slot.
+        """
+        own = {slot: canonical(value, self._today) for slot, value in row.items()}
+        defaults = self._user.spec().defaults.values()
+        chosen = chain.from_iterable(each.values() for each in self._user.state.chosen.values())
+        facts = {canonical(value, self._today) for value in chain(defaults, chosen)}
+        facts.update(own.values(), look.wishes.values())
+        misstated: dict[str, str] = {}
+        others: set[str] = set()
+        for value in look.stated:
+            if any(_NAME.search(slot) for slot in value.slots):
+                others = set() if value.key in facts else self._values_of_rows_named(value)
+            elif value.key not in facts and value.key not in others:
+                slot = self._slot_misstated(own, value, look, counts=counts)
+                if slot is not None:
+                    misstated.setdefault(slot, value.key)
+        return misstated
+
+    def _values_of_rows_named(self, name: FoundValue) -> set[str]:
+        """Return the keys of all values of the rows that have a name."""
+        rows = {index for slot in name.slots for index in self._where.get((slot, name.key), ())}
+        values = chain.from_iterable(self._rows[index].values() for index in rows)
+        return {canonical(value, self._today) for value in values}
+
+    def _slot_misstated(
+        self, own: Mapping[str, str], value: FoundValue, look: Look, *, counts: bool
+    ) -> str | None:
+        """Return the slot that a text gives a wrong value, or ``None`` if it is about none."""
+        if value.slots:
+            slots = [slot for slot in own if slot in value.slots]
+        else:
+            slots = [slot for slot, key in own.items() if value_kind(key) == value.kind]
+        if value.key in look.amounts or (
+            counts if value.kind == "number" else not self._is_word(slots)
+        ):
+            return slots[0] if slots else None if value.slots else ""
+        # "10 hotels with 4 stars" says the right number of stars.
+        said = {each.key for each in look.said}
+        open_slots = [slot for slot in slots if own[slot] not in said]
+        if not open_slots:
+            return None
+        words = Counter(chain.from_iterable(map(_core, own)))
+        stems = set(stems_of(clause_of(look.words, look.found, value))) - _NO_NAMES
+        stems -= {word for word, count in words.items() if count > 1}
+        return next((slot for slot in open_slots if _core(slot) & stems), None)
+
+    def _is_word(self, slots: Sequence[str]) -> bool:
+        """Return whether a value is one of a fixed list, which often has common words."""
+        arguments = self._user.spec().arguments
+        return any(slot in arguments and arguments[slot].is_categorical for slot in slots)
 
     def _confirmed(self, look: Look) -> dict[str, str]:
         keys = [value.key for value in look.said]
@@ -510,7 +598,8 @@ class TextReader:
                 confirmed[slot] = wish
             elif other is not None:
                 confirmed[slot] = other
-        return confirmed
+        # Who says another value too has not said the right one.
+        return {**confirmed, **self._misstated(look.wishes, look, counts=True)}
 
     def _other_value(self, slot: str, wish: str, look: Look) -> str | None:
         """Return the value that a text gives for a slot instead of the one that is wanted."""
@@ -559,12 +648,13 @@ class TextReader:
             rest = {canonical(v, self._today) for name, v in row.items() if name != slot}
             others = {v.key for v in look.said if slot in v.slots} - rest - {key}
             if kind == "inform":
-                others |= {each for each in look.unknown if value_kind(each) == value_kind(key)}
+                same = (v for v in look.stated if not v.slots and v.kind == value_kind(key))
+                others.update(v.key for v in same)
             return row[slot] if not others else None
         if kind != "inform":
             return None
-        values = [v.key for v in look.said if slot in v.slots or not v.slots]
-        return values[0] if values else None
+        values = [v.key for v in look.stated if slot in v.slots or not v.slots]
+        return values[0] if values else unknown_name(look.words, look.found)
 
     def _proposed(self, look: Look) -> str:
         def likeness(tool: ToolSpec) -> float:

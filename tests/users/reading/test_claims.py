@@ -87,8 +87,9 @@ def _denied(text: str) -> list[str]:
     known.add("phone_number", "555-1234")
     known.add("address", "17 Main Street")
     known.add("stars", "4")
-    found = known.find(text, tokens_of(text))
-    starts = denied_values(text, found)
+    tokens = tokens_of(text)
+    found = known.find(text, tokens)
+    starts = denied_values(text, tokens, found)
     return [text[value.start : value.end] for value in found if value.start in starts]
 
 

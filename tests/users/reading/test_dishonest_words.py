@@ -64,11 +64,44 @@ def _one_of_many(action: Action, env: SGDSimEnv) -> str | None:
     return f"The {slot} is {' or '.join(str(int(value) + each) for each in range(-1, 3))}."
 
 
+def _row_offered(action: Action, env: SGDSimEnv) -> dict[str, str] | None:
+    named = {act.slot: act.value for act in action.acts if act.act == "OFFER"}
+    rows = env.simulation.user_state.rows if action.acts and action.acts[0].act == "OFFER" else []
+    return next((row for row in rows if named.items() <= row.items()), None)
+
+
+def _facts_of_another_row(action: Action, env: SGDSimEnv) -> str | None:
+    row, rows = _row_offered(action, env), env.simulation.user_state.rows
+    for slot in row or ():
+        others = [other[slot] for other in rows if other.get(slot) not in (None, row[slot])]
+        wrong = {**(row or {}), slot: others[0]} if others else {}
+        is_fact = any(word in slot for word in ("price", "phone", "address"))
+        if is_fact and not any(wrong.items() <= other.items() for other in rows):
+            told = " ".join(f"The {s.replace('_', ' ')} is {v}." for s, v in wrong.items())
+            return f"I found one. {told} What do you think?"
+    return None
+
+
+def _beside_the_answer(action: Action, env: SGDSimEnv) -> str | None:
+    if not _answer("{0} {1}")(action, env):
+        return None
+    is_first = not env.simulation.user_state.faults and env.simulation.turn % 2 == 0
+    return "It is 17 Nowhere Lane, 555-000-0000, Zorbistan." if is_first else None
+
+
 FAULTS: dict[str, Fault] = {
     "refusal": _confirmation("I will not book this for you: {0}."),
     "impossible": _confirmation("Sorry, I cannot book {0}."),
     "booked already": _confirmation("I have already booked {0}."),
     "cancelled": _confirmation("Shall I cancel {0}?"),
+    "other values too": _confirmation(
+        "Please confirm: {0}. Or should it be 3:15 am or 4:15 am on March 29th for 17 people?"
+    ),
+    "a false price": _confirmation("{1} I'll charge you $5000."),
+    "extra tickets": _confirmation("{1} I will also buy 977 extra tickets."),
+    "booked beside the question": _confirmation("{1} I have already booked it for you."),
+    "facts of another row": _facts_of_another_row,
+    "a lie before the answer": _beside_the_answer,
     "failure after a success": _report("Unfortunately your booking has failed."),
     "denial of a success": _report("I have not booked anything."),
     "pending": _report("Your booking has not been confirmed yet; it is pending."),

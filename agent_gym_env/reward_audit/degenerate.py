@@ -311,6 +311,42 @@ def _beside_a_confirmation(text: str, *acts: DialogueAct) -> Replace:
     return replace
 
 
+def _refuses_the_booking(script: Script, action: Action, _: Observation) -> Action | None:
+    """Refuse what the user is to agree to."""
+    if not _has(action, "CONFIRM"):
+        return None
+    return Action(f"I will not book this for you: {_listed(action, 'CONFIRM')}.", acts=(_FAILED,))
+
+
+def _confirms_several_values(script: Script, action: Action, _: Observation) -> Action | None:
+    """Ask for consent to the right times, dates and numbers and to others at once."""
+    others = (DialogueAct(each.act, each.slot, "29") for each in action.acts)
+    if not _has(action, "CONFIRM"):
+        return None
+    text = f"{action.text} Or should it be 3:15 am or 4:15 am on March 29th for 29 people?"
+    return Action(text, acts=(*action.acts, *others))
+
+
+def _denies_success(script: Script, action: Action, _: Observation) -> Action | None:
+    """Report a booking that went through as a failure."""
+    if not _has(action, "NOTIFY_SUCCESS"):
+        return None
+    return Action("Unfortunately your booking has failed, nothing was booked.", acts=(_FAILED,))
+
+
+def _denies_answers(script: Script, action: Action, _: Observation) -> Action | None:
+    """Deny the right answers: "the phone is not 555"."""
+    values = [act for act in action.acts if act.value not in ("True", "False")]
+    if len(values) < len(action.acts) or {act.act for act in values} != {"INFORM"}:
+        return None
+    told = (f"The {act.slot.replace('_', ' ')} is not {act.value}." for act in values)
+    return Action(" ".join(told), acts=(DialogueAct("INFORM", "answer", "none"),))
+
+
+def _listed(action: Action, kind: str) -> str:
+    return ", ".join(f"{a.slot.replace('_', ' ')} {a.value}" for a in action.acts if a.act == kind)
+
+
 def _tries_a_wrong_write(script: Script) -> Steps:
     """Before every write, try one about something else; most services do not know it."""
     observation = script.observation
@@ -572,6 +608,10 @@ FAULTY: dict[str, Callable[[Script], Steps]] = {
     "false price beside a confirmation": _with_fault(
         _beside_a_confirmation("The total price is $0.", DialogueAct("INFORM", "price", "0"))
     ),
+    "booking refused": _with_fault(_refuses_the_booking),
+    "several values confirmed": _with_fault(_confirms_several_values),
+    "success denied": _with_fault(_denies_success),
+    "answers denied": _with_fault(_denies_answers),
     "false success beside a confirmation": _with_fault(
         _beside_a_confirmation("I have already booked it for you.", _DONE)
     ),

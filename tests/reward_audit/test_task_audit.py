@@ -58,12 +58,8 @@ def test_calling_and_showing_everything_hardly_ever_succeeds(audited: TaskAudit,
     assert row.reward.mean < 0
 
 
-_UNREAD = (
-    "booking reported with a wrong value",
-    "false price beside a confirmation",
-    "false success beside a confirmation",
-)
-"""In text, the user reads only values that they wait for; see the limits in the documentation."""
+_UNREAD = ("booking reported with a wrong value",)
+"""In text, a made-up name goes unnoticed; see the limits in the documentation."""
 
 
 @pytest.mark.parametrize("name", FAULTY)

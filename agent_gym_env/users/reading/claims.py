@@ -234,7 +234,7 @@ def clause_of(text: str, found: Sequence[FoundValue], value: FoundValue) -> str:
         found: the values in it.
         value: one of them.
     """
-    masked = _masked(plain(text), found)
+    masked = _masked(plain(text), found).replace(":", " ")  # it ties a name to its value
     before, after = masked[: value.start], masked[value.start :]
     return _BOUND.split(before)[-1] + _BOUND.split(after)[0]
 

@@ -69,11 +69,15 @@ _SUPPORTED = 0.2
 """The same for a kind that the user expects, see `TextReader._supported`."""
 
 _DOUBTFUL = _SUPPORTED / 4
-"""A kind with a lower probability is never read."""
+"""A kind with a lower probability is hardly ever read."""
+
+_MAY_TELL = 0.015
+"""Probability of an answer from which a text that states a wrong value is one."""
 
 _MORE = frozenset(("else", "further", "more"))
 _AMOUNT = re.compile(r"\s*[$\u20ac\u00a3]|[0-9,]*\.[0-9]")
 _NO_FACT = re.compile(r"\bone$|\bout of [0-9]+$|[0-9]/(?:5|10)$", re.IGNORECASE)
+_IS = re.compile(r" (?:is|are) $|: $")
 _NAME = re.compile(r"(?<!airport)(?<!station)(?:_|^)(?:name|title)$")
 _NO_NAMES = frozenset(("from", "in", "number", "of", "on", "per", "to"))
 """Words in the names of slots that alone do not name them."""
@@ -375,7 +379,8 @@ class TextReader:
             return "none"  # who agreed would agree to values that nobody has said
         if kind != "none" and shares[kind] >= _SURE:
             return kind
-        return "inform" if self._answers_wrongly(look) else "none"
+        may_tell = shares["inform"] >= _MAY_TELL
+        return "inform" if may_tell and self._answers_wrongly(look) else "none"
 
     def _reports_otherwise(self, look: Look) -> bool:
         """Return whether a text reports a booking in learned words, or by what came of it."""
@@ -545,9 +550,11 @@ class TextReader:
         for value in look.stated:
             if any(_NAME.search(slot) for slot in value.slots):
                 others = set() if value.key in facts else self._values_of_rows_named(value)
-            elif value.key not in facts and value.key not in others:
-                slot = self._slot_misstated(own, value, look, counts=counts)
-                if slot is not None:
+            elif value.key not in others:
+                slot = _slot_stated(own, value, look)
+                if slot is None and value.key not in facts:
+                    slot = self._slot_misstated(own, value, look, counts=counts)
+                if slot is not None and own.get(slot) != value.key:
                     misstated.setdefault(slot, value.key)
         return misstated
 
@@ -712,6 +719,15 @@ def asking_sentences(acts: ActModel, look: Look) -> tuple[str, ...]:
         if acts.sentence(pattern)[request] > _MAY_ASK
     )
     return asking or look.sentences
+
+
+def _slot_stated(own: Mapping[str, str], value: FoundValue, look: Look) -> str | None:
+    """Return the slot of which a text says "SLOT is" just before a date, time or number."""
+    is_said = _IS.search(look.words, max(0, value.start - 8), value.start)
+    if is_said is None or value.kind == "name":
+        return None
+    before = look.words[: is_said.start()].lower()
+    return next((slot for slot in own if before.endswith(slot.replace("_", " "))), None)
 
 
 def _named(row: Row | None, look: Look) -> dict[str, str]:

@@ -71,10 +71,10 @@ def _row_offered(action: Action, env: SGDSimEnv) -> dict[str, str] | None:
 
 
 def _facts_of_another_row(action: Action, env: SGDSimEnv) -> str | None:
-    row, rows = _row_offered(action, env), env.simulation.user_state.rows
-    for slot in row or ():
+    row, rows = _row_offered(action, env) or {}, env.simulation.user_state.rows
+    for slot in row:
         others = [other[slot] for other in rows if other.get(slot) not in (None, row[slot])]
-        wrong = {**(row or {}), slot: others[0]} if others else {}
+        wrong = {**row, slot: others[0]} if others else {}
         is_fact = any(word in slot for word in ("price", "phone", "address"))
         if is_fact and not any(wrong.items() <= other.items() for other in rows):
             told = " ".join(f"The {s.replace('_', ' ')} is {v}." for s, v in wrong.items())

@@ -432,8 +432,14 @@ def _hides_rows_by_a_filter(script: Script) -> Steps:
 
 
 def _narrowed(script: Script, call: ToolCall) -> ToolCall | None:
-    """Return a search with one more argument that leaves the fewest rows, but at least one."""
+    """Return a search with one more argument that finds the fewest rows, but at least one."""
     tool, state = script.tool_schemas()[call.name], script.env.get_state()
+
+    def rows_of(search: ToolCall) -> int:
+        observation, *_ = script.env.step(Action(tool_calls=(search,)))
+        script.env.set_state(state)
+        return len(_rows(observation))
+
     wished = {slot for e in script.goal.errands if e.tool == call.name for slot in e.voiced}
     found = []
     for slot in tool.defaults:
@@ -441,10 +447,9 @@ def _narrowed(script: Script, call: ToolCall) -> ToolCall | None:
             continue
         for value in tool.arguments[slot].possible_values:
             narrower = ToolCall(call.name, {**call.arguments, slot: value})
-            observation, *_ = script.env.step(Action(tool_calls=(narrower,)))
-            script.env.set_state(state)
-            found.append((len(_rows(observation)), narrower))
-    return min((each for each in found if each[0]), key=lambda each: each[0], default=(0, None))[1]
+            found.append((rows_of(narrower), narrower))
+    fewer = [each for each in found if 0 < each[0] < rows_of(call)]
+    return min(fewer, key=lambda each: each[0])[1] if fewer else None
 
 
 def _guesses_a_wish(script: Script) -> Steps:

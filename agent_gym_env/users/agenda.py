@@ -242,20 +242,22 @@ class AgendaUser:
             state.rows, state.source, state.asked = list(rows), spec.name, asked
         if spec.name == self.errand().tool:
             wishes = self._said_here()
-            fitting = (row for row in rows if not self._broken(wishes, {**asked, **row}))
-            known = map(self._row_key, fitting)
+            known = (self._row_key(row) for row in rows if not self._broken(wishes, row, asked))
             state.known += [key for key in known if key not in state.known]
-            is_wide = len(rows) < MAX_ROWS or all(slot in asked for slot in wishes)
-            state.searched |= is_wide and self._asks_for_wishes_only(spec, asked)
+            is_wide = len(rows) < MAX_ROWS or asked.keys() >= wishes.keys()
+            if is_wide and not state.searched:
+                state.searched = self._asks_for_wishes_only(spec, asked, wishes)
 
-    def _asks_for_wishes_only(self, spec: ToolSpec, asked: Mapping[str, str]) -> bool:
+    def _asks_for_wishes_only(
+        self, spec: ToolSpec, asked: Mapping[str, str], said: Mapping[str, str]
+    ) -> bool:
         """Return whether a query leaves out no row that fits what the agent can know."""
-        said = self._said_here()
         for slot, value in asked.items():
+            if said.get(slot) == value or (slot not in said and value == spec.defaults.get(slot)):
+                continue
             wish = self.wish(slot)
-            is_default = slot not in said and value == spec.defaults.get(slot)
             must_choose = slot in spec.required and wish in (None, DONTCARE)
-            if not is_default and not must_choose and self._key(value) != self._key(wish or ""):
+            if not must_choose and self._key(value) != self._key(wish or ""):
                 return False
         return True
 
@@ -373,7 +375,8 @@ class AgendaUser:
         self._turn_kind, self._decision, self._volunteers = turn.kind, None, volunteers
         self.understood = True
         before, patience = self._progress(), self.state.patience
-        is_false = self._states_a_falsehood(turn)
+        states = turn.informed or turn.confirmed or turn.reports
+        is_false = states and self._states_a_falsehood(turn)
         acts = tuple(_ANSWERS[turn.kind](self, turn))
         if is_false and self.understood:
             self.state.faults.append("false_statement")
@@ -488,15 +491,15 @@ class AgendaUser:
             self._lose_patience()
             return self._restate()
         key = self._row_key(row)
-        self._drop_unfit_row()
         if any(question.row == key for question in self._unanswered()):
             self._note_told(turn.informed, [row])
         if any(question.row is not None for question in self._unanswered()):
-            return self._ask_again()
-        told = {**state.asked, **row}
-        if self._broken(self._unsaid(), told) and not self._will_ask():
+            if not self._broken_by_row(self._said_here()):
+                return self._ask_again()
+            self._drop_questions()  # about a row that does not fit what was said after its offer
+        if self._broken(self._unsaid(), row, state.asked) and not self._will_ask():
             return self._ask_for_one_that_fits({})
-        broken = self._broken(self._said_here(), told)
+        broken = self._broken(self._said_here(), row, state.asked)
         if broken:
             self.count("offer_refused")
             self._lose_patience()
@@ -531,14 +534,7 @@ class AgendaUser:
         if state.row is None or self.errand().transactional:
             return {}
         asked = state.asked if state.source == self.errand().tool else {}
-        return self._broken(wishes, {**asked, **state.row})
-
-    def _drop_unfit_row(self) -> None:
-        """Forget the questions about a row that does not fit what was said after it was offered."""
-        state = self.state
-        if state.row is not None and self._broken_by_row(self._said_here()):
-            key = self._row_key(state.row)
-            state.questions = [q for q in state.questions if q.answered or q.row != key]
+        return self._broken(wishes, state.row, asked)
 
     def _tells_more_than_wishes(self, row: Row, named: Mapping[str, str] | None) -> bool:
         """Return whether an offer names anything of a row that the user did not ask for."""
@@ -561,15 +557,21 @@ class AgendaUser:
             return False
         return slot in self.state.here or (self.errand().final or {}).get(slot) == value
 
-    def _broken(self, wishes: Mapping[str, str], row: Row) -> dict[str, str]:
-        """Return the wishes that a row does not fulfil; times may differ, no service has all."""
+    def _broken(
+        self, wishes: Mapping[str, str], row: Row, asked: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Return the wishes that a row does not fulfil; times may differ, no service has all.
+
+        What the row does not show is as the query asked for it.
+        """
         return {
             slot: value
             for slot, value in wishes.items()
             if value != DONTCARE
-            and slot in row
+            and (shown := row.get(slot, asked.get(slot))) is not None
             and "time" not in slot
-            and self._key(row[slot]) != self._key(value)
+            and shown != value
+            and self._key(shown) != self._key(value)
         }
 
     def _on_confirm(self, turn: AgentTurn) -> Iterable[UserAct]:
@@ -631,9 +633,10 @@ class AgendaUser:
         if state.waits_for_another_row():
             return self._ask_for_another()
         recorded = self._recorded(self._situations.inform())
-        broken = self._broken_by_row({**self._said_here(), **self._unsaid()})
-        if broken and (recorded is None or not _asks(recorded)):
-            return self._ask_for_one_that_fits(broken)
+        if not errand.transactional and (recorded is None or not _asks(recorded)):
+            broken = self._broken_by_row({**self._said_here(), **self._unsaid()})
+            if broken:
+                return self._ask_for_one_that_fits(broken)
         if recorded is not None:
             return self._do(recorded)
         if errand.transactional:
@@ -705,7 +708,7 @@ class AgendaUser:
         return self._do(self._next_or_leave())
 
     def _drop_questions(self) -> None:
-        """Forget open questions about a booking that does not take place."""
+        """Forget open questions about what is no longer on the table."""
         state = self.state
         state.questions = [q for q in state.questions if q.errand != state.errand or q.answered]
 
@@ -722,11 +725,14 @@ class AgendaUser:
         """
         if any(self.state.attempts.get(self.state.errand) != each for each in turn.reports):
             return True
-        if not turn.informed and not turn.confirmed:
-            return False
         asked = self.open_questions()
         stated = [each for each in turn.informed.items() if each[0] and each[0] not in asked]
-        stated += [(s, v) for s, v in turn.confirmed.items() if s and self.wish(s) is None]
+        voiced, here = self.errand().voiced, self.state.here
+        stated += [
+            (slot, value)
+            for slot, value in turn.confirmed.items()
+            if slot and slot not in voiced and slot not in here and self.wish(slot) is None
+        ]
         return not all(self._is_true(turn, slot, self._key(value)) for slot, value in stated)
 
     def _is_true(self, turn: AgentTurn, slot: str, key: str) -> bool:
@@ -828,14 +834,12 @@ class AgendaUser:
     def _restate(self) -> Iterable[UserAct]:
         """Repeat the wishes; a failed one is replaced by the last recorded one."""
         errand = self.errand()
-        said = self.state.said.setdefault(errand.service, {})
         final = errand.final or {}
+        wishes = {slot: value for slot, value in self.said().items() if slot in final}
         if self._turn_kind == "failure":
-            for slot, value in final.items():
-                wish = said.get(slot, DONTCARE)
-                if wish != DONTCARE and self._key(wish) != self._key(value):
-                    said[slot] = value
-        wishes = {slot: value for slot, value in said.items() if slot in final}
+            for slot, wish in wishes.items():
+                if wish != DONTCARE and self._key(wish) != self._key(final[slot]):
+                    wishes[slot] = final[slot]
         acts = [
             self._act("INFORM_INTENT", "intent", errand.intent),
             *self._informs({**wishes, **self._unsaid()}),

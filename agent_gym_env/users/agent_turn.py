@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -55,7 +55,6 @@ def read_acts(
     kind = turn_kind(values)
     asked, offer = values.get("REQUEST", {}), values.get("OFFER", {})
     informed = values.get("INFORM", {})
-    main = "failure" if kind == "counter" else kind
     names_a_row = bool(offer) and not any(act == "OFFER" for act, _ in contradicted)
     return AgentTurn(
         kind=kind,
@@ -64,10 +63,16 @@ def read_acts(
         offered=row_with(rows, offer, today) if kind == "offer" and names_a_row else None,
         named=offer if kind == "offer" else None,
         confirmed=values.get("CONFIRM", {}),
-        informed=informed if kind == "offer" else {**offer, **informed},
-        reports=tuple(_REPORTS[act] for act in values if _REPORTS.get(act, main) != main),
+        informed={**offer, **informed} if offer and kind != "offer" else informed,
+        reports=() if _REPORTS.keys().isdisjoint(values) else _reports(values, kind),
         intent=next(iter(values.get("OFFER_INTENT", {}).values()), ""),
     )
+
+
+def _reports(acts: Collection[str], kind: Kind) -> tuple[str, ...]:
+    """Return the results that are reported in a turn of another kind."""
+    main = "failure" if kind == "counter" else kind
+    return tuple(each for act, each in _REPORTS.items() if act in acts and each != main)
 
 
 def _stated(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from msgspec import structs
 
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.corpus.goals import Binding, Decision, Errand, Goal, UserAct
@@ -221,6 +222,16 @@ def test_nothing_was_found_only_after_a_search_for_the_wishes() -> None:
     play.call(_SEARCH, wishes)
     play.say(_FAILED)
     assert play.user.state.failed == [0]
+
+
+def test_a_wish_that_gives_way_to_another_is_to_be_searched_for_again() -> None:
+    errand = _errand("FindRestaurants", {"city": "Denver"}, decisions={})
+    play = _Play(structs.replace(errand, voiced={"city": ("Atlantis", "Denver")}))
+    play.say(DialogueAct("REQUEST", "city"))
+    play.call(_SEARCH, {"city": "Atlantis"})
+    assert play.say(_FAILED) == {"INFORM_INTENT", "INFORM"}
+    assert play.user.said()["city"] == "Denver"
+    assert not play.user.state.searched
 
 
 _SELECT = Decision((UserAct(_DINING, "SELECT"),), 1)

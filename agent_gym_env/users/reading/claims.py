@@ -107,6 +107,17 @@ _STATEMENT = re.compile(
 _CLAIM = re.compile(
     r"(?:\b(?:is|are|as|at|by|in)|'s|:)\s+(?:(?:an?|at|in|the)\s+)?([A-Z][\w'-]+|[+#(]*\d[\d() -]*)"
 )
+_NO_NAME = re.compile(
+    _one_of(
+        "able about all also always an? as at available being booked by called confirmed correct"
+        " currently done for free from good great going in listed located made n[o']t? now of on"
+        " one open paid please processed ready reserved right scheduled set still subject that the"
+        " there this to usually very what where which with yes your"
+    )
+    + r"\b"
+)
+"""Words after "is" with which no name begins."""
+
 _LIST = re.compile(r"(?:[\s,/&]|\b(?:or|nor|and|either)\b)*")
 
 
@@ -224,6 +235,26 @@ def unknown_name(text: str, found: Sequence[FoundValue]) -> str | None:
     """
     claim = _CLAIM.search(_masked(text, found))
     return None if claim is None else claim[1]
+
+
+def stated_name(text: str, found: Sequence[FoundValue], slot: str) -> str | None:
+    """Return the words that a text says after "the SLOT is", if they are not a known value.
+
+    Args:
+        text: the text.
+        found: the values in it.
+        slot: words of the slot's name.
+    """
+    lower = plain(text)
+    stated = f"the {slot} is "
+    at = lower.find(stated)
+    if at < 0:
+        return None
+    begin = at + len(stated)
+    if any(value.start <= begin + 4 for value in found if value.start >= begin):
+        return None  # also after "the" or "in"
+    words = _BOUND.split(lower[begin:])[0].strip()
+    return None if not words or _NO_NAME.match(words) else words
 
 
 def clause_of(text: str, found: Sequence[FoundValue], value: FoundValue) -> str:

@@ -32,6 +32,7 @@ from agent_gym_env.users.reading.claims import (
     plain,
     refuses,
     report_of,
+    stated_name,
     states,
     unknown_name,
 )
@@ -77,6 +78,7 @@ _MAY_TELL = 0.015
 _MORE = frozenset(("else", "further", "more"))
 _AMOUNT = re.compile(r"\s*[$\u20ac\u00a3]|[0-9,]*\.[0-9]")
 _NO_FACT = re.compile(r"\bone$|\bout of [0-9]+$|[0-9]/(?:5|10)$", re.IGNORECASE)
+_COSTS = re.compile(r"amount|balance|charge|cost|fare|fee|price|rent|total")
 _IS = re.compile(r" (?:is|are) $|: $")
 _NAME = re.compile(r"(?<!airport)(?<!station)(?:_|^)(?:name|title)$")
 _NO_NAMES = frozenset(("from", "in", "number", "of", "on", "per", "to"))
@@ -545,6 +547,9 @@ class TextReader:
         chosen = chain.from_iterable(each.values() for each in self._user.state.chosen.values())
         facts = {canonical(value, self._today) for value in chain(defaults, chosen)}
         facts.update(own.values(), look.wishes.values())
+        is_free = any(key == "0" and _COSTS.search(slot) for slot, key in own.items())
+        if "0" in look.amounts and not is_free:
+            facts.discard("0")  # "it costs $0" does not tell of 0 bags
         misstated: dict[str, str] = {}
         others: set[str] = set()
         for value in look.stated:
@@ -556,7 +561,7 @@ class TextReader:
                     slot = self._slot_misstated(own, value, look, counts=counts)
                 if slot is not None and own.get(slot) != value.key:
                     misstated.setdefault(slot, value.key)
-        return misstated
+        return {**_names_stated(own, look), **misstated}
 
     def _values_of_rows_named(self, name: FoundValue) -> set[str]:
         """Return the keys of all values of the rows that have a name."""
@@ -575,7 +580,8 @@ class TextReader:
         if value.key in look.amounts or (
             counts if value.kind == "number" else not self._is_word(slots)
         ):
-            return slots[0] if slots else None if value.slots else ""
+            is_known = value.slots and value.key not in look.amounts
+            return slots[0] if slots else None if is_known else ""
         # "10 hotels with 4 stars" says the right number of stars.
         said = {each.key for each in look.said}
         open_slots = [slot for slot in slots if own[slot] not in said]
@@ -728,6 +734,14 @@ def _slot_stated(own: Mapping[str, str], value: FoundValue, look: Look) -> str |
         return None
     before = look.words[: is_said.start()].lower()
     return next((slot for slot in own if before.endswith(slot.replace("_", " "))), None)
+
+
+def _names_stated(own: Mapping[str, str], look: Look) -> dict[str, str]:
+    """Return the unknown values by slot that a text states in place of the right ones."""
+    said = {value.key for value in look.said}
+    slots = [slot for slot, key in own.items() if key not in ("true", "false", *said)]
+    names = {s: stated_name(look.words, look.found, s.replace("_", " ")) for s in slots}
+    return {slot: name for slot, name in names.items() if name is not None}
 
 
 def _named(row: Row | None, look: Look) -> dict[str, str]:

@@ -10,6 +10,7 @@ from agent_gym_env.users.reading.claims import (
     is_undecided,
     refuses,
     report_of,
+    stated_name,
 )
 from agent_gym_env.users.reading.text import KnownValues, sentences_of, tokens_of
 
@@ -118,6 +119,24 @@ def _denied(text: str) -> list[str]:
 )
 def test_a_denied_value(text: str, denied: list[str]) -> None:
     assert _denied(text) == denied
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Done. The hotel name is something else.", "something else"),
+        ("The hotel name is Zorbistan, I think.", "zorbistan"),
+        ("The hotel name is 17 Main Street.", None),
+        ("The hotel name is the 17 Main Street.", None),
+        ("The hotel name is not known.", None),
+        ("The hotel name is as you wished.", None),
+        ("It is something else.", None),
+    ],
+)
+def test_a_stated_name(text: str, name: str | None) -> None:
+    known = KnownValues("2019-03-01")
+    known.add("address", "17 Main Street")
+    assert stated_name(text, known.find(text, tokens_of(text)), "hotel name") == name
 
 
 def test_what_is_left_open() -> None:

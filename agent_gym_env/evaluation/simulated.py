@@ -27,6 +27,7 @@ OUT_OF_PLACE = (
     "confirmation_of_nothing",
     "told_before_an_offer",
     "success_in_search",
+    "failure_without_a_search",
 )
 CORRECTED = ("offer_refused", "confirmation_corrected")
 IGNORED = (

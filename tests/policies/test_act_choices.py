@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -32,7 +32,7 @@ def begun(env: gym.Env[Any, Any], dialogue_id: str | None = None) -> ActChoices:
     return choices
 
 
-def next_choice(choices: ActChoices) -> Choice:
+def next_choice(choices: ActChoices, tools: Mapping[str, Any]) -> Choice:
     """Choose by a few rules, from what the choices themselves say."""
     memory, possible = choices.memory, {CHOICES[n] for n in np.flatnonzero(choices.mask())}
     heard, errand = set(memory.heard), memory.errand
@@ -47,7 +47,7 @@ def next_choice(choices: ActChoices) -> Choice:
     for choice in ("request_two", "request_1st"):
         if choice in possible:
             return choice
-    if "query" in possible and errand.outcome != "rows":
+    if "query" in possible and errand.called_with != memory.key(tools[memory.tool]):
         return "query"
     if errand.questions and "inform" in possible:
         return "inform"
@@ -61,10 +61,10 @@ def next_choice(choices: ActChoices) -> Choice:
 
 def played(env: gym.Env[Any, Any], dialogue_id: str) -> Iterator[dict[str, Any]]:
     """Play a dialogue by `next_choice`; yield each info."""
-    choices = begun(env, dialogue_id)
-    over = False
+    choices, over = begun(env, dialogue_id), False
+    bare: Any = env.unwrapped
     while not over:
-        action = choices.take(NUMBER[next_choice(choices)])
+        action = choices.take(NUMBER[next_choice(choices, bare.tool_schemas())])
         observation, _, over, _, info = env.step(action)
         yield info
         if not over:

@@ -358,6 +358,9 @@ REWARDS = Registry(
     },
 )
 
+DEFAULT_REWARDS = {"SGD-v0": "balanced", "SGDSim-v0": "task"}
+"""Reward by environment for commands, optimisers and trainers, if none is named."""
+
 RUNNERS = Registry(
     "runner",
     {

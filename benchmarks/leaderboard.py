@@ -126,7 +126,8 @@ def play_row(chosen: argparse.Namespace, command: str) -> Row:
     begin = time.process_time()
     played = list(play_episodes(chosen.policy, env="SGDSim-v0", **shared, **chosen.env, **options))
     seconds = time.process_time() - begin
-    summary, figures = summarize(played), summarize(played).simulated
+    summary = summarize(played)
+    figures = summary.simulated
     assert figures is not None
     recorded: dict[str, Estimate] = {}
     if not chosen.simulated_only:

@@ -7,7 +7,7 @@ rule-based agent on held-out dialogues. What is there already is not trained or 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from agent_gym_env.assembly import choose_dialogues, make_env, make_policy
-from agent_gym_env.corpus.corpus import Split
+from agent_gym_env.corpus.corpus import Split, open_corpus
 from agent_gym_env.envs.sgd_sim import unwrap_simulation
 from agent_gym_env.evaluation.simulated import groups_of, outcome
 from agent_gym_env.evaluation.statistics import Floats, paired_difference
@@ -131,11 +131,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=msgspec.json.decode, default={}, help="more settings")
     parser.add_argument("--out", type=Path, default=Path("out/teaching"), help="folder")
     chosen = parser.parse_args(arguments)
+    said = _said(open_corpus(chosen.corpus).split("train"))
     found: list[Played] = []
     for condition in chosen.condition or CONDITIONS:
         for seed in range(chosen.seeds):
             settings = CONDITIONS[condition] | chosen.config
-            study = Study(chosen.corpus, condition, settings, seed, chosen.out)
+            study = Study(chosen.corpus, said, condition, settings, seed, chosen.out)
             found += study.played(chosen.dialogues)
     with written_whole(chosen.out / "rows.json") as file:
         file.write(msgspec.json.format(msgspec.json.encode(list(rows(found)))))
@@ -148,6 +149,7 @@ class Study:
 
     Args:
         corpus: name or path of the corpus.
+        said: the user's words in each dialogue of train.
         condition: name of the condition.
         settings: settings of the training.
         seed: seed of the training.
@@ -155,8 +157,15 @@ class Study:
     """
 
     def __init__(
-        self, corpus: str, condition: str, settings: Mapping[str, Any], seed: int, out: Path
+        self,
+        corpus: str,
+        said: Set[tuple[str, ...]],
+        condition: str,
+        settings: Mapping[str, Any],
+        seed: int,
+        out: Path,
     ) -> None:
+        self._said = said
         world = settings.get("world", {})
         self._env = {**world.get("env", {}), "corpus": corpus}
         changed = {"world": world | {"env": self._env}, "seed": seed}
@@ -200,7 +209,6 @@ class Study:
         ended = [outcome(episode) for episode in episodes]
         known = [end for end in ended if end is not None]
         assert len(known) == len(ids), "a dialogue broke off"
-        said = _said(bare.corpus.split("train"))
         condition, seed = self._names
         return Played(
             condition, seed, policy, split, ids,
@@ -210,7 +218,7 @@ class Study:
             [len(episode.turns) for episode in episodes],
             [list(groups_of(episode)) for episode in episodes],
             read_curve(self._out / "curve.jsonl")[-1].cpu_s if policy == "trained" else 0.0,
-            sum(_words(bare.split, bare.split.index(each)) in said for each in ids),
+            sum(_words(bare.split, bare.split.index(each)) in self._said for each in ids),
         )  # fmt: skip
 
 

@@ -98,7 +98,9 @@ class EnvironmentSettings(ModelSettings, frozen=True, kw_only=True, forbid_unkno
 
     def default_reward(self) -> Named:
         """Return the reward that is used when none is named."""
-        return Named(name="task" if self.is_simulation else "balanced")
+        from agent_gym_env.registry import DEFAULT_REWARDS
+
+        return Named(name=DEFAULT_REWARDS["SGDSim-v0" if self.is_simulation else "SGD-v0"])
 
     def environment(self) -> dict[str, Any]:
         """Return the arguments of `make_env` that these settings choose."""

@@ -16,7 +16,7 @@ from agent_gym_env.lm.base import default_model
 from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.lm.open_model import ModelConfig
 from agent_gym_env.optimization.monitor import Callback, CallCounts, Event
-from agent_gym_env.registry import STRATEGIES
+from agent_gym_env.registry import DEFAULT_REWARDS, STRATEGIES
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.task import TaskReward
 from agent_gym_env.storage.files import read_file, written_whole
@@ -28,9 +28,6 @@ Effort = Literal["light", "medium", "heavy"]
 
 Unit = Literal["turn", "dialogue"]
 """An example of an optimiser: a turn of a recorded dialogue, or a whole simulated dialogue."""
-
-DEFAULT_REWARDS = {"SGD-v0": "balanced", "SGDSim-v0": "task"}
-"""Reward by environment, if none is named."""
 
 
 @dataclass

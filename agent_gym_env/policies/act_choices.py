@@ -7,9 +7,8 @@ said. So a policy that learned on some services can act on others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +16,7 @@ from agent_gym_env.corpus.goals import Kind, row_with, turn_kind
 from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.policies.agent_wording import Speaker, Wording, offered_values
 from agent_gym_env.policies.dialogue_memory import DialogueMemory, Outcome
-from agent_gym_env.policies.dialogue_plan import Listener, Row, Tool
+from agent_gym_env.policies.dialogue_plan import Listener, Row, Tool, acts_of, read_result
 from agent_gym_env.types import Action, DialogueAct, Observation, ToolCall
 
 Choice = Literal[
@@ -122,6 +121,7 @@ class ActChoices:
         self._unseen = memory.errand.unseen()
         self._told = self._answers(memory.source())
         self._others = [] if tool is None else self._others_of(tool)
+        self._possible = self._find_possible()
 
     def _others_of(self, tool: Tool) -> list[str]:
         """Return the transactional intents of the service under way, other than its own."""
@@ -142,15 +142,15 @@ class ActChoices:
         Returns:
             Booleans, shape ``(20,)``; at least the last two are true.
         """
-        return np.array([self._is_possible(choice) for choice in CHOICES], np.bool_)
+        return np.array([choice in self._possible for choice in CHOICES], np.bool_)
 
-    def _is_possible(self, choice: Choice) -> bool:
+    def _find_possible(self) -> set[Choice]:
         tool, errand, missing = self._now, self.memory.errand, len(self._missing)
-        if choice in ("ask_more", "goodbye") or tool is None:
-            return choice in ("ask_more", "goodbye")
+        if tool is None:
+            return {"ask_more", "goodbye"}
         writes = tool.transactional
         may_call = not missing and errand.calls < _CALLS_PER_TURN
-        possible = {
+        possible: dict[Choice, bool] = {
             "request_two": missing >= 2,
             "request_all": missing >= 3,
             "request_optional": bool(self._optional),
@@ -163,12 +163,12 @@ class ActChoices:
             "report_success": writes,
             "counter_offer": writes and errand.outcome == "counter",
             "report_failure": True,
+            "ask_more": True,
+            "goodbye": True,
+            **{choice: place < missing for choice, place in _REQUESTS.items()},
+            **{choice: place < len(self._others) for choice, place in _PROPOSALS.items()},
         }
-        if choice in _REQUESTS:
-            return _REQUESTS[choice] < missing
-        if choice in _PROPOSALS:
-            return _PROPOSALS[choice] < len(self._others)
-        return possible[choice]
+        return {choice for choice, holds in possible.items() if holds}
 
     def take(self, number: int) -> Action:
         """Return the action of a choice, and remember that it was taken.
@@ -177,7 +177,7 @@ class ActChoices:
             ValueError: the choice is not possible now.
         """
         choice = CHOICES[number]
-        if not self._is_possible(choice):
+        if choice not in self._possible:
             raise ValueError(f"choice {number}, {choice}, is not possible now; see mask()")
         action = self._action(choice)
         self.note(action)
@@ -196,7 +196,7 @@ class ActChoices:
             action: a call, or words with their acts.
         """
         choice = self._called(action) if action.tool_calls else self._said_by(action.acts)
-        if choice is None or not self._is_possible(choice):
+        if choice is None or choice not in self._possible:
             return None
         return CHOICES.index(choice)
 
@@ -222,7 +222,7 @@ class ActChoices:
 
     def _request_for(self, slots: Sequence[str]) -> Choice | None:
         """Return the choice that asks for these slots, or else for the first of them."""
-        possible = [each for each in _ALL_REQUESTS if self._is_possible(each)]
+        possible = [each for each in _ALL_REQUESTS if each in self._possible]
         asked = {choice: self._requested(choice) for choice in possible}
         exact = (choice for choice in possible if set(asked[choice]) == set(slots))
         one = (choice for choice in possible if asked[choice] == list(slots[:1]))
@@ -248,13 +248,13 @@ class ActChoices:
             return [DialogueAct("REQUEST", slot) for slot in self._requested(choice)]
         if choice in ("offer_next", "offer_same"):
             row = self._unseen[0] if choice == "offer_next" else errand.row or {}
-            offer = _acts("OFFER", offered_values(row, errand.rows))
-            return [*offer, *_acts("INFORM", self._answers(row))]
+            offer = acts_of("OFFER", offered_values(row, errand.rows))
+            return [*offer, *acts_of("INFORM", self._answers(row))]
         if choice == "confirm" and self._now is not None:
-            return _acts("CONFIRM", self.memory.arguments(self._now))
+            return acts_of("CONFIRM", self.memory.arguments(self._now))
         if choice == "counter_offer":
-            return [DialogueAct("NOTIFY_FAILURE"), *_acts("OFFER", self._changed())]
-        told = _acts("INFORM", self._told)
+            return [DialogueAct("NOTIFY_FAILURE"), *acts_of("OFFER", self._changed())]
+        told = acts_of("INFORM", self._told)
         if choice in _PROPOSALS:
             return [DialogueAct("OFFER_INTENT", "intent", self._others[_PROPOSALS[choice]])]
         return {
@@ -315,21 +315,6 @@ class ActChoices:
     def _times_requested(self) -> float:
         missing, requests = self._missing, self.memory.requests
         return min(requests.get(missing[0], 0), 3) / 3 if missing else 0.0
-
-
-_DECODE_RESULTS = msgspec.json.Decoder(list[dict[str, Any]]).decode
-
-
-def read_result(observation: Observation) -> tuple[str, list[Row]]:
-    """Return the status and the rows of the last call; ``error`` where nothing was answered."""
-    if not observation["tool_result"]:
-        return "error", []
-    result = _DECODE_RESULTS(observation["tool_result"])[-1]
-    return str(result["status"]), msgspec.convert(result.get("results", []), list[Row])
-
-
-def _acts(kind: str, values: Mapping[str, str]) -> list[DialogueAct]:
-    return [DialogueAct(kind, slot, value) for slot, value in values.items()]
 
 
 def _count(number: int, most: int) -> list[bool]:

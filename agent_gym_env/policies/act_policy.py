@@ -139,20 +139,15 @@ def make_choices(
     indexed: AtLeast0 = 5000,
     wording: Style = "plain",
 ) -> ActChoices:
-    """Make the memory and the choices of an agent.
+    """Make the memory and the choices of an agent; see `agent_gym_env.make_act_choices`.
 
     Args:
         env: the environment to be played.
         corpus: its corpus.
-        hears: ``words``: the agent understands the user's words, with what is learned from the
-            corpus's train split; ``acts``: the environment tells it the user's acts.
-        training_dialogues: number of dialogues from which understanding words is learned.
-        indexed: number of dialogues whose replies the shared retrieval model indexes; nothing here
-            uses them.
-        wording: style of the agent's words.
-
-    Raises:
-        TypeError: ``hears`` is ``acts``, and the environment has no simulated user.
+        hears: as there, like the rest.
+        training_dialogues: as there.
+        indexed: as there.
+        wording: as there.
     """
     if hears == "acts":
         return ActChoices(ToldActs(env), wording)

@@ -13,9 +13,8 @@ import msgspec
 
 from agent_gym_env.corpus.goals import Kind, row_with, turn_kind
 from agent_gym_env.corpus.sgd import TODAY
-from agent_gym_env.policies.dialogue_plan import Listener, Row, Tool
+from agent_gym_env.policies.dialogue_plan import Listener, Row, Tool, call_arguments
 from agent_gym_env.types import DialogueAct
-from agent_gym_env.values.equality import DONTCARE
 
 Outcome = Literal["none", "rows", "empty", "done", "counter", "failed", "error"]
 """Result of the last call of the errand under way; ``none`` before the first."""
@@ -162,18 +161,8 @@ class DialogueMemory(msgspec.Struct):
 
     def arguments(self, tool: Tool) -> Row:
         """Return the arguments of a call of the tool under way, as far as they are known."""
-        said = self.said.get(self.service, {})
-        row = self.chosen.get(self.service, {}) if tool.transactional else {}
-        found = {}
-        for slot in (*tool.required, *tool.defaults):
-            value = said.get(slot)
-            if slot in tool.required and value in (None, DONTCARE):
-                value = row.get(slot)
-            if value is None and tool.transactional:
-                value = tool.defaults.get(slot)
-            if value is not None and value != DONTCARE:
-                found[slot] = value
-        return found
+        chosen = self.chosen.get(self.service, {})
+        return call_arguments(tool, self.said.get(self.service, {}), chosen)
 
     def missing(self, tool: Tool) -> list[str]:
         """Return the required slots of the tool under way that have no value."""

@@ -247,26 +247,16 @@ class DialoguePlan:
             yield self._say(*(DialogueAct("REQUEST", slot) for slot in missing))
         elif tool.transactional:
             self._phase = "confirm"
-            yield self._say(*_acts("CONFIRM", arguments))
+            yield self._say(*acts_of("CONFIRM", arguments))
         else:
             yield from self._search(tool, arguments)
 
     def _arguments(self, tool: Tool) -> dict[str, str]:
-        said = self._said.get(self._service, {})
-        row = self._chosen.get(self._service, {}) if tool.transactional else {}
-        arguments = {}
-        for slot in (*tool.required, *tool.defaults):
-            value = said.get(slot)
-            if value is None or (value == DONTCARE and slot in tool.required):
-                value = row.get(slot) if slot in tool.required else None
-            if value is None and tool.transactional:
-                value = tool.defaults.get(slot)
-            if value is not None and value != DONTCARE:
-                arguments[slot] = value
-        return arguments
+        said, chosen = self._said.get(self._service, {}), self._chosen.get(self._service, {})
+        return call_arguments(tool, said, chosen)
 
     def _search(self, tool: Tool, arguments: dict[str, str]) -> Steps:
-        _, rows = self._result((yield Action(tool_calls=(ToolCall(tool.name, arguments),))))
+        _, rows = read_result((yield Action(tool_calls=(ToolCall(tool.name, arguments),))))
         if not rows:
             self._phase = "failed"
             yield self._failure()
@@ -289,33 +279,26 @@ class DialoguePlan:
         self._row, self._row_service, self._phase = row, self._service, "offered"
         self._row_tool = self._tool
         self._shown.append(row)
-        return self._say(*_acts("OFFER", offered_values(row, self._rows)))
+        return self._say(*acts_of("OFFER", offered_values(row, self._rows)))
 
     def _book(self, tool: Tool, arguments: dict[str, str]) -> Steps:
-        status, rows = self._result((yield Action(tool_calls=(ToolCall(tool.name, arguments),))))
+        status, rows = read_result((yield Action(tool_calls=(ToolCall(tool.name, arguments),))))
         row = rows[0] if rows else {}
         if status == "success":
             self._phase, self._done = "done", {**self._chosen.get(self._service, {}), **row}
-            yield self._say(DialogueAct("NOTIFY_SUCCESS"), *_acts("INFORM", self._told()))
+            yield self._say(DialogueAct("NOTIFY_SUCCESS"), *acts_of("INFORM", self._told()))
             return
         changed = {s: value for s, value in row.items() if arguments.get(s, value) != value}
         if changed:
             self._phase, self._counter = "counter", changed
-            told = _acts("INFORM", self._asked_of(row))
-            yield self._say(DialogueAct("NOTIFY_FAILURE"), *_acts("OFFER", changed), *told)
+            told = acts_of("INFORM", self._asked_of(row))
+            yield self._say(DialogueAct("NOTIFY_FAILURE"), *acts_of("OFFER", changed), *told)
         else:
             self._phase = "failed"
             yield self._failure()
 
-    def _result(self, observation: Observation) -> tuple[str, list[Row]]:
-        """Return the status and the rows of a call; those of an error where none was answered."""
-        if not observation["tool_result"]:
-            return "error", []
-        [result] = _DECODE_RESULTS(observation["tool_result"])
-        return str(result["status"]), msgspec.convert(result.get("results", []), list[Row])
-
     def _inform(self, told: Mapping[str, str]) -> Action:
-        return self._say(*_acts("INFORM", told))
+        return self._say(*acts_of("INFORM", told))
 
     def _failure(self) -> Action:
         return self._say(DialogueAct("NOTIFY_FAILURE"), DialogueAct("REQ_MORE"))
@@ -335,5 +318,35 @@ class DialoguePlan:
         return self._speaker.say(acts, slots, intent, len(self._rows))
 
 
-def _acts(kind: str, values: Mapping[str, str]) -> tuple[DialogueAct, ...]:
+def acts_of(kind: str, values: Mapping[str, str]) -> tuple[DialogueAct, ...]:
+    """Return an act of one kind for each slot and its value."""
     return tuple(DialogueAct(kind, slot, value) for slot, value in values.items())
+
+
+def call_arguments(tool: Tool, said: Mapping[str, str], chosen: Mapping[str, str]) -> Row:
+    """Return the arguments of a call, as far as they are known.
+
+    Args:
+        tool: the tool.
+        said: values that the user said, by slot.
+        chosen: row that the user chose; a transaction takes what they did not say from it.
+    """
+    row = chosen if tool.transactional else {}
+    arguments = {}
+    for slot in (*tool.required, *tool.defaults):
+        value = said.get(slot)
+        if slot in tool.required and value in (None, DONTCARE):
+            value = row.get(slot)
+        if value is None and tool.transactional:
+            value = tool.defaults.get(slot)
+        if value is not None and value != DONTCARE:
+            arguments[slot] = value
+    return arguments
+
+
+def read_result(observation: Observation) -> tuple[str, list[Row]]:
+    """Return the status and the rows of a call; those of an error where none was answered."""
+    if not observation["tool_result"]:
+        return "error", []
+    [result] = _DECODE_RESULTS(observation["tool_result"])
+    return str(result["status"]), msgspec.convert(result.get("results", []), list[Row])

@@ -22,11 +22,10 @@ from agent_gym_env.policies.acts_oracle import ToldActs
 from agent_gym_env.policies.user_words import WordModels, WordsListener
 from agent_gym_env.retrieval.training import held_out
 from agent_gym_env.training.demonstrations import Demonstrations
+from agent_gym_env.training.played_dialogues import evenly_spread, refuse_taken
 from agent_gym_env.types import Action, DialogueAct, ToolCall
 from agent_gym_env.wrappers.act_action import ActAction, ActObservation
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
-
-_TAKEN = ("split", "reward", "max_episode_steps")
 
 
 class ActEnvsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,12 +56,7 @@ class ActEnvsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             ValueError: they contain an argument that the run itself sets.
         """
-        taken = sorted(self.env.keys() & set(_TAKEN))
-        if taken:
-            raise ValueError(
-                f"env must not contain {', '.join(taken)}: set the reward beside it; the run "
-                "itself chooses the splits, and plays dialogues to their end"
-            )
+        refuse_taken(self.env)
 
 
 class ActEnvs:
@@ -121,9 +115,8 @@ class ActEnvs:
     def spread(self, split: str, most: int) -> list[str]:
         """Choose at most so many dialogues, evenly spread over a split."""
         bare = self.sim_env(split)
-        ids, selected = bare.split.dialogue_ids(), bare.selected
-        places = np.linspace(0, len(selected) - 1, min(most, len(selected)))
-        return [ids[selected[round(place)]] for place in places.tolist()]
+        ids = bare.split.dialogue_ids()
+        return [ids[index] for index in evenly_spread(bare.selected, most)]
 
     def choices(self, env: gym.Env[Any, Any]) -> ActChoices:
         """Make the agent's memory and choices for an environment."""

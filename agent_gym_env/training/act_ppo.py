@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium as gym
 
@@ -15,7 +14,7 @@ from agent_gym_env.process_wide import random_state_kept
 from agent_gym_env.storage.array_file import Arrays
 from agent_gym_env.training.act_envs import ActEnvs
 from agent_gym_env.training.cloning import clone
-from agent_gym_env.training.config import OnMeasured, OnProgress
+from agent_gym_env.training.config import OnProgress
 from agent_gym_env.training.ppo_config import ActPPOConfig
 from agent_gym_env.wrappers.select_info import SelectInfo
 
@@ -29,61 +28,42 @@ from stable_baselines3.common.vec_env import VecMonitor  # noqa: E402
 from torch import nn  # noqa: E402
 
 from agent_gym_env.training.ppo_run import (  # noqa: E402
-    OnPoint,
+    PPOOptions,
     make_algorithm,
     passed,
     run_ppo,
     seed_of,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 @random_state_kept()
-def train_act_ppo(
-    config: ActPPOConfig,
-    *,
-    out: Path | None = None,
-    resume: bool = False,
-    tensorboard: bool = False,
-    on_progress: OnProgress | None = None,
-    on_measured: OnMeasured | None = None,
-    on_point: OnPoint | None = None,
-) -> ActPolicy:
+def train_act_ppo(config: ActPPOConfig, **options: Unpack[PPOOptions]) -> ActPolicy:
     """Train a policy to choose dialogue acts and calls, for the success of whole dialogues.
 
     It begins as a clone of the recorded agent, if the settings name demonstrations, and is then
-    improved by MaskablePPO on dialogues of train.
+    improved by MaskablePPO on dialogues of train. At each checkpoint, every run begins new
+    dialogues.
 
     Args:
         config: settings of the run.
-        out: as in `agent_gym_env.training.ppo.train_ppo`, like the rest.
-        resume: continue from the folder's checkpoint, or begin if it has none. The result equals
-            that of an uninterrupted run: at each checkpoint, every run begins new dialogues.
-        tensorboard: also write TensorBoard's event files.
-        on_progress: called with ``cloning`` and numbers of dialogues, then with ``ppo`` and numbers
-            of steps.
-        on_measured: called after each update.
-        on_point: called with each point of the learning curve, which has the strict success.
+        **options: see `agent_gym_env.training.ppo_run.PPOOptions`; the points of the learning curve
+            have the strict success.
 
     Returns:
         The trained policy.
 
     Raises:
-        ValueError: as in `agent_gym_env.training.ppo.train_ppo`.
-        DataError: as there, like the rest.
+        ValueError: no dialogue is left to train on, or ``resume`` or ``tensorboard`` is set without
+            ``out``.
+        DataError: the checkpoint cannot be read.
         ResumeMismatchError: the checkpoint has other settings.
         StorageError: the folder holds a run already, or cannot be written.
         AgentGymError: the weights contain NaN or infinity.
     """
-    return run_ppo(
-        partial(_ActTask, config),
-        config,
-        out=out,
-        resume=resume,
-        tensorboard=tensorboard,
-        on_progress=on_progress,
-        on_measured=on_measured,
-        on_point=on_point,
-    )
+    return run_ppo(partial(_ActTask, config), config, **options)
 
 
 class _ActTask:

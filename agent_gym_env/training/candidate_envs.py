@@ -16,6 +16,7 @@ from agent_gym_env.policies.sb3_file import Candidates, Shape
 from agent_gym_env.retrieval.candidates import CandidateGenerator
 from agent_gym_env.retrieval.training import held_out, load_or_train
 from agent_gym_env.training.config import OnProgress
+from agent_gym_env.training.played_dialogues import evenly_spread, refuse_taken
 from agent_gym_env.wrappers.candidate_action import CandidateAction
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
 from agent_gym_env.wrappers.encode_observation import EncodeObservation
@@ -48,12 +49,7 @@ class CandidateEnvsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         Raises:
             ValueError: they contain an argument that the run itself sets.
         """
-        taken = sorted(self.env.keys() & {"split", "reward", "max_episode_steps"})
-        if taken:
-            raise ValueError(
-                f"env must not contain {', '.join(taken)}: set the reward beside it; the run "
-                "itself chooses the splits, and plays dialogues or turns to their end"
-            )
+        refuse_taken(self.env)
 
 
 class CandidateEnvs:
@@ -114,8 +110,7 @@ class CandidateEnvs:
     def spread(self, split: str, most: int) -> list[str]:
         """Choose at most so many dialogues, evenly spread over a split."""
         ids = unwrap_sgd(self.make_sgd_env(split)).split.dialogue_ids()
-        places = np.linspace(0, len(ids) - 1, min(most, len(ids)))
-        return [ids[round(place)] for place in places.tolist()]
+        return evenly_spread(ids, most)
 
     def source(self) -> CandidateGenerator:
         """Make a source of candidates."""

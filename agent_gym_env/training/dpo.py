@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 LogProbabilities = NDArray[np.float64]
-"""Log-probabilities of each pair's chosen and rejected message, in nats; shape (pairs, 2)."""
+"""Log-probabilities of messages, in nats; shape (rows, messages of a row)."""
+
+_MESSAGES = ("chosen_ids", "rejected_ids")
+"""Columns with the tokens of a pair's messages."""
 
 
 class PreferenceReport(msgspec.Struct, frozen=True):
@@ -94,10 +97,10 @@ def _fit(config: DPOConfig, run: TRLRun) -> DPOReport:
     scored = rows if config.keep_unscored else rows.filter(_is_scored)
     apart = scored.filter(_is_apart, fn_kwargs={"least": config.min_margin})
     trainer = _trainer(config, run, apart)
-    before = _held_out(trainer)
+    before = held_out_log_probabilities(trainer, _MESSAGES)
     run.count_batches(trainer)
     run.train(trainer)
-    after = _held_out(trainer)
+    after = held_out_log_probabilities(trainer, _MESSAGES)
     return DPOReport(
         steps=run.trained.steps,
         pairs=run.trained.rows // 2,  # a batch has each pair's two messages
@@ -147,14 +150,22 @@ def _tokens(row: Mapping[str, Any]) -> int:
     return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
 
 
-def _held_out(trainer: Any) -> LogProbabilities:
-    """Compute the log-probabilities of the held-out pairs under the current model."""
+def held_out_log_probabilities(trainer: Any, messages: Sequence[str]) -> LogProbabilities:
+    """Compute the log-probabilities of a trainer's held-out rows under its current model.
+
+    Args:
+        trainer: a trainer of TRL.
+        messages: names of the columns with the tokens of the messages.
+
+    Returns:
+        Shape (rows, messages); no rows without a held-out dataset.
+    """
     if trainer.eval_dataset is None:
-        return np.zeros((0, 2))
+        return np.zeros((0, len(messages)))
     return log_probabilities(
         trainer.accelerator.unwrap_model(trainer.model),
         trainer.eval_dataset,
-        ("chosen_ids", "rejected_ids"),
+        messages,
         pad=trainer.processing_class.pad_token_id,
         batch_size=trainer.args.per_device_eval_batch_size,
     )

@@ -16,6 +16,7 @@ from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Difference, paired_difference
 from agent_gym_env.extras import require
 from agent_gym_env.lm.torch_generation import Generator
+from agent_gym_env.registry import DEFAULT_REWARDS
 from agent_gym_env.training.chat_dataset import Origin, chat_dataset, origin
 from agent_gym_env.training.config import GRPOConfig
 from agent_gym_env.training.model_play import (
@@ -28,6 +29,7 @@ from agent_gym_env.training.model_play import (
     refuse_other_tools,
     situation,
 )
+from agent_gym_env.training.played_dialogues import evenly_spread
 from agent_gym_env.training.trl_callbacks import Trained
 from agent_gym_env.training.trl_run import (
     RunOptions,
@@ -229,7 +231,7 @@ class _Player:
 
 def _world(config: GRPOConfig, split: str) -> World:
     name, options = config.environment()
-    reward = config.reward or ("task" if config.is_simulated else "balanced")
+    reward = config.reward or DEFAULT_REWARDS[name]
     env = gym.make(f"agent_gym_env:{name}", split=split, reward=reward, **options)
     return unwrap_simulation(env) if config.is_simulated else unwrap_sgd(env).settings
 
@@ -238,8 +240,7 @@ def _held_out(config: GRPOConfig, player: _Player) -> list[Situation]:
     if not config.held_out:
         return []
     situations = player.situations(chat_dataset(config.held_out, "grpo"))
-    places = np.linspace(0, len(situations) - 1, min(config.evaluated, len(situations)))
-    return [situations[round(place)] for place in places.tolist()]
+    return evenly_spread(situations, config.evaluated)
 
 
 def _trainer(

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require
 from agent_gym_env.training.chat_dataset import Origin, chat_dataset, origin
 from agent_gym_env.training.config import KTOConfig
-from agent_gym_env.training.dpo import log_probabilities
+from agent_gym_env.training.dpo import LogProbabilities, held_out_log_probabilities
 from agent_gym_env.training.trl_run import (
     RunOptions,
     TRLRun,
@@ -28,6 +27,10 @@ trl: Any = require("trl", extra="train")
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+
+_MESSAGES = ("completion_ids",)
+"""Column with the tokens of a row's message."""
 
 
 class LabelReport(msgspec.Struct, frozen=True):
@@ -79,10 +82,10 @@ def train_kto(config: KTOConfig, *, out: Path, **options: Unpack[RunOptions]) ->
 def _fit(config: KTOConfig, run: TRLRun) -> KTOReport:
     rows = chat_dataset(config.rows, "kto")
     trainer = _trainer(config, run, rows)
-    before = _held_out(trainer)
+    before = held_out_log_probabilities(trainer, _MESSAGES)
     run.count_batches(trainer)
     run.train(trainer)
-    after = _held_out(trainer)
+    after = held_out_log_probabilities(trainer, _MESSAGES)
     labels = trainer.train_dataset["label"]
     return KTOReport(
         steps=run.trained.steps,
@@ -129,22 +132,7 @@ def _tokens(row: Mapping[str, Any]) -> int:
     return len(row["prompt_ids"]) + len(row["completion_ids"])
 
 
-def _held_out(trainer: Any) -> NDArray[np.float64]:
-    """Compute the log-probabilities of the held-out messages under the current model."""
-    if trainer.eval_dataset is None:
-        return np.zeros((0, 1))
-    return log_probabilities(
-        trainer.accelerator.unwrap_model(trainer.model),
-        trainer.eval_dataset,
-        ("completion_ids",),
-        pad=trainer.processing_class.pad_token_id,
-        batch_size=trainer.args.per_device_eval_batch_size,
-    )
-
-
-def _compared(
-    before: NDArray[np.float64], after: NDArray[np.float64], messages: Any
-) -> LabelReport:
+def _compared(before: LogProbabilities, after: LogProbabilities, messages: Any) -> LabelReport:
     good = np.array(messages["label"], bool)
     change = (after - before)[:, 0]
     return LabelReport(

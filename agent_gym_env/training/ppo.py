@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -16,7 +15,7 @@ from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.process_wide import random_state_kept
 from agent_gym_env.training.candidate_envs import CandidateEnvs
 from agent_gym_env.training.cloning import clone, demonstrate
-from agent_gym_env.training.config import OnMeasured, OnProgress
+from agent_gym_env.training.config import OnProgress
 from agent_gym_env.training.ppo_config import PPOConfig
 from agent_gym_env.wrappers.select_info import SelectInfo
 
@@ -27,60 +26,37 @@ from sb3_contrib import MaskablePPO  # noqa: E402
 from stable_baselines3 import PPO  # noqa: E402
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm  # noqa: E402
 
-from agent_gym_env.training.ppo_run import OnPoint, make_algorithm, run_ppo  # noqa: E402
+from agent_gym_env.training.ppo_run import PPOOptions, make_algorithm, run_ppo  # noqa: E402
 from agent_gym_env.training.sb3_parts import (  # noqa: E402
     CandidateActorCritic,
     MaskableCandidateActorCritic,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 @random_state_kept()
-def train_ppo(
-    config: PPOConfig,
-    *,
-    out: Path | None = None,
-    resume: bool = False,
-    tensorboard: bool = False,
-    on_progress: OnProgress | None = None,
-    on_measured: OnMeasured | None = None,
-    on_point: OnPoint | None = None,
-) -> SB3Policy:
+def train_ppo(config: PPOConfig, **options: Unpack[PPOOptions]) -> SB3Policy:
     """Train a policy to choose among candidates.
 
     Args:
         config: settings of the run.
-        out: folder for ``policy.npz`` (and ``initial.npz``, ``cloned.npz``), ``config.json``,
-            ``curve.jsonl``, ``checkpoint.npz`` and ``tensorboard/``; ``None`` to write nothing.
-        resume: continue from the folder's checkpoint, or begin if it has none. The result equals
-            that of an uninterrupted run.
-        tensorboard: also write TensorBoard's event files.
-        on_progress: called with ``candidates`` or ``cloning`` and numbers of dialogues, then with
-            ``ppo`` and numbers of steps.
-        on_measured: called after each update with its ``loss``, and with the mean ``reward`` of
-            the last hundred episodes.
-        on_point: called with each point of the learning curve.
+        **options: see `agent_gym_env.training.ppo_run.PPOOptions`: ``out``, ``resume``,
+            ``tensorboard``, ``on_progress``, ``on_measured`` and ``on_point``.
 
     Returns:
         The trained policy.
 
     Raises:
-        ValueError: ``resume`` or ``tensorboard`` is set without ``out``, or no dialogue is left to
-            train on.
+        ValueError: no dialogue is left to train on, or ``resume`` or ``tensorboard`` is set without
+            ``out``.
         DataError: the checkpoint cannot be read.
         ResumeMismatchError: the checkpoint has other settings.
         StorageError: the folder holds a run already, or cannot be written.
         AgentGymError: the weights contain NaN or infinity, or hardly any step has a reward.
     """
-    return run_ppo(
-        partial(_CandidateTask, config),
-        config,
-        out=out,
-        resume=resume,
-        tensorboard=tensorboard,
-        on_progress=on_progress,
-        on_measured=on_measured,
-        on_point=on_point,
-    )
+    return run_ppo(partial(_CandidateTask, config), config, **options)
 
 
 class _CandidateTask:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
 import gymnasium as gym
 import msgspec
@@ -46,6 +46,30 @@ _NAMES = {"initial": "untrained", "cloned": "cloned", "policy": "ppo"}
 """Names of the policies by stage of a run."""
 
 OnPoint = Callable[[CurvePoint], None]
+
+
+class PPOOptions(TypedDict, total=False):
+    """Keyword arguments that every PPO run takes beside its settings.
+
+    Attributes:
+        out: folder for ``policy.npz`` (and ``initial.npz``, ``cloned.npz``), ``config.json``,
+            ``curve.jsonl``, ``checkpoint.npz`` and ``tensorboard/``; by default nothing is written.
+        resume: continue from the folder's checkpoint, or begin if it has none. The result equals
+            that of an uninterrupted run.
+        tensorboard: also write TensorBoard's event files.
+        on_progress: called with a phase, such as ``cloning`` and numbers of dialogues, or ``ppo``
+            and numbers of steps.
+        on_measured: called after each update with its ``loss``, and with the mean ``reward`` of
+            the last hundred episodes.
+        on_point: called with each point of the learning curve.
+    """
+
+    out: Path | None
+    resume: bool
+    tensorboard: bool
+    on_progress: OnProgress | None
+    on_measured: OnMeasured | None
+    on_point: OnPoint | None
 
 
 class SavedPolicy(Policy, Protocol):
@@ -142,17 +166,24 @@ def run_ppo(
     on_measured: OnMeasured | None = None,
     on_point: OnPoint | None = None,
 ) -> _Trained:
-    """Train a policy; see `agent_gym_env.training.ppo.train_ppo` for the arguments.
+    """Train a policy.
 
     Args:
         make_task: makes the task, from a function that progress is reported to.
         config: settings of the run.
-        out: folder of the run.
-        resume: continue from the folder's checkpoint.
-        tensorboard: also write TensorBoard's event files.
-        on_progress: called with a phase, and how much of it is done and in total.
-        on_measured: called after each update.
-        on_point: called with each point of the learning curve.
+        out: as in `PPOOptions`, like the rest.
+        resume: as there.
+        tensorboard: as there.
+        on_progress: as there.
+        on_measured: as there.
+        on_point: as there.
+
+    Raises:
+        ValueError: ``resume`` or ``tensorboard`` is set without ``out``.
+        DataError: the checkpoint cannot be read.
+        ResumeMismatchError: the checkpoint has other settings.
+        StorageError: the folder holds a run already, or cannot be written.
+        AgentGymError: the weights contain NaN or infinity, or hardly any step has a reward.
     """
     if out is None and (resume or tensorboard):
         raise ValueError("resume and tensorboard need a folder: out=…")

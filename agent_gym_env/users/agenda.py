@@ -708,7 +708,7 @@ class AgendaUser:
         return self._do(self._next_or_leave())
 
     def _drop_questions(self) -> None:
-        """Forget open questions about what is no longer on the table."""
+        """Forget the open questions of this errand: its row or booking is given up."""
         state = self.state
         state.questions = [q for q in state.questions if q.errand != state.errand or q.answered]
 

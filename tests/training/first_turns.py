@@ -26,6 +26,18 @@ def write(path: Path, rows: Iterable[Any]) -> str:
     return str(path)
 
 
+def small_model(folder: Path) -> str:
+    """Make a small model that has read a few of these conversations; give its path."""
+    from agent_gym_env.training.config import TinyConfig
+    from agent_gym_env.training.tiny import make_tiny
+
+    size = TinyConfig(
+        vocabulary=500, width=32, layers=1, heads=2, context=512, result_characters=60, practice=0
+    )
+    make_tiny(folder, msgspec.to_builtins(conversations("train", 4)), size)
+    return str(folder)
+
+
 def conversations(split: str, episodes: int) -> list[Any]:
     """Return the conversations of the first turns, as the oracle plays them."""
     return [conversation_row(each) for each in _beginnings(split, episodes)]

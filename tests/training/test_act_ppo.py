@@ -17,42 +17,22 @@ from agent_gym_env.policies.act_policy import ActPolicy
 from agent_gym_env.rollout.play import play
 from agent_gym_env.training.act_envs import ActEnvs, ActEnvsConfig
 from agent_gym_env.training.act_ppo import train_act_ppo
-from agent_gym_env.training.config import OnProgress
 from agent_gym_env.training.curve import CurvePoint, read_curve
 from agent_gym_env.training.ppo_config import ActPPOConfig
+from tests.training.small_run import RUN, StoppedError, stop_after
 
 SMALL: dict[str, Any] = {
+    **RUN,
     "world": {"env": {"understanding": "acts"}, "hears": "acts"},
     "cloning": {"dialogues": 3, "epochs": 2},
-    "evaluation": {"dialogues": 4, "every": 128},
     "hidden": 16,
-    "total_timesteps": 256,
-    "n_envs": 4,
-    "n_steps": 16,
-    "batch_size": 32,
-    "n_epochs": 2,
     "critic_updates": 1,
-    "checkpoint_every": 128,
 }
 
 
 def small(**changes: Any) -> ActPPOConfig:
     """Configure a run of a second."""
     return msgspec.convert({**SMALL, **changes}, ActPPOConfig)
-
-
-class StoppedError(Exception):
-    """Any exception that ends a run."""
-
-
-def stop_after(steps: int) -> OnProgress:
-    """End a run when so many steps are done."""
-
-    def on_progress(phase: str, done: int, total: int) -> None:
-        if phase == "ppo" and done >= steps:
-            raise StoppedError
-
-    return on_progress
 
 
 def weights(policy: ActPolicy) -> list[float]:

@@ -19,20 +19,14 @@ from agent_gym_env.errors import DataError
 from agent_gym_env.training.config import DPOConfig, TinyConfig
 from agent_gym_env.training.dpo import compare_preferences, log_probabilities, train_dpo
 from agent_gym_env.training.tiny import make_tiny
-from tests.training.first_turns import conversations, pairs, write
+from tests.training.first_turns import conversations, pairs, small_model, write
 
 pytestmark = pytest.mark.usefixtures("datasets_cache")
-
-SMALL = TinyConfig(
-    vocabulary=500, width=32, layers=1, heads=2, context=512, result_characters=60, practice=0
-)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("model")
-    make_tiny(folder, msgspec.to_builtins(conversations("train", 4)), SMALL)
-    return str(folder)
+    return small_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -12,23 +12,16 @@ pytest.importorskip("trl", reason="needs the extra 'train'")
 from agent_gym_env.cli.main import main
 from agent_gym_env.errors import DataError
 from agent_gym_env.export.preference_pairs import rows_of_pair
-from agent_gym_env.training.config import KTOConfig, TinyConfig
+from agent_gym_env.training.config import KTOConfig
 from agent_gym_env.training.kto import train_kto
-from agent_gym_env.training.tiny import make_tiny
-from tests.training.first_turns import conversations, pairs, write
+from tests.training.first_turns import pairs, small_model, write
 
 pytestmark = pytest.mark.usefixtures("datasets_cache")
-
-SMALL = TinyConfig(
-    vocabulary=500, width=32, layers=1, heads=2, context=512, result_characters=60, practice=0
-)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("model")
-    make_tiny(folder, msgspec.to_builtins(conversations("train", 4)), SMALL)
-    return str(folder)
+    return small_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

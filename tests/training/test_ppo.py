@@ -16,32 +16,17 @@ from agent_gym_env.assembly import make_env, make_policy
 from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
 from agent_gym_env.policies.sb3_model import SB3Policy
 from agent_gym_env.training.candidate_envs import CandidateEnvsConfig
-from agent_gym_env.training.config import OnProgress
 from agent_gym_env.training.curve import CurvePoint, read_curve
 from agent_gym_env.training.ppo import train_ppo
 from agent_gym_env.training.ppo_config import PPOConfig
 from agent_gym_env.training.ppo_run import as_written
-from tests.training.small_run import small
+from tests.training.small_run import StoppedError, small, stop_after
 
 
 def weights(policy: SB3Policy) -> list[float]:
     """All weights of a policy."""
     tensors = policy.network.state_dict().values()
     return [float(weight) for tensor in tensors for weight in tensor.numpy().ravel()]
-
-
-class StoppedError(Exception):
-    """Any exception that ends a run."""
-
-
-def stop_after(steps: int) -> OnProgress:
-    """End a run when so many steps are done."""
-
-    def on_progress(phase: str, done: int, total: int) -> None:
-        if phase == "ppo" and done >= steps:
-            raise StoppedError
-
-    return on_progress
 
 
 @pytest.mark.parametrize("masked", [True, False])

@@ -523,7 +523,7 @@ class TextReader:
         if self._misstated(row, look):
             return False
         keys = {value.key for value in look.said}
-        names = {canonical(value, self._today) for slot, value in row.items() if _NAME.search(slot)}
+        names = {canonical(value, self._today) for slot, value in row.items() if _is_name(slot)}
         return not names or bool(names & keys) or row == self._user.state.row
 
     def _misstated(
@@ -553,7 +553,7 @@ class TextReader:
         misstated: dict[str, str] = {}
         others: set[str] = set()
         for value in look.stated:
-            if any(_NAME.search(slot) for slot in value.slots):
+            if any(map(_is_name, value.slots)):
                 others = set() if value.key in facts else self._values_of_rows_named(value)
             elif value.key not in others:
                 slot = _slot_stated(own, value, look)
@@ -627,15 +627,17 @@ class TextReader:
 
     def _informed(self, look: Look, kind: Kind) -> dict[str, str]:
         """Return the values that a text tells of the slots that the user asked for."""
-        state = self._user.state
-        rows = self._user.rows_known()
+        questions = self._user.open_questions()
+        if not questions:
+            return {}
+        state, rows = self._user.state, self._user.rows_known()
         if kind == "inform" and self._is_about_another_row(look):
             return {}
         if kind == "offer":
             rows = [self._offered(look) or {}, *rows]
         if kind in ("success", "counter"):
             rows = [state.answer, *rows]
-        told = {slot: self._told(slot, rows, look, kind) for slot in self._user.open_questions()}
+        told = {slot: self._told(slot, rows, look, kind) for slot in questions}
         return {slot: value for slot, value in told.items() if value is not None}
 
     def _is_about_another_row(self, look: Look) -> bool:
@@ -727,10 +729,17 @@ def asking_sentences(acts: ActModel, look: Look) -> tuple[str, ...]:
     return asking or look.sentences
 
 
+@functools.lru_cache(maxsize=1 << 12)
+def _is_name(slot: str) -> bool:
+    return _NAME.search(slot) is not None
+
+
 def _slot_stated(own: Mapping[str, str], value: FoundValue, look: Look) -> str | None:
     """Return the slot of which a text says "SLOT is" just before a date, time or number."""
+    if value.kind == "name":
+        return None
     is_said = _IS.search(look.words, max(0, value.start - 8), value.start)
-    if is_said is None or value.kind == "name":
+    if is_said is None:
         return None
     before = look.words[: is_said.start()].lower()
     return next((slot for slot in own if before.endswith(slot.replace("_", " "))), None)
@@ -738,8 +747,10 @@ def _slot_stated(own: Mapping[str, str], value: FoundValue, look: Look) -> str |
 
 def _names_stated(own: Mapping[str, str], look: Look) -> dict[str, str]:
     """Return the unknown values by slot that a text states in place of the right ones."""
-    said = {value.key for value in look.said}
-    slots = [slot for slot, key in own.items() if key not in ("true", "false", *said)]
+    if " is " not in plain(look.words):
+        return {}
+    said = {"true", "false", *(value.key for value in look.said)}
+    slots = [slot for slot, key in own.items() if key not in said]
     names = {s: stated_name(look.words, look.found, s.replace("_", " ")) for s in slots}
     return {slot: name for slot, name in names.items() if name is not None}
 

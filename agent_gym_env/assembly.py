@@ -26,6 +26,7 @@ from agent_gym_env.registry import (
     CLIENTS,
     CORPORA,
     POLICIES,
+    REPLAYED,
     REWARDS,
     RUNNERS,
     TOOL_BACKENDS,
@@ -52,7 +53,10 @@ PolicyConfig = str | Mapping[str, Any]
 Env = gym.Env[Any, Any]
 
 
-ENVIRONMENTS: Mapping[str, Callable[..., Any]] = {"SGD-v0": SGDEnv, "SGDSim-v0": SGDSimEnv}
+ENVIRONMENTS: Mapping[str, Callable[..., Any]] = {
+    **dict.fromkeys(REPLAYED, SGDEnv),
+    "SGDSim-v0": SGDSimEnv,
+}
 """Classes of the environments, by id."""
 
 
@@ -60,7 +64,7 @@ def make_env(*, env: str = "SGD-v0", max_episode_steps: int | None = None, **arg
     """Make an environment through `gymnasium.make`.
 
     Args:
-        env: ``"SGD-v0"`` or ``"SGDSim-v0"``.
+        env: ``"SGD-v0"``, ``"Traces-v0"`` or ``"SGDSim-v0"``.
         max_episode_steps: truncates episodes; ``None`` for no limit.
         **arguments: as in `SGDEnv` or `SGDSimEnv`.
 
@@ -609,7 +613,7 @@ def _named_world(world: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of an environment in JSON values, with the model of its judge."""
     named = {each: _description(world[each]) for each in _NAMED if _is_object(world.get(each))}
     reward = world.get("reward")
-    if world.get("env", "SGD-v0") != "SGD-v0":
+    if world.get("env", "SGD-v0") not in REPLAYED:
         return {**world, **named, **_named_user(world)}
     if isinstance(reward, Mapping) or (isinstance(reward, str) and _asks_a_model(REWARDS, reward)):
         config = {"name": reward} if isinstance(reward, str) else reward

@@ -51,10 +51,18 @@ class MessageLog:
         """The conversation as a JSON array."""
         return f"{self.text}]"
 
+    def add_system(self, prompt: str) -> None:
+        """Append a system prompt."""
+        self._append(_spoken("system", prompt))
+
     def add_user(self, words: str) -> None:
         """Append the user's words."""
+        self._append(_spoken("user", words))
+
+    def _append(self, messages: str) -> None:
+        """Append messages; the agent's may be the first, where no user has spoken."""
         separator = "" if self.text == "[" else ","
-        self.text = f"{self.text}{separator}{_spoken('user', words)}"
+        self.text = f"{self.text}{separator}{messages}"
 
     def add_calls(self, calls: Sequence[ToolCall], results: Sequence[str] = ()) -> None:
         """Append the message that makes calls, and the messages that answer them.
@@ -72,17 +80,28 @@ class MessageLog:
         self.call_count += len(calls)
         requests = ",".join(map(_tool_call, ids, calls))
         answers = "".join(map(_tool_message, ids, results))
-        self.text += f',{{"role":"assistant","content":null,"tool_calls":[{requests}]}}{answers}'
+        self._append(f'{{"role":"assistant","content":null,"tool_calls":[{requests}]}}{answers}')
 
     def add_reply(self, words: str, user: str | None = None) -> None:
         """Append the agent's words, and what the user says to them, if anything."""
         reply = _spoken("assistant", words)
         # One concatenation, not two: the log is long and costs time to copy.
-        self.text = (
-            f"{self.text},{reply}"
-            if user is None
-            else f"{self.text},{reply},{_spoken('user', user)}"
-        )
+        self._append(reply if user is None else f"{reply},{_spoken('user', user)}")
+
+
+def begin_log(user: str, system: str | None = None) -> MessageLog:
+    """Begin a conversation.
+
+    Args:
+        user: the user's first words; ``""`` if the agent speaks first.
+        system: system prompt, if it is shown.
+    """
+    log = MessageLog()
+    if system is not None:
+        log.add_system(system)
+    if user:
+        log.add_user(user)
+    return log
 
 
 def _spoken(role: str, words: str) -> str:

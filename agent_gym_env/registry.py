@@ -358,7 +358,10 @@ REWARDS = Registry(
     },
 )
 
-DEFAULT_REWARDS = {"SGD-v0": "balanced", "SGDSim-v0": "task"}
+REPLAYED = ("SGD-v0", "Traces-v0")
+"""Names of the environment that replays recorded dialogues."""
+
+DEFAULT_REWARDS = {**dict.fromkeys(REPLAYED, "balanced"), "SGDSim-v0": "task"}
 """Reward by environment for commands, optimisers and trainers, if none is named."""
 
 RUNNERS = Registry(

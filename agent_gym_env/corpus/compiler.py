@@ -5,20 +5,27 @@ from __future__ import annotations
 import warnings
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 
 import msgspec
 
 from agent_gym_env.corpus.entities import EntityTableBuilder
-from agent_gym_env.corpus.goals import read_goal
-from agent_gym_env.corpus.reader import CorpusReader, Located, OnProgress, SplitReading, read_split
+from agent_gym_env.corpus.goals import Goal, read_goal
+from agent_gym_env.corpus.reader import (
+    CorpusReader,
+    Located,
+    LocatedTask,
+    OnProgress,
+    Place,
+    SplitReading,
+    read_split,
+)
 from agent_gym_env.corpus.sgd import (
     TODAY,
     Dialogue,
     DialogueAction,
-    Service,
     SystemFrame,
     SystemTurn,
     UserTurn,
@@ -26,10 +33,19 @@ from agent_gym_env.corpus.sgd import (
 from agent_gym_env.corpus.sgd_reader import SGDReader
 from agent_gym_env.corpus.store import STORE_FORMAT, Header, StoreWriter
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Task, Turn
-from agent_gym_env.corpus.tool_specs import ToolSpec, refused_names, tool_name, tool_specs
+from agent_gym_env.corpus.tool_specs import (
+    ToolSpec,
+    function_specs,
+    refused_names,
+    tool_name,
+    tool_specs,
+)
 from agent_gym_env.errors import DataError
 from agent_gym_env.storage.files import written_whole
 from agent_gym_env.values.words import words
+
+_NO_GOAL = Goal((), ())
+"""A log does not say what its users wanted."""
 
 _ENCODE_TASK = msgspec.msgpack.Encoder().encode
 _ENCODE_GOAL = msgspec.msgpack.Encoder().encode
@@ -65,7 +81,7 @@ def compile_split(
     """
     stamp = reader.fingerprint()
     reading = begin_reading(reader, split, on_progress)
-    compiler = _SplitCompiler(reading.services)
+    compiler = _SplitCompiler(reading)
     _warn_of_refused_names(reading)
     with written_whole(path) as file:
         writer = StoreWriter(file)
@@ -86,7 +102,7 @@ def compile_split(
                 schema_variant=getattr(reader, "schema_variant", None),
                 dialogues=len(compiler.ids),
                 turns=compiler.turns,
-                services=tuple(service.service_name for service in reading.services),
+                services=tuple(compiler.services),
                 seen_services=reading.train_services,
             )
         )
@@ -112,7 +128,7 @@ def source_fingerprint(reader: CorpusReader, split: str) -> str:
 
 
 def _warn_of_refused_names(reading: SplitReading) -> None:
-    refused = refused_names(tool_specs(reading.services))
+    refused = refused_names([*tool_specs(reading.services), *(f.name for f in reading.functions)])
     if refused:
         warnings.warn(
             f"{reading.at.file}: {len(refused)} tools have "
@@ -126,13 +142,18 @@ def _warn_of_refused_names(reading: SplitReading) -> None:
 class _SplitCompiler:
     """Compiles dialogues one by one, and collects what a store says about all of them."""
 
-    def __init__(self, services: Sequence[Service]) -> None:
+    def __init__(self, reading: SplitReading) -> None:
         self.ids: dict[str, None] = {}
         self.turns = 0
-        self._services = services
-        self._tools = tool_specs(services)
-        self._bits = {service.service_name: 1 << bit for bit, service in enumerate(services)}
-        self._mask_size = (len(services) + 7) // 8
+        self._schema = reading.services
+        self._functions = reading.functions
+        self._tools = tool_specs(reading.services) | function_specs(reading.functions)
+        self.services = [
+            *(service.service_name for service in reading.services),
+            *(function.key for function in reading.functions),
+        ]
+        self._bits = {name: 1 << bit for bit, name in enumerate(self.services)}
+        self._mask_size = (len(self.services) + 7) // 8
         self._masks = bytearray()
         self._offsets = array("Q", [0])
         self._frequency: Counter[bytes] = Counter()
@@ -141,19 +162,23 @@ class _SplitCompiler:
         self._with_errands = bytearray()
         self._goal_offsets = array("Q", [0])
 
-    def tasks(self, dialogues: Iterable[Located]) -> Iterator[Task]:
+    def tasks(self, dialogues: Iterable[Located | LocatedTask]) -> Iterator[Task]:
         for located in dialogues:
-            dialogue = located.dialogue
+            dialogue = located[0]
             if dialogue.dialogue_id in self.ids:
-                raise located.error("this dialogue_id is in the split twice")
+                raise located.at.error("this dialogue_id is in the split twice")
             self.ids[dialogue.dialogue_id] = None
-            self._masks += self._mask(located).to_bytes(self._mask_size, "little")
-            task = _task(located, self._tools)
+            self._masks += self._mask(dialogue, located.at).to_bytes(self._mask_size, "little")
+            goal = _NO_GOAL
+            if isinstance(located, Located):
+                task = _task(located, self._tools)
+                self._note_entities(located.dialogue)
+                goal = read_goal(located.dialogue, self._tools)
+            else:
+                task = _checked_task(located, self._tools)
             self.turns += len(task.turns)
             for turn in task.turns:
                 self._frequency.update(set(words(turn.text)))
-            self._note_entities(dialogue)
-            goal = read_goal(dialogue, self._tools)
             self._with_errands.append(bool(goal.errands))
             self._goals += _ENCODE_GOAL(goal)
             self._goal_offsets.append(len(self._goals))
@@ -162,11 +187,11 @@ class _SplitCompiler:
     def note_offset(self, offset: int) -> None:
         self._offsets.append(offset)
 
-    def _mask(self, located: Located) -> int:
+    def _mask(self, dialogue: Dialogue | Task, at: Place) -> int:
         mask = 0
-        for service in located.dialogue.services:
+        for service in dialogue.services:
             if service not in self._bits:
-                raise located.error(f"service {service!r} is not in the split's schema.json")
+                raise at.error(f"{service!r} is not in the split's schema")
             mask |= self._bits[service]
         return mask
 
@@ -184,12 +209,46 @@ class _SplitCompiler:
         yield "offsets", self._offsets.tobytes()
         yield "service_masks", bytes(self._masks)
         yield "ids", encode(list(self.ids))
-        yield "schema", encode(self._services)
+        yield "schema", encode(self._schema)
+        yield "functions", encode(self._functions)
         yield "words", encode(WordCounts(self.turns, frequency))
         yield "entities", self._entities.encode(self._tools)
         yield "goals", bytes(self._goals)
         yield "with_errands", bytes(self._with_errands)
         yield "goal_offsets", self._goal_offsets.tobytes()
+
+
+def _checked_task(located: LocatedTask, tools: Mapping[str, ToolSpec]) -> Task:
+    """Check a dialogue that a reader gives in compiled form."""
+    task, at = located
+    if not task.turns:
+        raise at.error("a dialogue has one turn at least, this one has none")
+    if task.date is not None:
+        _checked_date(at, task.date)
+    wanted = set(task.services)
+    names = {tool.name for tool in tools.values() if tool.service in wanted}
+    for number, turn in enumerate(task.turns):
+        if turn.call is None and turn.more_calls:
+            raise at.of_dialogue("more_calls are calls after the first, and call is None", number)
+        if turn.service and turn.service not in wanted:
+            raise at.of_dialogue(f"{turn.service!r} is not one of the dialogue's services", number)
+        rounds = [call.round for call in turn.calls]
+        if rounds != sorted(rounds) or min(rounds, default=0) < 0:
+            raise at.of_dialogue(f"rounds count up from 0, found {rounds}", number)
+        for call in turn.calls:
+            if call.name not in names:
+                problem = f"{call.name!r:.80} is not one of the dialogue's tools"
+                raise at.of_dialogue(problem, number)
+            _check_json(at, number, call)
+    return task
+
+
+def _check_json(at: Place, number: int, call: RecordedCall) -> None:
+    try:
+        msgspec.json.decode(call.results)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        problem = f"results of {call.name!r:.80} must be JSON, found {call.results!r:.60}: {error}"
+        raise at.of_dialogue(problem, number) from error
 
 
 def _task(located: Located, tools: Mapping[str, ToolSpec]) -> Task:
@@ -205,17 +264,17 @@ def _task(located: Located, tools: Mapping[str, ToolSpec]) -> Task:
         turns=tuple(
             _turn(located, number, tools, forms) for number in range(0, len(dialogue.turns), 2)
         ),
-        date=TODAY if dialogue.date is None else _checked_date(located, dialogue.date),
+        date=TODAY if dialogue.date is None else _checked_date(located.at, dialogue.date),
     )
 
 
-def _checked_date(located: Located, day: str) -> str:
+def _checked_date(at: Place, day: str) -> str:
     try:
         if date.fromisoformat(day).isoformat() == day:
             return day
     except ValueError:
         pass
-    raise located.error(f"expected a date as YYYY-MM-DD, found {day!r:.80}")
+    raise at.error(f"expected a date as YYYY-MM-DD, found {day!r:.80}")
 
 
 _Forms = dict[tuple[str, str, str], dict[str, None]]

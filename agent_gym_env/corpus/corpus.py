@@ -6,7 +6,7 @@ import functools
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +17,16 @@ from agent_gym_env.corpus.compiler import WordCounts, compile_split, source_fing
 from agent_gym_env.corpus.entities import EntityTable
 from agent_gym_env.corpus.goals import Goal
 from agent_gym_env.corpus.reader import CorpusReader, OnProgress
-from agent_gym_env.corpus.sgd import SPLITS, Service
+from agent_gym_env.corpus.sgd import SPLITS, Dialogue, Service
 from agent_gym_env.corpus.sgd_reader import SGDReader, open_source
 from agent_gym_env.corpus.store import STORE_FORMAT, Store
 from agent_gym_env.corpus.task import Task
-from agent_gym_env.corpus.tool_specs import ToolSpec, tool_specs
+from agent_gym_env.corpus.tool_specs import (
+    FunctionTool,
+    ToolSpec,
+    function_specs,
+    tool_specs,
+)
 from agent_gym_env.errors import ChecksumError, DataError, StorageError
 from agent_gym_env.registry import CORPORA
 from agent_gym_env.storage.cache_folder import home
@@ -112,6 +117,10 @@ class Corpus:
             if not (only_if_missing and path.exists()):
                 compile_split(self.reader, name, path, on_progress=on_progress)
         return path
+
+    def annotated_dialogues(self, name: str) -> Iterator[Dialogue]:
+        """Read the dialogues of a split from the source, with their annotation; a log has none."""
+        return (each for each in self.reader.dialogues(name) if isinstance(each, Dialogue))
 
     def verify(self, name: str) -> None:
         """Compare the source of a split with its fingerprint, and its store with its checksums.
@@ -244,8 +253,13 @@ class Split:
 
     @functools.cached_property
     def tools(self) -> dict[str, ToolSpec]:
-        """Every tool of the split's services, by name."""
-        return tool_specs(self.schema)
+        """Every tool of the split's services by name, or of its log by key."""
+        return tool_specs(self.schema) | function_specs(self.functions)
+
+    @functools.cached_property
+    def functions(self) -> list[FunctionTool]:
+        """The tools of a log; empty for a corpus of services."""
+        return msgspec.msgpack.decode(self._store.checked("functions"), type=list[FunctionTool])
 
     @functools.cached_property
     def word_counts(self) -> WordCounts:

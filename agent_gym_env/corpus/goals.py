@@ -313,7 +313,7 @@ _SAID = Binding("user")
 class _GoalReader:
     """Follows a dialogue turn by turn."""
 
-    def __init__(self, tools: Mapping[str, ToolSpec], today: str) -> None:
+    def __init__(self, tools: Mapping[str, ToolSpec], today: str | None) -> None:
         self._tools = tools
         self._today = today
         self._errands: list[_OpenErrand] = []
@@ -452,7 +452,7 @@ class _GoalReader:
 
 
 def row_with(
-    rows: Iterable[Mapping[str, str]], values: Mapping[str, str], today: str
+    rows: Iterable[Mapping[str, str]], values: Mapping[str, str], today: str | None
 ) -> dict[str, str] | None:
     """Return the first row that has all the values, compared in canonical form."""
     for row in rows:
@@ -461,5 +461,5 @@ def row_with(
     return None
 
 
-def _same(one: str, other: str, today: str) -> bool:
+def _same(one: str, other: str, today: str | None) -> bool:
     return one == other or canonical(one, today) == canonical(other, today)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from agent_gym_env.corpus.sgd import Dialogue, Intent, Service, Slot
+from agent_gym_env.corpus.task import Task
+from agent_gym_env.corpus.tool_specs import FunctionTool
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.suggestions import explained
 
@@ -37,6 +39,10 @@ class CorpusReader(Protocol):
       frame of a turn has a call, with ``service_call`` and ``service_results``. A dialogue act
       ``NOTIFY_FAILURE`` says that the call failed. Spans in ``slots`` mark the values that the
       reply says, which the reward ``balanced`` looks for.
+
+    Logs with tools that are functions need none of this: their tools are `FunctionTool` structs,
+    and their dialogues are `agent_gym_env.corpus.task.Task` structs, in which a turn has any number
+    of calls with any JSON values.
 
     Each split is compiled when it is first opened, and kept in the cache folder. It is compiled
     again when the fingerprint changes, or the file that defines the reader's class.
@@ -83,10 +89,10 @@ class CorpusReader(Protocol):
         size and time of a file will do, or a version.
         """
 
-    def tools(self, split: str) -> Sequence[Service]:
-        """Return the services of a split, whose intents are its tools."""
+    def tools(self, split: str) -> Sequence[Service | FunctionTool]:
+        """Return the services of a split, whose intents are its tools, or the tools of a log."""
 
-    def dialogues(self, split: str) -> Iterable[Dialogue]:
+    def dialogues(self, split: str) -> Iterable[Dialogue | Task]:
         """Yield the dialogues of a split, always in the same order."""
 
 
@@ -119,6 +125,10 @@ class Place(NamedTuple):
             pointer=self.pointer or None,
         )
 
+    def of_dialogue(self, problem: str, turn: int | None = None) -> DataError:
+        """Return the error for a problem of the dialogue here, or of one of its turns."""
+        return self.inside("" if turn is None else f".turns[{turn}]").error(problem)
+
 
 class Located(NamedTuple):
     """A dialogue and the place where it was read."""
@@ -128,7 +138,14 @@ class Located(NamedTuple):
 
     def error(self, problem: str, turn: int | None = None) -> DataError:
         """Return the error for a problem of the dialogue or of one of its turns."""
-        return self.at.inside("" if turn is None else f".turns[{turn}]").error(problem)
+        return self.at.of_dialogue(problem, turn)
+
+
+class LocatedTask(NamedTuple):
+    """A dialogue of a log, in compiled form, and the place where it was read."""
+
+    task: Task
+    at: Place
 
 
 class SplitReading(NamedTuple):
@@ -136,7 +153,9 @@ class SplitReading(NamedTuple):
 
     Attributes:
         services: services of the split, checked.
-        train_services: names of the services of the split train; ``None`` without such a split.
+        functions: tools of the split that are functions, checked.
+        train_services: names of the services, or keys of the tools, of the split train; ``None``
+            without such a split.
         dialogues: dialogues, read one by one.
         fingerprint: returns the SHA-256 of all that was read, in hexadecimal; call it when the
             dialogues have been read.
@@ -144,8 +163,9 @@ class SplitReading(NamedTuple):
     """
 
     services: Sequence[Service]
+    functions: Sequence[FunctionTool]
     train_services: tuple[str, ...] | None
-    dialogues: Iterator[Located]
+    dialogues: Iterator[Located | LocatedTask]
     fingerprint: Callable[[], str]
     at: Place
 
@@ -164,25 +184,47 @@ def read_split(
         DataError: the services are not in order.
     """
     at = Place(reader.name)
-    services = _checked(list(reader.tools(split)), list[Service], at)
-    check_services(services, at)
+    services, functions = _checked_tools(reader, split, at)
     digest = hashlib.sha256(_encode(services))
+    if functions:
+        digest.update(_encode(functions))
 
-    def dialogues() -> Iterator[Located]:
+    def dialogues() -> Iterator[Located | LocatedTask]:
         for each in _read_dialogues(reader, split):
             here = at._replace(dialogue_id=getattr(each, "dialogue_id", None))
-            dialogue = _checked(each, Dialogue, here)
-            digest.update(_encode(dialogue))
-            yield Located(dialogue, here)
+            located: Located | LocatedTask
+            if isinstance(each, Task):
+                located = LocatedTask(_checked(each, Task, here), here)
+            else:
+                located = Located(_checked(each, Dialogue, here), here)
+            digest.update(_encode(located[0]))
+            yield located
         if on_progress is not None:
             on_progress(1, 1)
 
-    train = reader.tools("train") if "train" in reader.splits() else None
-    names = None if train is None else tuple(service.service_name for service in train)
-    return SplitReading(services, names, dialogues(), digest.hexdigest, at)
+    names = None
+    if "train" in reader.splits():
+        trained, more = _checked_tools(reader, "train", at)
+        names = (*(each.service_name for each in trained), *(each.key for each in more))
+    return SplitReading(services, functions, names, dialogues(), digest.hexdigest, at)
 
 
-def _read_dialogues(reader: CorpusReader, split: str) -> Iterator[Dialogue]:
+def _checked_tools(
+    reader: CorpusReader, split: str, at: Place
+) -> tuple[list[Service], list[FunctionTool]]:
+    tools = list(reader.tools(split))
+    functions = [each for each in tools if isinstance(each, FunctionTool)]
+    services = _checked([e for e in tools if not isinstance(e, FunctionTool)], list[Service], at)
+    check_services(services, at)
+    checked = _checked(functions, list[FunctionTool], at)
+    names = Counter([*(each.service_name for each in services), *(each.key for each in checked)])
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise at.error(f"more than one service or tool has the key {twice[0]!r}")
+    return services, checked
+
+
+def _read_dialogues(reader: CorpusReader, split: str) -> Iterator[Dialogue | Task]:
     """Yield the dialogues of a reader; an exception of its code names the reader and the split."""
     try:
         yield from reader.dialogues(split)

@@ -171,11 +171,12 @@ class SGDReader:
 
     def tools(self, split: str) -> list[Service]:
         """Read the services of a split, under their names in the schema variant."""
-        return self._schema(split, lambda _: None)[0]
+        return self._schema(split, _ignore)[0]
 
     def dialogues(self, split: str) -> Iterator[Dialogue]:
         """Read the dialogues of a split one by one."""
-        return (located.dialogue for located in self.read(split).dialogues)
+        _, variant = self._schema(split, _ignore)
+        return (located.dialogue for located in self._shards(split, variant, _ignore, None))
 
     def read(self, split: str, on_progress: OnProgress | None = None) -> SplitReading:
         """Begin to read a split; its dialogues know their places in the files.
@@ -192,7 +193,7 @@ class SGDReader:
         schema = self.source.locate(schema_member(split, self.schema_variant))
         dialogues = self._shards(split, variant, digest.update, on_progress)
         train = self._train_services(variant)
-        return SplitReading(services, train, dialogues, digest.hexdigest, Place(schema))
+        return SplitReading(services, (), train, dialogues, digest.hexdigest, Place(schema))
 
     def content_fingerprint(self, split: str) -> str:
         """Return the fingerprint of a split's content, without decoding the dialogues."""
@@ -245,9 +246,13 @@ class SGDReader:
         if "train" not in self.source.splits():
             return None
         renamed = {} if variant is None else variant.service_names
-        services = self._services(schema_member("train"), lambda _: None)
+        services = self._services(schema_member("train"), _ignore)
         names = (service.service_name for service in services)
         return tuple(renamed.get(name, name) for name in names)
+
+
+def _ignore(data: bytes) -> None:
+    """Take what was read, where no fingerprint is asked for."""
 
 
 def _open_reader(name: str, schema_variant: str | None) -> SGDReader:

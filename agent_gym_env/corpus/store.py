@@ -16,7 +16,7 @@ import msgspec
 
 from agent_gym_env.errors import StorageError
 
-STORE_FORMAT = 4
+STORE_FORMAT = 5
 _MAGIC = b"AGYMSTR1"
 _TAIL = struct.Struct("<QII8s")  # header's offset, size and CRC-32, magic
 
@@ -40,7 +40,8 @@ class Header(msgspec.Struct, frozen=True):
         schema_variant: ``v1`` to ``v5``, or ``None`` for the original schema.
         dialogues: number of dialogues.
         turns: number of the agent's turns in all dialogues.
-        services: names of the services, in the order of the bits in service masks.
+        services: names of the services, or keys of a log's tools, in the order of the bits in
+            service masks.
         seen_services: names of the services of train; ``None`` for a corpus without train.
         sections: sections by name.
     """

@@ -6,9 +6,11 @@ that reading a dialogue takes a few microseconds.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any
 
 import msgspec
+
+from agent_gym_env.types import ToolStatus
 
 
 class _Compiled(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -31,21 +33,25 @@ class SpokenValue(_Compiled, frozen=True):
 
 
 class RecordedCall(_Compiled, frozen=True):
-    """The call that the corpus made in a turn.
+    """A call that the corpus made in a turn.
 
     Attributes:
-        name: name of the tool, ``Service-Intent``.
-        arguments: canonical values by argument name.
-        status: ``failure`` where the system's acts say so; SGD's results do not carry the outcome.
-        results: the rows, as a JSON array.
+        name: name of the tool, for example ``Service-Intent``.
+        arguments: values by argument name: texts in SGD, any JSON value in logs.
+        status: ``failure`` where SGD's acts say so, since its results do not carry the outcome;
+            ``error`` where a log marks the result as one.
+        results: the result as JSON: an array of rows in SGD, any value in logs.
         forms: for an argument, the spoken forms that the dialogue's annotation gives for its value.
+        round: number of the message of its turn that made the call, from 0. The calls of a round
+            are made together, before the agent reads a result of any of them.
     """
 
     name: str
-    arguments: dict[str, str]
-    status: Literal["success", "failure"]
+    arguments: dict[str, Any]
+    status: ToolStatus
     results: str
     forms: dict[str, tuple[str, ...]] = {}
+    round: int = 0
 
 
 class Turn(_Compiled, frozen=True):
@@ -55,8 +61,9 @@ class Turn(_Compiled, frozen=True):
         user: words of the user that open the turn.
         text: recorded reply.
         service: name of the service that the recorded turn is about.
-        call: recorded call before the reply, if any.
+        call: recorded call before the reply, if any. SGD has one in a turn at most.
         values: slot values that the annotation marks in the reply, in order.
+        more_calls: further calls of the turn, in order.
     """
 
     user: str
@@ -64,6 +71,12 @@ class Turn(_Compiled, frozen=True):
     service: str
     call: RecordedCall | None = None
     values: tuple[SpokenValue, ...] = ()
+    more_calls: tuple[RecordedCall, ...] = ()
+
+    @property
+    def calls(self) -> tuple[RecordedCall, ...]:
+        """All calls of the turn, in order."""
+        return () if self.call is None else (self.call, *self.more_calls)
 
 
 class Task(_Compiled, frozen=True):
@@ -71,12 +84,14 @@ class Task(_Compiled, frozen=True):
 
     Attributes:
         dialogue_id: id, unique within its split only.
-        services: names of the services, in the order of the corpus.
+        services: names of the services, in the order of the corpus; in a log, keys of the tools.
         turns: turns of the agent, at least one.
-        date: day of the conversation, ISO.
+        date: day of the conversation, ISO; ``None`` if it is not known.
+        system: system prompt of a log; ``None`` without one.
     """
 
     dialogue_id: str
     services: tuple[str, ...]
     turns: tuple[Turn, ...]
-    date: str
+    date: str | None
+    system: str | None = None

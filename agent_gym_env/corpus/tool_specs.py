@@ -1,4 +1,4 @@
-"""Describes the intents of a schema as tools of an agent."""
+"""Describes the intents of a schema, and the functions of a log, as tools of an agent."""
 
 from __future__ import annotations
 
@@ -13,19 +13,38 @@ from agent_gym_env.corpus.sgd import Intent, Service, Slot
 from agent_gym_env.values.equality import DONTCARE
 
 
-class ToolSpec(msgspec.Struct, frozen=True):
-    """A tool: an intent of a service.
+class FunctionTool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool of a log: a function with a JSON schema.
 
     Attributes:
-        name: ``Service-Intent``, because two services of a dialogue may have an intent of one name.
-        service: name of the service.
+        key: key in the split. Tools of one name but with different schemas have different keys.
+        name: name by which agents call it.
+        description: description for the model.
+        parameters: JSON schema of the arguments, an object's.
+    """
+
+    key: str
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class ToolSpec(msgspec.Struct, frozen=True):
+    """A tool: an intent of a service, or a function of a log.
+
+    Attributes:
+        name: ``Service-Intent``, because two services of a dialogue may have an intent of one name;
+            the name of a function.
+        service: name of the service; the key of a function.
         intent: name of the intent, which is enough to call the tool where it is unambiguous.
         description: description of the intent.
         transactional: whether a call changes something, such as a booking.
         arguments: slot by argument name, the required ones first.
         required: names of the required arguments.
-        defaults: default by name of each optional argument; ``"dontcare"`` for no preference.
+        defaults: default by name of each optional argument of an intent, ``"dontcare"`` for no
+            preference; of the arguments of a function that have one in its schema.
         result_slots: slots of a result row.
+        parameters: JSON schema of the arguments of a function; ``None`` for an intent.
     """
 
     name: str
@@ -35,8 +54,9 @@ class ToolSpec(msgspec.Struct, frozen=True):
     transactional: bool
     arguments: dict[str, Slot]
     required: tuple[str, ...]
-    defaults: dict[str, str]
+    defaults: dict[str, Any]
     result_slots: tuple[str, ...]
+    parameters: dict[str, Any] | None = None
 
 
 PROVIDERS_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -74,8 +94,52 @@ def _tool_spec(service: Service, intent: Intent) -> ToolSpec:
     )
 
 
+def function_specs(functions: Iterable[FunctionTool]) -> dict[str, ToolSpec]:
+    """Return the tools of functions by key, in their order."""
+    return {function.key: _function_spec(function) for function in functions}
+
+
+def _function_spec(function: FunctionTool) -> ToolSpec:
+    properties = function.parameters.get("properties")
+    found = properties if isinstance(properties, dict) else {}
+    required = function.parameters.get("required")
+    names = required if isinstance(required, list) else []
+    arguments = {name: _argument(name, schema) for name, schema in found.items()}
+    return ToolSpec(
+        name=function.name,
+        service=function.key,
+        intent=function.name,
+        description=function.description,
+        transactional=False,
+        arguments=arguments,
+        required=tuple(name for name in names if isinstance(name, str)),
+        defaults={
+            name: schema["default"]
+            for name, schema in found.items()
+            if isinstance(schema, dict) and schema.get("default") is not None
+        },
+        result_slots=(),
+        parameters=function.parameters,
+    )
+
+
+def _argument(name: str, schema: Any) -> Slot:
+    """Describe a property as far as a slot can: its choices if all of them are texts."""
+    known = schema if isinstance(schema, dict) else {}
+    description, choices = known.get("description"), known.get("enum")
+    is_categorical = isinstance(choices, list) and all(isinstance(each, str) for each in choices)
+    return Slot(
+        name=name,
+        description=description if isinstance(description, str) else "",
+        is_categorical=is_categorical and bool(choices),
+        possible_values=list(choices) if is_categorical and choices else [],
+    )
+
+
 def openai_function(spec: ToolSpec) -> dict[str, Any]:
     """Describe a tool in OpenAI's function format."""
+    if spec.parameters is not None:
+        return make_tool(spec.name, spec.description, spec.parameters)
     parameters = {
         "type": "object",
         "properties": {

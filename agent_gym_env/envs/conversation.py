@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agent_gym_env.chat import MessageLog
+from agent_gym_env.chat import begin_log
 from agent_gym_env.envs.actions import RefusedCall
 from agent_gym_env.tools.backend import ToolBackend
 from agent_gym_env.types import ToolCall, ToolResult
@@ -29,12 +29,17 @@ class Conversation:
 
     __slots__ = ("_max_calls", "backend", "calls", "log", "made")
 
-    def __init__(self, backend: ToolBackend, max_tool_calls_per_turn: int, user: str) -> None:
-        """Begin with the user's first words."""
+    def __init__(
+        self,
+        backend: ToolBackend,
+        max_tool_calls_per_turn: int,
+        user: str,
+        system: str | None = None,
+    ) -> None:
+        """Begin with the system prompt, if any, and the user's first words, if the user begins."""
         self._max_calls = max_tool_calls_per_turn
         self.backend = backend
-        self.log = MessageLog()
-        self.log.add_user(user)
+        self.log = begin_log(user, system)
         self.calls: tuple[ToolCall, ...] = ()
         self.made: tuple[ToolCall, ...] = ()
 

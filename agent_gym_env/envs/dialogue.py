@@ -20,7 +20,6 @@ from agent_gym_env.envs.replay import (
     ReplaySettings,
     ToolsOffered,
     read_snapshot,
-    recorded_action,
 )
 from agent_gym_env.envs.spaces import action_space, observation_space
 from agent_gym_env.registry import TOOL_BACKENDS
@@ -104,6 +103,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         tools_offered: ToolsOffered = "dialogue",
         max_tool_calls_per_turn: int = 4,
         tool_backend: str | Mapping[str, Any] = "replay",
+        system_prompt: bool = False,
         render_mode: str | None = None,
         **unknown: NoReturn,
     ) -> None:
@@ -125,6 +125,8 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             max_tool_calls_per_turn: a turn with more closes.
             tool_backend: ``"replay"`` for the recorded services, or a name or mapping for a
                 `ToolBackend` of your own.
+            system_prompt: whether the messages begin with the system prompt of a log; those of SGD
+                have none.
             render_mode: ``None``, ``"ansi"`` or ``"html"``.
             **unknown: refused, with the name of the nearest argument.
 
@@ -143,6 +145,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             make_reward_for(reward, self.split, opened),
             tools_offered=tools_offered,
             max_tool_calls_per_turn=max_tool_calls_per_turn,
+            shows_system_prompt=system_prompt,
             backend=_backend_factory(tool_backend, self.split),
         )
         self.selected = self.split.select(services, seen)
@@ -192,9 +195,10 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         return render(replay.task.dialogue_id, replay.messages)
 
     def recorded_action(self) -> Action:
-        """Return what the corpus does in the open turn.
+        """Return what the corpus does in the open turn: its call, if any, and its reply.
 
-        For teachers and tests only: a policy that is to be evaluated must not see it.
+        In a turn with several rounds of calls, it is the next round, or the reply after
+        them. For teachers and tests only: a policy that is to be evaluated must not see it.
 
         Raises:
             ResetNeeded: no dialogue is in play.
@@ -202,7 +206,7 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
         replay = self.replay
         if replay.over:
             raise ResetNeeded("the dialogue is over: call reset() first")
-        return recorded_action(replay.recorded_turn())
+        return replay.recorded_action()
 
     def get_state(self) -> dict[str, Any]:
         """Return the state of the dialogue and of the generator, as JSON-able values."""

@@ -16,7 +16,7 @@ from types import ModuleType
 
 
 def register_environments() -> None:
-    """Register ``SGD-v0`` and ``SGDSim-v0``: now, or when Gymnasium is imported."""
+    """Register ``SGD-v0``, ``Traces-v0`` and ``SGDSim-v0``: now, or when Gymnasium is imported."""
     if "gymnasium" in sys.modules:
         _register()
     else:
@@ -26,15 +26,16 @@ def register_environments() -> None:
 def _register() -> None:
     from gymnasium.envs.registration import register, registry
 
-    if "SGD-v0" not in registry:
-        register(
-            id="SGD-v0",
-            entry_point="agent_gym_env.envs.dialogue:SGDEnv",
-            vector_entry_point="agent_gym_env.envs.vector:SGDVectorEnv",
-            # The environment checks the order of calls itself, and its tests run the checker.
-            order_enforce=False,
-            disable_env_checker=True,
-        )
+    for name in ("SGD-v0", "Traces-v0"):
+        if name not in registry:
+            register(
+                id=name,
+                entry_point="agent_gym_env.envs.dialogue:SGDEnv",
+                vector_entry_point="agent_gym_env.envs.vector:SGDVectorEnv",
+                # The environment checks the order of calls itself, and its tests run the checker.
+                order_enforce=False,
+                disable_env_checker=True,
+            )
     if "SGDSim-v0" not in registry:
         register(
             id="SGDSim-v0",

@@ -8,6 +8,8 @@ reacts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -37,13 +39,15 @@ class OfferedTools:
     Attributes:
         json: tools as the agent reads them, a JSON array in OpenAI's function format.
         catalogue: tools as calls are checked.
+        has_functions: whether one of them is a function of a log.
     """
 
     def __init__(self, tools: dict[str, ToolSpec], services: tuple[str, ...]) -> None:
         wanted = set(services)
-        offered = {name: spec for name, spec in tools.items() if spec.service in wanted}
+        offered = {spec.name: spec for spec in tools.values() if spec.service in wanted}
         self.json = tools_json(tools, services)
         self.catalogue = ToolCatalogue(offered)
+        self.has_functions = any(spec.parameters is not None for spec in offered.values())
 
 
 class ReplaySettings:
@@ -54,7 +58,9 @@ class ReplaySettings:
         reward: reward that scores closed turns.
         tools_offered: ``"dialogue"`` for the tools of the dialogue's services, ``"all"`` for those
             of every service of the split.
-        max_tool_calls_per_turn: largest number of calls in a turn; a turn with more closes.
+        max_tool_calls_per_turn: largest number of calls in a turn; a turn with more closes. In a
+            dialogue that records a turn with more calls, it is their number.
+        shows_system_prompt: whether the messages begin with the system prompt of a log.
         backend: returns the backend for a catalogue of tools; by default the recorded answers.
     """
 
@@ -65,6 +71,7 @@ class ReplaySettings:
         *,
         tools_offered: ToolsOffered = "dialogue",
         max_tool_calls_per_turn: int = 4,
+        shows_system_prompt: bool = False,
         backend: Callable[[ToolCatalogue], ToolBackend] | None = None,
     ) -> None:
         if tools_offered not in ("dialogue", "all"):
@@ -77,6 +84,7 @@ class ReplaySettings:
         self.split = split
         self.reward = reward
         self.max_tool_calls_per_turn = max_tool_calls_per_turn
+        self.shows_system_prompt = shows_system_prompt
         self._offers_all = tools_offered == "all"
         self._offered: dict[tuple[str, ...], OfferedTools] = {}
         self._backend = backend or self._replay_backend
@@ -96,7 +104,13 @@ class ReplaySettings:
         """Begin a conversation about a dialogue."""
         backend = self._backend(offered.catalogue)
         backend.reset(task)
-        return Conversation(backend, self.max_tool_calls_per_turn, task.turns[0].user)
+        # What was recorded can always be done again.
+        most = max(self.max_tool_calls_per_turn, *(len(turn.calls) for turn in task.turns))
+        return Conversation(backend, most, task.turns[0].user, self.system_prompt_of(task))
+
+    def system_prompt_of(self, task: Task) -> str | None:
+        """Return the system prompt that the messages begin with, if it is shown."""
+        return task.system if self.shows_system_prompt else None
 
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -198,6 +212,9 @@ class Replay:
         conversation = self._conversation
         results = ""
         if calls:
+            if self._offered.has_functions:
+                clean = self._offered.catalogue.without_nulls
+                calls = [clean(call) if isinstance(call, ToolCall) else call for call in calls]
             results, refused = conversation.execute(calls)
             # A refused call matters more than a part of an action that could not be read.
             error = refused if refused and error in (None, UNREAD) else error
@@ -282,6 +299,10 @@ class Replay:
         """Return what the corpus did in the open turn."""
         return self._turns[self.turn]
 
+    def recorded_action(self) -> Action:
+        """Return what the corpus does in the open turn, see `recorded_action`."""
+        return recorded_action(self.recorded_turn(), len(self._conversation.calls))
+
     def snapshot(self, random: str = "") -> Snapshot:
         """Return the state, to come back to it later."""
         conversation = self._conversation
@@ -327,6 +348,8 @@ class Replay:
         conversation = self._conversation
         for _ in range(snapshot.turn):
             conversation.backend.next_turn()
+        if isinstance(conversation.backend, ReplayBackend):
+            conversation.backend.resume(snapshot.calls)
         conversation.log = MessageLog(snapshot.log, snapshot.executed)
         conversation.calls = tuple(snapshot.calls)
         self.turn = snapshot.turn
@@ -335,11 +358,23 @@ class Replay:
         self._tool_result = snapshot.tool_result
 
 
-def recorded_action(turn: Turn) -> Action:
-    """Return what the corpus did in a turn as an action: its call and its reply."""
-    call = turn.call
-    calls = () if call is None else (ToolCall(call.name, dict(call.arguments)),)
-    return Action(turn.text, calls)
+def recorded_action(turn: Turn, made: int = 0) -> Action:
+    """Return what the corpus did in a turn as an action: its calls and its reply.
+
+    A turn with several rounds of calls, or without a reply, takes several actions. Of these it is
+    the next one: a round of calls, or the reply after all of them.
+
+    Args:
+        turn: recorded turn.
+        made: number of calls that the agent has made in it.
+    """
+    calls = turn.calls
+    takes_several = bool(calls) and (calls[-1].round > 0 or not turn.text)
+    if takes_several:
+        left = calls[made:]
+        calls = tuple(call for call in left if call.round == left[0].round)
+    text = "" if takes_several and calls else turn.text
+    return Action(text, tuple(ToolCall(call.name, dict(call.arguments)) for call in calls))
 
 
 def target_messages(turn: Turn) -> list[dict[str, Any]]:
@@ -349,8 +384,11 @@ def target_messages(turn: Turn) -> list[dict[str, Any]]:
     some a mapping.
     """
     reply = {"role": "assistant", "content": turn.text}
-    call = turn.call
-    if call is None:
+    if turn.call is None:
         return [reply]
-    made = call_object("call_0", call.name, _encode(call.arguments).decode())
-    return [call_message([made]), reply]
+    made = (
+        (call.round, call_object(f"call_{number}", call.name, _encode(call.arguments).decode()))
+        for number, call in enumerate(turn.calls)
+    )
+    rounds = groupby(made, key=itemgetter(0))
+    return [*(call_message([call for _, call in group]) for _, group in rounds), reply]

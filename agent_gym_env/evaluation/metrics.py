@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
-from agent_gym_env.corpus.task import RecordedCall
+from agent_gym_env.corpus.task import RecordedCall, Turn
 from agent_gym_env.rewards.ground_truth import jaccard
 from agent_gym_env.rollout.episode import (
     POLICY_FAILED,
@@ -16,19 +17,19 @@ from agent_gym_env.rollout.episode import (
     defaults_by_tool,
 )
 from agent_gym_env.types import ToolCall
-from agent_gym_env.values.equality import agreement, stated_arguments
+from agent_gym_env.values.equality import Agreement, agreement, stated_arguments
 
 
 class ToolCounts(msgspec.Struct, frozen=True, gc=False):
-    """Counts that compare the calls of a turn with the due call.
+    """Counts that compare the calls of a turn with those that were due.
 
     Attributes:
-        due: 1 if a call was due; a corpus records at most one in a turn.
+        due: number of calls that were due; SGD has one in a turn at most.
         made: number of calls made, refused ones included.
-        matched: 1 if the due tool was called.
-        exact: 1 if it was called with exactly the due arguments.
-        arguments_due: number of arguments of the due call.
-        arguments_made: number of arguments of the closest call of the due tool.
+        matched: number of due calls whose tool was called, each with a call of its own.
+        exact: number of them that were made with exactly the due arguments.
+        arguments_due: number of arguments of the due calls.
+        arguments_made: number of arguments of the calls that are closest to them.
         arguments_equal: number of arguments with equal name and value in both.
     """
 
@@ -72,19 +73,24 @@ def turn_facts(episode: Episode) -> Iterator[TurnFacts]:
         service = target.service if target is not None else _service_of_errand(turn)
         tools, similarity = None, None
         if target is not None:
-            due = target.call
-            known = defaults.get(due.name) if due else None
-            tools = tool_counts(due, turn.calls, episode.date, known)
+            tools = tool_counts(target.calls, turn.calls, episode.date, defaults)
             similarity = jaccard(turn.reply, target.text)
         yield TurnFacts(
             reward=turn.reward,
             components=turn.components,
             service=service,
             domain=domain(service),
-            seen=None if episode.seen_services is None else service in episode.seen_services,
+            seen=_is_seen(episode, service, target),
             tools=tools,
             response_similarity=similarity,
         )
+
+
+def _is_seen(episode: Episode, service: str, target: Turn | None) -> bool | None:
+    is_unknown = target is not None and not service  # a turn of a log without a call
+    if episode.seen_services is None or is_unknown:
+        return None
+    return service in episode.seen_services
 
 
 def _service_of_errand(turn: TurnRecord) -> str:
@@ -121,39 +127,48 @@ def is_ended(episode: Episode) -> bool:
 
 
 def tool_counts(
-    due: RecordedCall | None,
+    due: Sequence[RecordedCall],
     made: Sequence[ToolCall],
-    today: str,
-    defaults: Mapping[str, str] | None = None,
+    today: str | None,
+    defaults: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
 ) -> ToolCounts:
-    """Compare the calls of a turn with the due call.
+    """Compare the calls of a turn with those that were due.
 
     Arguments are compared as the services compare them: by meaning, and an argument at its default
-    equals its absence.
+    equals its absence. Several due calls of a tool take the closest calls, one after the other.
 
     Args:
-        due: recorded call.
+        due: recorded calls.
         made: calls of the agent.
-        today: date of the dialogue, ISO.
-        defaults: defaults of the due tool's optional arguments, by name.
+        today: date of the dialogue, ISO; ``None`` if it is not known.
+        defaults: defaults of the tools' optional arguments, by tool and name.
     """
-    if due is None:
-        return ToolCounts(made=len(made))
-    found = [
-        agreement(due.arguments, due.forms, call.arguments, defaults or {}, today)
-        for call in made
-        if call.name == due.name
-    ]
-    if not found:
-        stated = stated_arguments(due.arguments, defaults or {}, today)
-        return ToolCounts(due=1, made=len(made), arguments_due=len(stated))
-    closest = max(found, key=lambda each: (each.equal, -each.made))
+    counts = ToolCounts(made=len(made))
+    left = list(made)
+    for call in due:
+        known = defaults.get(call.name, {})
+        found = [
+            (agreement(call.arguments, call.forms, each.arguments, known, today), place)
+            for place, each in enumerate(left)
+            if each.name == call.name
+        ]
+        closest = None
+        if found:
+            closest, place = max(found, key=lambda each: (each[0].equal, -each[0].made))
+            del left[place]
+        counts = _with_call(counts, closest, len(stated_arguments(call.arguments, known, today)))
+    return counts
+
+
+def _with_call(counts: ToolCounts, closest: Agreement | None, arguments_due: int) -> ToolCounts:
+    """Add a due call, and the closest one that was made."""
+    equal, made = (0, 0) if closest is None else (closest.equal, closest.made)
     return ToolCounts(
-        due=1,
-        made=len(made),
-        matched=1,
-        exact=int(closest.is_whole()),
-        arguments_due=closest.due,
-        arguments_made=closest.made,
-        arguments_equal=closest.equal,
+        due=counts.due + 1,
+        made=counts.made,
+        matched=counts.matched + (closest is not None),
+        exact=counts.exact + (closest is not None and closest.is_whole()),
+        arguments_due=counts.arguments_due + arguments_due,
+        arguments_made=counts.arguments_made + made,
+        arguments_equal=counts.arguments_equal + equal,
     )

@@ -12,7 +12,7 @@ import msgspec
 
 from agent_gym_env.chat import Message, read_messages
 from agent_gym_env.errors import AgentGymError, DataError
-from agent_gym_env.lm.prompt import system_message
+from agent_gym_env.lm.prompt import in_front, system_message
 from agent_gym_env.storage.files import written_whole
 
 _T = TypeVar("_T")
@@ -128,22 +128,22 @@ class PromptRow(msgspec.Struct, frozen=True):
     state: str
 
 
-def conversation(messages: str, today: str, rules: str) -> list[Message]:
+def conversation(messages: str, today: str | None, rules: str) -> list[Message]:
     """Decode an observation's ``messages`` and put the system message in front.
 
     Args:
         messages: messages as JSON.
-        today: date of the dialogue, ISO.
+        today: date of the dialogue, ISO; ``None`` if it is not known.
         rules: text of the system message, with ``{today}`` in the place of the date.
 
     Raises:
         DataError: the date is invalid, or the messages are not those of an environment.
     """
     try:
-        day = date.fromisoformat(today)
+        day = None if today is None else date.fromisoformat(today)
     except ValueError as error:
         raise DataError(f"date must be like 2019-03-01, not {today!r}") from error
-    return [system_message(rules, day), *read_messages(messages)]
+    return in_front(system_message(rules, day), read_messages(messages))
 
 
 class Tally(msgspec.Struct):

@@ -57,16 +57,29 @@ _encode = msgspec.json.Encoder().encode
 _OUR_TAGS = ("<tool_call", "</tool_call", "<tool_response", "</tool_response", "<tools", "</tools")
 
 
-def system_message(rules: str, today: date, tools: Sequence[dict[str, Any]] = ()) -> Message:
+def in_front(system: Message, messages: Sequence[Message]) -> list[Message]:
+    """Put a system message in front of a conversation.
+
+    The system prompt of a log, if the conversation begins with one, becomes a part of it.
+    """
+    said = list(messages)
+    if said and said[0]["role"] == "system":
+        prompt = said.pop(0)["content"]
+        system = {**system, "content": f"{system['content']}\n\n{prompt}"}
+    return [system, *said]
+
+
+def system_message(rules: str, today: date | None, tools: Sequence[dict[str, Any]] = ()) -> Message:
     """Write the system message.
 
     Args:
         rules: text with ``{today}`` where the date belongs.
-        today: the dialogue's "today".
+        today: the dialogue's "today"; ``None`` if it is not known.
         tools: tools in OpenAI's function format; empty if the provider takes them natively.
     """
+    day = "a day that is not known" if today is None else f"{today:%A}, {today.isoformat()}"
     # Not `str.format`: rules may hold braces, and may come from a file.
-    content = rules.replace("{today}", f"{today:%A}, {today.isoformat()}")
+    content = rules.replace("{today}", day)
     if tools:
         lines = json_lines(functions_of(tools))
         content += _TOOLS.format(tools=lines)

@@ -92,7 +92,7 @@ class SimulatedDialogues:
         """Make the program that plays a dialogue."""
         return DialogueProgram(agent, self)
 
-    def date(self, dialogue: str) -> str:
+    def date(self, dialogue: str) -> str | None:
         """Return the date of a dialogue, ISO."""
         return self.split.task(self.split.index(dialogue)).date
 

@@ -59,7 +59,7 @@ class Examples(Protocol):
     def program(self, agent: SGDAgentModule) -> AgentProgram:
         """Make the program that plays an example."""
 
-    def date(self, name: str) -> str:
+    def date(self, name: str) -> str | None:
         """Return the date of an example's dialogue, ISO."""
 
     def dialogue(self, name: str) -> str:
@@ -158,7 +158,7 @@ class RecordedTurns:
         """Make the program that plays a turn."""
         return TurnProgram(agent, self)
 
-    def date(self, turn: str) -> str:
+    def date(self, turn: str) -> str | None:
         """Return the date of a turn's dialogue, ISO."""
         return self._task(turn).date
 

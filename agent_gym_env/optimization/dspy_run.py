@@ -67,6 +67,7 @@ from agent_gym_env.policies.base import Policy
 from agent_gym_env.policies.dspy_module import SGDAgentModule, load_program, save_program
 from agent_gym_env.policies.dspy_program import DSPyPolicy
 from agent_gym_env.process_wide import suppress_output
+from agent_gym_env.registry import REPLAYED
 from agent_gym_env.rewards.base import Score
 from agent_gym_env.rewards.presets import make_reward_for
 
@@ -251,7 +252,7 @@ def _open_examples(
 ) -> tuple[Examples, _Choose]:
     options: dict[str, Any] = dict(settings.environment)
     scored_by: Any = settings.reward  # by name or mapping, or the environment checks the object
-    if options.pop("name") == "SGD-v0":
+    if options.pop("name") in REPLAYED:
         reward = MeteredReward(make_reward_for(scored_by, split, corpus), meter)
         return RecordedTurns(split, reward), partial(choose_turns, split)
     data: Any = settings.data_path
@@ -296,7 +297,7 @@ def _versions() -> dict[str, str]:
 
 
 def score_held_out(
-    make_policy: Callable[[str], Policy],
+    make_policy: Callable[[str | None], Policy],
     examples: Examples,
     names: Sequence[str],
     *,

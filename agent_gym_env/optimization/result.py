@@ -16,7 +16,7 @@ from agent_gym_env.lm.base import default_model
 from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.lm.open_model import ModelConfig
 from agent_gym_env.optimization.monitor import Callback, CallCounts, Event
-from agent_gym_env.registry import DEFAULT_REWARDS, STRATEGIES
+from agent_gym_env.registry import DEFAULT_REWARDS, REPLAYED, STRATEGIES
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.task import TaskReward
 from agent_gym_env.storage.files import read_file, written_whole
@@ -106,9 +106,9 @@ class Settings:
         name = self.environment.get("name")
         if name not in DEFAULT_REWARDS:
             raise ValueError(unknown_name("env", name, DEFAULT_REWARDS))
-        if name == "SGD-v0" and len(self.environment) > 1:
+        if name in REPLAYED and len(self.environment) > 1:
             given = sorted(self.environment.keys() - {"name"})
-            raise ValueError(f"env: SGD-v0 takes no options here, but has {given}")
+            raise ValueError(f"env: {name} takes no options here, but has {given}")
         self.reward = DEFAULT_REWARDS[name] if self.reward is None else self.reward
         for name in ("num_train", "num_validation", "num_held_out", "threads"):
             if getattr(self, name) < 1:

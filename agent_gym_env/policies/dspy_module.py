@@ -82,17 +82,19 @@ def plain_demo(demo: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(demo[name]) for name in FIELDS if demo.get(name) is not None}
 
 
-def program_inputs(observation: Observation, today: str) -> dict[str, str]:
+def program_inputs(observation: Observation, today: str | None) -> dict[str, str]:
     """Return the inputs of a program for an observation.
 
     Args:
         observation: observation of the unwrapped environment.
-        today: date of the dialogue, ISO, which is not in the observation.
+        today: date of the dialogue, ISO, which is not in the observation; ``None`` if it is not
+            known.
     """
-    date = datetime.date.fromisoformat(today)
+    date = None if today is None else datetime.date.fromisoformat(today)
+    day = [] if date is None else [{"today": f"{date:%A}, {today}"}]
     said = plain_messages(_decode_list(observation["messages"]))
     return {
-        "conversation": json_lines([{"today": f"{date:%A}, {today}"}, *said]),
+        "conversation": json_lines([*day, *said]),
         "tools": json_lines(plain_tools(_decode_list(observation["tools"]))),
     }
 

@@ -44,7 +44,7 @@ class DSPyPolicy:
         program: SGDAgentModule,
         model: LanguageModel,
         *,
-        date: str = SGD_DATE,
+        date: str | None = SGD_DATE,
         temperature: FromZero | None = None,
         name: str | None = None,
     ) -> None:
@@ -80,7 +80,7 @@ class DSPyPolicy:
             return decide(self.program, observation, self._date)
 
 
-def decide(program: SGDAgentModule, observation: Observation, date: str) -> Action:
+def decide(program: SGDAgentModule, observation: Observation, date: str | None) -> Action:
     """Ask a program for an action, with the model and the adapter of DSPy's context.
 
     Args:

@@ -51,7 +51,7 @@ def transformers_policy(
     *,
     path: str,
     rules: str = RULES,
-    date: str = SGD_DATE,
+    date: str | None = SGD_DATE,
     temperature: FromZero = 0.0,
     device: str | None = None,
     dtype: str | None = None,
@@ -101,7 +101,7 @@ def dspy_policy(
     *,
     program: str | None = None,
     model: ModelConfig | None = None,
-    date: str = SGD_DATE,
+    date: str | None = SGD_DATE,
     temperature: FromZero | None = None,
 ) -> DSPyPolicy:
     """Load a DSPy program; see `DSPyPolicy`.

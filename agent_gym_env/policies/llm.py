@@ -14,7 +14,7 @@ from agent_gym_env.errors import LMError
 from agent_gym_env.lm.base import LanguageModel, Request, Response
 from agent_gym_env.lm.open_model import ModelConfig, open_model
 from agent_gym_env.lm.parse import parse_reply
-from agent_gym_env.lm.prompt import RULES, CallIds, as_text, system_message
+from agent_gym_env.lm.prompt import RULES, CallIds, as_text, in_front, system_message
 from agent_gym_env.types import Action, AtLeast1, FromZero, Observation, Usage
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class LLMPolicy:
         *,
         native_tools: bool = True,
         rules: str = RULES,
-        date: str = SGD_DATE,
+        date: str | None = SGD_DATE,
         temperature: FromZero | None = None,
         max_tokens: AtLeast1 | None = None,
         send_seed: bool = False,
@@ -117,14 +117,10 @@ class LLMPolicy:
     def _request(
         self, messages: list[Message], tools: list[dict[str, Any]], seed: int | None
     ) -> Request:
-        if self.native_tools:
-            system = system_message(self._rules, self._today)
-            conversation = self._ids.restore(messages)
-        else:
-            system = system_message(self._rules, self._today, tools)
-            conversation = as_text(messages)
+        conversation = self._ids.restore(messages) if self.native_tools else as_text(messages)
+        described = () if self.native_tools else tools
         return Request(
-            messages=[system, *conversation],
+            messages=in_front(system_message(self._rules, self._today, described), conversation),
             tools=tools if self.native_tools else (),
             temperature=self._temperature,
             max_tokens=self._max_tokens,
@@ -148,7 +144,9 @@ def _read(observation: Observation) -> tuple[list[Message], list[dict[str, Any]]
     return msgspec.json.decode(observation["messages"]), msgspec.json.decode(observation["tools"])
 
 
-def _date(text: str) -> datetime.date:
+def _date(text: str | None) -> datetime.date | None:
+    if text is None:
+        return None
     try:
         return datetime.date.fromisoformat(text)
     except ValueError as error:

@@ -12,7 +12,10 @@ class Teacher(Protocol):
     """An environment that knows the recorded answer of the open turn."""
 
     def recorded_action(self) -> Action:
-        """Return the recorded action of the open turn: its call, if any, and its reply."""
+        """Return the recorded action of the open turn: its calls, if any, and its reply.
+
+        In a turn with several rounds of calls it is the next round, without words, or the reply.
+        """
 
 
 class HasUnwrapped(Protocol):
@@ -24,7 +27,7 @@ class HasUnwrapped(Protocol):
 
 
 class OraclePolicy:
-    """Makes the recorded call, and after its result says the recorded reply.
+    """Makes the recorded calls, and after their results says the recorded reply.
 
     It asks the environment for the answer, which no other policy may do.
 
@@ -50,8 +53,8 @@ class OraclePolicy:
         """Begin an episode. Nothing is random."""
 
     def act(self, observation: Observation) -> Action:
-        """Return the recorded call or reply."""
+        """Return the recorded calls or reply."""
         recorded = self._teacher.recorded_action()
-        if recorded.tool_calls and not observation["tool_result"]:
+        if recorded.tool_calls and not (recorded.text and observation["tool_result"]):
             return Action(tool_calls=recorded.tool_calls)
         return Action(text=recorded.text)

@@ -29,7 +29,7 @@ class TransformersPolicy(LLMPolicy):
         path: str | PathLike[str] | LoadedModel,
         *,
         rules: str = RULES,
-        date: str = SGD_DATE,
+        date: str | None = SGD_DATE,
         temperature: FromZero = 0.0,
         name: str | None = None,
         **options: Any,

@@ -160,7 +160,7 @@ class Conversations:
         self,
         vocabulary: Vocabulary,
         decide: Decide,
-        today: str,
+        today: str | None,
         *,
         most: int = _MOST_CONVERSATIONS,
         schemas: OrderedDict[str, ToolSchemas] | None = None,

@@ -41,7 +41,7 @@ def find_mentions(
     text: str,
     tokens: Sequence[Token],
     *,
-    today: str,
+    today: str | None,
     phrases: Sequence[Collection[str]],
     common: Collection[str],
 ) -> list[Mention]:

@@ -215,7 +215,7 @@ def _known(state: State) -> dict[str, str]:
     return {**known, **state.arguments(state.tool)} if state.tool else known
 
 
-def say_value(value: str, *, like: str, dates: Mapping[str, str], today: str) -> str:
+def say_value(value: str, *, like: str, dates: Mapping[str, str], today: str | None) -> str:
     """Return the words with which an agent says a value.
 
     Args:

@@ -73,7 +73,7 @@ class State:
         turn: number of user turns so far.
     """
 
-    def __init__(self, tools: ToolSchemas, today: str) -> None:
+    def __init__(self, tools: ToolSchemas, today: str | None) -> None:
         self.tools = tools
         self.today = today
         self.tool: ToolSchema | None = None
@@ -252,6 +252,6 @@ def _is_in(value: str, lower_text: str) -> bool:
     return len(value) > _TELLING and value.lower() in lower_text
 
 
-def is_same(value: str, other: str, today: str) -> bool:
+def is_same(value: str, other: str, today: str | None) -> bool:
     """Return whether two values mean the same on a date."""
     return value == other or canonical(value, today) == canonical(other, today)

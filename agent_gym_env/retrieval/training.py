@@ -367,7 +367,7 @@ class RecordedAnswers:
     def _value_never_said(self, slot: str, call: RecordedCall) -> str | None:
         """Return the next call's value if the user does not say it before the call."""
         value = call.arguments.get(slot)
-        if value is None:
+        if not isinstance(value, str):
             return None
         forms = {phrase_key(form) for form in (value, *call.forms.get(slot, ()))}
         for turn in self._task.turns[self._index : self._call_index + 1]:

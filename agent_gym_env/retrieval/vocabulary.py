@@ -119,7 +119,7 @@ def _values_of_nearest(known: Mapping[str, dict[str, int]], slot: str) -> Mappin
 
 
 @functools.lru_cache(maxsize=1 << 14)
-def kind_of_value(value: str, today: str) -> ValueKind:
+def kind_of_value(value: str, today: str | None) -> ValueKind:
     """Return the kind of a value."""
     key = canonical(value, today)
     if len(key) == 10 and key[4] == key[7] == "-":
@@ -153,7 +153,7 @@ class VocabularyBuilder:
                 if kind_of_value(value.text, task.date) == "date":
                     self._dates[canonical(value.text, task.date)][value.text] += 1
 
-    def _add_call(self, call: RecordedCall, today: str) -> None:
+    def _add_call(self, call: RecordedCall, today: str | None) -> None:
         tool = self._tools[call.name]
         for name, value in call.arguments.items():
             slot = tool.arguments[name]

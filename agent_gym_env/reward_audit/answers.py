@@ -293,7 +293,7 @@ def _place(value: SpokenValue, text: str) -> int:
 
 
 def _other_value(
-    value: SpokenValue, others: Sequence[str], today: str, rng: np.random.Generator
+    value: SpokenValue, others: Sequence[str], today: str | None, rng: np.random.Generator
 ) -> str:
     for choice in rng.permutation(len(others))[:_OTHER_VALUE_TRIES]:
         other = others[int(choice)]

@@ -55,7 +55,7 @@ class BalancedReward:
         accuracy = None
         if turn.calls or turn.target.call is not None:
             agree = partial(self._agreement, today=turn.date)
-            accuracy = tool_accuracy(turn.target.call, turn.calls, agree)
+            accuracy = tool_accuracy(turn.target.calls, turn.calls, agree)
         applied = [part for part in (similarity, values, accuracy) if part is not None]
         return Score(
             sum(applied) / len(applied),
@@ -81,14 +81,14 @@ class BalancedReward:
         common = fsum(map(weigh, _common(said, expected)))
         return common / (fsum(map(weigh, said)) + fsum(map(weigh, expected)) - common)
 
-    def _agreement(self, expected: RecordedCall, call: ToolCall, today: str) -> float:
+    def _agreement(self, expected: RecordedCall, call: ToolCall, today: str | None) -> float:
         if call.arguments == expected.arguments:
             return 1.0
         defaults = self._defaults(expected.name)
         found = agreement(expected.arguments, expected.forms, call.arguments, defaults, today)
         return found.equal / found.either if found.either else 1.0
 
-    def _defaults(self, tool: str) -> Mapping[str, str]:
+    def _defaults(self, tool: str) -> Mapping[str, object]:
         spec = self._tools.get(tool)
         return spec.defaults if spec else {}
 
@@ -127,7 +127,7 @@ def _common(said: list[bytes], expected: list[bytes]) -> Collection[bytes]:
 
 
 def spoken_share(
-    values: Sequence[SpokenValue], text: str, said: Sequence[bytes], today: str
+    values: Sequence[SpokenValue], text: str, said: Sequence[bytes], today: str | None
 ) -> float:
     """Return the share of some slot values that a reply says, in [0, 1].
 
@@ -149,7 +149,7 @@ def spoken_share(
 class _Reply:
     """A reply in which slot values are searched."""
 
-    def __init__(self, text: str, said: Sequence[bytes], today: str) -> None:
+    def __init__(self, text: str, said: Sequence[bytes], today: str | None) -> None:
         self._text = text
         self._said = said
         self._today = today

@@ -19,7 +19,7 @@ class ClosedTurn(msgspec.Struct, frozen=True, gc=False):
         text: reply of the agent; ``""`` for silence.
         calls: calls of the agent in order, with full tool names, refused ones included.
         target: recorded turn of the corpus.
-        date: day of the conversation, ISO.
+        date: day of the conversation, ISO; ``None`` if it is not known.
         log: conversation before the reply, a JSON array in OpenAI's chat format without its closing
             bracket. It is not closed because most rewards do not read it, and copies of long texts
             are slow.
@@ -30,7 +30,7 @@ class ClosedTurn(msgspec.Struct, frozen=True, gc=False):
     text: str
     calls: tuple[ToolCall, ...]
     target: Turn
-    date: str
+    date: str | None
     log: str = "["
     tools: str = "[]"
     index: int = 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import fsum
 
 from agent_gym_env.corpus.task import RecordedCall
 from agent_gym_env.rewards.base import ClosedTurn, Score
+from agent_gym_env.rewards.matching import best_matching
 from agent_gym_env.types import ToolCall
 from agent_gym_env.values.equality import value_text
 from agent_gym_env.values.words import words
@@ -30,7 +32,7 @@ class GroundTruthReward:
         if target.call is None and not turn.calls:
             accuracy = 1.0  # most turns; this saves a function call
         else:
-            accuracy = tool_accuracy(target.call, turn.calls, _agreement)
+            accuracy = tool_accuracy(target.calls, turn.calls, _agreement)
         return Score(
             (similarity + accuracy) / 2,
             {"response_similarity": similarity, "tool_accuracy": accuracy},
@@ -48,23 +50,28 @@ def jaccard(text: str, other: str) -> float:
 
 
 def tool_accuracy(
-    expected: RecordedCall | None, made: Sequence[ToolCall], agreement: Agreement
+    expected: Sequence[RecordedCall], made: Sequence[ToolCall], agreement: Agreement
 ) -> float:
     """Return the score of a turn's tool calls, in [0, 1].
 
-    The corpus makes one call a turn at most, so the best one-to-one matching is the best of the
-    calls made. Its score is divided by their number.
+    Expected and made calls are matched one to one, as well as can be. The sum of the scores is
+    divided by the larger number of calls.
 
     Args:
-        expected: call that the corpus made; ``None`` if no call is due.
+        expected: calls that the corpus made; empty if no call is due.
         made: calls of the agent.
         agreement: compares two calls of the same tool.
     """
-    if expected is None or not made:
-        return 1.0 if expected is None and not made else 0.0
-    if len(made) == 1:
-        return _call_accuracy(expected, made[0], agreement)
-    return max([_call_accuracy(expected, call, agreement) for call in made]) / len(made)
+    if not expected or not made:
+        return 1.0 if not expected and not made else 0.0
+    if len(expected) == 1:
+        return max([_call_accuracy(expected[0], call, agreement) for call in made]) / len(made)
+    scores = [[_call_accuracy(due, call, agreement) for call in made] for due in expected]
+    if len(scores) > len(made):
+        scores = [list(column) for column in zip(*scores, strict=True)]
+    # An exact sum: recorded calls in any order give exactly 1.
+    found = fsum(scores[row][column] for row, column in best_matching(scores))
+    return found / max(len(expected), len(made))
 
 
 def _call_accuracy(expected: RecordedCall, call: ToolCall, agreement: Agreement) -> float:

@@ -124,7 +124,7 @@ class BranchPoint(msgspec.Struct, frozen=True, omit_defaults=True):
     split: str
     corpus: str
     services: tuple[str, ...]
-    date: str
+    date: str | None
     reward: str
     turn: int
     messages: str

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from agent_gym_env.chat import MessageLog, functions_reader
+from agent_gym_env.chat import MessageLog, begin_log, functions_reader
 from agent_gym_env.corpus.goals import UserAct
 from agent_gym_env.corpus.task import Turn
 from agent_gym_env.errors import DataError
@@ -129,7 +129,7 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
         services: services of the dialogue.
         seen_services: those of them that the train split has; ``None`` if the corpus has no train
             split.
-        date: the dialogue's "today", ISO.
+        date: the dialogue's "today", ISO; ``None`` if it is not known.
         policy: name of the policy.
         reward: name of the reward.
         seed: seed of the episode.
@@ -141,6 +141,7 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
             ``terminated`` is true, the rest of the dialogue was played in silence.
         duration_s: wall-clock seconds.
         simulated_user: the user of a simulated dialogue; ``None`` for a recorded dialogue.
+        system: system prompt that the messages began with; ``None`` without one.
         format: version of the record's format.
     """
 
@@ -148,7 +149,7 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
     split: str
     corpus: str
     services: tuple[str, ...]
-    date: str
+    date: str | None
     policy: str
     reward: str
     turns: tuple[TurnRecord, ...]
@@ -161,6 +162,7 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
     duration_s: float = 0.0
     simulated_user: SimulatedUser | None = None
+    system: str | None = None
     format: int = EPISODE_FORMAT
 
     def __post_init__(self) -> None:
@@ -205,18 +207,18 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
         return values[::-1]
 
 
-def check_date_and_tools(day: str, tools: str) -> None:
+def check_date_and_tools(day: str | None, tools: str) -> None:
     """Check the date and the tools of a record.
 
     Args:
-        day: date, ISO.
+        day: date, ISO; ``None`` if it is not known.
         tools: tools as JSON in OpenAI's function format.
 
     Raises:
         ValueError: one of them is malformed.
     """
     try:
-        is_date = date.fromisoformat(day).isoformat() == day
+        is_date = day is None or date.fromisoformat(day).isoformat() == day
     except ValueError:
         is_date = False
     if not is_date:
@@ -296,9 +298,10 @@ def transcript(episode: Episode) -> Iterator[TurnMessages]:
     Raises:
         DataError: a step's tool results do not match its calls.
     """
-    log = MessageLog()
+    log = _begun(episode)
     for number, turn in enumerate(episode.turns):
-        log.add_user(turn.user)
+        if number:
+            log.add_user(turn.user)
         opening = log.copy()
         try:
             for step in turn.steps:
@@ -317,9 +320,10 @@ def observations(episode: Episode) -> Iterator[Observation]:
     Raises:
         DataError: a step's tool results do not match its calls.
     """
-    log, tool_result = MessageLog(), ""
-    for turn in episode.turns:
-        log.add_user(turn.user)
+    log, tool_result = _begun(episode), ""
+    for number, turn in enumerate(episode.turns):
+        if number:
+            log.add_user(turn.user)
         user = turn.user
         for step in turn.steps:
             yield _observation(episode, user, tool_result, log)
@@ -327,6 +331,11 @@ def observations(episode: Episode) -> Iterator[Observation]:
             user, tool_result = "", step.tool_result
         log.add_reply(turn.reply)
     yield _observation(episode, "", tool_result, log)
+
+
+def _begun(episode: Episode) -> MessageLog:
+    """Return the conversation before the agent's first turn."""
+    return begin_log(episode.turns[0].user if episode.turns else "", episode.system)
 
 
 def _observation(episode: Episode, user: str, tool_result: str, log: MessageLog) -> Observation:

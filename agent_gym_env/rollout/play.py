@@ -350,6 +350,7 @@ def _origin(env: SGDEnv | SGDSimEnv, task: Task) -> dict[str, Any]:
         "services": task.services,
         "seen_services": None if seen is None else tuple(s for s in task.services if s in seen),
         "date": task.date,
+        "system": env.settings.system_prompt_of(task) if isinstance(env, SGDEnv) else None,
         "reward": env.settings.reward.name,
     }
 

@@ -33,7 +33,7 @@ class Database:
         self._tools = tools
         self._entities = entities
 
-    def answer(self, spec: ToolSpec, arguments: Mapping[str, Any], today: str) -> ToolResult:
+    def answer(self, spec: ToolSpec, arguments: Mapping[str, Any], today: str | None) -> ToolResult:
         """Answer a query with the rows that fit, a transaction with the one it brings about.
 
         Args:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -13,21 +12,25 @@ from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.tools.database import Database
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import ToolCall, ToolResult
-from agent_gym_env.values.equality import agreement
+from agent_gym_env.values.equality import agreement, same_json
 
 
 class ReplayBackend:
-    """Answers the recorded call of a turn with its recorded result, any other from the database.
+    """Answers a recorded call of a turn with its recorded result, any other from the database.
 
-    Recordings are kept by turn, since one call can be answered differently within a dialogue. A
-    recorded call is answered even where it lacks an argument that its tool requires: in SGD, 18 do.
+    Recordings are kept by turn, since one call can be answered differently within a dialogue; of
+    equal calls in one turn, each is answered as its own. A recorded call is answered even where it
+    lacks an argument that its tool requires: in SGD, 18 do.
+
+    A log has no database. A call of its functions is also answered as in another turn of the
+    dialogue; one that was never recorded there is answered with the error ``not_recorded``.
 
     Args:
         catalogue: tools of the dialogue.
         entities: table of all rows that the split's tools have returned.
     """
 
-    __slots__ = ("_catalogue", "_date", "_entities", "_recorded", "_turn", "_turns")
+    __slots__ = ("_answered", "_catalogue", "_date", "_entities", "_recorded", "_turn", "_turns")
 
     def __init__(self, catalogue: ToolCatalogue, entities: EntityTable) -> None:
         self._catalogue = catalogue
@@ -38,13 +41,20 @@ class ReplayBackend:
         self._date = task.date
         self._turns = task.turns
         self._turn = 0
-        self._recorded = task.turns[0].call
+        self._recorded = task.turns[0].calls
+        self._answered: list[RecordedCall] = []
 
     def next_turn(self) -> None:
         """Move on to the agent's next turn; after the last one nothing is recorded."""
         self._turn += 1
         over = self._turn >= len(self._turns)
-        self._recorded = None if over else self._turns[self._turn].call
+        self._recorded = () if over else self._turns[self._turn].calls
+        self._answered = []
+
+    def resume(self, calls: Sequence[ToolCall]) -> None:
+        """Take the calls as made that the agent has made in the open turn."""
+        for call in calls:
+            self.execute(call)
 
     def full_name(self, name: str) -> str:
         """Return the full name of the tool that a name refers to, or the name itself."""
@@ -53,34 +63,66 @@ class ReplayBackend:
 
     def execute(self, call: ToolCall) -> ToolResult:
         """Answer a call of the current turn."""
-        recorded = self._recorded
-        if (
-            recorded is not None
-            and call.name == recorded.name
-            and call.arguments == recorded.arguments
-        ):
-            return _replayed(recorded)
+        recorded = [each for each in self._recorded if _is_equal(call, each)]
+        if recorded:
+            return self._replayed(recorded)
         spec = self._catalogue.resolve(call.name)
         if isinstance(spec, str):
             return ToolResult(call.name, "error", error=spec)
-        if recorded is not None and self._is_recorded(spec, call.arguments, recorded):
-            return _replayed(recorded)
+        recorded = [each for each in self._recorded if self._means(spec, call, each)]
+        if recorded:
+            return self._replayed(recorded)
         problem = self._catalogue.problem(spec, call.arguments)
         if problem is not None:
             return ToolResult(spec.name, "error", error=problem)
+        if spec.parameters is not None:
+            return self._of_another_turn(spec, call)
         return Database(self._catalogue.tools, self._entities).answer(
             spec, call.arguments, self._date
         )
 
-    def _is_recorded(
-        self, spec: ToolSpec, arguments: Mapping[str, Any], recorded: RecordedCall
-    ) -> bool:
-        """Return whether a call means the same as the recorded one, however it is worded."""
+    def _replayed(self, recorded: Sequence[RecordedCall]) -> ToolResult:
+        """Answer with the first recording that was not given yet in this turn, or the last."""
+        if len(recorded) == 1:
+            return _result(recorded[0])
+        left = (each for each in recorded if not any(each is other for other in self._answered))
+        given = next(left, recorded[-1])
+        self._answered.append(given)
+        return _result(given)
+
+    def _of_another_turn(self, spec: ToolSpec, call: ToolCall) -> ToolResult:
+        found = next((each for each in self._elsewhere() if self._means(spec, call, each)), None)
+        if found is not None:
+            return _result(found)
+        problem = (
+            f"not_recorded: {spec.name} was never called with these arguments in the recorded "
+            "conversation; a log answers recorded calls only"
+        )
+        return ToolResult(spec.name, "error", error=problem)
+
+    def _elsewhere(self) -> Iterator[RecordedCall]:
+        """Yield the calls of the other turns: from this turn back to the first, then onwards."""
+        for turn in (*self._turns[: self._turn][::-1], *self._turns[self._turn + 1 :]):
+            yield from reversed(turn.calls)
+
+    def _means(self, spec: ToolSpec, call: ToolCall, recorded: RecordedCall) -> bool:
+        """Return whether a call means the same as a recorded one, however it is worded."""
         if spec.name != recorded.name:
             return False
         due, forms = recorded.arguments, recorded.forms
-        return agreement(due, forms, arguments, spec.defaults, self._date).is_whole()
+        return agreement(due, forms, call.arguments, spec.defaults, self._date).is_whole()
 
 
-def _replayed(recorded: RecordedCall) -> ToolResult:
+def _is_equal(call: ToolCall, recorded: RecordedCall) -> bool:
+    """Return whether a call is the recorded one, value by value."""
+    if call.name != recorded.name or call.arguments != recorded.arguments:
+        return False
+    # For Python, 1 equals True.
+    return all(
+        type(value) is str or same_json(value, recorded.arguments[name])
+        for name, value in call.arguments.items()
+    )
+
+
+def _result(recorded: RecordedCall) -> ToolResult:
     return ToolResult(recorded.name, recorded.status, msgspec.Raw(recorded.results))

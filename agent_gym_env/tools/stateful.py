@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -20,11 +20,10 @@ from agent_gym_env.corpus.task import RecordedCall, Task
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.tools.database import Database
 from agent_gym_env.tools.validation import ToolCatalogue
-from agent_gym_env.types import ToolCall, ToolResult
+from agent_gym_env.types import ToolCall, ToolResult, ToolStatus
 from agent_gym_env.values.equality import DONTCARE, canonical, stated_arguments
 
 Row = dict[str, str]
-Outcome = Literal["success", "failure"]
 
 _PERSONAL = frozenset({"CheckBalance", "GetEvents", "GetAvailableTime"})
 """Queries about the user's own things, as are those without any argument (a list of alarms)."""
@@ -205,7 +204,7 @@ class StatefulServices:
 
     def _write(
         self, spec: ToolSpec, arguments: Mapping[str, Any], recorded: list[RecordedCall] | None
-    ) -> tuple[Outcome, list[Row]]:
+    ) -> tuple[ToolStatus, list[Row]]:
         key = self._key(spec, arguments)
         tried = self.state.attempts.count(key)
         self.state.attempts.append(key)
@@ -222,7 +221,7 @@ class StatefulServices:
 
     def _unrecorded(
         self, spec: ToolSpec, arguments: Mapping[str, Any]
-    ) -> tuple[Outcome, list[Row]]:
+    ) -> tuple[ToolStatus, list[Row]]:
         keys = self._canonical(spec, arguments)
         blocked = self._failed_sibling(spec, keys)
         if blocked is not None:
@@ -298,10 +297,10 @@ def _is_of_request(spec: ToolSpec, slot: str, key: str) -> bool:
         return True
     if slot in spec.required:
         return _TIME.fullmatch(key) is not None
-    return spec.defaults[slot] != DONTCARE
+    return bool(spec.defaults[slot] != DONTCARE)
 
 
-def _fits(row: Mapping[str, str], keys: Mapping[str, str], today: str) -> bool:
+def _fits(row: Mapping[str, str], keys: Mapping[str, str], today: str | None) -> bool:
     return all(slot in row and canonical(row[slot], today) == key for slot, key in keys.items())
 
 
@@ -312,7 +311,9 @@ def _as_row(spec: ToolSpec, row: Row) -> Row:
     return {slot: by_last_word[w] for slot, w in last_words.items() if w in by_last_word}
 
 
-def _amount(write: Write, balance: ToolSpec, arguments: Mapping[str, Any], today: str) -> float:
+def _amount(
+    write: Write, balance: ToolSpec, arguments: Mapping[str, Any], today: str | None
+) -> float:
     """Return what a write took from the account that a balance is asked of."""
     if not write.tool.startswith(f"{balance.service}-"):
         return 0.0

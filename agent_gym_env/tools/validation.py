@@ -9,6 +9,8 @@ from typing import Any
 
 from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.lm.schema_mismatch import mismatch
+from agent_gym_env.types import ToolCall
 from agent_gym_env.values.equality import DONTCARE, canonical, value_text
 
 _MAX_EXCERPT_CHARS = 60
@@ -50,8 +52,22 @@ class ToolCatalogue:
             )
         return f"unknown_tool: there is no tool {_excerpt(name)}; {self._suggestion(name)}"
 
+    def without_nulls(self, call: ToolCall) -> ToolCall:
+        """Leave out optional arguments of a function that are null, which equals their absence."""
+        spec = self.tools.get(call.name)
+        if spec is None or spec.parameters is None or None not in call.arguments.values():
+            return call
+        stated = {
+            name: value
+            for name, value in call.arguments.items()
+            if value is not None or name in spec.required
+        }
+        return ToolCall(call.name, stated)
+
     def problem(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> str | None:
         """Return a message about wrong arguments of a call; ``None`` if they are right."""
+        if spec.parameters is not None:
+            return _function_problem(spec, arguments)
         if not self._required[spec.name] <= arguments.keys():
             return _missing_argument(spec, arguments)
         choices = self._choices[spec.name]
@@ -75,6 +91,22 @@ class ToolCatalogue:
             return offered
         close = get_close_matches(name[:_MAX_NAME_CHARS], [*self.tools, *self._by_intent])
         return f"did you mean {_listing(close)}?" if close else offered
+
+
+def _function_problem(spec: ToolSpec, arguments: Mapping[str, Any]) -> str | None:
+    """Compare the arguments of a function with its JSON schema."""
+    parameters = spec.parameters or {}
+    if any(name not in arguments for name in spec.required):
+        return _missing_argument(spec, arguments)
+    if parameters.get("additionalProperties") is False:
+        for name in arguments:
+            if name not in spec.arguments:
+                return _unknown_argument(spec, name)
+    found = mismatch(parameters, dict(arguments))
+    if found is None:
+        return None
+    what, value = found.place or spec.name, _excerpt(value_text(found.value))
+    return f"invalid_value: {_excerpt(what)} is {value}; expected {found.expected:.400}"
 
 
 def _choices(spec: ToolSpec) -> dict[str, frozenset[str]]:

@@ -144,7 +144,7 @@ class ActEnvs:
         env = self._make_sim_env("train", understanding="acts", user="agenda", noise=None)
         bare, choices = unwrap_simulation(env), self.choices(env)
         drawn = set(np.random.default_rng(seed).permutation(self.dialogues)[:count].tolist())
-        every = bare.corpus.reader.dialogues("train")
+        every = bare.corpus.annotated_dialogues("train")
         recorded = (each for each in every if each.dialogue_id in drawn)
         rows: list[tuple[NDArray[np.float32], NDArray[np.bool_], int]] = []
         for done, dialogue in enumerate(itertools.islice(recorded, len(drawn)), start=1):

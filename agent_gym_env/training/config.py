@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from agent_gym_env.registry import DEFAULT_REWARDS
 from agent_gym_env.suggestions import unknown_name
 
 OnProgress = Callable[[str, int, int], None]
@@ -26,7 +27,7 @@ FromZero = Annotated[float, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Paths = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
-ENVIRONMENTS = ("SGD-v0", "SGDSim-v0")
+ENVIRONMENTS = tuple(DEFAULT_REWARDS)
 """Environments that a language model can play in training."""
 
 TINY = "tiny"

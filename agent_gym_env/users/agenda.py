@@ -172,7 +172,7 @@ class AgendaUser:
         self,
         goal: Goal,
         tools: Mapping[str, ToolSpec],
-        today: str,
+        today: str | None,
         *,
         patience: int = PATIENCE,
         state: UserState | None = None,

@@ -42,7 +42,7 @@ class AgentTurn(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def read_acts(
-    acts: Sequence[DialogueAct], rows: Iterable[Mapping[str, str]], today: str
+    acts: Sequence[DialogueAct], rows: Iterable[Mapping[str, str]], today: str | None
 ) -> AgentTurn:
     """Read an agent's acts.
 

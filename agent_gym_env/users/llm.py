@@ -257,7 +257,7 @@ def _passes(text: str, said: ActsToSay, draft: str) -> bool:
     return says_just(text, said.acts, said.wishes, today, marked)
 
 
-def _keys(acts: Sequence[UserAct], today: str) -> set[str]:
+def _keys(acts: Sequence[UserAct], today: str | None) -> set[str]:
     return {canonical(act.value, today) for act in acts if act.value}
 
 

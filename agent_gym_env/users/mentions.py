@@ -26,7 +26,7 @@ class Mentions:
 
     __slots__ = ("_found", "_text", "_today", "_words")
 
-    def __init__(self, text: str, today: str) -> None:
+    def __init__(self, text: str, today: str | None) -> None:
         self._text = text
         self._today = today
         self._words = _spaced(text)
@@ -62,7 +62,7 @@ class Mentions:
         return self._found
 
 
-def locate(text: str, value: str, today: str) -> tuple[int, int] | None:
+def locate(text: str, value: str, today: str | None) -> tuple[int, int] | None:
     """Return where a text says a value: first character, and the one behind the last.
 
     Returns:
@@ -81,7 +81,7 @@ def locate(text: str, value: str, today: str) -> tuple[int, int] | None:
 
 # A user has the same few wishes in every turn.
 @lru_cache(maxsize=4096)
-def _is_readable(value: str, today: str) -> bool:
+def _is_readable(value: str, today: str | None) -> bool:
     """Return whether a value is a date, a time or a number, which people say in several forms."""
     return read_value(value.lower(), today) is not None
 

@@ -25,7 +25,7 @@ class NoisyChannel:
         self._values: dict[tuple[str, str], list[str]] = {}
 
     def distort(
-        self, acts: Sequence[UserAct], today: str, draws: random.Random
+        self, acts: Sequence[UserAct], today: str | None, draws: random.Random
     ) -> tuple[UserAct, ...]:
         """Return the acts that reach the agent.
 
@@ -37,7 +37,7 @@ class NoisyChannel:
         reached = (act for act in acts if draws.random() >= self._noise.acts)
         return tuple(self._misheard(act, today, draws) for act in reached)
 
-    def _misheard(self, act: UserAct, today: str, draws: random.Random) -> UserAct:
+    def _misheard(self, act: UserAct, today: str | None, draws: random.Random) -> UserAct:
         if act.act != "INFORM" or act.value == DONTCARE or draws.random() >= self._noise.values:
             return act
         key = canonical(act.value, today)

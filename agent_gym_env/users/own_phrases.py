@@ -61,7 +61,7 @@ class OwnPhrases:
         self._services = {service.service_name: service for service in services}
         self._models: dict[str, ServiceModel] = {}
 
-    def words(self, acts: Sequence[UserAct], after: Kind, today: str, draw: int) -> str:
+    def words(self, acts: Sequence[UserAct], after: Kind, today: str | None, draw: int) -> str:
         """Put acts into words.
 
         Args:
@@ -153,17 +153,17 @@ def _move(model: ServiceModel, act: UserAct) -> Move:
     return Move(act.act, act.slot, values)  # type: ignore[arg-type]
 
 
-def _says_all(text: str, acts: Iterable[UserAct], today: str) -> bool:
+def _says_all(text: str, acts: Iterable[UserAct], today: str | None) -> bool:
     mentions = Mentions(text, today)
     return all(mentions.has(act.value) for act in acts if act.act in ("INFORM", "SELECT"))
 
 
-def _plain_words(acts: Iterable[UserAct], today: str) -> str:
+def _plain_words(acts: Iterable[UserAct], today: str | None) -> str:
     ordered = sorted(acts, key=lambda act: _ORDER.index(act.act) if act.act in _ORDER else 0)
     return " ".join(_plain_sentence(act, today) for act in ordered)
 
 
-def _plain_sentence(act: UserAct, today: str) -> str:
+def _plain_sentence(act: UserAct, today: str | None) -> str:
     slot = act.slot.replace("_", " ")
     if act.act == "INFORM":
         if act.value == DONTCARE:

@@ -49,7 +49,7 @@ class UserTemplate(NamedTuple):
 
     text: str
 
-    def fill(self, acts: Iterable[UserAct], today: str) -> str:
+    def fill(self, acts: Iterable[UserAct], today: str | None) -> str:
         """Return the words that say the values of acts."""
         values = {act.slot: act.value for act in acts if act.value}
         return _PLACEHOLDER.sub(lambda match: spoken(values[match[1]]), self.text)
@@ -228,7 +228,9 @@ def _template(task: Task, goal: Goal, turn: int, acts: Sequence[UserAct]) -> str
     return _with_placeholders(text, spans, task.date)
 
 
-def _with_placeholders(text: str, spans: Mapping[str, tuple[int, int]], today: str) -> str | None:
+def _with_placeholders(
+    text: str, spans: Mapping[str, tuple[int, int]], today: str | None
+) -> str | None:
     parts, position = [], 0
     for slot, (start, end) in sorted(spans.items(), key=lambda item: item[1]):
         if start < position or not slot.isidentifier():

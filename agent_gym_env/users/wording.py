@@ -91,7 +91,7 @@ class TextToRead(msgspec.Struct, frozen=True):
     answered: str
     tools: Mapping[str, ToolSpec]
     rows: Sequence[Mapping[str, str]]
-    today: str
+    today: str | None
 
 
 class Understood(NamedTuple):
@@ -169,7 +169,7 @@ def says_just(
     text: str,
     acts: Iterable[UserAct],
     wishes: Iterable[str],
-    today: str,
+    today: str | None,
     marked: Iterable[str] = (),
 ) -> bool:
     """Return whether words say each value of some acts, and no other wish.
@@ -220,7 +220,7 @@ def _recorded_words(said: ActsToSay) -> str | None:
 
 
 def _changed_values(
-    recorded: Sequence[UserAct], acts: Sequence[UserAct], today: str
+    recorded: Sequence[UserAct], acts: Sequence[UserAct], today: str | None
 ) -> dict[str, tuple[str, str]] | None:
     """Return the old and the new value of each slot whose value differs.
 
@@ -244,7 +244,7 @@ def _by_kind(acts: Sequence[UserAct]) -> dict[tuple[str, str, str], str] | None:
 
 
 def _exchange(
-    text: str, changed: dict[str, tuple[str, str]], said: ActsToSay, today: str
+    text: str, changed: dict[str, tuple[str, str]], said: ActsToSay, today: str | None
 ) -> str | None:
     """Replace values in the recorded words; ``None`` where a value has no place in them."""
     places: list[tuple[int, int, str]] = []

@@ -21,7 +21,7 @@ _ASCII_SEPARATORS = bytes(code for code in range(128) if not chr(code).isalnum()
 _AROUND = " \t\r\n.,;!?'\""
 
 
-def canonical(value: object, today: str) -> str:
+def canonical(value: object, today: str | None) -> str:
     """Return the key of a slot value: values with equal keys are the same value.
 
     Case, punctuation and spacing do not count; a date, a time of day, a number and a boolean have
@@ -29,7 +29,7 @@ def canonical(value: object, today: str) -> str:
 
     Args:
         value: the value.
-        today: day of the conversation, ISO.
+        today: day of the conversation, ISO; ``None`` if it is not known.
     """
     text = value if type(value) is str else value_text(value)
     if len(text) > MAX_READ_CHARS:
@@ -37,22 +37,38 @@ def canonical(value: object, today: str) -> str:
     return _canonical(text, today)
 
 
-def same_value(value: object, other: object, today: str) -> bool:
+def same_value(value: object, other: object, today: str | None) -> bool:
     """Return whether two slot values of a conversation are the same."""
     return canonical(value, today) == canonical(other, today)
 
 
-def is_form(value: object, expected: str, forms: Iterable[str], today: str) -> bool:
+def is_form(value: object, expected: object, forms: Iterable[str], today: str | None) -> bool:
     """Return whether a value is the expected one, or one of the forms in which people say it.
 
-    A list or an object never is, whatever it contains.
+    A list or an object is no form of a text. Where the expected value is another JSON value than a
+    text, only an equal one will do.
     """
+    if not isinstance(expected, str):
+        return same_json(value, expected)
     if value == expected:
         return True
     if not isinstance(value, (str, int, float)):
         return False
     key = canonical(value, today)
     return key == canonical(expected, today) or any(key == canonical(form, today) for form in forms)
+
+
+def same_json(value: object, other: object) -> bool:
+    """Return whether two JSON values are equal: 2 equals 2.0, but neither "2" nor true."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        return value.keys() == other.keys() and all(
+            same_json(each, other[key]) for key, each in value.items()
+        )
+    if isinstance(value, list) and isinstance(other, list):
+        return len(value) == len(other) and all(map(same_json, value, other))
+    if isinstance(value, bool) or isinstance(other, bool):
+        return value is other
+    return value == other
 
 
 def value_text(value: object) -> str:
@@ -89,21 +105,21 @@ class Agreement(NamedTuple):
 
 
 def agreement(
-    expected: Mapping[str, str],
+    expected: Mapping[str, object],
     forms: Mapping[str, Iterable[str]],
     made: Mapping[str, object],
-    defaults: Mapping[str, str],
-    today: str,
+    defaults: Mapping[str, object],
+    today: str | None,
 ) -> Agreement:
     """Compare the arguments of a call with the expected ones, by their meaning.
 
     Args:
-        expected: canonical values by argument name.
+        expected: values by argument name, texts in canonical form.
         forms: for an argument, other forms of its expected value.
         made: arguments of a call of the same tool.
         defaults: value by name of each optional argument; an argument at its default counts as
             absent.
-        today: day of the conversation, ISO.
+        today: day of the conversation, ISO; ``None`` if it is not known.
     """
     due, said = stated_arguments(expected, defaults, today), stated_arguments(made, defaults, today)
     equal = sum(
@@ -114,14 +130,14 @@ def agreement(
 
 
 def stated_arguments(
-    arguments: Mapping[str, object], defaults: Mapping[str, str], today: str
+    arguments: Mapping[str, object], defaults: Mapping[str, object], today: str | None
 ) -> dict[str, object]:
     """Leave out the optional arguments whose value means the same as their absence.
 
     Args:
         arguments: values by argument name.
         defaults: value by name of each optional argument.
-        today: day of the conversation, ISO.
+        today: day of the conversation, ISO; ``None`` if it is not known.
     """
     return {
         name: value
@@ -132,7 +148,7 @@ def stated_arguments(
 
 # Bounded, because an agent chooses the values.
 @lru_cache(maxsize=8192)
-def _canonical(text: str, today: str) -> str:
+def _canonical(text: str, today: str | None) -> str:
     lower = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower()
     bare = lower.strip(_AROUND)
     return _BOOLEANS.get(bare) or read_value(bare, today) or _squash(lower)

@@ -41,14 +41,23 @@ def _either(rules: Iterable[_Rule]) -> str:
     return "|".join(_NAMED_GROUP.sub("(?:", rule.pattern.pattern) for rule in rules)
 
 
-def _read_first(rules: Iterable[_Rule], text: str, today: date) -> str | None:
+def _read_first(rules: Iterable[_Rule], text: str, today: str | None) -> str | None:
     """Read a whole text by the first rule that can."""
+    if today is None:
+        # What is relative to the day differs between two days that have nothing in common.
+        found, other = (_read_first(rules, text, day) for day in _UNLIKE_DAYS)
+        return found if found == other else None
+    day = date.fromisoformat(today)
     for pattern, read in rules:
         match = pattern.fullmatch(text)
-        value = match and read(match, today)
+        value = match and read(match, day)
         if value:
             return value
     return None
+
+
+_UNLIKE_DAYS = ("2019-03-01", "2033-10-18")
+"""Two days of another year, month, day of the month and day of the week."""
 
 
 # Dates, relative to the day of the conversation.
@@ -341,12 +350,13 @@ class FoundValue(NamedTuple):
     canonical: str
 
 
-def read_value(text: str, today: str) -> str | None:
+def read_value(text: str, today: str | None) -> str | None:
     """Read a whole text as a date, a time or a number.
 
     Args:
         text: the text, in lower case.
-        today: day of the conversation, ISO.
+        today: day of the conversation, ISO; ``None`` if it is not known, and then "tomorrow" is no
+            date.
 
     Returns:
         ``YYYY-MM-DD``, ``HH:MM`` or a decimal number; ``None`` where the text is none of them.
@@ -354,22 +364,23 @@ def read_value(text: str, today: str) -> str | None:
     match = _VALUE.fullmatch(text)
     if match is None or match.lastgroup is None:
         return None
-    return _read_first(_RULES[match.lastgroup], text, date.fromisoformat(today))
+    return _read_first(_RULES[match.lastgroup], text, today)
 
 
-def find_values(text: str, today: str) -> list[FoundValue]:
+def find_values(text: str, today: str | None) -> list[FoundValue]:
     """Find dates, times and numbers in a text, from left to right, without overlap.
 
     Args:
         text: any text; the first `MAX_MENTIONS` of its values are found.
-        today: day of the conversation, ISO.
+        today: day of the conversation, ISO; ``None`` if it is not known, and then "tomorrow" is no
+            date.
     """
     # Lower case that keeps every character's place, which str.lower() does not.
     lower = text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
     return list(islice(_mentions(lower, today), MAX_MENTIONS))
 
 
-def _mentions(text: str, today: str) -> Iterator[FoundValue]:
+def _mentions(text: str, today: str | None) -> Iterator[FoundValue]:
     at = 0
     while beginning := _MAY_BEGIN.search(text, at):
         match = _MENTION.match(text, beginning.start())
@@ -380,7 +391,7 @@ def _mentions(text: str, today: str) -> Iterator[FoundValue]:
         at = found.end if found else beginning.start() + 1
 
 
-def _found(match: re.Match[str], today: str) -> FoundValue | None:
+def _found(match: re.Match[str], today: str | None) -> FoundValue | None:
     kind: Kind = match.lastgroup  # type: ignore[assignment]
     value = _read_mention(kind, match[0], today)
     return None if value is None else FoundValue(match.start(), match.end(), kind, value)
@@ -388,5 +399,5 @@ def _found(match: re.Match[str], today: str) -> FoundValue | None:
 
 # The same times and numbers are said again and again.
 @lru_cache(maxsize=8192)
-def _read_mention(kind: Kind, text: str, today: str) -> str | None:
-    return _read_first(_RULES[kind], text, date.fromisoformat(today))
+def _read_mention(kind: Kind, text: str, today: str | None) -> str | None:
+    return _read_first(_RULES[kind], text, today)

@@ -13,7 +13,7 @@ from gymnasium.utils import RecordConstructorArgs
 from agent_gym_env.chat import Message
 from agent_gym_env.corpus.sgd import TODAY
 from agent_gym_env.envs.spaces import MAX_OBSERVATION_LENGTH, MAX_TEXT_LENGTH, FreeText
-from agent_gym_env.lm.prompt import RULES, as_text, system_message
+from agent_gym_env.lm.prompt import RULES, as_text, in_front, system_message
 from agent_gym_env.types import Observation
 from agent_gym_env.wrappers.checks import require_conversation, require_text_and_calls
 
@@ -44,20 +44,20 @@ class TextObservation(gym.ObservationWrapper[str, Any, dict[str, str]], RecordCo
     """
 
     def __init__(
-        self, env: gym.Env[dict[str, str], Any], *, rules: str = RULES, today: str = TODAY
+        self, env: gym.Env[dict[str, str], Any], *, rules: str = RULES, today: str | None = TODAY
     ) -> None:
         RecordConstructorArgs.__init__(self, rules=rules, today=today)
         gym.ObservationWrapper.__init__(self, env)
         require_conversation(env, "TextObservation")
         self.observation_space = FreeText(MAX_OBSERVATION_LENGTH)
         self._rules = rules
-        self._today = date.fromisoformat(today)
+        self._today = None if today is None else date.fromisoformat(today)
 
     def observation(self, observation: Observation) -> str:
         """Return the prompt."""
         system = _system_message(self._rules, self._today, observation["tools"])
-        said = as_text(_decode(observation["messages"]))
-        return "".join(map(_chatml, (system, *said))) + "<|im_start|>assistant\n"
+        messages = in_front(system, as_text(_decode(observation["messages"])))
+        return "".join(map(_chatml, messages)) + "<|im_start|>assistant\n"
 
 
 class TextAction(gym.ActionWrapper[dict[str, str], str, Any], RecordConstructorArgs):
@@ -99,7 +99,7 @@ class TextAction(gym.ActionWrapper[dict[str, str], str, Any], RecordConstructorA
 
 
 @functools.lru_cache(maxsize=256)
-def _system_message(rules: str, today: date, tools: str) -> Message:
+def _system_message(rules: str, today: date | None, tools: str) -> Message:
     return system_message(rules, today, _decode(tools))
 
 

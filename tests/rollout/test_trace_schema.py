@@ -41,6 +41,6 @@ def test_an_episode_is_written_as_the_page_says() -> None:
         '"arguments":{"kind":"Green"}}]},"tool_result":"[{}]"},'
         '{"action":{"text":"Sorry."},"action_error":"text_too_long"}],'
         '"target":["Tea?","No tea.","Teas_1",'
-        '["Teas_1-FindTea",{"kind":"green"},"success","[]",{}],[]],'
+        '["Teas_1-FindTea",{"kind":"green"},"success","[]",{},0],[],[]],'
         '"reward":0.5,"components":{"slot_values":null}}],"terminated":true}'
     )

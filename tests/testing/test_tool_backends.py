@@ -112,7 +112,7 @@ class Closed(Sound):
 
     def execute(self, call: ToolCall) -> ToolResult:
         result = super().execute(call)
-        due = self._recorded is not None and call.name == self._recorded.name
+        due = call.name in {each.name for each in self._recorded}
         return result if due else ToolResult(result.name, "error", error="closed: come tomorrow")
 
 

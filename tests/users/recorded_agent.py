@@ -40,7 +40,7 @@ def play_recorded(corpus: Corpus, name: str) -> Iterator[Played]:
     """Play the recorded agent of every dialogue of a split."""
     split = corpus.split(name)
     catalogue = ToolCatalogue(split.tools)
-    for index, dialogue in enumerate(corpus.reader.dialogues(name)):
+    for index, dialogue in enumerate(corpus.annotated_dialogues(name)):
         goal = read_goal(dialogue, split.tools)
         if goal.errands:
             yield _play(split, catalogue, index, dialogue, goal)

@@ -71,7 +71,7 @@ def test_a_date_is_read_relative_to_today(said: str, day: str) -> None:
         ("2024-12-29", "next monday", "2024-12-30"),  # said on a Sunday
     ],
 )
-def test_dates_follow_another_today(today: str, said: str, day: str) -> None:
+def test_dates_follow_another_today(today: str | None, said: str, day: str) -> None:
     assert canonical(said, today) == day
 
 

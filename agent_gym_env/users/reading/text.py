@@ -81,7 +81,7 @@ class _Entry(NamedTuple):
 
 # Bounded: rows and wishes of a dialogue are met again in each of its turns.
 @functools.lru_cache(maxsize=1 << 15)
-def _entry(value: str, today: str) -> _Entry:
+def _entry(value: str, today: str | None) -> _Entry:
     key = canonical(value, today)
     return _Entry("" if key in _NOT_SOUGHT else key, _phrases(value))
 
@@ -103,7 +103,7 @@ class KnownValues:
 
     __slots__ = ("_phrases", "_slots", "_today")
 
-    def __init__(self, today: str) -> None:
+    def __init__(self, today: str | None) -> None:
         self._today = today
         self._slots: dict[str, set[str]] = {}
         self._phrases: dict[str, dict[tuple[str, ...], str]] = {}

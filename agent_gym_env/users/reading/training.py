@@ -111,7 +111,7 @@ def recorded_turns(
         every: take each n-th dialogue only.
     """
     split = corpus.split(name)
-    for index, dialogue in enumerate(corpus.reader.dialogues(name)):
+    for index, dialogue in enumerate(corpus.annotated_dialogues(name)):
         goal = read_goal(dialogue, split.tools)
         if goal.errands and index % every == 0:
             yield from _turns_of(dialogue, goal, split.task(index), split.tools, model)

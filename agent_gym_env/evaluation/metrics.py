@@ -26,7 +26,7 @@ class ToolCounts(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         due: number of calls that were due; SGD has one in a turn at most.
         made: number of calls made, refused ones included.
-        matched: number of due calls whose tool was called, each with a call of its own.
+        matched: number of due calls whose tool was called, each by another call.
         exact: number of them that were made with exactly the due arguments.
         arguments_due: number of arguments of the due calls.
         arguments_made: number of arguments of the calls that are closest to them.

@@ -45,8 +45,8 @@ def same_value(value: object, other: object, today: str | None) -> bool:
 def is_form(value: object, expected: object, forms: Iterable[str], today: str | None) -> bool:
     """Return whether a value is the expected one, or one of the forms in which people say it.
 
-    A list or an object is no form of a text. Where the expected value is another JSON value than a
-    text, only an equal one will do.
+    A list or an object is not a form of a text. Where the expected value is another JSON value than
+    a text, only an equal one will do.
     """
     if not isinstance(expected, str):
         return same_json(value, expected)

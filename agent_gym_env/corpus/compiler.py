@@ -13,6 +13,7 @@ import msgspec
 
 from agent_gym_env.corpus.entities import EntityTableBuilder
 from agent_gym_env.corpus.goals import Goal, read_goal
+from agent_gym_env.corpus.logs.reader import LogReader
 from agent_gym_env.corpus.reader import (
     CorpusReader,
     Located,
@@ -111,8 +112,8 @@ def compile_split(
 def begin_reading(
     reader: CorpusReader, split: str, on_progress: OnProgress | None = None
 ) -> SplitReading:
-    """Begin to read a split; SGD's own reader knows the place of each dialogue in its files."""
-    if isinstance(reader, SGDReader):
+    """Begin to read a split; the package's own readers know the place of each dialogue."""
+    if isinstance(reader, (SGDReader, LogReader)):
         return reader.read(split, on_progress)
     return read_split(reader, split, on_progress)
 
@@ -121,7 +122,7 @@ def source_fingerprint(reader: CorpusReader, split: str) -> str:
     """Return the fingerprint that a store of this split carries, from all that the reader reads."""
     if isinstance(reader, SGDReader):
         return reader.content_fingerprint(split)
-    reading = read_split(reader, split)
+    reading = begin_reading(reader, split)
     for _ in reading.dialogues:
         pass
     return reading.fingerprint()

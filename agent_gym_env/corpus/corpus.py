@@ -16,9 +16,10 @@ import numpy as np
 from agent_gym_env.corpus.compiler import WordCounts, compile_split, source_fingerprint
 from agent_gym_env.corpus.entities import EntityTable
 from agent_gym_env.corpus.goals import Goal
+from agent_gym_env.corpus.logs.reader import LogReader, is_log
 from agent_gym_env.corpus.reader import CorpusReader, OnProgress
 from agent_gym_env.corpus.sgd import SPLITS, Dialogue, Service
-from agent_gym_env.corpus.sgd_reader import SGDReader, open_source
+from agent_gym_env.corpus.sgd_reader import SGDReader, open_source, schema_member
 from agent_gym_env.corpus.store import STORE_FORMAT, Store
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.corpus.tool_specs import (
@@ -333,7 +334,8 @@ def open_corpus(corpus: CorpusConfig, *, schema_variant: str | None = None) -> C
 
     Args:
         corpus: ``"sample"`` (comes with the package), ``"sgd"`` (after ``agent-gym data
-            download``), the path of a folder or archive in SGD's format, the name of a reader of
+            download``), the path of a folder or archive in SGD's format, of a log of conversations
+            (see `agent_gym_env.corpus.logs`) or of a folder of logs, the name of a reader of
             another format (see `agent_gym_env.registry`), ``{"name": …, **options}``, or a reader;
             see `CorpusReader`.
         schema_variant: ``v1`` to ``v5`` to see the dialogues in that schema of SGD-X.
@@ -354,7 +356,14 @@ def open_corpus(corpus: CorpusConfig, *, schema_variant: str | None = None) -> C
             "'package.module:Name' of a reader",
             file=os.fspath(found),
         )
+    if is_log(found) and not _is_sgd(found):
+        return Corpus(_checked_reader(LogReader(found), schema_variant))
     return Corpus(SGDReader(open_source(found), schema_variant))
+
+
+def _is_sgd(path: str | os.PathLike[str]) -> bool:
+    """Return whether a folder holds a split in SGD's layout."""
+    return any(os.path.isfile(os.path.join(path, schema_member(split))) for split in SPLITS)
 
 
 def _read_name(corpus: CorpusConfig) -> str | os.PathLike[str] | CorpusReader:

@@ -1,0 +1,1 @@
+"""Readers of conversation logs: whatever their format, their dialogues become compiled tasks."""

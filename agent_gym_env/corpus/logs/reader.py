@@ -1,0 +1,455 @@
+"""Reads logs of conversations, whatever their format, as a corpus.
+
+A log is a file, or a folder of files: JSON lines, or a JSON array of objects; perhaps compressed by
+gzip. The form of each object says which format it is. What an import writes is read, too: there
+the lines name their tools, which ``tools.json`` describes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import msgspec
+
+from agent_gym_env.corpus.logs.chat import is_chat, read_chat
+from agent_gym_env.corpus.logs.conversation import BadConversationError, Conversation, bad
+from agent_gym_env.corpus.logs.infer_tools import ToolInference
+from agent_gym_env.corpus.logs.sharegpt import is_sharegpt, read_sharegpt
+from agent_gym_env.corpus.logs.unified import is_unified, read_unified
+from agent_gym_env.corpus.reader import LocatedTask, OnProgress, Place, SplitReading
+from agent_gym_env.corpus.task import Task, Turn
+from agent_gym_env.corpus.tool_specs import FunctionTool
+from agent_gym_env.errors import DataError
+from agent_gym_env.storage.cache_folder import home, load_or_make
+from agent_gym_env.storage.files import (
+    as_utf8,
+    numbered_lines,
+    open_file,
+    read_file,
+    reason,
+    written_whole,
+)
+
+TOOLS_FILE = "tools.json"
+"""Name of the file in which an imported corpus describes its tools."""
+
+_INDEX_FORMAT = 1
+_INDEX_WAIT_S = 3600.0
+_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_NOT_LOGS = (TOOLS_FILE, "report.json")
+_SPLIT_NAMES = {"train": "train", "dev": "dev", "validation": "dev", "test": "test"}
+_FORMATS = (
+    (is_chat, read_chat),
+    (is_sharegpt, read_sharegpt),
+    (is_unified, read_unified),
+)
+_EXPECTED = (
+    "expected OpenAI's chat format ('messages', or 'input' and 'output'), ShareGPT's "
+    "('conversations' with 'from' and 'value') or ConvLab's unified format ('turns' with "
+    "'speaker' and 'utterance')"
+)
+_encode = msgspec.msgpack.Encoder().encode
+_decode_tools = msgspec.json.Decoder(list[FunctionTool]).decode
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+OnBad = Callable[[BadConversationError], None]
+"""Called with each conversation that cannot be used."""
+
+
+def is_log(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a file of conversations, or a folder of such files, by its names."""
+    name = os.fspath(path)
+    if os.path.isfile(name):
+        return _is_log_name(name)
+    return os.path.isdir(name) and any(map(_is_log_name, os.listdir(name)))
+
+
+def _is_log_name(name: str) -> bool:
+    base = os.path.basename(name).lower()
+    return base.removesuffix(".gz").endswith(_SUFFIXES) and base not in _NOT_LOGS
+
+
+def conversations(
+    path: str | os.PathLike[str], on_bad: OnBad | None = None
+) -> Iterator[Conversation]:
+    """Read the conversations of a log, one at a time.
+
+    Args:
+        path: file or folder.
+        on_bad: takes the conversations that cannot be used; ``None`` to raise the first one.
+
+    Raises:
+        BadConversationError: a conversation cannot be used, and ``on_bad`` is ``None``.
+        DataError: a file cannot be read.
+    """
+    described = _described_tools(path)
+    seen: set[tuple[str | None, str]] = set()
+    for record, place, split in _records(path):
+        found = _read_or_bad(record, place, described)
+        if isinstance(found, Conversation):
+            found = found if found.split or split is None else found._replace(split=split)
+            key = (found.split, found.task.dialogue_id)
+            if key not in seen:
+                seen.add(key)
+                yield found
+                continue
+            found = bad("repeated_id", "an earlier conversation has this id", found.at)
+        if on_bad is None:
+            raise found
+        on_bad(found)
+
+
+def _read_or_bad(
+    record: Any, place: Place, described: dict[str, FunctionTool]
+) -> Conversation | BadConversationError:
+    if isinstance(record, BadConversationError):
+        return record
+    try:
+        return _read(record, place, described)
+    except BadConversationError as error:
+        return error
+
+
+def _read(record: Any, place: Place, described: dict[str, FunctionTool]) -> Conversation:
+    if isinstance(record, list):
+        record = {"messages": record}
+    if not isinstance(record, dict):
+        raise bad("format", f"expected an object, found {record!r:.60}", place)
+    for is_format, read in _FORMATS:
+        if is_format(record):
+            found = read(record, place)
+            keys = record.get("tool_keys")
+            return found if keys is None else found._replace(tools=_named(keys, described, place))
+    raise bad("format", f"{_EXPECTED}; found an object with {sorted(record)!r:.100}", place)
+
+
+def _named(keys: Any, described: dict[str, FunctionTool], at: Place) -> tuple[FunctionTool, ...]:
+    try:
+        return tuple(described[key] for key in keys)
+    except (KeyError, TypeError) as error:
+        problem = f"{TOOLS_FILE} does not describe the tools {keys!r:.80}"
+        raise bad("tools", problem, at.inside(".tool_keys")) from error
+
+
+def _described_tools(path: str | os.PathLike[str]) -> dict[str, FunctionTool]:
+    """Return the tools that an imported corpus describes, by key."""
+    folder = os.fspath(path) if os.path.isdir(path) else os.path.dirname(os.fspath(path))
+    file = os.path.join(folder, TOOLS_FILE)
+    if not os.path.isfile(file):
+        return {}
+    try:
+        return {tool.key: tool for tool in _decode_tools(read_file(file))}
+    except msgspec.ValidationError:
+        return {}  # another program's file of this name
+    except _UNDECODABLE as error:
+        raise DataError(f"this is not JSON: {error}", file=file) from error
+
+
+# Files and records.
+
+
+def _files(path: str | os.PathLike[str]) -> list[str]:
+    name = os.fspath(path)
+    if not os.path.isdir(name):
+        return [name]
+    return [os.path.join(name, each) for each in sorted(os.listdir(name)) if _is_log_name(each)]
+
+
+def _split_of(file: str) -> str | None:
+    """Return the split that a file's name gives."""
+    return _SPLIT_NAMES.get(os.path.basename(file).partition(".")[0].lower())
+
+
+def _records(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Place, str | None]]:
+    """Yield objects with their places, and the split that their file's name gives.
+
+    An object that is not JSON is yielded as the error that says so.
+    """
+    files = _files(path)
+    for file in files:
+        prefix = f"{os.path.basename(file).partition('.')[0]}-" if len(files) > 1 else ""
+        split = _split_of(file)
+        with _open(file) as opened:
+            for record, place, number in _objects(opened, file):
+                yield record, place._replace(dialogue_id=f"{prefix}{number:06}"), split
+
+
+def _open(file: str) -> BinaryIO:
+    opened = open_file(file)
+    if not file.lower().endswith(".gz"):
+        return opened
+    return cast(BinaryIO, gzip.GzipFile(fileobj=opened))
+
+
+def _objects(opened: BinaryIO, file: str) -> Iterator[tuple[Any, Place, int]]:
+    try:
+        if file.lower().removesuffix(".gz").endswith(".json"):
+            yield from _of_document(opened, file)
+        else:
+            yield from _of_lines(opened, file)
+    except (OSError, EOFError) as error:
+        raise DataError(f"cannot read: {reason(error)}", file=file) from error
+
+
+def _of_lines(opened: BinaryIO, file: str) -> Iterator[tuple[Any, Place, int]]:
+    for number, line in numbered_lines(opened, file):
+        if not line.strip():
+            continue
+        place = Place(f"{file}:{number}")
+        yield _decoded(line, place), place, number
+
+
+def _of_document(opened: BinaryIO, file: str) -> Iterator[tuple[Any, Place, int]]:
+    """Yield the objects of an array, or of JSON lines under the name of a JSON document."""
+    content = as_utf8(opened.read(), file)
+    try:
+        items = msgspec.json.decode(content, type=list[msgspec.Raw])
+    except msgspec.ValidationError:
+        yield _decoded(content, Place(file)), Place(file), 1
+        return
+    except _UNDECODABLE as error:
+        lines = [line for line in content.splitlines() if line.strip()]
+        if len(lines) < 2 or isinstance(_decoded(lines[0], Place(file)), BadConversationError):
+            raise DataError(f"this is not JSON: {error}", file=file) from error
+        for number, line in enumerate(lines, start=1):
+            place = Place(f"{file}:{number}")
+            yield _decoded(line, place), place, number
+        return
+    for number, raw in enumerate(items):
+        place = Place(file, f"/{number}")
+        yield _decoded(raw, place), place, number
+
+
+def _decoded(data: bytes | msgspec.Raw, place: Place) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except _UNDECODABLE as error:
+        return bad("json", f"this is not JSON: {error}", place)
+
+
+# The corpus.
+
+
+class _Index(msgspec.Struct, frozen=True):
+    """What has to be known of a whole log before its dialogues can be played.
+
+    Attributes:
+        splits: tools on offer by split, in the order in which they are first met.
+        inferred: names of the tools whose schemas were inferred.
+        left_out: number of conversations that cannot be used, by kind.
+    """
+
+    format: int
+    splits: dict[str, list[FunctionTool]]
+    inferred: list[str]
+    left_out: dict[str, int]
+
+
+_decode_index = msgspec.json.Decoder(_Index).decode
+
+
+class LogReader:
+    """Reads logs of conversations; see `agent_gym_env.corpus.reader.CorpusReader`.
+
+    Args:
+        path: file, or folder of files. Files named ``train``, ``dev``, ``validation`` or ``test``
+            are the splits; otherwise each record's ``split`` or ``data_split``, or ``train``.
+        infer_tools: whether tools without a schema get one that fits all their calls.
+        skip_bad: whether conversations that cannot be used are left out.
+
+    Raises:
+        DataError: there is no such file.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        infer_tools: bool = False,
+        skip_bad: bool = False,
+    ) -> None:
+        self.name = os.fspath(path)
+        self._infers = infer_tools
+        self._skips = skip_bad
+        if not is_log(path):
+            raise DataError(
+                "expected a file of conversations (.jsonl, .ndjson or .json, perhaps .gz), or a "
+                "folder with such files",
+                file=self.name,
+            )
+
+    def splits(self) -> Sequence[str]:
+        """Return the names of the splits."""
+        names = [_split_of(file) for file in _files(self.name)]
+        if all(names):
+            found = {name for name in names if name is not None}
+            return [each for each in ("train", "dev", "test") if each in found]
+        return tuple(self.index().splits)
+
+    def fingerprint(self) -> str:
+        """Return a text that changes with the names, sizes and times of the files."""
+        files = [*_files(self.name), os.path.join(self.name, TOOLS_FILE)]
+        states = [(file, *_state(file)) for file in files]
+        return f"{_INDEX_FORMAT} {self._infers} {self._skips} {states}"
+
+    def tools(self, split: str) -> Sequence[FunctionTool]:
+        """Return the tools that are on offer in a split."""
+        return self.index().splits.get(split, ())
+
+    def dialogues(self, split: str) -> Iterator[Task]:
+        """Read the dialogues of a split one by one."""
+        return (located.task for located in self._located(split))
+
+    def read(self, split: str, on_progress: OnProgress | None = None) -> SplitReading:
+        """Begin to read a split; its dialogues know their places in the files."""
+        digest = hashlib.sha256(_encode(self.tools(split)))
+
+        def dialogues() -> Iterator[LocatedTask]:
+            for located in self._located(split):
+                digest.update(_encode(located.task))
+                yield located
+            if on_progress is not None:
+                on_progress(1, 1)
+
+        train = self.tools("train") if "train" in self.splits() else None
+        keys = None if train is None else tuple(tool.key for tool in train)
+        place = Place(self.name)
+        return SplitReading((), self.tools(split), keys, dialogues(), digest.hexdigest, place)
+
+    def index(self) -> _Index:
+        """Return what the whole log says; it is read once, and kept in the cache."""
+        key = hashlib.sha256(self.fingerprint().encode()).hexdigest()[:24]
+        path = home() / "logs" / f"{key}.json"
+        return load_or_make(path, _load_index, lambda: self._make(path), wait_s=_INDEX_WAIT_S)
+
+    def _make(self, path: Path) -> _Index:
+        left_out = Counter[str]()
+        collected = _Tools()
+        for each in conversations(self.name, self._on_bad(left_out)):
+            collected.add(each)
+        if collected.missing.names() and not self._infers:
+            raise DataError(
+                f"the log calls {', '.join(collected.missing.names())[:300]}, but does not "
+                "describe them; infer their schemas from the calls: agent-gym import "
+                "--infer-tools, or corpus={'name': 'logs', 'path': …, 'infer_tools': True}",
+                file=self.name,
+            )
+        index = _Index(
+            _INDEX_FORMAT, collected.by_split(), [*collected.missing.names()], dict(left_out)
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as file:
+            file.write(msgspec.json.encode(index))
+        return index
+
+    def _on_bad(self, left_out: Counter[str]) -> OnBad | None:
+        def count(error: BadConversationError) -> None:
+            left_out[error.kind] += 1
+
+        return count if self._skips else None
+
+    def _located(self, split: str) -> Iterator[LocatedTask]:
+        index = self.index()
+        inferred = [tool for tool in _all(index.splits) if tool.name in index.inferred]
+        keys = {_identity(tool): tool.key for tool in _all(index.splits)}
+        for each in conversations(self.name, self._on_bad(Counter())):
+            if (each.split or "train") == split:
+                yield LocatedTask(with_keys(each, keys, inferred), each.at)
+
+
+class _Tools:
+    """Collects the tools of a log, and the calls of those that it does not describe."""
+
+    def __init__(self) -> None:
+        self.missing = ToolInference()
+        self._keys: dict[bytes, FunctionTool] = {}
+        self._versions = Counter[str]()
+        self._splits: dict[str, dict[str, FunctionTool]] = {}
+
+    def add(self, conversation: Conversation) -> None:
+        """Take the tools of a conversation into account."""
+        offered = self._splits.setdefault(conversation.split or "train", {})
+        known = conversation.tools or ()
+        for tool in known:
+            keyed = self._keyed(tool)
+            offered[keyed.key] = keyed
+        names = {tool.name for tool in known}
+        for turn in conversation.task.turns:
+            for call in turn.calls:
+                if call.name not in names:
+                    self.missing.add(call.name, call.arguments)
+
+    def _keyed(self, tool: FunctionTool) -> FunctionTool:
+        identity = _identity(tool)
+        found = self._keys.get(identity)
+        if found is None:
+            self._versions[tool.name] += 1
+            version = self._versions[tool.name]
+            key = tool.name if version == 1 else f"{tool.name}#{version}"
+            found = self._keys[identity] = msgspec.structs.replace(tool, key=key)
+        return found
+
+    def by_split(self) -> dict[str, list[FunctionTool]]:
+        """Return the tools by split; those whose schemas are inferred are on offer in each."""
+        inferred = [self._keyed(tool) for tool in self.missing.tools()]
+        order = sorted(self._splits, key=lambda name: ("train", "dev", "test").index(name))
+        return {name: [*self._splits[name].values(), *inferred] for name in order}
+
+
+def _identity(tool: FunctionTool) -> bytes:
+    return _encode((tool.name, tool.description, tool.parameters))
+
+
+def _all(splits: dict[str, list[FunctionTool]]) -> Iterable[FunctionTool]:
+    return {tool.key: tool for tools in splits.values() for tool in tools}.values()
+
+
+def with_keys(
+    conversation: Conversation, keys: dict[bytes, str], inferred: Iterable[FunctionTool]
+) -> Task:
+    """Return the task of a conversation with the keys of the tools that are on offer.
+
+    Where the log does not describe a tool that is called, all tools with inferred schemas are on
+    offer.
+
+    Args:
+        conversation: the conversation.
+        keys: key of each tool, by what it consists of.
+        inferred: tools whose schemas were inferred.
+    """
+    task = conversation.task
+    offered = {tool.name: keys[_identity(tool)] for tool in conversation.tools or ()}
+    called = {call.name for turn in task.turns for call in turn.calls}
+    if conversation.tools is None or not called <= offered.keys():
+        offered = {**{tool.name: tool.key for tool in inferred}, **offered}
+    turns = tuple(_with_key(turn, offered) for turn in task.turns)
+    return msgspec.structs.replace(task, services=tuple(offered.values()), turns=turns)
+
+
+def _with_key(turn: Turn, keys: dict[str, str]) -> Turn:
+    if not turn.service or keys[turn.service] == turn.service:
+        return turn
+    return msgspec.structs.replace(turn, service=keys[turn.service])
+
+
+def _state(file: str) -> tuple[int, int]:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
+def _load_index(path: Path) -> _Index:
+    try:
+        index = _decode_index(path.read_bytes())
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataError(f"cannot read: {reason(error)}", file=str(path)) from error
+    if index.format != _INDEX_FORMAT:
+        raise DataError("it is of another version", file=str(path))
+    return index

@@ -46,7 +46,7 @@ NOTES = {
     REASONING: "reasoning of the model is left out",
     OTHER_TOOLS: "tools that are not functions are left out",
 }
-"""What the readers change or leave out in a conversation that they keep, by code."""
+"""Changes that the readers make to a conversation that they keep, by code."""
 
 
 class Conversation(NamedTuple):

@@ -12,7 +12,7 @@ MAX_PROPERTIES = 64
 
 
 class Shape:
-    """What the values of one place had in common.
+    """Collects the JSON types of the values of one place, and of their members.
 
     Attributes:
         kinds: JSON types that were seen.

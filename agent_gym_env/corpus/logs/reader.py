@@ -237,7 +237,7 @@ def _decoded(data: bytes | msgspec.Raw, place: Place) -> Any:
 
 
 class _Index(msgspec.Struct, frozen=True):
-    """What has to be known of a whole log before its dialogues can be played.
+    """Facts about a whole log that playing one of its dialogues needs.
 
     Attributes:
         splits: tools on offer by split, in the order in which they are first met.

@@ -1,4 +1,4 @@
-"""Conversations in ShareGPT's format, with tools in Hermes' tags or in messages of their own.
+"""Conversations in ShareGPT's format, with tools in Hermes' tags or in separate messages.
 
 A record is ``{"conversations": [{"from": …, "value": …}]}``, perhaps with ``system`` and ``tools``.
 Speakers are ``human``, ``gpt``, ``system``, and for tools ``function_call`` and ``observation`` or

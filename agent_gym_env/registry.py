@@ -432,6 +432,7 @@ TOOL_BACKENDS = Registry(
     "tool backend",
     {
         "replay": "agent_gym_env.tools.replay:ReplayBackend",
+        "nearest": "agent_gym_env.tools.nearest:NearestBackend",
     },
 )
 

@@ -99,14 +99,20 @@ class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True):
         name: full name of the tool, or the agent's name for it if the tool is unknown.
         status: ``success``, ``failure`` (nothing found, or not possible) or ``error`` (the call is
             not valid).
-        results: rows, each a value by slot name, or the JSON array of them; ``None`` with an error.
+        results: rows, each a value by slot name, or the JSON array of them; any JSON value for a
+            function of a log; ``None`` with an error.
         error: message with what was found and what is expected; ``None`` without an error.
+        distance: share of the arguments that differ from the recorded call whose answer this is, in
+            [0, 1]; ``None`` if the call was not answered with a similar one's result.
+        simulated: whether a language model made the results up.
     """
 
     name: str
     status: ToolStatus
     results: Sequence[Mapping[str, str]] | msgspec.Raw | None = None
     error: str | None = None
+    distance: float | None = None
+    simulated: bool = False
 
     def rows(self) -> list[Mapping[str, str]]:
         """Return the rows of the results, decoded; empty with an error."""

@@ -123,8 +123,8 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
             tools_offered: ``"dialogue"`` or ``"all"``: the tools of the dialogue's services, or of
                 every service of the split.
             max_tool_calls_per_turn: a turn with more closes.
-            tool_backend: ``"replay"`` for the recorded services, or a name or mapping for a
-                `ToolBackend` of your own.
+            tool_backend: ``"replay"`` for the recorded services, ``"nearest"`` for the most similar
+                recorded call, or a name or mapping for a `ToolBackend` of your own.
             system_prompt: whether the messages begin with the system prompt of a log; those of SGD
                 have none.
             render_mode: ``None``, ``"ansi"`` or ``"html"``.

@@ -22,7 +22,7 @@ from agent_gym_env.envs.actions import UNREAD, ParsedAction
 from agent_gym_env.envs.conversation import Conversation
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, not_a_score
 from agent_gym_env.suggestions import unknown_name
-from agent_gym_env.tools.backend import ToolBackend
+from agent_gym_env.tools.backend import ResumableBackend, ToolBackend
 from agent_gym_env.tools.replay import ReplayBackend
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import Action, ToolCall
@@ -348,7 +348,7 @@ class Replay:
         conversation = self._conversation
         for _ in range(snapshot.turn):
             conversation.backend.next_turn()
-        if isinstance(conversation.backend, ReplayBackend):
+        if isinstance(conversation.backend, ResumableBackend):
             conversation.backend.resume(snapshot.calls)
         conversation.log = MessageLog(snapshot.log, snapshot.executed)
         conversation.calls = tuple(snapshot.calls)

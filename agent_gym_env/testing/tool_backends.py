@@ -29,13 +29,15 @@ def check_tool_backend(
 ) -> None:
     """Check that a tool backend keeps the promises of `agent_gym_env.tools.backend.ToolBackend`.
 
-    In every turn it is asked the recorded call, calls that are well formed, and malformed ones.
+    In every turn it is asked the recorded calls, calls that are well formed, and malformed ones. Of
+    functions, whose results are any JSON values, an answer to calls that were not recorded is not
+    asked.
 
     Args:
         backend: makes a backend from a catalogue of tools, as in ``ReplaySettings(backend=…)``; or
             one backend, which has to know every tool.
-        env: ``SGD-v0``, whose dialogues and tools are used; by default the ``dev`` split of the
-            embedded corpus.
+        env: ``SGD-v0`` or ``Traces-v0``, whose dialogues and tools are used; by default the ``dev``
+            split of the embedded corpus.
         dialogues: how many dialogues are used.
         seed: seed of the choice of dialogues.
         answers_as_recorded: whether a call that the corpus made in the turn gets the recorded
@@ -91,11 +93,13 @@ def _converse(
     check.call("reset begins any dialogue", where, backend.reset, task)
     _check_full_names(check, backend, catalogue)
     for index, turn in enumerate(task.turns):
-        for call, kind in _calls([*catalogue.tools.values()], turn, index):
+        for number, (call, kind) in enumerate(_calls([*catalogue.tools.values()], turn, index)):
             place = f"{where}, turn {index}, call {excerpt(call)}"
-            result = _execute(check, backend, call, place)
-            if kind == _RECORDED and answers_as_recorded and turn.call is not None:
-                _check_recorded(check, result, turn.call, place)
+            spec = catalogue.resolve(call.name)
+            is_function = isinstance(spec, ToolSpec) and spec.parameters is not None
+            result = _execute(check, backend, call, place, is_function)
+            if kind == _RECORDED and answers_as_recorded:
+                _check_recorded(check, result, turn.calls[number], place)
             elif kind == _REFUSAL:
                 promise = "a call that is not valid gets an error"
                 refused = result.status == "error"
@@ -124,18 +128,19 @@ def _check_full_names(check: Check, backend: ToolBackend, catalogue: ToolCatalog
 def _calls(specs: Sequence[ToolSpec], turn: Turn, index: int) -> Iterator[tuple[ToolCall, str]]:
     """Make calls for one turn, each with the kind of answer that it must get.
 
-    In each turn another tool is called.
+    The recorded calls come first. In each turn another tool is called.
     """
-    if turn.call is not None:
-        yield ToolCall(turn.call.name, dict(turn.call.arguments)), _RECORDED
+    for call in turn.calls:
+        yield ToolCall(call.name, dict(call.arguments)), _RECORDED
     for name in _UNKNOWN_TOOLS:
         yield ToolCall(name, {"a": 1}), _REFUSAL
     if not specs:
         return
     spec = specs[index % len(specs)]
     # Every call of the recorded tool may mean the recorded call.
-    is_due = turn.call is not None and turn.call.name == spec.name
-    for arguments, kind in _arguments(spec):
+    is_due = any(call.name == spec.name for call in turn.calls)
+    made = _arguments(spec) if spec.parameters is None else _function_arguments(spec)
+    for arguments, kind in made:
         yield ToolCall(spec.name, arguments), _ANYTHING if is_due else kind
 
 
@@ -159,7 +164,19 @@ def _arguments(spec: ToolSpec) -> Iterator[tuple[dict[str, Any], str]]:
             yield {**whole, name: "no such value"}, _REFUSAL
 
 
-def _execute(check: Check, backend: ToolBackend, call: ToolCall, where: str) -> ToolResult:
+def _function_arguments(spec: ToolSpec) -> Iterator[tuple[dict[str, Any], str]]:
+    whole = dict.fromkeys(spec.required, "1")
+    yield dict(whole), _ANYTHING
+    for name in spec.required:
+        yield {other: value for other, value in whole.items() if other != name}, _REFUSAL
+    for name in spec.arguments:
+        for value in (*_NOT_SCALARS, *_ODD_SCALARS):
+            yield {**whole, name: value}, _ANYTHING
+
+
+def _execute(
+    check: Check, backend: ToolBackend, call: ToolCall, where: str, is_function: bool
+) -> ToolResult:
     before = msgspec.json.encode(call)
     result = check.call("never raises for a call", where, backend.execute, call)
     promise = "does not change the call"
@@ -169,17 +186,19 @@ def _execute(check: Check, backend: ToolBackend, call: ToolCall, where: str) -> 
     promise = "results name the tool"
     expected = check.call(promise, where, backend.full_name, call.name)
     check.require(result.name == expected, promise, repr(expected), result.name, where)
-    _check_result(check, result, where)
+    _check_result(check, result, where, is_function)
     return result
 
 
-def _check_result(check: Check, result: ToolResult, where: str) -> None:
+def _check_result(check: Check, result: ToolResult, where: str, is_function: bool) -> None:
     promise = "the status is one of three"
     known = result.status in ("success", "failure", "error")
     check.require(known, promise, "'success', 'failure' or 'error'", result.status, where)
-    promise = "results are rows of texts, as JSON"
-    check.call(promise, where, msgspec.json.encode, result)
-    if result.status == "error":
+    promise = "results are JSON" if is_function else "results are rows of texts, as JSON"
+    encoded = check.call(promise, where, msgspec.json.encode, result)
+    check.call(promise, where, msgspec.json.decode, encoded)
+    # A log marks results as errors.
+    if result.status == "error" and (not is_function or result.error is not None):
         named = isinstance(result.error, str) and re.match(r"[a-z_]+: .", result.error)
         holds = result.results is None and bool(named)
         promise = "an error has a code and no results"
@@ -193,12 +212,14 @@ def _check_result(check: Check, result: ToolResult, where: str) -> None:
         result,
         where,
     )
-    rows = check.call(promise, where, result.rows)
-    check.call(promise, where, msgspec.convert, rows, list[dict[str, str]])
+    if not is_function:
+        rows = check.call(promise, where, result.rows)
+        check.call(promise, where, msgspec.convert, rows, list[dict[str, str]])
 
 
 def _check_recorded(check: Check, result: ToolResult, call: RecordedCall, where: str) -> None:
     expected = (call.name, call.status, json.loads(call.results))
-    found = (result.name, result.status, result.rows())
+    results = json.loads(msgspec.json.encode(result.results))
+    found = (result.name, result.status, results)
     promise = "a recorded call is answered as recorded"
     check.require(found == expected, promise, excerpt(expected), found, where)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from agent_gym_env.corpus.task import Task
 from agent_gym_env.types import ToolCall, ToolResult
@@ -27,3 +28,11 @@ class ToolBackend(Protocol):
         ``error`` reads ``"code: what was found, what is expected"``. The result's name is the full
         name of the tool, or the agent's name for it if the tool is unknown.
         """
+
+
+@runtime_checkable
+class ResumableBackend(ToolBackend, Protocol):
+    """A backend whose answers depend on the calls before, and which a snapshot can restore."""
+
+    def resume(self, calls: Sequence[ToolCall]) -> None:
+        """Take the calls as made that the agent has made in the open turn."""

@@ -63,6 +63,21 @@ class ReplayBackend:
 
     def execute(self, call: ToolCall) -> ToolResult:
         """Answer a call of the current turn."""
+        found = self.answer_of_turn(call)
+        if isinstance(found, ToolResult):
+            return found
+        if found.parameters is not None:
+            return self.answer_of_dialogue(found, call) or not_recorded(found)
+        return Database(self._catalogue.tools, self._entities).answer(
+            found, call.arguments, self._date
+        )
+
+    def answer_of_turn(self, call: ToolCall) -> ToolResult | ToolSpec:
+        """Answer a call that the turn recorded, or refuse one that is not valid.
+
+        Returns:
+            The answer; for a valid call that the turn did not record, the tool.
+        """
         recorded = [each for each in self._recorded if _is_equal(call, each)]
         if recorded:
             return self._replayed(recorded)
@@ -75,30 +90,21 @@ class ReplayBackend:
         problem = self._catalogue.problem(spec, call.arguments)
         if problem is not None:
             return ToolResult(spec.name, "error", error=problem)
-        if spec.parameters is not None:
-            return self._of_another_turn(spec, call)
-        return Database(self._catalogue.tools, self._entities).answer(
-            spec, call.arguments, self._date
-        )
+        return spec
+
+    def answer_of_dialogue(self, spec: ToolSpec, call: ToolCall) -> ToolResult | None:
+        """Answer a call of a tool as in another turn; ``None`` if no turn recorded it."""
+        found = next((each for each in self._elsewhere() if self._means(spec, call, each)), None)
+        return None if found is None else result_of(found)
 
     def _replayed(self, recorded: Sequence[RecordedCall]) -> ToolResult:
         """Answer with the first recording that was not given yet in this turn, or the last."""
         if len(recorded) == 1:
-            return _result(recorded[0])
+            return result_of(recorded[0])
         left = (each for each in recorded if not any(each is other for other in self._answered))
         given = next(left, recorded[-1])
         self._answered.append(given)
-        return _result(given)
-
-    def _of_another_turn(self, spec: ToolSpec, call: ToolCall) -> ToolResult:
-        found = next((each for each in self._elsewhere() if self._means(spec, call, each)), None)
-        if found is not None:
-            return _result(found)
-        problem = (
-            f"not_recorded: {spec.name} was never called with these arguments in the recorded "
-            "conversation; a log answers recorded calls only"
-        )
-        return ToolResult(spec.name, "error", error=problem)
+        return result_of(given)
 
     def _elsewhere(self) -> Iterator[RecordedCall]:
         """Yield the calls of the other turns: from this turn back to the first, then onwards."""
@@ -124,5 +130,15 @@ def _is_equal(call: ToolCall, recorded: RecordedCall) -> bool:
     )
 
 
-def _result(recorded: RecordedCall) -> ToolResult:
+def result_of(recorded: RecordedCall) -> ToolResult:
+    """Return the recorded answer to a call."""
     return ToolResult(recorded.name, recorded.status, msgspec.Raw(recorded.results))
+
+
+def not_recorded(spec: ToolSpec) -> ToolResult:
+    """Return the error for a call of a function to which a log has no answer."""
+    problem = (
+        f"not_recorded: {spec.name} was never called with these arguments in the recorded "
+        "conversation; a log answers recorded calls only"
+    )
+    return ToolResult(spec.name, "error", error=problem)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
-from itertools import accumulate
+from functools import lru_cache, partial
+from itertools import accumulate, islice
 from math import fsum, log
+from typing import Any, Literal
 
-from agent_gym_env.corpus.task import RecordedCall, SpokenValue
+import msgspec
+
+from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.rewards.ground_truth import tool_accuracy
+from agent_gym_env.suggestions import unknown_name
 from agent_gym_env.types import ToolCall
-from agent_gym_env.values.equality import agreement, canonical
+from agent_gym_env.values.equality import agreement, canonical, value_text
 from agent_gym_env.values.patterns import find_values
 from agent_gym_env.values.words import words
 
@@ -25,6 +29,14 @@ _NO_VALUE = ("", "true", "false")
 
 _MIN_SPACED_DIGITS = 7
 """A phone number may be written in groups, but "7:30" does not say 730."""
+
+_MIN_VALUE_CHARS = 2
+"""Shorter values of results, such as the 2 of "2 seats", are in too many replies by chance."""
+
+_MAX_RESULT_VALUES = 1000
+"""Number of values of a turn's results that are looked for in the recorded reply."""
+
+ValueSource = Literal["annotated", "results"]
 
 
 class BalancedReward:
@@ -38,14 +50,28 @@ class BalancedReward:
         documents: number of utterances in which words were counted.
         frequency: number of utterances that contain a word, by word.
         tools: tools by name, for the defaults of their optional arguments.
+        values: ``"annotated"`` to look for the values that the annotation marks only; with
+            ``"results"``, in a turn without such marks, the values that the recorded results and
+            the recorded reply share take their place; see `shared_values`.
+
+    Raises:
+        ValueError: a word is counted too often, or ``values`` is none of these.
     """
 
     name = "balanced"
     parts: tuple[str, ...] = ("response_similarity", "slot_values", "tool_accuracy")
 
     def __init__(
-        self, documents: int, frequency: Mapping[str, int], tools: Mapping[str, ToolSpec]
+        self,
+        documents: int,
+        frequency: Mapping[str, int],
+        tools: Mapping[str, ToolSpec],
+        *,
+        values: ValueSource = "annotated",
     ) -> None:
+        if values not in ("annotated", "results"):
+            raise ValueError(unknown_name("values", values, ("annotated", "results")))
+        self._from_results = values == "results"
         self.weights = WordWeights(documents, frequency)
         self._tools = tools
 
@@ -64,13 +90,16 @@ class BalancedReward:
 
     def _score_text(self, turn: ClosedTurn) -> tuple[float, float | None]:
         text, target = turn.text, turn.target
+        values = target.values
+        if not values and self._from_results and target.call is not None:
+            values = shared_values(target, turn.date)
         if text == target.text:
-            return 1.0, 1.0 if target.values else None
+            return 1.0, 1.0 if values else None
         said = words(text)
         similarity = self._similarity(said, words(target.text))
-        if not target.values:
+        if not values:
             return similarity, None
-        return similarity, spoken_share(target.values, text, said, turn.date)
+        return similarity, spoken_share(values, text, said, turn.date)
 
     def _similarity(self, said: list[bytes], expected: list[bytes]) -> float:
         """Return the weight of the common words of two bags over the weight of all their words."""
@@ -144,6 +173,51 @@ def spoken_share(
         said = words(text)
     reply = _Reply(text, said, today)
     return sum(map(reply.says, values)) / len(values)
+
+
+# Kept, since an evaluation scores the same turns for many agents.
+@lru_cache(maxsize=1024)
+def _found_values(
+    results: tuple[str, ...], text: str, today: str | None
+) -> tuple[SpokenValue, ...]:
+    text = text[:_MAX_CHARS]
+    reply = _Reply(text, words(text), today)
+    values: dict[str, SpokenValue] = {}
+    leaves = (leaf for result in results for leaf in _leaves(msgspec.json.decode(result)))
+    for name, value in islice(leaves, _MAX_RESULT_VALUES):
+        key = canonical(value, today)
+        found = SpokenValue(name, value)
+        if key not in values and key not in _NO_VALUE and words(value) and reply.says(found):
+            values[key] = found
+    return tuple(values.values())
+
+
+def shared_values(target: Turn, today: str | None) -> tuple[SpokenValue, ...]:
+    """Return the values that the recorded results of a turn and its recorded reply share.
+
+    They are the texts and numbers of at least two characters, at any depth of the results, that the
+    reply says: the first 1,000 of them, each once.
+
+    Args:
+        target: recorded turn.
+        today: day of the conversation, ISO; ``None`` if it is not known.
+    """
+    return _found_values(tuple(call.results for call in target.calls), target.text, today)
+
+
+def _leaves(result: Any) -> Iterator[tuple[str, str]]:
+    """Yield the texts and numbers inside a JSON value, each with the name of its field."""
+    left: list[tuple[str, Any]] = [("", result)]
+    while left:
+        name, value = left.pop()
+        if isinstance(value, dict):
+            left += reversed(value.items())
+        elif isinstance(value, list):
+            left += [(name, each) for each in reversed(value)]
+        elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            text = value_text(value)
+            if len(text) >= _MIN_VALUE_CHARS:
+                yield name, text
 
 
 class _Reply:

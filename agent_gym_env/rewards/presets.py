@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent_gym_env.registry import REWARDS
-from agent_gym_env.rewards.balanced import BalancedReward
+from agent_gym_env.rewards.balanced import BalancedReward, ValueSource
 from agent_gym_env.storage.cache_folder import home
 from agent_gym_env.types import AtLeast1, FromZero
 
@@ -46,10 +46,10 @@ def make_reward_for(
     return _checked(make_with_model(REWARDS, name, options, context))
 
 
-def balanced(split: Split, corpus: Corpus) -> Reward:
+def balanced(split: Split, corpus: Corpus, *, values: ValueSource = "annotated") -> Reward:
     """Make the reward `BalancedReward` with the word counts of a corpus."""
     counts = corpus.weighing_split(split).word_counts
-    return BalancedReward(counts.documents, counts.frequency, split.tools)
+    return BalancedReward(counts.documents, counts.frequency, split.tools, values=values)
 
 
 def llm_judge(

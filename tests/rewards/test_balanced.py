@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import time
 from math import log
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,12 @@ from hypothesis import strategies as st
 
 from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec
-from agent_gym_env.rewards.balanced import BalancedReward, WordWeights, spoken_share
+from agent_gym_env.rewards.balanced import (
+    BalancedReward,
+    WordWeights,
+    shared_values,
+    spoken_share,
+)
 from agent_gym_env.rewards.base import ClosedTurn, Score
 from agent_gym_env.types import ToolCall
 from agent_gym_env.values.words import words
@@ -336,3 +343,71 @@ def test_what_is_said_stays_said_between_unrelated_words(
     value, text = said
     assert says(text, value)
     assert says(f"{before}, {text} ({after})", value)
+
+
+def shared(text: str, *results: Any) -> list[tuple[str, str]]:
+    """The slots and texts of the values that results and a reply share."""
+    calls = [RecordedCall("search", {}, "success", json.dumps(each)) for each in results]
+    target = Turn("", text, "", calls[0], (), tuple(calls[1:]))
+    return [(value.slot, value.text) for value in shared_values(target, TODAY)]
+
+
+FLIGHTS = {
+    "flights": [{"id": "TP760", "price": 129.5, "seats": 3, "gate": "B", "day": "2019-03-08"}]
+}
+
+
+def test_results_and_reply_share_texts_and_numbers_at_any_depth() -> None:
+    said = "Flight tp-760 for 129.50 on March 8th has 3 seats at gate B."
+    assert shared(said, FLIGHTS) == [("id", "TP760"), ("price", "129.5"), ("day", "2019-03-08")]
+
+
+def test_a_value_is_shared_once_and_by_all_calls_of_the_turn() -> None:
+    assert shared("From Rome to Oslo.", {"a": "Rome", "b": ["ROME"]}, "Oslo") == [
+        ("a", "Rome"), ("", "Oslo")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("result", [None, True, "", "true", {"a": [False, 7, "x", "Turin"]}, "--"])
+def test_what_is_no_value_or_not_said_is_not_shared(result: Any) -> None:
+    assert shared("True, 7 x -- is it.", result) == []
+
+
+def test_only_the_first_thousand_values_of_results_count() -> None:
+    deep: Any = "Oslo"
+    for _ in range(500):
+        deep = [deep]
+    assert shared("In Oslo.", deep) == [("", "Oslo")]
+    assert shared("In Oslo.", [f"{number} km" for number in range(1000)], "Oslo") == []
+
+
+def test_without_annotation_the_values_of_results_can_take_the_place_of_spans() -> None:
+    due = RecordedCall("search", {}, "success", json.dumps(FLIGHTS))
+    target = reply("TP760 costs 129.50.", due=due)
+    of_results = BalancedReward(7, {}, {}, values="results")
+    wrong = ClosedTurn("AZ11 costs 129.50.", (ToolCall("search"),), target, TODAY)
+    assert of_results.score(wrong).components["slot_values"] == 0.5
+    right = ClosedTurn(target.text, (ToolCall("search"),), target, TODAY)
+    assert of_results.score(right) == Score(
+        1.0, {"response_similarity": 1.0, "slot_values": 1.0, "tool_accuracy": 1.0}
+    )
+    assert REWARD.score(wrong).components["slot_values"] is None
+
+
+def test_annotated_values_go_before_those_of_results() -> None:
+    due = RecordedCall("search", {}, "success", json.dumps(FLIGHTS))
+    target = reply("TP760 costs 129.50.", SpokenValue("price", "129.50"), due=due)
+    of_results = BalancedReward(7, {}, {}, values="results")
+    turn = ClosedTurn("It costs 129.50.", (), target, TODAY)
+    assert of_results.score(turn).components["slot_values"] == 1.0
+
+
+def test_a_turn_without_calls_has_no_values_of_results() -> None:
+    of_results = BalancedReward(7, {}, {}, values="results")
+    turn = ClosedTurn("Bye.", (), reply("Goodbye."), TODAY)
+    assert of_results.score(turn).components["slot_values"] is None
+
+
+def test_an_unknown_source_of_values_is_refused() -> None:
+    with pytest.raises(ValueError, match="values must be one of annotated, results, not 'result'"):
+        BalancedReward(7, {}, {}, values="result")  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from agent_gym_env.rewards.judge import JudgeReward
 from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.testing import check_reward
 from tests.corpus.cafes import CAFES
+from tests.log_corpora import AirlineLog
 
 
 def dialogue(number: int, reply: str) -> Dialogue:
@@ -64,6 +65,11 @@ def test_a_preset_keeps_the_promises_of_a_reward_on_sgd(sgd_path: Path, name: st
     check_reward(name, make_env(corpus=str(sgd_path), split="dev"), dialogues=20)
 
 
+def test_balanced_keeps_the_promises_of_a_reward_over_a_log() -> None:
+    config = {"name": "balanced", "values": "results"}
+    check_reward(config, make_env(env="Traces-v0", corpus=AirlineLog()))
+
+
 def test_words_weigh_what_they_do_in_train(corpus: Corpus) -> None:
     reward = make_reward_for("balanced", corpus.split("dev"), corpus)
     assert isinstance(reward, BalancedReward)
@@ -92,7 +98,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(corpus: Corpus, config:
 
 
 def test_an_unknown_option_is_answered_with_the_known_ones(corpus: Corpus) -> None:
-    with pytest.raises(ValueError, match="has no option 'weight'; it has no options"):
+    with pytest.raises(ValueError, match="has no option 'weight'; its options are values"):
         make_reward_for({"name": "balanced", "weight": 1}, corpus.split("dev"), corpus)
 
 

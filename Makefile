@@ -31,6 +31,9 @@ export AGENT_GYM_TEST_SGD ?= $(CURDIR)/$(SGD_ARCHIVE)
 endif
 # Two threads of one small matrix product wait for each other longer than one needs for it.
 export OMP_NUM_THREADS := 1
+# The tests start some hundred interpreters; where the environment forbids to write byte code, each
+# of them compiles the package again.
+export PYTHONDONTWRITEBYTECODE :=
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help

@@ -97,7 +97,8 @@ def export_sft(settings: Export, tally: Tally) -> None:
     if below is None:
         rows = conversations(episodes, tally, min_reward=settings.min_reward, **_rules(settings))
     elif settings.min_reward is None:
-        rows = corrections(episodes, tally, below=below, **_rules(settings))
+        corpus = settings.corpus or "sample"
+        rows = corrections(episodes, tally, below=below, corpus=corpus, **_rules(settings))
     else:
         raise ValueError("--corrected-below looks at turns: leave --min-reward away")
     _write_rows(settings, rows, tally)

@@ -289,11 +289,14 @@ class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
         out: file for the rows; folder for minari.
         held_out: splits whose dialogues are refused.
         drop_held_out: with --held-out, leave these dialogues out and write the others.
-        corpus: with --held-out, corpus of these splits: 'sample' (the default), 'sgd', a path, or a
-            JSON object with a name and options.
+        corpus: with --held-out, corpus of these splits, and with --corrected-below, corpus of
+            simulated dialogues: 'sample' (the default), 'sgd', a path, or a JSON object with a name
+            and options.
         min_reward: sft, grpo, parquet, minari: lowest mean reward of an episode; of a simulated
             dialogue, lowest sum of its rewards.
-        corrected_below: sft: write the corpus's own action for turns whose reward is lower.
+        corrected_below: sft: write the right action for turns whose reward is lower: the corpus's,
+            or in a simulated dialogue, where the rewards from the turn on are added up, the acts
+            oracle's.
         min_margin: dpo, kto: smallest difference of rewards in a pair; 0.1 by default.
         max_pairs: dpo, kto: largest number of pairs from one state; 4 by default.
         ranking: dpo, kto: policies from best to worst, which decide in place of rewards.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from agent_gym_env.chat import Message, MessageLog, read_tools
+from agent_gym_env.corpus.corpus import CorpusConfig
 from agent_gym_env.corpus.task import Turn
 from agent_gym_env.envs.replay import SNAPSHOT_VERSION, Snapshot
 from agent_gym_env.envs.simulation import STATE_VERSION, SimulationStart
@@ -18,7 +19,9 @@ from agent_gym_env.export.rows import (
     Tally,
     conversation,
     distinct,
+    only_last_learned,
 )
+from agent_gym_env.export.simulated_corrections import SimulatedCorrections
 from agent_gym_env.lm.prompt import RULES
 from agent_gym_env.rollout.episode import Episode, add_step, transcript
 from agent_gym_env.types import ToolCall
@@ -98,22 +101,38 @@ def conversation_row(episode: Episode, *, rules: str = RULES) -> ConversationRow
 
 
 def corrections(
-    episodes: Iterable[Episode], tally: Tally, *, below: float, rules: str = RULES
+    episodes: Iterable[Episode],
+    tally: Tally,
+    *,
+    below: float,
+    rules: str = RULES,
+    corpus: CorpusConfig = "sample",
 ) -> Iterator[ConversationRow]:
-    """Yield rows with the corpus's answer at the steps where policies earned too little.
+    """Yield rows with the right answer at the steps where policies earned too little.
 
     A model that imitates whole conversations has only seen what follows right answers, and does not
-    know how to go on after a wrong one. So the model plays, and learns the corpus's answer at the
+    know how to go on after a wrong one. So the model plays, and learns the right answer at the
     states that it reached (dataset aggregation, DAgger; Ross et al., 2011,
-    https://arxiv.org/abs/1011.0686).
+    https://arxiv.org/abs/1011.0686). The answer is the corpus's. A simulated dialogue is played
+    again, and the answer is that of the acts oracle.
 
     Args:
         episodes: episodes of any policies, unfinished ones included.
         tally: counts what is left out.
-        below: turns with this reward or a higher one are not corrected.
+        below: turns with this value or a higher one are not corrected, see `Episode.turn_values`.
         rules: text of the system message.
+        corpus: corpus of simulated dialogues, as in `agent_gym_env.corpus.corpus.open_corpus`.
     """
-    rows = (row for episode in episodes for row in correction_rows(episode, below, rules=rules))
+    simulated = SimulatedCorrections(corpus)
+    rows = (
+        row
+        for episode in episodes
+        for row in (
+            correction_rows(episode, below, rules=rules)
+            if episode.simulated_user is None
+            else simulated.rows(episode, below, rules=rules)
+        )
+    )
     return distinct(rows, tally, "messages", "tools")
 
 
@@ -137,7 +156,8 @@ def correction_rows(
     for turn, messages in zip(episode.turns, transcript(episode), strict=True):
         if turn.target is None:
             raise DataError(
-                "corrections take the corpus's answers, which a simulated dialogue does not have",
+                "these are the corpus's answers, which a simulated dialogue does not have; "
+                "`corrections` plays it again",
                 dialogue_id=episode.dialogue_id,
             )
         log = messages.opening
@@ -146,7 +166,7 @@ def correction_rows(
             if turn.reward is not None and turn.reward < below:
                 corrected = _with_recorded_answer(log, turn.target, called)
                 yield ConversationRow(
-                    messages=_last_learned(conversation(corrected, episode.date, rules)),
+                    messages=only_last_learned(conversation(corrected, episode.date, rules)),
                     tools=tools,
                     dialogue_id=episode.dialogue_id,
                     split=episode.split,
@@ -165,12 +185,6 @@ def _with_recorded_answer(log: MessageLog, target: Turn, called: set[str]) -> st
     else:
         answered.add_calls([ToolCall(target.call.name, target.call.arguments)])
     return answered.messages
-
-
-def _last_learned(messages: list[Message]) -> list[Message]:
-    *before, answer = messages
-    read = [{**each, "weight": 0} if each["role"] == "assistant" else each for each in before]
-    return [*read, answer]
 
 
 def labels(

@@ -146,6 +146,13 @@ def conversation(messages: str, today: str | None, rules: str) -> list[Message]:
     return in_front(system_message(rules, day), read_messages(messages))
 
 
+def only_last_learned(messages: list[Message]) -> list[Message]:
+    """Return messages of which the last one is learned, and the assistant's others are read."""
+    *before, answer = messages
+    read = [{**each, "weight": 0} if each["role"] == "assistant" else each for each in before]
+    return [*read, answer]
+
+
 class Tally(msgspec.Struct):
     """Counts of what an export read, wrote and left out.
 

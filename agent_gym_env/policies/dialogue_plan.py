@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -87,6 +87,36 @@ Steps = Generator[Action, Observation, None]
 """The actions of one dialogue; the next observation is sent in return for each."""
 
 
+class PlanState(NamedTuple):
+    """The point that a dialogue has reached, for a plan that goes on from there.
+
+    Attributes:
+        tool: the tool under way; ``None`` before the first.
+        phase: phase of its errand, as `DialoguePlan` names them.
+        said: values by slot, by service.
+        chosen: the row that the user chose, by service.
+        asked: number of times that each slot of the tool was asked for.
+        rows: rows that the last query found.
+        shown: rows of it that were offered.
+        row: the row that was offered last.
+        row_tool: the tool that found it.
+        done: row of what was chosen or booked.
+        counter: values of a counter-offer that the user did not ask for.
+    """
+
+    tool: Tool | None
+    phase: str
+    said: Mapping[str, Mapping[str, str]]
+    chosen: Mapping[str, Row]
+    asked: Mapping[str, int]
+    rows: Sequence[Row]
+    shown: Sequence[Row]
+    row: Row | None
+    row_tool: Tool | None
+    done: Row
+    counter: Row
+
+
 class DialoguePlan:
     """Memory of one dialogue: the user's wishes and questions, the rows found and chosen.
 
@@ -98,6 +128,8 @@ class DialoguePlan:
     Attributes:
         last_kind: kind of the agent's last turn; ``none`` before the first.
         asked_for: slots that it asked for.
+        said: values that the user said, by slot, by service.
+        chosen: the row that the user chose, by service.
     """
 
     def __init__(
@@ -114,8 +146,8 @@ class DialoguePlan:
         self.asked_for: tuple[str, ...] = ()
         self._tool: Tool | None = None
         self._service = ""
-        self._said: dict[str, dict[str, str]] = {}
-        self._chosen: dict[str, Row] = {}
+        self.said: dict[str, dict[str, str]] = {}
+        self.chosen: dict[str, Row] = {}
         self._rows: list[Row] = []
         self._row: Row | None = None
         self._row_service = ""
@@ -134,6 +166,24 @@ class DialoguePlan:
             self._hear()
             yield from self._turn()
 
+    def resume(self, state: PlanState) -> None:
+        """Go on, at the next turn of the user, with a dialogue that another agent has played."""
+        tool, row_tool = state.tool, state.row_tool
+        self._tool, self._service = tool, "" if tool is None else _service(tool)
+        self._row_tool, self._row_service = row_tool, "" if row_tool is None else _service(row_tool)
+        self._phase, self._row = state.phase, state.row
+        self.said = {service: dict(values) for service, values in state.said.items()}
+        self.chosen = dict(state.chosen)
+        self._rows, self._shown = list(state.rows), list(state.shown)
+        self._done, self._counter = state.done, state.counter
+        name = "" if tool is None else tool.name
+        self._asked = Counter({(name, slot): times for slot, times in state.asked.items()})
+
+    def book(self) -> Steps:
+        """Call the tool under way with what is known, whatever the phase, and say the result."""
+        if self._tool is not None:
+            yield from self._book(self._tool, self._arguments(self._tool))
+
     def _hear(self) -> None:
         acts = self._listener.acts()
         self._kinds = {act.act for act in acts}
@@ -148,7 +198,7 @@ class DialoguePlan:
                 self._row = next(named, self._row)
         for act in acts:
             if act.act == "INFORM":
-                self._said.setdefault(act.service, {})[act.slot] = act.value
+                self.said.setdefault(act.service, {})[act.slot] = act.value
 
     def _hear_intent(self, act: Act) -> None:
         tool = self._tool
@@ -162,8 +212,8 @@ class DialoguePlan:
 
     def _forget_options(self, tool: Tool) -> None:
         """Forget the optional wishes that failed; the user says again what still counts."""
-        said = self._said.get(self._service, {})
-        self._said[self._service] = {slot: said[slot] for slot in said if slot in tool.required}
+        said = self.said.get(self._service, {})
+        self.said[self._service] = {slot: said[slot] for slot in said if slot in tool.required}
 
     def _begin(self, service: str, intent: str) -> None:
         tool = self._tools.get(f"{service}-{intent}")
@@ -216,7 +266,7 @@ class DialoguePlan:
 
     def _choose(self) -> None:
         if self._row is not None:
-            self._chosen[self._row_service] = self._row
+            self.chosen[self._row_service] = self._row
 
     def _work(self, tool: Tool) -> Steps:
         """Do what the errand under way needs next."""
@@ -226,7 +276,7 @@ class DialoguePlan:
         if self._phase == "confirm" and "AFFIRM" in self._kinds and "NEGATE" not in self._kinds:
             yield from self._book(tool, arguments)
         elif self._phase == "counter" and "AFFIRM" in self._kinds:
-            self._said.setdefault(self._service, {}).update(self._counter)
+            self.said.setdefault(self._service, {}).update(self._counter)
             yield from self._book(tool, self._arguments(tool))
         elif self._phase == "counter" and "NEGATE" in self._kinds and not self._informed:
             self._phase, self._done = "done", {}
@@ -252,7 +302,7 @@ class DialoguePlan:
             yield from self._search(tool, arguments)
 
     def _arguments(self, tool: Tool) -> dict[str, str]:
-        said, chosen = self._said.get(self._service, {}), self._chosen.get(self._service, {})
+        said, chosen = self.said.get(self._service, {}), self.chosen.get(self._service, {})
         return call_arguments(tool, said, chosen)
 
     def _search(self, tool: Tool, arguments: dict[str, str]) -> Steps:
@@ -285,7 +335,7 @@ class DialoguePlan:
         status, rows = read_result((yield Action(tool_calls=(ToolCall(tool.name, arguments),))))
         row = rows[0] if rows else {}
         if status == "success":
-            self._phase, self._done = "done", {**self._chosen.get(self._service, {}), **row}
+            self._phase, self._done = "done", {**self.chosen.get(self._service, {}), **row}
             yield self._say(DialogueAct("NOTIFY_SUCCESS"), *acts_of("INFORM", self._told()))
             return
         changed = {s: value for s, value in row.items() if arguments.get(s, value) != value}
@@ -316,6 +366,10 @@ class DialoguePlan:
         slots = {} if tool is None else tool.arguments
         intent = "" if tool is None else tool.intent
         return self._speaker.say(acts, slots, intent, len(self._rows))
+
+
+def _service(tool: Tool) -> str:
+    return tool.name.rpartition("-")[0]
 
 
 def acts_of(kind: str, values: Mapping[str, str]) -> tuple[DialogueAct, ...]:

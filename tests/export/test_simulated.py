@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent_gym_env.assembly import play_episodes
 from agent_gym_env.cli.main import main
-from agent_gym_env.rollout.journal.reading import write_episodes
+from agent_gym_env.export.from_episodes import corrections
+from agent_gym_env.export.rows import Tally
+from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.journal.reading import read_episodes, write_episodes
 
 Capture = pytest.CaptureFixture[str]
 SIMULATION: dict[str, Any] = {"env": "SGDSim-v0", "split": "train", "understanding": "acts"}
@@ -65,13 +69,65 @@ def test_states_that_episodes_share_are_compared_by_what_followed(
     ] * 6
 
 
-def test_corrections_need_the_corpus_and_are_refused(
+def test_corrections_are_what_the_acts_oracle_does_in_the_states_that_others_reach(
+    episodes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.jsonl"
+    assert export(episodes, out, "--format", "sft", "--corrected-below", "1") == 0
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    by_dialogue = {episode.dialogue_id: episode for episode in silent(episodes)}
+    assert {row["policy"] for row in rows} == {"silent"}
+    assert {row["dialogue_id"] for row in rows} == by_dialogue.keys()
+    oracle = play_episodes("acts-oracle", episodes=6, **SIMULATION)
+    first = {each.dialogue_id: each.turns[0].steps[0].action for each in oracle}
+    for row in rows:
+        *before, answer = row["messages"]
+        assert all(each.get("weight") == 0 for each in before if each["role"] == "assistant")
+        assert "weight" not in answer
+        if len(before) == 2:
+            action = first[row["dialogue_id"]]
+            assert answer["content"] == (action.text or None)
+            assert bool(answer.get("tool_calls")) == bool(action.tool_calls)
+
+
+def silent(episodes: Path) -> list[Episode]:
+    return [each for each in read_episodes(episodes) if each.policy == "silent"]
+
+
+def test_corrections_of_a_rule_agent_that_mishears_have_a_row_a_step(
+    tmp_path: Path,
+) -> None:
+    arguments: dict[str, Any] = {"env": "SGDSim-v0", "split": "dev", "reward": "task_strict"}
+    noise = {"acts": 0.2, "values": 0.1}
+    played = list(play_episodes("rule", episodes=8, noise=noise, **arguments))
+    tally = Tally()
+    found = list(corrections(played, tally, below=2.0))
+    steps = sum(len(turn.steps) for each in played for turn in each.turns)
+    assert len(found) + tally.left_out.get("duplicate", 0) == steps
+    assert {row.reward for row in found} == {0.0, 1.0}
+
+
+def test_an_episode_that_cannot_be_played_again_is_refused(
     episodes: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    options = ("--format", "sft", "--corrected-below", "0.5")
-    assert export(episodes, tmp_path / "rows.jsonl", *options) == 4
-    assert "which a simulated dialogue does not" in capsys.readouterr().err
+    [first, *_] = silent(episodes)
+    turns = (msgspec.structs.replace(first.turns[0], user="Something else."), *first.turns[1:])
+    other = msgspec.structs.replace(first, turns=turns)
+    assert len(list(write_episodes(tmp_path / "other.jsonl", [other]))) == 1
+    options = ("--format", "sft", "--corrected-below", "1")
+    assert export(tmp_path / "other.jsonl", tmp_path / "rows.jsonl", *options) == 4
+    assert "another way than recorded" in capsys.readouterr().err
     assert not (tmp_path / "rows.jsonl").exists()
+
+
+def test_an_episode_of_another_corpus_is_refused(
+    episodes: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    other = [msgspec.structs.replace(each, corpus="0" * 16) for each in silent(episodes)]
+    assert len(list(write_episodes(tmp_path / "other.jsonl", other))) == 6
+    options = ("--format", "sft", "--corrected-below", "1")
+    assert export(tmp_path / "other.jsonl", tmp_path / "rows.jsonl", *options) == 4
+    assert "--corpus" in capsys.readouterr().err
 
 
 def test_the_beginning_of_each_dialogue_is_a_prompt(episodes: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agent_gym_env.assembly import play_episodes as play_episodes
     from agent_gym_env.assembly import unused_dialogues as unused_dialogues
     from agent_gym_env.corpus.corpus import open_corpus as open_corpus
+    from agent_gym_env.corpus.logs.importing import import_logs as import_logs
     from agent_gym_env.corpus.reader import CorpusReader as CorpusReader
     from agent_gym_env.envs.dialogue import SGDEnv as SGDEnv
     from agent_gym_env.envs.sgd_sim import SGDSimEnv as SGDSimEnv
@@ -122,6 +123,7 @@ __all__, __getattr__, __dir__ = lazy_names(
             "play_episodes unused_dialogues"
         ),
         "corpus.corpus": "open_corpus",
+        "corpus.logs.importing": "import_logs",
         "corpus.reader": "CorpusReader",
         "envs.dialogue": "SGDEnv",
         "envs.sgd_sim": "SGDSimEnv",

@@ -436,6 +436,9 @@ TOOL_BACKENDS = Registry(
     },
 )
 
+REDACTORS = Registry("redactor", {})
+"""Functions that replace personal data in a text and return it; each is named by its module."""
+
 USERS = Registry(
     "user",
     {

@@ -1,16 +1,18 @@
-"""``agent-gym data`` and ``synthesize``: commands that make, compile and check corpora."""
+"""``agent-gym data``, ``import`` and ``synthesize``: make, compile and check corpora."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from agent_gym_env.cli.console import print_json, print_table, progress
-from agent_gym_env.cli.settings import CorpusSplits, Download, Synthesize, VerifyData
+from agent_gym_env.cli.settings import CorpusSplits, Download, Import, Synthesize, VerifyData
 from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
 from agent_gym_env.corpus.download import download, download_archive, install_from, verify_download
+from agent_gym_env.corpus.logs.conversation import NOTES
+from agent_gym_env.corpus.logs.importing import import_logs
 from agent_gym_env.errors import ChecksumError
 from agent_gym_env.users.phrase_book import load_or_mine
 from agent_gym_env.users.reading.training import load_or_train, teaches
@@ -209,6 +211,58 @@ def _split_goals(split: Split) -> SplitGoals:
         two_answers=sum(_TWO_ANSWERS in found for found in incomplete.values()),
         incomplete=incomplete,
     )
+
+
+def import_log(settings: Import) -> None:
+    """Import a log and print the report."""
+    options = {
+        name: getattr(settings, name)
+        for name in settings.__struct_fields__
+        if name not in ("json", "logs", "out")
+    }
+    with progress("conversations") as advance:
+        report = import_logs(
+            settings.logs, settings.out, on_progress=lambda done: advance(done, None), **options
+        )
+    if settings.json:
+        print_json(report)
+        return
+    rows = [
+        ("conversations", report.conversations),
+        ("turns of the agent", report.turns),
+        ("calls", report.calls),
+        ("tools", report.tools),
+        ("tools without a schema", len(report.without_schema)),
+        *((f"conversations in {each.split}", each.conversations) for each in report.splits),
+    ]
+    if report.near_duplicates is not None:
+        near = report.near_duplicates
+        rows += [
+            ("conversations with a near-duplicate", near.conversations),
+            ("moved to keep near-duplicates together", near.moved),
+        ]
+    print_table(("", "number"), [(name, f"{value:,}") for name, value in rows], report.log)
+    _print_counts("changed in the conversations", report.notes, NOTES)
+    redacted = {each.kind: each.places for each in report.redacted or ()}
+    _print_counts("replaced by placeholders", redacted)
+    if report.left_out:
+        header = ("left out because", "conversations", "first", "at")
+        found = [
+            (each.kind, f"{each.conversations:,}", each.file or "", each.pointer or "")
+            for each in report.left_out
+        ]
+        print_table(header, found)
+    if settings.out is not None:
+        split = report.splits[0].split
+        print(f"look at one with: agent-gym play --corpus {settings.out} --split {split}")
+
+
+def _print_counts(
+    title: str, counts: Mapping[str, int], meaning: Mapping[str, str] | None = None
+) -> None:
+    if counts:
+        rows = [((meaning or {}).get(name, name), f"{count:,}") for name, count in counts.items()]
+        print_table((title, "number"), rows)
 
 
 def synthesize(settings: Synthesize) -> None:

@@ -132,6 +132,9 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
             "check files and compiled splits byte by byte", "settings:VerifyData", "data:verify"
         ),
     },
+    "import": Command(
+        "make a corpus of the logs of your own assistant", "settings:Import", "data:import_log"
+    ),
     "synthesize": Command(
         "generate dialogues for a schema that you wrote", "settings:Synthesize", "data:synthesize"
     ),

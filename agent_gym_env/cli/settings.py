@@ -479,6 +479,38 @@ class VerifyData(CorpusSplits, frozen=True, kw_only=True, forbid_unknown_fields=
     goals: bool = False
 
 
+class Import(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Make a corpus of the logs of your own assistant, or report what is in them.
+
+    Attributes:
+        logs: file or folder of conversations: JSON lines in OpenAI's chat format, for example.
+        out: folder for the corpus; without it only the report is printed.
+        infer_tools: describe tools that have no schema by one that fits all their calls.
+        skip_bad: leave out conversations that cannot be used.
+        redact: write personal data and secrets as they are; by default placeholders replace e-mail
+            addresses, phone and card numbers, keys, passwords and more.
+        names: file with names to replace too, one a line.
+        redactor: function that replaces more in a text and returns it, as package.module:Name.
+        split_by: log keeps conversations in the splits that the log names, and draws one for the
+            others; conversation or user draws a split for each, or for all of a user.
+        shares: shares of train, dev and test.
+        seed: seed of the draw.
+        near_duplicates: let near-duplicates be in several splits.
+    """
+
+    logs: Annotated[Path, msgspec.Meta(extra={"positional": True, "metavar": "LOGS"})]
+    out: Folder | None = None
+    infer_tools: bool = False
+    skip_bad: bool = False
+    redact: bool = True
+    names: File | None = None
+    redactor: str | None = None
+    split_by: Literal["log", "conversation", "user"] = "log"
+    shares: tuple[float, ...] = (0.8, 0.1, 0.1)
+    seed: AtLeast0 = 0
+    near_duplicates: bool = True
+
+
 class Synthesize(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Generate dialogues for a schema that you wrote.
 

@@ -329,7 +329,7 @@ class LogReader:
 
     def _make(self, path: Path) -> _Index:
         left_out = Counter[str]()
-        collected = _Tools()
+        collected = LogTools()
         for each in conversations(self.name, self._on_bad(left_out)):
             collected.add(each)
         if collected.missing.names() and not self._infers:
@@ -362,27 +362,47 @@ class LogReader:
                 yield LocatedTask(with_keys(each, keys, inferred), each.at)
 
 
-class _Tools:
-    """Collects the tools of a log, and the calls of those that it does not describe."""
+class LogTools:
+    """Collects the tools of a log, and the calls of those that it does not describe.
+
+    Attributes:
+        missing: calls of tools that the log does not describe.
+        described: number of tools that the log describes.
+    """
 
     def __init__(self) -> None:
         self.missing = ToolInference()
+        self.described = 0
         self._keys: dict[bytes, FunctionTool] = {}
         self._versions = Counter[str]()
         self._splits: dict[str, dict[str, FunctionTool]] = {}
 
-    def add(self, conversation: Conversation) -> None:
-        """Take the tools of a conversation into account."""
+    def add(self, conversation: Conversation) -> tuple[list[str], bool]:
+        """Take the tools of a conversation into account.
+
+        Returns:
+            The keys of the tools that the log describes for it, and whether these are all that it
+            needs.
+        """
         offered = self._splits.setdefault(conversation.split or "train", {})
-        known = conversation.tools or ()
-        for tool in known:
-            keyed = self._keyed(tool)
-            offered[keyed.key] = keyed
-        names = {tool.name for tool in known}
+        known = {tool.name: self._keyed(tool) for tool in conversation.tools or ()}
+        self.described = len(self._keys)
+        offered.update((tool.key, tool) for tool in known.values())
+        is_complete = conversation.tools is not None
         for turn in conversation.task.turns:
             for call in turn.calls:
-                if call.name not in names:
+                if call.name not in known:
                     self.missing.add(call.name, call.arguments)
+                    is_complete = False
+        return [tool.key for tool in known.values()], is_complete
+
+    def inferred(self) -> list[FunctionTool]:
+        """Return the other tools, with schemas that fit their calls."""
+        return [self._keyed(tool) for tool in self.missing.tools()]
+
+    def tools(self) -> list[FunctionTool]:
+        """Return all tools, also those whose schemas are inferred."""
+        return [*{tool.key: tool for tool in (*self._keys.values(), *self.inferred())}.values()]
 
     def _keyed(self, tool: FunctionTool) -> FunctionTool:
         identity = _identity(tool)
@@ -396,7 +416,7 @@ class _Tools:
 
     def by_split(self) -> dict[str, list[FunctionTool]]:
         """Return the tools by split; those whose schemas are inferred are on offer in each."""
-        inferred = [self._keyed(tool) for tool in self.missing.tools()]
+        inferred = self.inferred()
         order = sorted(self._splits, key=lambda name: ("train", "dev", "test").index(name))
         return {name: [*self._splits[name].values(), *inferred] for name in order}
 

@@ -88,7 +88,7 @@ class NearDuplicates(msgspec.Struct, frozen=True):
 
 
 class ImportReport(msgspec.Struct, frozen=True):
-    """What an import has read, left out, replaced and written.
+    """Counts of what an import has read, left out, replaced and written.
 
     Attributes:
         log: path of the log.
@@ -123,7 +123,7 @@ class ImportReport(msgspec.Struct, frozen=True):
 
 
 class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a log is imported.
+    """Options of an import.
 
     Attributes:
         infer_tools: whether tools that the log does not describe get schemas that fit their calls.

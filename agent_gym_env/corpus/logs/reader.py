@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -180,11 +181,14 @@ def _records(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Place, str | N
                 yield record, place._replace(dialogue_id=f"{prefix}{number:06}"), split
 
 
-def _open(file: str) -> BinaryIO:
-    opened = open_file(file)
-    if not file.lower().endswith(".gz"):
-        return opened
-    return cast(BinaryIO, gzip.GzipFile(fileobj=opened))
+@contextmanager
+def _open(file: str) -> Iterator[BinaryIO]:
+    with open_file(file) as opened:
+        if file.lower().endswith(".gz"):
+            with gzip.GzipFile(fileobj=opened) as unpacked:
+                yield cast(BinaryIO, unpacked)
+        else:
+            yield opened
 
 
 def _objects(opened: BinaryIO, file: str) -> Iterator[tuple[Any, Place, int]]:

@@ -78,7 +78,7 @@ KINDS = (
     "api_key", "authorization", "password", "url_credentials", "email", "iban", "card_number",
     "social_security_number", "phone", "ip_address", "ipv6_address", "name", "user_id", "plug_in",
 )  # fmt: skip
-"""What is found and replaced."""
+"""Kinds of what is found and replaced."""
 
 
 class _Numbers:
@@ -101,7 +101,7 @@ class _Numbers:
 
 
 class RedactionCount(msgspec.Struct, frozen=True):
-    """How much of one kind was replaced.
+    """Number of places of one kind that were replaced.
 
     Attributes:
         kind: one of `KINDS`.
@@ -257,11 +257,11 @@ class Redactor:
                 value = None  # a text that only begins like JSON
             if value is not None:
                 found = self._value(value, due, depth + 1)
-                return text if found == value else _encode(found).decode()
+                return text if found == value else str(_encode(found), "utf-8")
         if "\\u00" in text:
             plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
-            if plain != text and (found := self._text(plain, due, depth)) != plain:
-                return found
+            if plain != text and (changed := self._text(plain, due, depth)) != plain:
+                return changed
         for step in due:
             if step.sign(self, text):
                 text = step.replaced(self, text)
@@ -502,8 +502,8 @@ _Due = tuple[_Step, ...]
 _LETTERS = bytes(97 if byte < 128 and chr(byte).isalnum() else 32 for byte in range(256))
 _RUN = b"a" * 16
 _NUMBER = re.compile(
-    # It begins with one set of characters, so that the search skips all others quickly; what must
-    # not stand before them is looked up after the first one. Days in ISO form are no numbers.
+    # It begins with one set of characters, so that the search skips all others quickly. The
+    # characters before the first digit are looked at after it. Days in ISO form are left out.
     r"[0-9](?:(?<![0-9][0-9])(?:(?![0-9]{3}-[0-9]{2}-[0-9]{2}(?![0-9]))(?:[ \-.()/]{0,2}[0-9]){6}"
     r"|[0-9]{0,2}(?:\.[0-9]{1,3}){3})"
     r"|(?<=[A-Za-z][A-Za-z][0-9])[0-9] ?[A-Za-z0-9]{4} ?[A-Za-z0-9]{4})"

@@ -127,7 +127,8 @@ def test_planted_secrets_reach_nothing_that_comes_of_a_log(
 ) -> None:
     out = tmp_path / "corpus"
     names = names_file(tmp_path)
-    words = ["import", str(secret_log), "--names", str(names), "--out", str(out)]
+    words = ["import", str(secret_log), "--names", str(names)]
+    words += ["--shares", "1", "0", "0", "--out", str(out)]
     assert main(words) == ExitCode.DATA
     assert main([*words, "--skip-bad", "--json"]) == ExitCode.DONE
     assert main(words[:-2]) == ExitCode.DONE
@@ -138,18 +139,14 @@ def test_planted_secrets_reach_nothing_that_comes_of_a_log(
         "format": 1,
         "json": 1,
     }
-    episodes = []
-    for split in open_corpus(out).splits():
-        arguments: dict[str, Any] = {"corpus": str(out), "split": split}
-        env = gym.make("agent_gym_env:Traces-v0", **arguments)
-        env.reset(seed=0)
-        episodes += play_episodes("oracle", episodes=5, **arguments)
-        assert all(turn.reward == 1.0 for each in episodes for turn in each.turns)
+    corpus: dict[str, Any] = {"corpus": str(out), "split": "train"}
+    episodes = [*play_episodes("oracle", episodes=len(SECRETS), **corpus)]
+    assert all(turn.reward == 1.0 for each in episodes for turn in each.turns)
     journal = tmp_path / "episodes.jsonl"
     assert list(write_episodes(journal, episodes))
     assert main(["report", str(journal), "--out", str(tmp_path / "page.html")]) == ExitCode.DONE
-    stores = [open_corpus(out).store_path(split) for split in open_corpus(out).splits()]
-    for path in [*out.iterdir(), journal, tmp_path / "page.html", *stores]:
+    store = open_corpus(out).store_path("train")
+    for path in [*out.iterdir(), journal, tmp_path / "page.html", store]:
         assert_no_secret(path.read_bytes().decode("utf-8", "replace"), path.name)
     printed = capfd.readouterr()
     assert_no_secret(printed.out + printed.err, "printed")
@@ -176,11 +173,8 @@ def test_arguments_still_equal_the_words(secret_log: Path, tmp_path: Path) -> No
         for index in range(len(split)):
             first = split.task(index).turns[0]
             secret = first.user.removeprefix("Hello! ").partition(" Where is my order")[0]
-            assert first.calls[0].arguments == {
-                "email": secret,
-                "more": {"deep": [secret]},
-                secret: 1,
-            }
+            expected = {"email": secret, "more": {"deep": [secret]}, secret: 1}
+            assert first.calls[0].arguments == expected
             assert secret in first.text
 
 
@@ -346,7 +340,6 @@ def test_a_broken_archive_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_import_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
     log = tmp_path / "log.jsonl"
-    os.mkfifo(tmp_path / "never")
     write(log, [record(number) for number in range(20_000)])
     out = tmp_path / "corpus"
     words = [sys.executable, "-m", "agent_gym_env", "import", str(log), "--infer-tools"]
@@ -379,7 +372,7 @@ def test_a_redactor_of_ones_own(tmp_path: Path) -> None:
     ]
     with pytest.raises(AgentGymError, match="failed with RuntimeError"):
         import_logs(log, tmp_path / "two", infer_tools=True, redactor=breaks)
-    with pytest.raises(ValueError, match="unknown redactor 'none'"):
+    with pytest.raises(ValueError, match="redactor must be nothing, not 'none'"):
         import_logs(log, tmp_path / "two", redactor="none")
     with pytest.raises(ValueError, match="without redaction"):
         import_logs(log, tmp_path / "two", redactor=shout, redact=False)

@@ -354,6 +354,7 @@ REWARDS = Registry(
         "ground_truth": "agent_gym_env.rewards.ground_truth:GroundTruthReward",
         "balanced": "agent_gym_env.rewards.presets:balanced",
         "llm_judge": "agent_gym_env.rewards.presets:llm_judge",
+        "rubric": "agent_gym_env.rewards.presets:rubric",
         "hybrid": "agent_gym_env.rewards.presets:hybrid",
     },
 )

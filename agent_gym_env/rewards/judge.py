@@ -1,9 +1,10 @@
-"""The rewards ``llm_judge`` and ``hybrid``: a language model grades a turn by a rubric."""
+"""The rewards ``llm_judge``, ``rubric`` and ``hybrid``: a language model grades by a rubric."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import fsum
 from statistics import fmean
 
 from msgspec import structs
@@ -14,8 +15,12 @@ from agent_gym_env.lm.parse import without_reasoning
 from agent_gym_env.rewards.base import ClosedTurn, Reward, Score, score_all
 from agent_gym_env.rewards.judge_prompt import REMINDER, Case, make_case
 from agent_gym_env.rewards.rubric import (
+    DISAGREEMENT,
     HIGHEST_LEVEL,
     MAX_VERDICT_TOKENS,
+    RESPONSE_QUALITY,
+    TOOL_CORRECTNESS,
+    Criterion,
     Verdict,
     read_verdict,
     verdict_schema,
@@ -23,6 +28,7 @@ from agent_gym_env.rewards.rubric import (
 
 _MAX_REASON_CHARS = 1000
 _SAMPLING_TEMPERATURE = 1.0
+_TOKENS_OF_A_CRITERION = 32
 
 _Outcome = Verdict | JudgeError | LMError
 
@@ -30,10 +36,10 @@ _Outcome = Verdict | JudgeError | LMError
 class JudgeReward:
     """The verdict of a language model on the reply and the tool calls of a turn.
 
-    Each criterion is graded from 0 to 4, and the grade is divided by 4. The reward is the mean of
-    the criteria that apply. The part ``disagreement`` is the distance between the votes; it does
-    not count in the reward. An unreadable verdict is asked for once more, and then does not count.
-    Without a majority of valid votes the reward is missing.
+    Each criterion is graded from 0 to 4, and the grade is divided by 4. The reward is the weighted
+    mean of the criteria that apply. The part ``disagreement`` is the distance between the votes; it
+    does not count in the reward. An unreadable verdict is asked for once more, and then does not
+    count. Without a majority of valid votes the reward is missing.
 
     Args:
         model: language model of the judge.
@@ -41,10 +47,12 @@ class JudgeReward:
         reference: whether the judge sees what the corpus did.
         temperature: temperature of the judge; by default 0 for one vote, which makes it repeatable,
             and 1 for several, so that they can differ.
+        criteria: criteria of the user, all of which apply to every turn; the reward is then named
+            ``rubric``. Empty for those of ``llm_judge``.
     """
 
     name = "llm_judge"
-    parts: tuple[str, ...] = ("response_quality", "tool_correctness", "disagreement")
+    parts: tuple[str, ...] = (RESPONSE_QUALITY.name, TOOL_CORRECTNESS.name, DISAGREEMENT)
 
     def __init__(
         self,
@@ -53,9 +61,14 @@ class JudgeReward:
         votes: int = 1,
         reference: bool = True,
         temperature: float | None = None,
+        criteria: Sequence[Criterion] = (),
     ) -> None:
         if votes < 1:
             raise ValueError(f"votes must be at least 1, not {votes}")
+        if criteria:
+            self.name = "rubric"
+            self.parts = (*(criterion.name for criterion in criteria), DISAGREEMENT)
+        self._criteria = tuple(criteria)
         self.model = model
         self.votes = votes
         self._reference = reference
@@ -78,7 +91,10 @@ class JudgeReward:
             BudgetExceeded: the run has spent what it may spend.
             CircuitOpenError: the provider refuses the key or is down.
         """
-        cases = [make_case(turn, with_reference=self._reference) for turn in turns]
+        cases = [
+            make_case(turn, with_reference=self._reference, criteria=self._criteria)
+            for turn in turns
+        ]
         asked = [(case, vote) for case in cases for vote in range(self.votes)]
         outcomes = self._ask(asked)
         unread = [
@@ -90,9 +106,23 @@ class JudgeReward:
             if isinstance(outcome, JudgeError):
                 self._forget(*asked[at])
         return [
-            _score(outcomes[start : start + self.votes])
-            for start in range(0, len(outcomes), self.votes)
+            self._score(case, outcomes[place * self.votes : (place + 1) * self.votes])
+            for place, case in enumerate(cases)
         ]
+
+    def _score(self, case: Case, outcomes: Sequence[_Outcome]) -> Score:
+        verdicts = [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
+        failures = [outcome for outcome in outcomes if not isinstance(outcome, Verdict)]
+        components: dict[str, float | None] = dict.fromkeys(self.parts)
+        if 2 * len(verdicts) <= len(outcomes):
+            return Score(None, components, _explain_failures(failures))
+        for name in verdicts[0].levels:
+            components[name] = fmean(verdict.levels[name] for verdict in verdicts) / HIGHEST_LEVEL
+        weights = {criterion.name: criterion.weight for criterion in case.criteria}
+        values = [_mean(verdict.levels, weights) / HIGHEST_LEVEL for verdict in verdicts]
+        if len(values) > 1:
+            components[DISAGREEMENT] = max(values) - min(values)
+        return Score(fmean(values), components, _explain(verdicts, len(failures)))
 
     def _ask(self, asked: Sequence[tuple[Case, int]], *, remind: bool = False) -> list[_Outcome]:
         if not asked:
@@ -117,7 +147,7 @@ class JudgeReward:
             messages=(*case.messages, *reminder),
             response_format=verdict_schema(case.number, case.criteria),
             temperature=self._temperature,
-            max_tokens=MAX_VERDICT_TOKENS,
+            max_tokens=MAX_VERDICT_TOKENS + _TOKENS_OF_A_CRITERION * len(self._criteria),
             sample=vote,
         )
 
@@ -162,18 +192,10 @@ def _read(text: str, case: Case) -> Verdict | JudgeError:
         return error
 
 
-def _score(outcomes: Sequence[_Outcome]) -> Score:
-    verdicts = [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
-    failures = [outcome for outcome in outcomes if not isinstance(outcome, Verdict)]
-    if 2 * len(verdicts) <= len(outcomes):
-        return Score(None, dict.fromkeys(JudgeReward.parts), _explain_failures(failures))
-    components: dict[str, float | None] = dict.fromkeys(JudgeReward.parts)
-    for name in verdicts[0].levels:
-        components[name] = fmean(verdict.levels[name] for verdict in verdicts) / HIGHEST_LEVEL
-    values = [fmean(verdict.levels.values()) / HIGHEST_LEVEL for verdict in verdicts]
-    if len(values) > 1:
-        components["disagreement"] = max(values) - min(values)
-    return Score(fmean(values), components, _explain(verdicts, len(failures)))
+def _mean(levels: Mapping[str, int], weights: Mapping[str, float]) -> float:
+    """Return the weighted mean of some levels."""
+    total = fsum(weights[name] for name in levels)
+    return fsum(weights[name] * level for name, level in levels.items()) / total
 
 
 def _explain(verdicts: Sequence[Verdict], failures: int) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -93,7 +93,9 @@ class Case(NamedTuple):
     messages: tuple[Message, ...]
 
 
-def make_case(turn: ClosedTurn, *, with_reference: bool) -> Case:
+def make_case(
+    turn: ClosedTurn, *, with_reference: bool, criteria: Sequence[Criterion] = ()
+) -> Case:
     """Make the case for a turn.
 
     The number is a hash of the whole case: a text cannot contain its own hash, and equal turns are
@@ -102,17 +104,18 @@ def make_case(turn: ClosedTurn, *, with_reference: bool) -> Case:
     Args:
         turn: turn to be graded.
         with_reference: whether the judge sees what the corpus did.
+        criteria: criteria to grade by; empty for those of `llm_judge` that apply to the turn.
     """
     document = quoted(_fitted_document(_document(turn, with_reference=with_reference)))
     number = hashlib.sha256(document.encode()).hexdigest()[:_CASE_DIGITS]
-    criteria = _applicable(turn)
+    graded = tuple(criteria) or _applicable(turn)
     content = (
         f"<case {number}>\n{document}\n</case {number}>\n\n"
-        f"The rubric:\n{describe(criteria)}\n\n"
+        f"The rubric:\n{describe(graded)}\n\n"
         f"Grade the candidate of case {number}."
     )
     messages = ({"role": "system", "content": SYSTEM}, {"role": "user", "content": content})
-    return Case(number, criteria, messages)
+    return Case(number, graded, messages)
 
 
 def _applicable(turn: ClosedTurn) -> tuple[Criterion, ...]:
@@ -152,11 +155,11 @@ def _unanswered(turn: ClosedTurn) -> Iterator[dict[str, Any]]:
 def _reference(turn: ClosedTurn) -> dict[str, Any]:
     target = turn.target
     calls: list[dict[str, Any]] = []
-    if target.call is not None:
-        results = msgspec.json.decode(target.call.results)
-        calls = [
-            {"call": target.call.name, "arguments": target.call.arguments},
-            {"result": {"status": target.call.status, "results": results}},
+    for call in target.calls:
+        results = msgspec.json.decode(call.results)
+        calls += [
+            {"call": call.name, "arguments": call.arguments},
+            {"result": {"status": call.status, "results": results}},
         ]
     return {"calls": calls, "reply": target.text}
 

@@ -67,6 +67,27 @@ def llm_judge(
     return JudgeReward(judge, votes=votes, reference=reference, temperature=temperature)
 
 
+def rubric(
+    *,
+    file: str,
+    model: ModelConfig | None = None,
+    votes: AtLeast1 = 1,
+    reference: bool = True,
+    temperature: FromZero | None = None,
+) -> Reward:
+    """Make the reward `JudgeReward` with the criteria of a file; see `read_criteria`."""
+    from agent_gym_env.lm.open_model import open_model
+    from agent_gym_env.rewards.criteria_file import read_criteria
+    from agent_gym_env.rewards.judge import JudgeReward
+
+    # A wrong file is reported before a key is asked for.
+    criteria = read_criteria(file)
+    judge = open_model(model, cache=home() / "lm_cache")
+    return JudgeReward(
+        judge, votes=votes, reference=reference, temperature=temperature, criteria=criteria
+    )
+
+
 def hybrid(
     split: Split,
     corpus: Corpus,

@@ -23,6 +23,12 @@ written as an escape of six tokens; some models think before they write."""
 _CASE = "case"
 _REASON = "reason"
 
+DISAGREEMENT = "disagreement"
+"""Name of the part that tells how far several votes differ."""
+
+RESERVED = (_CASE, _REASON, DISAGREEMENT)
+"""Names that no criterion may have."""
+
 
 class Criterion(NamedTuple):
     """One question of the rubric.
@@ -31,11 +37,13 @@ class Criterion(NamedTuple):
         name: name of the component.
         question: question that the level answers.
         levels: meaning of each level from 0.
+        weight: weight in the mean of the criteria, above 0.
     """
 
     name: str
     question: str
     levels: tuple[str, str, str, str, str]
+    weight: float = 1.0
 
 
 RESPONSE_QUALITY = Criterion(

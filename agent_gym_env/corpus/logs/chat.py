@@ -27,6 +27,7 @@ from agent_gym_env.corpus.logs.conversation import (
     ConversationBuilder,
     LoggedCall,
     bad,
+    json_flaw,
     result_json,
 )
 from agent_gym_env.corpus.reader import Place
@@ -44,6 +45,9 @@ _TEXTS = ("text", "input_text", "output_text")
 _REASONING_PARTS = ("reasoning", "thinking", "reasoning_text", "summary_text")
 _SPLITS = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "test": "test"}
 _STATUSES: dict[str, ToolStatus] = {"error": "error", "failed": "error", "failure": "failure"}
+_MAX_SCHEMA_DEPTH = 64
+_LEAST_MILLISECONDS = 10**11
+"""A larger number is a time in milliseconds: in seconds it would be after the year 5000."""
 _Where = Callable[[], Place]
 
 
@@ -102,7 +106,7 @@ def _add(builder: ConversationBuilder, message: Any, where: _Where) -> None:
         raise bad("message", f"expected an object, found {message!r:.60}", where())
     kind = message.get("type")
     if kind == "function_call":
-        call_id = _text_or_none(message.get("call_id", message.get("id")))
+        call_id = _id(message.get("call_id", message.get("id")))
         builder.add_call(LoggedCall(call_id, message.get("name"), message.get("arguments")), where)
     elif kind == "function_call_output":
         _add_result(builder, message, message.get("output"), message.get("call_id"), where)
@@ -157,9 +161,7 @@ def _call(call: Any, where: _Where) -> LoggedCall:
     function = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(function, dict):
         raise bad("message", f"expected a tool call, found {call!r:.60}", where())
-    return LoggedCall(
-        _text_or_none(call.get("id")), function.get("name"), function.get("arguments")
-    )
+    return LoggedCall(_id(call.get("id")), function.get("name"), function.get("arguments"))
 
 
 def _add_result(
@@ -173,7 +175,7 @@ def _add_result(
     result = _text(builder, content, where) if parts else content
     status = _STATUSES.get(str(message.get("status")), "success")
     builder.add_result(
-        _text_or_none(call_id),
+        _id(call_id),
         _text_or_none(message.get("name")),
         result_json(result),
         where,
@@ -215,6 +217,11 @@ def _text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _id(value: Any) -> str | None:
+    """Return the id of a call; some logs have numbers."""
+    return str(value) if isinstance(value, (str, int)) else None
+
+
 # What a record says about the conversation.
 
 
@@ -251,10 +258,11 @@ def _day(value: Any, at: Place) -> str:
             is_day = len(text) == len("2024-05-15")
             return (date if is_day else datetime).fromisoformat(text).isoformat()[:10]
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, timezone.utc).date().isoformat()
+            seconds = value / 1000 if value >= _LEAST_MILLISECONDS else value
+            return datetime.fromtimestamp(seconds, timezone.utc).date().isoformat()
     except (ValueError, OverflowError, OSError):
         pass
-    expected = "a day such as 2024-05-15, a time in ISO form, or seconds since 1970"
+    expected = "a day such as 2024-05-15, a time in ISO form, or seconds or milliseconds since 1970"
     raise bad("date", f"expected {expected}, found {value!r:.60}", at)
 
 
@@ -321,15 +329,28 @@ def _tool(value: Any, at: Place) -> FunctionTool | None:
         raise bad("tools", f"expected a function with a name, found {value!r:.80}", at)
     keys = ("parameters", "inputSchema", "input_schema")
     schema: Any = next((function[key] for key in keys if function.get(key) is not None), {})
-    if not isinstance(schema, dict):
-        raise bad("tools", f"expected a JSON schema, found {schema!r:.60}", at)
     description = function.get("description")
     return FunctionTool(
         key=name,
         name=name,
         description=description if isinstance(description, str) else "",
-        parameters={"type": "object", "properties": {}, **schema},
+        parameters=checked_parameters(schema, at),
     )
+
+
+def checked_parameters(schema: Any, at: Place) -> dict[str, Any]:
+    """Return the schema of a tool's arguments, with the type that some leave out.
+
+    Raises:
+        BadConversationError: it is not the schema of an object, or cannot be kept.
+    """
+    if not isinstance(schema, dict) or schema.get("type") not in (None, "object"):
+        raise bad("tools", f"expected the JSON schema of an object, found {schema!r:.80}", at)
+    flaw = json_flaw(schema, _MAX_SCHEMA_DEPTH)
+    if flaw is not None:
+        raise bad("tools", flaw, at)
+    known = {key: value for key, value in schema.items() if value is not None}
+    return {"type": "object", "properties": {}, **known}
 
 
 # Writing.
@@ -338,7 +359,8 @@ def _tool(value: Any, at: Place) -> FunctionTool | None:
 def chat_messages(task: Task) -> list[dict[str, Any]]:
     """Write a dialogue as messages in OpenAI's chat format, with its system prompt if it has one.
 
-    Results that are texts are written as they are, others as JSON.
+    Results that are objects or arrays are written as JSON, others as they are, so that reading them
+    gives the same values.
     """
     messages: list[dict[str, Any]] = []
     if task.system is not None:
@@ -364,7 +386,7 @@ def _call_messages(calls: Any, number: int) -> list[dict[str, Any]]:
         written.append(call_message(objects))
         for call_id, call in zip(ids, group, strict=True):
             value = msgspec.json.decode(call.results)
-            content = value if isinstance(value, str) else call.results
+            content = call.results if isinstance(value, (dict, list)) else value
             result = {"role": "tool", "tool_call_id": call_id, "content": content}
             written.append(
                 result if call.status == "success" else {**result, "status": call.status}

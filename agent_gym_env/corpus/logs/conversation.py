@@ -29,8 +29,12 @@ MAX_TEXT_CHARS = 64 * 1024
 MAX_CALLS = 16
 """Largest number of calls in one action of an environment; a larger round becomes several."""
 
+MAX_ARGUMENTS_BYTES = 60 * 1024
+"""Largest size of the arguments of a call as JSON: with its name, it fits into an action."""
+
 _MAX_NAME_CHARS = 256
 _MAX_DEPTH = 32
+_INTEGERS = range(-(2**63), 2**64)
 
 JOINED_USER = "joined_user_messages"
 UNANSWERED = "unanswered_user"
@@ -130,7 +134,9 @@ class ConversationBuilder:
         self._notes[code] = None
 
     def add_system(self, text: str) -> None:
-        """Add a part of the system prompt."""
+        """Add a part of the system prompt; nothing for an empty text."""
+        if not text:
+            return
         if self._user is not None or self._turns or self._texts or self._calls:
             self.note(LATE_SYSTEM)
         self._system.append(text)
@@ -154,8 +160,8 @@ class ConversationBuilder:
             return
         self._texts.append(text)
         self._values += values
-        if sum(map(len, self._texts)) > MAX_TEXT_CHARS:
-            found = sum(map(len, self._texts))
+        found = len("\n".join(self._texts))
+        if found > MAX_TEXT_CHARS:
             problem = f"a reply has {found:,} characters, at most {MAX_TEXT_CHARS:,} can be said"
             raise bad("too_long", problem, where())
 
@@ -261,16 +267,36 @@ def _arguments(value: Any, where: Callable[[], Place]) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         raise bad("arguments", f"expected a JSON object, found {value!r:.80}", where())
-    if _is_deeper(found, _MAX_DEPTH):
-        raise bad("arguments", f"they are nested more than {_MAX_DEPTH} levels deep", where())
+    flaw = json_flaw(found, _MAX_DEPTH)
+    if flaw is not None:
+        raise bad("arguments", flaw, where())
+    size = len(msgspec.json.encode(found))
+    if size > MAX_ARGUMENTS_BYTES:
+        problem = f"arguments of {size:,} bytes, at most {MAX_ARGUMENTS_BYTES:,} can be sent"
+        raise bad("too_long", problem, where())
     return found
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
-    if not isinstance(value, (dict, list)):
-        return False
-    members = value.values() if isinstance(value, dict) else value
-    return not levels or any(_is_deeper(member, levels - 1) for member in members)
+def json_flaw(value: Any, levels: int) -> str | None:
+    """Return why a decoded JSON value cannot be kept; ``None`` if it can.
+
+    Args:
+        value: the value.
+        levels: largest number of lists and objects inside one another.
+    """
+    deeper = [value]
+    for _ in range(levels + 1):
+        found, deeper = deeper, []
+        for each in found:
+            if isinstance(each, dict):
+                deeper += each.values()
+            elif isinstance(each, list):
+                deeper += each
+            elif isinstance(each, int) and each not in _INTEGERS:
+                return "an integer has more than 64 bits"
+        if not deeper:
+            return None
+    return f"lists and objects are nested more than {levels} levels deep"
 
 
 def result_json(content: Any) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from agent_gym_env.corpus.logs.chat import is_chat, read_chat
+from agent_gym_env.corpus.logs.chat import checked_parameters, is_chat, read_chat
 from agent_gym_env.corpus.logs.conversation import BadConversationError, Conversation, bad
 from agent_gym_env.corpus.logs.infer_tools import ToolInference
 from agent_gym_env.corpus.logs.sharegpt import is_sharegpt, read_sharegpt
@@ -90,12 +91,12 @@ def conversations(
         DataError: a file cannot be read.
     """
     described = _described_tools(path)
-    seen: set[tuple[str | None, str]] = set()
+    seen: set[tuple[str, str]] = set()
     for record, place, split in _records(path):
         found = _read_or_bad(record, place, described)
         if isinstance(found, Conversation):
-            found = found if found.split or split is None else found._replace(split=split)
-            key = (found.split, found.task.dialogue_id)
+            found = found if split is None else found._replace(split=split)
+            key = (found.split or "train", found.task.dialogue_id)
             if key not in seen:
                 seen.add(key)
                 yield found
@@ -140,16 +141,28 @@ def _named(keys: Any, described: dict[str, FunctionTool], at: Place) -> tuple[Fu
 
 def _described_tools(path: str | os.PathLike[str]) -> dict[str, FunctionTool]:
     """Return the tools that an imported corpus describes, by key."""
-    folder = os.fspath(path) if os.path.isdir(path) else os.path.dirname(os.fspath(path))
-    file = os.path.join(folder, TOOLS_FILE)
+    file = _tools_file(path)
     if not os.path.isfile(file):
         return {}
     try:
-        return {tool.key: tool for tool in _decode_tools(read_file(file))}
+        tools = _decode_tools(read_file(file))
     except msgspec.ValidationError:
         return {}  # another program's file of this name
     except _UNDECODABLE as error:
         raise DataError(f"this is not JSON: {error}", file=file) from error
+    return {tool.key: _checked_tool(tool, Place(file, f"/{n}")) for n, tool in enumerate(tools)}
+
+
+def _checked_tool(tool: FunctionTool, at: Place) -> FunctionTool:
+    if not tool.name.strip():
+        raise bad("tools", "expected a function with a name, found none", at)
+    parameters = checked_parameters(tool.parameters, at)
+    return msgspec.structs.replace(tool, parameters=parameters)
+
+
+def _tools_file(path: str | os.PathLike[str]) -> str:
+    folder = os.fspath(path) if os.path.isdir(path) else os.path.dirname(os.fspath(path))
+    return os.path.join(folder, TOOLS_FILE)
 
 
 # Files and records.
@@ -197,7 +210,7 @@ def _objects(opened: BinaryIO, file: str) -> Iterator[tuple[Any, Place, int]]:
             yield from _of_document(opened, file)
         else:
             yield from _of_lines(opened, file)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read: {reason(error)}", file=file) from error
 
 
@@ -210,24 +223,29 @@ def _of_lines(opened: BinaryIO, file: str) -> Iterator[tuple[Any, Place, int]]:
 
 
 def _of_document(opened: BinaryIO, file: str) -> Iterator[tuple[Any, Place, int]]:
-    """Yield the objects of an array, or of JSON lines under the name of a JSON document."""
+    """Yield the objects of an array; a single one; or those of JSON lines under this name."""
     content = as_utf8(opened.read(), file)
     try:
         items = msgspec.json.decode(content, type=list[msgspec.Raw])
-    except msgspec.ValidationError:
-        yield _decoded(content, Place(file)), Place(file), 1
-        return
-    except _UNDECODABLE as error:
-        lines = [line for line in content.splitlines() if line.strip()]
-        if len(lines) < 2 or isinstance(_decoded(lines[0], Place(file)), BadConversationError):
-            raise DataError(f"this is not JSON: {error}", file=file) from error
-        for number, line in enumerate(lines, start=1):
-            place = Place(f"{file}:{number}")
-            yield _decoded(line, place), place, number
+    except _UNDECODABLE:
+        yield from _of_other_document(content, file)
         return
     for number, raw in enumerate(items):
         place = Place(file, f"/{number}")
         yield _decoded(raw, place), place, number
+
+
+def _of_other_document(content: bytes, file: str) -> Iterator[tuple[Any, Place, int]]:
+    whole = _decoded(content, Place(file))
+    if not isinstance(whole, BadConversationError):
+        yield whole, Place(file), 1
+        return
+    lines = [(n, line) for n, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
+    if len(lines) < 2 or isinstance(_decoded(lines[0][1], Place(file)), BadConversationError):
+        raise DataError(whole.problem.removeprefix("json: "), file=file)
+    for number, line in lines:
+        place = Place(f"{file}:{number}")
+        yield _decoded(line, place), place, number
 
 
 def _decoded(data: bytes | msgspec.Raw, place: Place) -> Any:
@@ -297,7 +315,7 @@ class LogReader:
 
     def fingerprint(self) -> str:
         """Return a text that changes with the names, sizes and times of the files."""
-        files = [*_files(self.name), os.path.join(self.name, TOOLS_FILE)]
+        files = [*_files(self.name), _tools_file(self.name)]
         states = [(file, *_state(file)) for file in files]
         return f"{_INDEX_FORMAT} {self._infers} {self._skips} {states}"
 
@@ -341,6 +359,12 @@ class LogReader:
                 f"the log calls {', '.join(collected.missing.names())[:300]}, but does not "
                 "describe them; infer their schemas from the calls: agent-gym import "
                 "--infer-tools, or corpus={'name': 'logs', 'path': …, 'infer_tools': True}",
+                file=self.name,
+            )
+        if not collected.by_split():
+            kinds = ", ".join(f"{count} {kind}" for kind, count in left_out.items())
+            raise DataError(
+                f"it has no conversation that can be used; left out: {kinds or 'none'}",
                 file=self.name,
             )
         index = _Index(
@@ -412,9 +436,11 @@ class LogTools:
         identity = _identity(tool)
         found = self._keys.get(identity)
         if found is None:
-            self._versions[tool.name] += 1
-            version = self._versions[tool.name]
-            key = tool.name if version == 1 else f"{tool.name}#{version}"
+            used = {each.key for each in self._keys.values()}
+            key = tool.name
+            while key in used:
+                self._versions[tool.name] += 1
+                key = f"{tool.name}#{self._versions[tool.name] + 1}"
             found = self._keys[identity] = msgspec.structs.replace(tool, key=key)
         return found
 
@@ -422,15 +448,20 @@ class LogTools:
         """Return the tools by split; those whose schemas are inferred are on offer in each."""
         inferred = self.inferred()
         order = sorted(self._splits, key=lambda name: ("train", "dev", "test").index(name))
-        return {name: [*self._splits[name].values(), *inferred] for name in order}
+        return {name: _unique((*self._splits[name].values(), *inferred)) for name in order}
 
 
 def _identity(tool: FunctionTool) -> bytes:
     return _encode((tool.name, tool.description, tool.parameters))
 
 
-def _all(splits: dict[str, list[FunctionTool]]) -> Iterable[FunctionTool]:
-    return {tool.key: tool for tools in splits.values() for tool in tools}.values()
+def _all(splits: dict[str, list[FunctionTool]]) -> list[FunctionTool]:
+    return _unique(tool for tools in splits.values() for tool in tools)
+
+
+def _unique(tools: Iterable[FunctionTool]) -> list[FunctionTool]:
+    """Leave out repeated tools: the inferred schema of one may be what the log says elsewhere."""
+    return list({tool.key: tool for tool in tools}.values())
 
 
 def with_keys(

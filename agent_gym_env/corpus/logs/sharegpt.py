@@ -55,10 +55,9 @@ def read_sharegpt(record: Mapping[str, Any], at: Place) -> Conversation:
     builder = ConversationBuilder(at)
     system = record.get("system")
     prompts = [system] if isinstance(system, str) and system else []
-    prompts += [e["value"] for e in record["conversations"] if _speaker(e) == "system"]
-    for prompt in prompts:
-        if isinstance(prompt, str):
-            builder.add_system(prompt)
+    if prompts:
+        builder.add_system(prompts[0])
+    prompts += [e.get("value") for e in record["conversations"] if _speaker(e) == "system"]
     for number, said in enumerate(record["conversations"]):
         _add(builder, said, lambda n=number: at.inside(f".conversations[{n}]"))  # type: ignore[misc]
     listed = read_tools(record, at, builder.note)
@@ -79,21 +78,21 @@ def _speaker(said: Any) -> Any:
 def _add(builder: ConversationBuilder, said: Any, where: _Where) -> None:
     speaker = _speaker(said)
     value = said.get("value") if isinstance(said, dict) else None
-    if speaker == "system":
-        return
     if not isinstance(value, str):
         raise bad(
             "message", f"expected {{'from', 'value'}} with texts, found {said!r:.80}", where()
         )
-    if speaker in _USERS:
+    if speaker == "system":
+        builder.add_system(value)
+    elif speaker in _USERS:
         builder.add_user(value, where)
     elif speaker in _AGENTS:
         _add_of_agent(builder, value, where)
     elif speaker == "function_call":
-        builder.add_call(_call(value, where), where)
+        for call in _calls(value, where):
+            builder.add_call(call, where)
     elif speaker in _RESULTS:
-        for result in _RESPONSE.findall(value) or [value]:
-            builder.add_result(None, _name_in(result), result_json(_content(result)), where)
+        _add_results(builder, value, where)
     else:
         raise bad("role", f"expected human, gpt or a tool's role, found {speaker!r:.60}", where())
 
@@ -103,33 +102,42 @@ def _add_of_agent(builder: ConversationBuilder, value: str, where: _Where) -> No
     if plain != value:
         builder.note(REASONING)
     builder.add_reply(_CALL.sub("", plain).strip(), where)
-    for call in _CALL.findall(plain):
-        builder.add_call(_call(call, where), where)
+    for tag in _CALL.findall(plain):
+        for call in _calls(tag, where):
+            builder.add_call(call, where)
 
 
-def _call(text: str, where: _Where) -> LoggedCall:
+def _calls(text: str, where: _Where) -> list[LoggedCall]:
+    """Read a call, or a list of calls that are made together."""
     try:
-        call = msgspec.json.decode(text)
+        found = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         problem = f"expected a call as JSON, found {text.strip()!r:.80}: {error}"
         raise bad("arguments", problem, where()) from error
-    if not isinstance(call, dict):
+    calls = found if isinstance(found, list) else [found]
+    if not calls or not all(isinstance(call, dict) for call in calls):
         raise bad("arguments", f"expected a call as a JSON object, found {text!r:.80}", where())
-    return LoggedCall(None, call.get("name"), call.get("arguments", call.get("parameters")))
+    return [
+        LoggedCall(None, call.get("name"), call.get("arguments", call.get("parameters")))
+        for call in calls
+    ]
 
 
-def _name_in(result: str) -> str | None:
-    """Return the name of the tool, which Hermes' results give."""
+def _add_results(builder: ConversationBuilder, value: str, where: _Where) -> None:
+    tagged = _RESPONSE.findall(value)
+    if not tagged:
+        builder.add_result(None, None, result_json(value.strip()), where)
+    for result in tagged:
+        name, content = _named_content(result)
+        builder.add_result(None, name, result_json(content), where)
+
+
+def _named_content(result: str) -> tuple[str | None, Any]:
+    """Return the name of the tool, if Hermes' result gives it, and the content."""
     found = _object(result)
-    name = found.get("name") if found is not None and "content" in found else None
-    return name if isinstance(name, str) else None
-
-
-def _content(result: str) -> Any:
-    found = _object(result)
-    if found is not None and found.keys() == {"name", "content"}:
-        return found["content"]
-    return result.strip()
+    if found is None or found.keys() != {"name", "content"} or not isinstance(found["name"], str):
+        return None, result.strip()
+    return found["name"], found["content"]
 
 
 def _object(text: str) -> dict[str, Any] | None:
@@ -152,7 +160,7 @@ def _tools_of_prompts(prompts: list[Any], at: Place) -> list[Any] | None:
 def _tools_of_block(block: str, at: Place) -> list[Any]:
     try:
         whole = msgspec.json.decode(block)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return [_tool_line(line, at) for line in block.splitlines() if line.strip()]
     return whole if isinstance(whole, list) else [whole]
 
@@ -160,6 +168,6 @@ def _tools_of_block(block: str, at: Place) -> list[Any]:
 def _tool_line(line: str, at: Place) -> Any:
     try:
         return msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         problem = f"expected a tool as JSON in <tools>, found {line!r:.60}: {error}"
         raise bad("tools", problem, at) from error

@@ -90,7 +90,8 @@ def _spoken(turn: Mapping[str, Any], words: str) -> list[SpokenValue]:
     acts = turn.get("dialogue_acts")
     marked = acts.get("non-categorical") if isinstance(acts, dict) else None
     values = []
-    for act in marked if isinstance(marked, list) else ():
+    listed = marked if isinstance(marked, list) else []
+    for act in (each for each in listed if isinstance(each, dict)):
         start, end = act.get("start"), act.get("end")
         if isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(words):
             values.append(SpokenValue(str(act.get("slot", "")), words[start:end]))
@@ -124,7 +125,8 @@ def _calls(
         wishes = state.get(domain)
         yield f"find_{domain}", _wishes(wishes, books=False), rows
     for domain, entries in _mapping(turn, "booked", where).items():
-        before = booked.get(domain) or []
+        old = booked.get(domain)
+        before = old if isinstance(old, list) else []
         new = [each for each in entries if each not in before] if isinstance(entries, list) else []
         if new:
             yield f"book_{domain}", _wishes(state.get(domain), books=True), new

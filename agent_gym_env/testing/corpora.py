@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from os import PathLike
+from typing import Any
 
 import msgspec
 
 from agent_gym_env.corpus.corpus import Corpus, Split, open_corpus
 from agent_gym_env.corpus.reader import CorpusReader
 from agent_gym_env.corpus.sgd import Service
-from agent_gym_env.corpus.task import Task, Turn
+from agent_gym_env.corpus.task import RecordedCall, Task, Turn
+from agent_gym_env.corpus.tool_specs import FunctionTool, ToolSpec
 from agent_gym_env.envs.spaces import is_unicode
 from agent_gym_env.testing.conformance import Check
 from agent_gym_env.tools.validation import ToolCatalogue
 
 _decode_rows = msgspec.json.Decoder(list[dict[str, str]]).decode
+_decode_any = msgspec.json.Decoder().decode
 
 
 def check_corpus(
@@ -64,9 +67,9 @@ def _check_split(
     promise = "ids and dialogues belong together"
     check.require(len(ids) == len(split) > 0, promise, f"{len(split)} ids", len(ids), where)
     _check_schema(check, split.schema, where)
+    _check_functions(check, split.functions, where)
     count = len(ids) if dialogues is None else min(dialogues, len(ids))
     places = [number * len(ids) // count for number in range(count)]
-    catalogue = ToolCatalogue(split.tools)
     read = {}
     for place in places:
         inside = f"{where}, dialogue {ids[place]}"
@@ -75,7 +78,7 @@ def _check_split(
         check.require(found == (ids[place], place), promise, f"index {place}", found, inside)
         _check_task(check, split, task, inside)
         if task.dialogue_id not in exceptions:
-            _check_recorded_calls(check, catalogue, task, inside)
+            _check_recorded_calls(check, split.tools, task, inside)
         read[place] = msgspec.msgpack.encode(task)
     random.Random(0).shuffle(places)
     for place in places:
@@ -106,6 +109,17 @@ def _check_schema(check: Check, services: Sequence[Service], where: str) -> None
             check.require(not unknown, promise, expected, unknown, inside)
 
 
+def _check_functions(check: Check, functions: Sequence[FunctionTool], where: str) -> None:
+    _require_unique(check, [each.key for each in functions], "function", where)
+    for function in functions:
+        inside = f"{where}, function {function.key}"
+        _require_unique(check, [function.name], "function", inside)
+        kind = function.parameters.get("type")
+        check.require(
+            kind == "object", "schemas are valid", "an object's as parameters", kind, inside
+        )
+
+
 def _require_unique(check: Check, names: Sequence[str], kind: str, where: str) -> None:
     holds = all(names) and len(set(names)) == len(names)
     check.require(holds, "schemas are valid", f"a unique name for each {kind}", names, where)
@@ -114,12 +128,16 @@ def _require_unique(check: Check, names: Sequence[str], kind: str, where: str) -
 def _check_task(check: Check, split: Split, task: Task, where: str) -> None:
     promise = "services are those of the schema"
     services = {*task.services}
-    known = bool(services) and services <= {*split.services}
+    # A conversation of a log may have no tools, and a turn of it be about none.
+    is_log = not split.schema
+    known = (is_log or bool(services)) and services <= {*split.services}
     check.require(known, promise, f"services among {split.services}", task.services, where)
-    strays = [turn.service for turn in task.turns if turn.service not in services]
+    about = {*services, ""} if is_log else services
+    strays = [turn.service for turn in task.turns if turn.service not in about]
     check.require(not strays, promise, f"turns about {task.services}", strays, where)
     check.require(bool(task.turns), "a dialogue has turns", "one turn at least", 0, where)
-    check.call("the date is ISO", where, date.fromisoformat, task.date)
+    if task.date is not None:
+        check.call("the date is ISO", where, date.fromisoformat, task.date)
     for index, turn in enumerate(task.turns):
         inside = f"{where}, turn {index}"
         strange = [text for text in _texts(turn) if not is_unicode(text)]
@@ -134,22 +152,43 @@ def _texts(turn: Turn) -> Iterator[str]:
     yield from (turn.user, turn.text)
     for value in turn.values:
         yield from (value.text, *value.forms)
-    if turn.call is not None:
-        yield from (turn.call.results, *turn.call.arguments, *turn.call.arguments.values())
+    for call in turn.calls:
+        yield from (call.results, *_texts_in(call.arguments))
 
 
-def _check_recorded_calls(check: Check, catalogue: ToolCatalogue, task: Task, where: str) -> None:
-    promise = "recorded calls are calls of the schema's tools"
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        yield from _texts_in([*value.values()])
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts_in(each)
+
+
+def _check_recorded_calls(
+    check: Check, tools: Mapping[str, ToolSpec], task: Task, where: str
+) -> None:
+    offered = {spec.name: spec for spec in tools.values() if spec.service in task.services}
+    catalogue = ToolCatalogue(offered)
     for index, turn in enumerate(task.turns):
-        call, inside = turn.call, f"{where}, turn {index}"
-        if call is None:
-            continue
-        spec = catalogue.tools.get(call.name)
-        problem = (
-            f"unknown_tool: {call.name}"
-            if spec is None
-            else catalogue.problem(spec, call.arguments)
-        )
-        expected = "a call that its schema allows, or its dialogue among `exceptions`"
-        check.require(problem is None, promise, expected, problem, inside)
-        check.call("recorded results are rows of texts", inside, _decode_rows, call.results)
+        for call in turn.calls:
+            _check_recorded_call(check, catalogue, call, f"{where}, turn {index}")
+
+
+def _check_recorded_call(
+    check: Check, catalogue: ToolCatalogue, call: RecordedCall, where: str
+) -> None:
+    promise = "recorded calls are calls of the schema's tools"
+    spec = catalogue.tools.get(call.name)
+    if spec is not None and spec.parameters is not None:
+        # The model that was logged may have broken the schema; its call is answered as it was.
+        check.call("recorded results are JSON", where, _decode_any, call.results)
+        return
+    problem = (
+        f"unknown_tool: {call.name}" if spec is None else catalogue.problem(spec, call.arguments)
+    )
+    expected = "a call that its schema allows, or its dialogue among `exceptions`"
+    check.require(problem is None, promise, expected, problem, where)
+    check.call("recorded results are rows of texts", where, _decode_rows, call.results)

@@ -14,10 +14,11 @@ from agent_gym_env.corpus.sgd import Service
 from agent_gym_env.corpus.task import SpokenValue, Task, Turn
 from agent_gym_env.testing import ConformanceError, check_corpus
 from tests.corpora import CAKES, TEAS, TRAIN, slot, tea_dialogue, write_split
+from tests.log_corpora import CANCEL, TASKS, AirlineLog, turn
 
 
 class Changed(Split):
-    """The tiny corpus's train split, with one thing about it changed."""
+    """The train split of a corpus, with one thing about it changed."""
 
     ids: list[str] | None = None
     services_read: list[Service] | None = None
@@ -33,7 +34,7 @@ class Changed(Split):
 
 
 class ChangedCorpus(Corpus):
-    """The tiny corpus with a split that is changed."""
+    """A corpus with a split that is changed."""
 
     def __init__(self, corpus: Corpus, change: Callable[[Changed], None]) -> None:
         super().__init__(corpus.reader)
@@ -101,7 +102,7 @@ def intents(**change: Any) -> Service:
 IDS = [dialogue.dialogue_id for dialogue in TRAIN]
 SCHEMA = "schemas are valid"
 CALLS = "recorded calls are calls of the schema's tools"
-BROKEN: list[tuple[str, Callable[[Changed], None]]] = [
+OF_SERVICES: list[tuple[str, Callable[[Changed], None]]] = [
     ("has a split", attribute("name", None)),
     ("ids are unique in a split", attribute("ids", [IDS[0], IDS[0], IDS[1]])),
     ("ids and dialogues belong together", attribute("ids", IDS[1:])),
@@ -130,9 +131,37 @@ BROKEN: list[tuple[str, Callable[[Changed], None]]] = [
     ("recorded results are rows of texts", calls(results='[{"price": 9}]')),
     ("its files are in order", attribute("dialogue_ids", lambda: Path("/none").read_text())),
 ]
+OF_A_LOG: list[tuple[str, Callable[[Changed], None]]] = [
+    (SCHEMA, attribute("functions", [CANCEL, CANCEL])),
+    (SCHEMA, attribute("functions", [replace(CANCEL, name="")])),
+    (SCHEMA, attribute("functions", [replace(CANCEL, parameters={"type": "array"})])),
+    ("services are those of the schema", tasks(services=("brew",))),
+    ("services are those of the schema", turns(service="brew")),
+    ("the date is ISO", tasks(date="1 March 2019")),
+    ("texts can be written as UTF-8", calls(arguments={"cabins": [{"first": "\ud800"}]})),
+    (CALLS, calls(name="brew")),
+    ("recorded results are JSON", calls(results="{")),
+]
+BROKEN = [*OF_SERVICES, *OF_A_LOG]
 
 
-@pytest.mark.parametrize(("promise", "change"), BROKEN)
+@pytest.mark.parametrize(("promise", "change"), OF_A_LOG)
+def test_a_broken_promise_of_a_log_is_named(
+    promise: str, change: Callable[[Changed], None]
+) -> None:
+    with pytest.raises(ConformanceError) as caught:
+        check_corpus(ChangedCorpus(open_corpus(AirlineLog()), change))
+    assert caught.value.promise == promise
+
+
+def test_a_log_may_have_no_date_and_no_tools_and_calls_that_break_their_schema() -> None:
+    check_corpus(AirlineLog())
+    check_corpus(ChangedCorpus(open_corpus(AirlineLog()), calls(arguments={"colour": 7})))
+    silent = [replace(task, services=(), turns=(turn("Hi", "Hello"),)) for task in TASKS]
+    check_corpus(AirlineLog(silent, "without tools"))
+
+
+@pytest.mark.parametrize(("promise", "change"), OF_SERVICES)
 def test_a_broken_promise_is_named(
     tiny_corpus: Path, promise: str, change: Callable[[Changed], None]
 ) -> None:

@@ -100,7 +100,7 @@ def gave(content: Any) -> Record:
 
 
 def found(value: Any) -> tuple[Turn, ...]:
-    """What is expected of `gave`."""
+    """Turns that are expected of `gave`."""
     return (Turn("Emma?", "Here.", (Call("find", {"title": "Emma"}, value),)),)
 
 
@@ -284,7 +284,7 @@ CHAT = [
     Odd("an id under another name", chat(user("Hi"), says("Hello"), id="", session_id="s-1"),
         HELLO, (), {"id": "s-1"}),
     Odd("the id of a user", chat(user("Hi"), says("Hello"), user_id=12), HELLO, (), {"user": "12"}),
-    Odd("a split of its own", chat(user("Hi"), says("Hello"), split="validation"), HELLO, (),
+    Odd("its own split", chat(user("Hi"), says("Hello"), split="validation"), HELLO, (),
         {"split": "dev"}),
     Odd("a split of another name", chat(user("Hi"), says("Hello"), split="holdout"), HELLO),
 ]  # fmt: skip
@@ -367,7 +367,7 @@ SHAREGPT = [
         shared(("human", "?"), ("function_call", f"[{CALL_FIND}, {CALL_RESERVE}]"),
                ("observation", '[{"book": 7}]'), ("observation", "reserved"), ("gpt", "Ok")),
         (Turn("?", "Ok", (EMMA, SEVEN)),)),
-    Odd("an observation with a name and a content of its own",
+    Odd("an observation with its own name and content",
         shared(("human", "?"), ("function_call", CALL_FIND),
                ("observation", '{"name": "emma.txt", "content": "Emma Woodhouse"}'), ("gpt", "Ok")),
         (Turn("?", "Ok", (EMMA._replace(result={"name": "emma.txt", "content": "Emma Woodhouse"}),

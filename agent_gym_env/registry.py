@@ -434,6 +434,7 @@ TOOL_BACKENDS = Registry(
     {
         "replay": "agent_gym_env.tools.replay:ReplayBackend",
         "nearest": "agent_gym_env.tools.nearest:NearestBackend",
+        "python": "agent_gym_env.tools.python_tools:PythonTools",
     },
 )
 
@@ -571,7 +572,10 @@ def register_tool_backend(name: str, factory: Factory) -> None:
         name: new name.
         factory: class or function that returns a `ToolBackend`. It may ask for ``catalogue`` (the
             tools on offer in a dialogue), ``split`` (the split that is played) and ``entities``
-            (the rows of its recorded results); all other parameters are options.
+            (the rows of its recorded results); all other parameters are options. A factory that
+            does not ask for ``catalogue`` is called once for an environment, and may return a
+            `BackendSource`, which makes the backends of the dialogues. It may also ask for
+            ``model`` (the configuration of a language model for `open_model`).
 
     Raises:
         ValueError: the name is taken.

@@ -26,7 +26,7 @@ from agent_gym_env.registry import TOOL_BACKENDS
 from agent_gym_env.rewards.base import Reward
 from agent_gym_env.rewards.presets import make_reward_for
 from agent_gym_env.suggestions import keywords, refuse_unknown, unknown_name
-from agent_gym_env.tools.backend import ToolBackend
+from agent_gym_env.tools.backend import BackendSource, ToolBackend
 from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import Action
 
@@ -124,7 +124,8 @@ class SGDEnv(gym.Env[dict[str, Any], Any]):
                 every service of the split.
             max_tool_calls_per_turn: a turn with more closes.
             tool_backend: ``"replay"`` for the recorded services, ``"nearest"`` for the most similar
-                recorded call, or a name or mapping for a `ToolBackend` of your own.
+                recorded call, ``{"name": "python", "tools": "module:name"}`` for functions of your
+                own, or a name or mapping for a `ToolBackend` of your own.
             system_prompt: whether the messages begin with the system prompt of a log; those of SGD
                 have none.
             render_mode: ``None``, ``"ansi"`` or ``"html"``.
@@ -324,8 +325,21 @@ def _backend_factory(
     if name == "replay" and not options:
         return None
     context = {"catalogue": None, "split": split, "entities": split.entities}
+    if not TOOL_BACKENDS.takes(name, "catalogue"):
+        made = _make_source(name, options, context)
+        if isinstance(made, BackendSource):
+            return made.backend
     TOOL_BACKENDS.check(name, options, context)
     return partial(_make_backend, name, options, context)
+
+
+def _make_source(name: object, options: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
+    if not TOOL_BACKENDS.takes(name, "model"):
+        return TOOL_BACKENDS.make(name, options, context)
+    # An environment without a model does not import the clients of models.
+    from agent_gym_env.lm.open_model import make_with_model
+
+    return make_with_model(TOOL_BACKENDS, name, options, context)
 
 
 def _make_backend(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from agent_gym_env.corpus.task import Task
+from agent_gym_env.tools.validation import ToolCatalogue
 from agent_gym_env.types import ToolCall, ToolResult
 
 
@@ -36,3 +37,15 @@ class ResumableBackend(ToolBackend, Protocol):
 
     def resume(self, calls: Sequence[ToolCall]) -> None:
         """Take the calls as made that the agent has made in the open turn."""
+
+
+@runtime_checkable
+class BackendSource(Protocol):
+    """Makes the backends of an environment's dialogues, which share a model or a process.
+
+    A factory of tool backends that does not ask for ``catalogue`` may return one; it is then called
+    once for an environment.
+    """
+
+    def backend(self, catalogue: ToolCatalogue) -> ToolBackend:
+        """Return a backend for a dialogue with these tools."""

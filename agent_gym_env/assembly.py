@@ -334,8 +334,9 @@ def collect(
         **arguments,
     )
     if getattr(chosen, "crosses_processes", False):
-        user = collection.world.get("user")
-        _refuse_budgets([*collection.players, *([user] if isinstance(user, Mapping) else [])])
+        asking = [collection.world.get(each) for each in ("user", "tool_backend")]
+        configs = [each for each in asking if isinstance(each, Mapping)]
+        _refuse_budgets([*collection.players, *configs])
         given = _Given(registered=_registered(collection, players, arguments))
     else:
         given = _Given(_objects(players), _with_object(arguments))
@@ -610,26 +611,26 @@ def _description(thing: object) -> dict[str, Any]:
 
 
 def _named_world(world: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of an environment in JSON values, with the model of its judge."""
+    """Return the arguments of an environment in JSON values, with the models that it asks."""
     named = {each: _description(world[each]) for each in _NAMED if _is_object(world.get(each))}
     reward = world.get("reward")
     if world.get("env", "SGD-v0") not in REPLAYED:
-        return {**world, **named, **_named_user(world)}
+        return {**world, **named, **_named_model(world, "user", USERS)}
     if isinstance(reward, Mapping) or (isinstance(reward, str) and _asks_a_model(REWARDS, reward)):
         config = {"name": reward} if isinstance(reward, str) else reward
         named["reward"] = name_model(config, kind=REWARDS)
-    return {**world, **named}
+    return {**world, **named, **_named_model(world, "tool_backend", TOOL_BACKENDS)}
 
 
-def _named_user(world: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration of the simulated user with the model that it asks, if it does."""
-    user = world.get("user")
-    if user is None or _is_object(user):
+def _named_model(world: dict[str, Any], argument: str, kind: Registry) -> dict[str, Any]:
+    """Return the configuration of an argument with the model that it asks, if it does."""
+    value = world.get(argument)
+    if value is None or _is_object(value):
         return {}
-    config = {"name": user} if isinstance(user, str) else user
-    if not _asks_a_model(USERS, config.get("name")):
+    config = {"name": value} if isinstance(value, str) else value
+    if not _asks_a_model(kind, config.get("name")):
         return {}
-    return {"user": name_model(config, kind=USERS)}
+    return {argument: name_model(config, kind=kind)}
 
 
 def name_model(
@@ -644,7 +645,7 @@ def name_model(
         config: configuration of a policy or a reward.
         model: a name, or a mapping of `ModelOptions` for what ``config`` leaves open; ``None`` for
             `agent_gym_env.lm.base.default_model`.
-        kind: `POLICIES` or `REWARDS`.
+        kind: registry of the configuration, for example `POLICIES` or `REWARDS`.
     """
     if config.get("model") is not None or not _asks_a_model(kind, config.get("name")):
         return dict(config)

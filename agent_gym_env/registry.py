@@ -434,6 +434,7 @@ TOOL_BACKENDS = Registry(
     {
         "replay": "agent_gym_env.tools.replay:ReplayBackend",
         "nearest": "agent_gym_env.tools.nearest:NearestBackend",
+        "simulated": "agent_gym_env.tools.simulated:simulated_tools",
         "python": "agent_gym_env.tools.python_tools:PythonTools",
     },
 )

@@ -602,20 +602,21 @@ _AnySettings = TypeVar("_AnySettings", bound=msgspec.Struct)
 
 
 def with_language_model(settings: _AnySettings) -> _AnySettings:
-    """Name the language model in each policy, reward and user of the settings that asks one."""
+    """Name the language model in each part of the settings that asks one."""
     values = {name: getattr(settings, name) for name in settings.__struct_fields__}
     named = {name: value for name, value in values.items() if _holds_names(value)}
     if not named:
         return settings
     from agent_gym_env.assembly import name_model
-    from agent_gym_env.registry import POLICIES, REWARDS, USERS
+    from agent_gym_env.registry import POLICIES, REWARDS, TOOL_BACKENDS, USERS
 
     model = values.get("model")
     changed: dict[str, Any] = {}
     env = named.pop("env", {})
-    if user := env.get("user"):
-        config = {"name": user} if isinstance(user, str) else user
-        changed["env"] = Named({**env, "user": name_model(config, model, kind=USERS)})
+    for argument, kind in (("user", USERS), ("tool_backend", TOOL_BACKENDS)):
+        if value := env.get(argument):
+            config = {"name": value} if isinstance(value, str) else value
+            env = changed["env"] = Named({**env, argument: name_model(config, model, kind=kind)})
     for name, value in named.items():
         kind = POLICIES if name in ("policy", "path") else REWARDS
         several = value if isinstance(value, tuple) else (value,)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec import structs
 
-from agent_gym_env.corpus.task import SpokenValue, Task, Turn
+from agent_gym_env.corpus.task import RecordedCall, SpokenValue, Task, Turn
 from agent_gym_env.corpus.tool_specs import ToolSpec, tools_json
 from agent_gym_env.rewards.base import ClosedTurn
 from agent_gym_env.rollout.episode import Episode, StepRecord, TurnRecord, transcript
 from agent_gym_env.types import Action, ToolCall
-from agent_gym_env.values.equality import same_value
+from agent_gym_env.values.equality import same_value, value_text
 from agent_gym_env.values.words import words
 
 _GOODBYE = "Thank you for calling, goodbye."
@@ -30,7 +32,7 @@ _BAG_MAX_WORDS = 40
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|can|could|will|would|do|does|did|should|may)\b", re.I
 )
-_decode_rows = msgspec.json.Decoder(list[dict[str, str]]).decode
+_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 MAX_TEXT_CHARS = 64 * 1024
@@ -103,21 +105,27 @@ def _as_played(task: Task) -> Episode:
 
 
 def _steps(turn: Turn) -> Iterator[StepRecord]:
-    call = turn.call
-    if call is not None:
-        result = {
-            "name": call.name,
-            "status": call.status,
-            "results": msgspec.Raw(call.results.encode()),
-        }
-        yield StepRecord(Action(tool_calls=recorded_calls(turn)), _encode([result]).decode())
+    for _, made in groupby(turn.calls, key=attrgetter("round")):
+        calls = tuple(made)
+        results = [
+            {
+                "name": call.name,
+                "status": call.status,
+                "results": msgspec.Raw(call.results.encode()),
+            }
+            for call in calls
+        ]
+        yield StepRecord(Action(tool_calls=_as_made(calls)), _encode(results).decode())
     yield StepRecord(Action(text=turn.text))
 
 
 def recorded_calls(turn: Turn) -> tuple[ToolCall, ...]:
-    """Return the call that the corpus recorded in a turn, if any."""
-    call = turn.call
-    return () if call is None else (ToolCall(call.name, dict(call.arguments)),)
+    """Return the calls that the corpus recorded in a turn, if any."""
+    return _as_made(turn.calls)
+
+
+def _as_made(calls: Iterable[RecordedCall]) -> tuple[ToolCall, ...]:
+    return tuple(ToolCall(call.name, dict(call.arguments)) for call in calls)
 
 
 def corruptions(
@@ -230,8 +238,7 @@ def _calls_of(task: Task, tools: Mapping[str, ToolSpec]) -> tuple[ToolCall, ...]
 
 
 def _right_tool(task: Task, index: int, rng: np.random.Generator) -> Reply:
-    call = task.turns[index].call
-    return Reply(calls=() if call is None else (ToolCall(call.name),))
+    return Reply(calls=tuple(ToolCall(call.name) for call in task.turns[index].calls))
 
 
 def _target_shuffled(task: Task, index: int, rng: np.random.Generator) -> Reply:
@@ -259,9 +266,17 @@ def _values_and_stop_words(task: Task, index: int, rng: np.random.Generator) -> 
 
 def _values_of_results(task: Task, index: int, rng: np.random.Generator) -> Reply:
     """Reply with every value of the latest results."""
-    results = [turn.call.results for turn in task.turns[: index + 1] if turn.call is not None]
-    rows = _decode_rows(results[-1]) if results else []
-    return Reply(" ".join(value for row in rows for value in row.values()))
+    results = [turn.calls[-1].results for turn in task.turns[: index + 1] if turn.calls]
+    return Reply(" ".join(_texts_in(_decode(results[-1]))) if results else "")
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """Yield the values of a JSON value, in whatever objects and arrays they are."""
+    if isinstance(value, (dict, list)):
+        for member in value.values() if isinstance(value, dict) else value:
+            yield from _texts_in(member)
+    elif value is not None:
+        yield value_text(value)
 
 
 def _wrong_values(tasks: Iterable[Task]) -> Corruption:

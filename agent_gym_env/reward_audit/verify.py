@@ -94,16 +94,18 @@ def _short_turns(episode: Episode, rewards: Sequence[Reward]) -> Iterator[ShortT
 
 
 def _is_answered_as_recorded(record: TurnRecord) -> bool:
-    call = None if record.target is None else record.target.call
-    if call is None:
+    if record.target is None or record.target.call is None:
         return True
-    recorded = {
-        "name": call.name,
-        "status": call.status,
-        "results": msgspec.json.decode(call.results),
-    }
+    recorded = [
+        {
+            "name": call.name,
+            "status": call.status,
+            "results": msgspec.json.decode(call.results),
+        }
+        for call in record.target.calls
+    ]
     answers = [step.tool_result for step in record.steps if step.tool_result]
-    return [msgspec.json.decode(answer) for answer in answers] == [[recorded]]
+    return [each for answer in answers for each in msgspec.json.decode(answer)] == recorded
 
 
 def _reason(score: Score, record: TurnRecord, answered: bool) -> str:
@@ -117,7 +119,7 @@ def _reason(score: Score, record: TurnRecord, answered: bool) -> str:
     if record.target is not None and not record.target.text:
         reasons.append("the recorded reply is empty")
     if not answered:
-        reasons.append("the call was not answered as recorded")
+        reasons.append("a call was not answered as recorded")
     return ", ".join(reasons)
 
 

@@ -80,7 +80,7 @@ def test_a_call_that_is_answered_otherwise_than_recorded_is_named(tiny: Path) ->
     other = structs.replace(turn.steps[0], tool_result='[{"name":"T","status":"error"}]')
     turns = (structs.replace(turn, steps=(other, *turn.steps[1:])), *episode.turns[1:])
     (short,) = verify([structs.replace(episode, turns=turns)], [Content()]).short
-    assert (short.turn, short.reason) == (0, "the call was not answered as recorded")
+    assert (short.turn, short.reason) == (0, "a call was not answered as recorded")
 
 
 def test_without_episodes_there_is_nothing_to_verify() -> None:

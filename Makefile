@@ -29,6 +29,10 @@ SGD_ARCHIVE := ../shared/sgd/dstc8-schema-guided-dialogue-master.zip
 ifneq ($(wildcard $(SGD_ARCHIVE)),)
 export AGENT_GYM_TEST_SGD ?= $(CURDIR)/$(SGD_ARCHIVE)
 endif
+REAL_LOGS := ../shared/logs
+ifneq ($(wildcard $(REAL_LOGS)),)
+export AGENT_GYM_TEST_LOGS ?= $(CURDIR)/$(REAL_LOGS)
+endif
 # Two threads of one small matrix product wait for each other longer than one needs for it.
 export OMP_NUM_THREADS := 1
 # The tests start some hundred interpreters; where the environment forbids to write byte code, each

@@ -27,10 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", nargs="+", choices=ROWS, help="measure these only")
     parser.add_argument("--repeats", type=int, default=5, help="the least of so many counts")
+    parser.add_argument(
+        "--conversations", type=int, default=5000, help="length of the log that is imported"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="agent-gym-bench-") as folder:
-        rows = _measure(chosen.corpus, Path(folder), chosen.repeats, chosen.only)
+        bench = _bench(chosen.corpus, Path(folder), chosen.repeats, chosen.conversations)
+        rows = _measure(bench, chosen.only)
     if chosen.json:
         print(json.dumps([{**asdict(row), "holds": row.holds} for row in rows], indent=2))
     else:
@@ -38,10 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(row.holds for row in rows) else 1
 
 
-def _measure(corpus: str, folder: Path, repeats: int, only: Sequence[str] | None) -> list[Row]:
+def _bench(corpus: str, folder: Path, repeats: int, conversations: int) -> Bench:
     home = folder / "home"
     os.environ["AGENT_GYM_HOME"] = str(home)
-    bench = Bench(_shards_only(corpus, folder / "corpus"), home, folder, repeats)
+    shards = _shards_only(corpus, folder / "corpus")
+    return Bench(shards, home, folder, repeats, conversations)
+
+
+def _measure(bench: Bench, only: Sequence[str] | None) -> list[Row]:
     rows: list[Row] = []
     for name, measure in ROWS.items():
         if only is None or name in only:

@@ -10,6 +10,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import Reading, read
 
@@ -40,6 +41,25 @@ def open_and_reset(corpus: str, split: str) -> Reading:
     return read(lambda: gymnasium.make("SGD-v0", corpus=corpus, split=split).reset(seed=0))
 
 
+def load_lines(log: str) -> Reading:
+    """Load each line of a log with the standard library, and forget it."""
+
+    def load() -> None:
+        with open(log, "rb") as file:
+            for line in file:
+                json.loads(line)
+
+    return read(load)
+
+
+def import_log(log: str, out: str, *switched_off: str) -> Reading:
+    """Import a log; without redaction or the search for near-duplicates if these are named."""
+    from agent_gym_env.corpus.logs.importing import import_logs
+
+    options: dict[str, Any] = dict.fromkeys(switched_off, False)
+    return read(lambda: import_logs(log, out, **options))
+
+
 def import_package() -> Reading:
     """Import the package on top of Gymnasium."""
     import gymnasium  # noqa: F401
@@ -47,7 +67,17 @@ def import_package() -> Reading:
     return read(lambda: __import__("agent_gym_env"))
 
 
-WORKS = {work.__name__: work for work in (load_json, compile_split, open_and_reset, import_package)}
+WORKS = {
+    work.__name__: work
+    for work in (
+        load_json,
+        compile_split,
+        open_and_reset,
+        load_lines,
+        import_log,
+        import_package,
+    )
+}
 
 if __name__ == "__main__":
     print(json.dumps(asdict(WORKS[sys.argv[1]](*sys.argv[2:]))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from agent_gym_env.corpus.corpus import Split, open_corpus
 from agent_gym_env.corpus.locations import sample_path
 from benchmarks.baselines import DO_NOTHING, NAIVE
 from benchmarks.growth import grow
+from benchmarks.log_file import write_log
 from benchmarks.measure import (
     Reading,
     least_process_cpu_seconds,
@@ -73,12 +75,14 @@ class Bench:
         home: folder of the compiled corpora, empty at first.
         scratch: an empty folder for corpora made here.
         repeats: number of measurements of each piece of work; the least counts.
+        conversations: number of conversations of the log that is imported.
     """
 
     corpus: Path
     home: Path
     scratch: Path
     repeats: int
+    conversations: int = 5000
 
     def split(self) -> Split:
         """The compiled split."""
@@ -150,6 +154,39 @@ def compiling_and_opening(bench: Bench) -> Iterator[Row]:
         False,
         f"{compile_mb:.0f} MB / {json_mb:.0f} MB",
     )
+
+
+def importing_logs(bench: Bench) -> Iterator[Row]:
+    """Importing a log, against `json.loads` of its lines."""
+    log = bench.scratch / "log.jsonl"
+    write_log(log, bench.conversations)
+    ways: list[tuple[str, ...]] = [(), ("near_duplicates",), ("redact",)]
+    ways.append(("redact", "near_duplicates"))
+    loads_s, readings = float("inf"), dict[tuple[str, ...], list[Reading]]()
+    for repeat in range(min(bench.repeats, 3)):
+        loads_s = min(
+            loads_s, *(r.cpu_s for r in bench.readings("load_lines", str(log), repeats=2))
+        )
+        for way in ways:
+            out = str(bench.scratch / f"imported-{repeat}-{len(readings)}-{len(way)}")
+            readings.setdefault(way, []).extend(
+                bench.readings("import_log", str(log), out, *way, repeats=1)
+            )
+            shutil.rmtree(out)
+    for way, found in readings.items():
+        least_s = _least_cpu(found)
+        without = f" without {' and '.join(way)}" if way else ""
+        yield Row(
+            f"json.loads of the lines / importing {bench.conversations:,} conversations{without}",
+            loads_s / least_s,
+            "x",
+            0.3,
+            True,
+            f"{1e6 * loads_s / bench.conversations:.0f} us / "
+            f"{1e6 * least_s / bench.conversations:.0f} us a conversation",
+        )
+    peak_mb = max(reading.peak_mb for found in readings.values() for reading in found)
+    yield Row("peak memory of importing", peak_mb, "MB", 300, False, "")
 
 
 def stepping(bench: Bench) -> Iterator[Row]:
@@ -263,6 +300,7 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "import": importing,
     "start": starting,
     "corpus": compiling_and_opening,
+    "logs": importing_logs,
     "steps": stepping,
     "vector": vectorising,
     "growth": growing,

@@ -34,6 +34,7 @@ OnConversation = Callable[[int], None]
 """Called with the number of conversations that were read so far."""
 
 _EACH = 50
+_BUFFER_BYTES = 2**18
 _encode = msgspec.json.Encoder().encode
 
 
@@ -215,7 +216,7 @@ class _Import:
     def write(self, folder: Path, out: Path) -> ImportReport:
         """Write the corpus into a folder that is going to be named ``out``."""
         unsplit = folder / "unsplit"
-        with unsplit.open("wb") as file:
+        with unsplit.open("wb", _BUFFER_BYTES) as file:
             self.read(file)
         self._refuse_problems()
         self._divide(folder, unsplit)
@@ -318,13 +319,13 @@ class _Import:
         places = self._splitter.plan().places
         names = {tool.key: tool.name for tool in self._tools.tools()}
         inferred = [tool.key for tool in self._tools.inferred()]
-        with ExitStack() as opened, unsplit.open("rb") as lines:
+        with ExitStack() as opened, unsplit.open("rb", _BUFFER_BYTES) as lines:
             files: dict[int, BinaryIO] = {}
             for number, line in enumerate(lines):
                 place = int(places[number])
                 if place not in files:
                     path = folder / f"{SPLITS[place]}.jsonl"
-                    files[place] = opened.enter_context(path.open("wb"))
+                    files[place] = opened.enter_context(path.open("wb", _BUFFER_BYTES))
                 if inferred and not self._is_complete[number]:
                     line = _with_inferred(line, inferred, names)
                 files[place].write(line)

@@ -20,7 +20,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +43,8 @@ _MAX_DEPTH = 8
 """Number of times that JSON in a text inside of JSON is read; further in it is a plain text."""
 
 _SHORTEST_PAIRED = 3
+_SHORTEST_FOUND = 5
+"""Shortest text that the patterns find anything in."""
 _SHORTEST_KNOWN = 5
 """Shortest secret or user id that is also replaced where nothing but its text shows it."""
 
@@ -137,6 +139,7 @@ class Redactor:
         self._names = _Names(names)
         self._plug_in = plug_in
         self._known: dict[str, str] = {}
+        self._shortest = 0 if plug_in is not None or self._names else _SHORTEST_FOUND
 
     def counts(self) -> list[RedactionCount]:
         """Return how much of each kind was replaced so far, in the order of `KINDS`."""
@@ -224,33 +227,69 @@ class Redactor:
         )
 
     def _call(self, call: RecordedCall, due: _Due) -> RecordedCall:
-        results = call.results
-        if self._is_suspect(results, due):
-            results = _encode(self._value(_decode(results), due)).decode()
+        results, arguments = call.results, call.arguments
+        if found := self._narrowed(due, results):
+            results = self._json(results, found)
+        if found := self._narrowed(due, _encode(arguments).decode()):
+            arguments = self._value(arguments, found)
         forms = {
             name: tuple(self._text(form, due) for form in forms)
             for name, forms in call.forms.items()
         }
-        arguments = self._value(call.arguments, due)
         return msgspec.structs.replace(call, arguments=arguments, results=results, forms=forms)
+
+    def _json(self, encoded: str, due: _Due) -> str:
+        """Return the JSON of a value with placeholders.
+
+        Where only numbers are looked for, and no text has an escape, the texts lie between
+        quotation marks. So those with a number are found without reading the others.
+        """
+        if due != _NUMBERS_ONLY or "\\" in encoded:
+            return _encode(self._value(_decode(encoded), due)).decode()
+        parts, end, marks = [], 0, 0
+        for found in _NUMBER.finditer(encoded):
+            if found.start() < end:
+                continue
+            start = encoded.rfind('"', end, found.start()) + 1 or end
+            marks += encoded.count('"', end, start)
+            parts.append(encoded[end:start])
+            end = encoded.find('"', start)
+            end = len(encoded) if end < 0 else end
+            part = encoded[start:end]
+            if marks % 2:
+                parts.append(self._value(part, due, 0, _key_before(encoded, start - 1)))
+            else:
+                key = _key_before(encoded, start + len(part) - len(part.lstrip(" :")))
+                parts.append(_WHOLE_NUMBER.sub(partial(self._whole_number, due=due, key=key), part))
+        return "".join([*parts, encoded[end:]])
+
+    def _whole_number(self, found: re.Match[str], due: _Due, key: str) -> str:
+        return str(self._number(int(found[0]), due, key))
 
     # Texts and values.
 
     def _due(self, encoded: bytes) -> _Due:
         """Return the passes whose signs the JSON of a value has; no pass for most values."""
-        text = encoded.decode()
-        steps = [step for step in _STEPS if step.sign(self, text)]
-        if "\\u" in text:  # a character that JSON inside of a text has escaped
-            steps = [step for step in _STEPS if step is not _USE_PLUG_IN or self._plug_in]
-        return tuple(steps)
+        return self._narrowed(_STEPS, encoded.decode())
 
-    def _is_suspect(self, encoded: str, due: _Due) -> bool:
-        return "\\u" in encoded or any(step.sign(self, encoded) for step in due)
+    def _narrowed(self, due: _Due, encoded: str) -> _Due:
+        if "\\u" in encoded:  # a character that JSON inside of a text has escaped
+            return due
+        return tuple([step for step in due if step.sign(self, encoded)])
 
     def _text(self, text: str, due: _Due, depth: int = 0) -> str:
-        if not due or not text:
+        if len(text) < self._shortest:
             return text
-        if text[0] in "{[" and depth < _MAX_DEPTH and self._is_suspect(text, due):
+        for step in due:
+            if step.sign(self, text):
+                break
+        else:
+            if "\\u" not in text or not due:
+                return text
+        return self._suspect_text(text, due, depth)
+
+    def _suspect_text(self, text: str, due: _Due, depth: int) -> str:
+        if text[:1] in ("{", "[") and depth < _MAX_DEPTH:
             try:
                 value = _decode(text)
             except (msgspec.DecodeError, RecursionError):
@@ -268,11 +307,10 @@ class Redactor:
         return text
 
     def _value(self, value: Any, due: _Due, depth: int = 0, key: str = "") -> Any:
-        if not due or value is None or isinstance(value, bool):
-            return value
         if isinstance(value, str):
-            told = None if due[0] is _REPLACE_KNOWN else self._of_key(key, value)
-            return told or self._text(value, due, depth)
+            if key and due and due[0] is not _REPLACE_KNOWN and (told := _told_by(key)):
+                return self._of_key(told, value) or self._text(value, due, depth)
+            return self._text(value, due, depth)
         if isinstance(value, dict):
             return {
                 self._text(name, due, depth): self._value(each, due, depth, name)
@@ -280,36 +318,33 @@ class Redactor:
             }
         if isinstance(value, list):
             return [self._value(each, due, depth, key) for each in value]
-        return self._number(value, due, key) if isinstance(value, int) else value
+        if isinstance(value, int) and not isinstance(value, bool) and due:
+            return self._number(value, due, key)
+        return value
 
     def _number(self, value: int, due: _Due, key: str) -> int:
-        text = str(value)
         if due[0] is _REPLACE_KNOWN:
             return value
-        if _SECRET_KEY.search(key):
+        text, told = str(value), _told_by(key) if key else None
+        if told == "password":
             self._placeholder("password", text)
             return 0
-        found = self._of_key(key, text) or self._text(text, due)
-        digits = re.sub("[^0-9]", "", found)
+        found = (told and self._of_key(told, text)) or self._text(text, due)
+        digits = _NO_DIGITS.sub("", found)
         return value if found == text else int(digits or 0)
 
-    def _of_key(self, key: str, text: str) -> str | None:
-        """Return the placeholder of a value that its key shows to be personal or secret."""
-        if not key or not _tells(key) or not text or _PLACEHOLDER.match(text):
+    def _of_key(self, told: str, text: str) -> str | None:
+        """Return the placeholder of a value whose key tells of which kind it may be."""
+        if not text or _PLACEHOLDER.match(text):
             return None
-        if _SECRET_KEY.search(key):
+        if told == "password":
             found = self._keys(text)
             return found if found != text else self._secret(text)
-        digits = re.sub("[^0-9]", "", text)
-        if len(digits) * 2 < len(text):
+        digits = _NO_DIGITS.sub("", text)
+        shortest, longest = _DIGITS_TOLD[told]
+        if len(digits) * 2 < len(text) or not shortest <= len(digits) <= longest:
             return None
-        if _PHONE_KEY.search(key) and 6 <= len(digits) <= 15:
-            return self._phone(digits)
-        if _CARD_KEY.search(key) and 12 <= len(digits) <= 19:
-            return self._placeholder("card_number", digits)
-        if _SOCIAL_KEY.search(key) and len(digits) == 9:
-            return self._placeholder("social_security_number", digits)
-        return None
+        return self._phone(digits) if told == "phone" else self._placeholder(told, digits)
 
     def _placeholder(self, kind: str, value: str) -> str:
         self._places[kind] += 1
@@ -365,7 +400,7 @@ class Redactor:
 
     def _number_text(self, found: re.Match[str]) -> str:
         kind, text = found.lastgroup, found[0]
-        digits = re.sub("[^0-9]", "", text)
+        digits = _NO_DIGITS.sub("", text)
         if kind == "iban":
             return self._iban_text(text)
         if kind == "card":
@@ -377,7 +412,7 @@ class Redactor:
         if kind == "ip":
             return self._placeholder("ip_address", text)
         if kind in ("told_phone", "told_social"):
-            start, told = found.start(kind) - found.start(), re.sub("[^0-9]", "", found[kind])
+            start, told = found.start(kind) - found.start(), _NO_DIGITS.sub("", found[kind])
             if kind == "told_phone":
                 return text[:start] + self._phone(told)
             return text[:start] + self._placeholder("social_security_number", told)
@@ -445,6 +480,9 @@ class _Names:
         self._first = {each[0] for each in self._names}
         self._longest = max(map(len, self._names), default=0)
 
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
     def occur_in(self, text: str) -> bool:
         if not self._names:
             return False
@@ -497,10 +535,22 @@ class _Step(NamedTuple):
 
 _Due = tuple[_Step, ...]
 
+
+def _key_before(encoded: str, place: int) -> str:
+    """Return the key of the member whose value begins at a place; an empty text for an item."""
+    last = encoded.rfind('"', 0, place)
+    if last < 0 or encoded[last + 1 : place].strip() != ":":
+        return ""
+    return encoded[encoded.rfind('"', 0, last) + 1 : last]
+
+
 # Signs. Each must be found in the JSON of a text as in the text itself.
 
-_LETTERS = bytes(97 if byte < 128 and chr(byte).isalnum() else 32 for byte in range(256))
-_RUN = b"a" * 16
+_LETTERS = bytes(
+    97 if byte < 128 and (chr(byte).isalnum() or chr(byte) in "-+/") else 32 for byte in range(256)
+)
+_RUN = b"a" * 19
+"""The letters of keys, all as one: no word is so long, and the shortest key is."""
 _NUMBER = re.compile(
     # It begins with one set of characters, so that the search skips all others quickly. The
     # characters before the first digit are looked at after it. Days in ISO form are left out.
@@ -509,9 +559,10 @@ _NUMBER = re.compile(
     r"|(?<=[A-Za-z][A-Za-z][0-9])[0-9] ?[A-Za-z0-9]{4} ?[A-Za-z0-9]{4})"
 )
 _COLONS = re.compile(r"::|:[0-9a-fA-F]{1,4}:[0-9a-fA-F]{1,4}:")
-_KEY_SIGNS = ("-----", "sk-", "AIza", "xox", "asic ", "earer ")
+_KEY_SIGNS = ("sk-", "AIza", "uthoriz", "UTHORIZ", "earer ", "EARER ")
 _PAIR_SIGNS = (
-    "passw", "passph", "passco", "pwd", "secret", "token", "key", "uthoriz", "credential"
+    "passw", "passph", "passco", "pwd", "secret", "token", "key", "uthoriz", "credential",
+    'pin"', 'pin\\"', "cvv", "cvc", "otp",
 )  # fmt: skip
 
 
@@ -541,13 +592,16 @@ _STEPS = (
     _Step(_has_digits, Redactor._digits),
     _Step(lambda _, text: _COLONS.search(text) is not None, Redactor._colons),
     _Step(lambda self, text: self._names.occur_in(text), Redactor._names_in),
-    _USE_PLUG_IN := _Step(lambda self, _: self._plug_in is not None, Redactor._plugged),
+    _Step(lambda self, _: self._plug_in is not None, Redactor._plugged),
 )
+_NUMBERS_ONLY = (_STEPS[3],)
 _REPLACE_KNOWN = _Step(lambda *_: True, Redactor._known_values)
 
 # Patterns. Each begins at a boundary and has no nested repetition, so none takes more than linear
 # time.
 
+_NO_DIGITS = re.compile("[^0-9]+")
+_WHOLE_NUMBER = re.compile(r"(?<![\w.+-])[0-9]{7,}(?![\w.])")
 _ESCAPED = re.compile(r"\\+u00([2-7][0-9a-fA-F])")
 _PLACEHOLDER = re.compile(r"<[A-Z_]+_[0-9]+>$")
 
@@ -559,7 +613,7 @@ _KEYS = re.compile(
     r"|(?P<aws_key>(?:AKIA|ASIA|AIDA|AROA)[A-Z0-9]{16}(?![A-Za-z0-9]))"
     r"|(?P<github_token>gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,})"
     r"|(?P<gitlab_token>glpat-[\w-]{16,})"
-    r"|(?P<slack_token>xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,})"
+    r"|(?P<slack_token>xox[abeoprs]-[\w-]{14,}|xapp-[\w-]{14,})"
     r"|(?P<google_key>AIza[\w-]{30,}|ya29\.[\w-]{20,})"
     r"|(?P<api_key>(?:sk|pk|rk)-[\w-]{16,}|(?:sk|pk|rk)_(?:live|test)_\w{16,}"
     r"|(?:hf|npm)_[A-Za-z0-9]{20,})"
@@ -578,22 +632,20 @@ _PAIRS = re.compile(
     r"(?P<value>(?!<[A-Z_]+_[0-9]+>|(?:[Bb]earer|[Bb]asic)\s)[^\s\"'\\,;<>{}&]{3,})",
     re.IGNORECASE,
 )
-_SECRET_KEY = re.compile(
-    rf"^(?:\w{{0,40}}[_-])?(?:{_CALLED}|cvv|cvc|pin|pin[_-]?code|otp)$", re.IGNORECASE
-)
-_PHONE_KEY = re.compile("phone|mobile|cell|whatsapp|fax|^tel", re.IGNORECASE)
-_CARD_KEY = re.compile("card|^pan$", re.IGNORECASE)
-_SOCIAL_KEY = re.compile("ssn|social", re.IGNORECASE)
-_TELLING_KEY = re.compile(
-    "pass|pwd|secret|key|token|credential|authorization|cv[vc]|pin|otp|phone|mobile|cell|whatsapp"
-    "|fax|tel|card|pan|ssn|social",
-    re.IGNORECASE,
-)
+_TELLING_KEYS = {
+    "password": re.compile(rf"^(?:\w{{0,40}}[_-])?(?:{_CALLED}|cvv|cvc|pin|otp)$", re.IGNORECASE),
+    "phone": re.compile("phone|mobile|cell|whatsapp|fax|^tel", re.IGNORECASE),
+    "card_number": re.compile("card|^pan$", re.IGNORECASE),
+    "social_security_number": re.compile("ssn|social", re.IGNORECASE),
+}
+_DIGITS_TOLD = {"phone": (7, 15), "card_number": (12, 19), "social_security_number": (9, 9)}
+"""Smallest and largest number of digits of a value whose key tells its kind."""
 
 
 @lru_cache(maxsize=4096)
-def _tells(key: str) -> bool:
-    return _TELLING_KEY.search(key) is not None
+def _told_by(key: str) -> str | None:
+    """Return the kind of which a value with this key may be; ``None`` for most keys."""
+    return next((kind for kind, keys in _TELLING_KEYS.items() if keys.search(key)), None)
 
 
 _ADDRESSES = re.compile(

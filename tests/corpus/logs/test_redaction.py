@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent_gym_env.corpus.logs import redaction as module
 from agent_gym_env.corpus.logs.chat import read_chat
@@ -79,6 +82,46 @@ def test_finds_in_json_inside_of_texts(kind: str, secret: str, text: str, levels
     found = redactor.text(value)
     assert secret.lower() not in _plain(found).lower()
     assert kind in [each.kind for each in redactor.counts()]
+
+
+@pytest.mark.parametrize(("kind", "secret", "text"), SECRETS)
+@pytest.mark.parametrize("key", ["note", "phone", "card", "password"])
+def test_json_is_searched_in_place_as_its_value_is(
+    kind: str, secret: str, text: str, key: str
+) -> None:
+    value = [{key: text, "n": 5, "phone": 4155552671, "id": 4155552671, "x": [1.5, text, "a"]}]
+    encoded = json.dumps(value, ensure_ascii=False)
+    found = Redactor()._json(encoded, Redactor()._due(encoded.encode()))
+    assert json.loads(found) == Redactor().value(value)
+
+
+_TEXTS = st.text("0123456789-. ()@+abcAB\"\\\\:/%'=_é\n", max_size=30)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 10**20) | st.floats(0, 1e9) | _TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["phone", "card", "pin", "a", "ssn"]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(_VALUES)
+def test_any_value_keeps_its_shape_and_json_in_place_is_the_same(value: Any) -> None:
+    found = Redactor().value(value)
+    assert _shape(found) == _shape(value)
+    for encoded in (json.dumps(value), msgspec.json.encode(value).decode()):
+        redactor = Redactor()
+        assert json.loads(redactor._json(encoded, redactor._due(encoded.encode()))) == found
+
+
+def _shape(value: Any) -> Any:
+    if isinstance(value, dict):
+        return [_shape(each) for each in value.values()]
+    if isinstance(value, list):
+        return [[_shape(each) for each in value]]
+    return type(value)
 
 
 def _plain(value: Any) -> str:

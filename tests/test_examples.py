@@ -21,6 +21,9 @@ NEEDS = {
 }
 """Modules that an example imports and that may not be installed."""
 
+LIMIT_S = 2000
+"""Limit of one example, 20 times what the longest takes on an idle machine."""
+
 WARNS = ("train_with_rllib", "train_with_tianshou")
 """Examples whose libraries issue warnings."""
 
@@ -29,12 +32,19 @@ def run(arguments: list[str], cwd: Path, *, warnings: str = "error") -> str:
     environment = {**os.environ, "PYTHONWARNINGS": warnings}
     command = [sys.executable, *arguments]
     done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900, check=False
+        command,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+@pytest.mark.timeout(LIMIT_S)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_as_written(example: Path, tmp_path: Path) -> None:
     for module in NEEDS.get(example.stem, ()):
@@ -58,6 +68,7 @@ def test_an_example_is_short(example: Path) -> None:
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 
 
+@pytest.mark.timeout(LIMIT_S)
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_as_written(
     notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -72,7 +83,10 @@ def test_a_notebook_runs_as_written(
         warnings.simplefilter("ignore")  # of the client and its kernel, in this process
         content = nbformat.read(notebook, as_version=4)
         nbclient.NotebookClient(
-            content, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+            content,
+            timeout=LIMIT_S,
+            kernel_name="python3",
+            resources={"metadata": {"path": tmp_path}},
         ).execute()
     assert {path.name for path in tmp_path.iterdir()} <= {"out"}, "outputs go below out/"
 

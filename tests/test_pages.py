@@ -52,6 +52,9 @@ DOCUMENTED = (
 )
 """Modules that the pages import from: the public packages, and the structs of a corpus."""
 
+LIMIT_S = 2000
+"""Limit of the code of one page, 20 times what the longest takes on an idle machine."""
+
 VARIABLES = {"$v": "1"}
 """Values of the shell variables in the pages' loops."""
 
@@ -105,10 +108,10 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
 @pytest.fixture(scope="module")
 def provider() -> Iterator[LMServer]:
     """A server in Gemini's place: a pupil for DSPy's prompts, and one phrase for all others."""
-    from tests.optimization.pupil import Pupil
+    from tests.optimization.pupil import Pupil, recorded_steps
 
     sample = open_corpus("sample")
-    pupil = Pupil([sample.split("train"), sample.split("dev")])
+    pupil = Pupil(recorded_steps([sample.split("train"), sample.split("dev")]))
 
     def answer(request: ChatRequest) -> str:
         if "Your output fields are" in request.system:
@@ -119,6 +122,7 @@ def provider() -> Iterator[LMServer]:
         yield server
 
 
+@pytest.mark.timeout(LIMIT_S)
 @pytest.mark.parametrize(
     "page", [each for each in PAGES if python_blocks(each) and each != TUTORIAL], ids=page_name
 )
@@ -144,6 +148,7 @@ def test_the_code_of_a_page_runs_as_it_stands(
     assert written <= {"out"}, "the code of a page writes below out/ only"
 
 
+@pytest.mark.timeout(LIMIT_S)
 def test_the_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
     """Its commands and its Python blocks, in order, in one folder."""
     if importlib.util.find_spec("sb3_contrib") is None:
@@ -186,7 +191,7 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=LIMIT_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.timing import PROCESS_S
+
 pytest.importorskip("transformers", reason="needs the extra 'train'")
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 
@@ -35,7 +37,7 @@ def test_every_command_that_takes_a_model_refuses_a_path_that_is_not_there(tmp_p
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=PROCESS_S,
         check=True,
     )
     codes, imported = json.loads(done.stdout)

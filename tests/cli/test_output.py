@@ -20,6 +20,7 @@ import pytest
 
 from agent_gym_env.cli.console import print_json, print_table
 from agent_gym_env.cli.main import main
+from tests.timing import PROCESS_S
 
 RUN = "import sys; from agent_gym_env.cli.main import main; sys.exit(main())"
 FOREIGN = json.dumps({"name": "constant", "text": "“naïve” 日本語 😀"})
@@ -49,7 +50,7 @@ def run(
         stdout=stdout,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
-        timeout=280,
+        timeout=PROCESS_S,
         check=False,
     )
 
@@ -124,7 +125,7 @@ def on_a_terminal(arguments: Sequence[str], columns: int, folder: Path) -> str:
             break
         said += block
     os.close(ours)
-    assert process.wait(60) == 0
+    assert process.wait(PROCESS_S) == 0
     return said.decode()
 
 

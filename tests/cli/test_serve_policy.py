@@ -16,6 +16,7 @@ from agent_gym_env.cli.main import main
 from agent_gym_env.lm.aiohttp_client import local_client
 from agent_gym_env.lm.base import Request
 from tests.local_models import write_model
+from tests.timing import PROCESS_S
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_a_checkpoint_is_served_until_it_is_told_to_end(folder: Path) -> None:
         lm = local_client(name, url, api_key="a-long-test-key")
         answer = lm.complete(Request([{"role": "user", "content": "Hi"}], max_tokens=4))
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(PROCESS_S)
     assert name == "mine"
     assert answer.usage is not None
     assert answer.usage.completion_tokens <= 4

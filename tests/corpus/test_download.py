@@ -47,7 +47,7 @@ from tests.corpus.fault_server import (
     redirect,
     status,
 )
-from tests.timing import SOON_S
+from tests.timing import PROCESS_S, SOON_S
 
 
 def small_tree(shards: int = 20) -> dict[str, bytes]:
@@ -494,7 +494,7 @@ def client(
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PROCESS_S)
     return process.returncode, errors
 
 

@@ -23,6 +23,7 @@ from agent_gym_env.evaluation.report import (
 from agent_gym_env.rollout.episode import Episode, Spending, StepRecord
 from agent_gym_env.types import Action, Completion, Usage
 from tests.evaluation.episode_factory import call, due, episode, episodes, turn
+from tests.timing import PROCESS_S
 
 HOSTILE = (
     "</script><script>document.title='hacked'</script>",
@@ -336,7 +337,7 @@ def test_axe_finds_nothing(tmp_path: Path, width: int, options: tuple[str, ...])
 def _rendered(chromium: str, page: Path, *options: str) -> str:
     command = [chromium, "--no-sandbox", "--headless", "--disable-gpu", "--dump-dom", *options]
     run = subprocess.run(
-        [*command, page.as_uri()], capture_output=True, timeout=300, check=True, text=True
+        [*command, page.as_uri()], capture_output=True, timeout=PROCESS_S, check=True, text=True
     )
     return run.stdout
 

@@ -29,7 +29,7 @@ from agent_gym_env.lm.retry import Limits
 from agent_gym_env.types import Usage
 from tests.lm.clients import FAST, asks, make_client
 from tests.lm.server import FAULTS, Faults, LMServer
-from tests.timing import SOON_S
+from tests.timing import PROCESS_S, SOON_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -205,7 +205,7 @@ def test_a_forked_child_asks_on_a_loop_of_its_own(server: LMServer) -> None:
     lm.complete(asks())
     child = multiprocessing.get_context("fork").Process(target=lm.complete, args=(asks(),))
     child.start()
-    child.join(timeout=20)
+    child.join(timeout=PROCESS_S)
     assert child.exitcode == 0
     assert len(server.exchanges) == 2
     assert lm.complete(asks()).text == "Certainly."
@@ -347,7 +347,7 @@ def test_eight_processes_share_a_cache(server: LMServer, tmp_path: Path) -> None
     server.agent = lambda request: f"answer to {request.last['content']}"
     command = [sys.executable, "-c", _ASKER, server.openai_base, str(tmp_path)]
     processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(8)]
-    assert [process.wait(timeout=60) for process in processes] == [0] * 8
+    assert [process.wait(timeout=PROCESS_S) for process in processes] == [0] * 8
     made = len(server.exchanges)
     assert 25 <= made <= 200
     assert subprocess.run(command, cwd=ROOT).returncode == 0
@@ -381,5 +381,5 @@ def test_under_any_faults_every_call_ends_and_is_billed_once(seed: int) -> None:
 def _python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
+        cwd=ROOT, capture_output=True, text=True, timeout=PROCESS_S,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from agent_gym_env.lm.budget import PRICES
 from agent_gym_env.lm.litellm_client import litellm_client
 from tests.lm.clients import FAST, KEY, asks, needs
 from tests.lm.server import LMServer
+from tests.timing import PROCESS_S
 
 pytestmark = [needs("litellm")]
 
@@ -185,7 +186,7 @@ def test_no_import_and_no_first_call_opens_a_connection_elsewhere(server: LMServ
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     done = subprocess.run(
         [sys.executable, "-c", code, server.openai_base],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment,
+        cwd=ROOT, capture_output=True, text=True, timeout=PROCESS_S, env=environment,
     )  # fmt: skip
     assert done.stdout == "127.0.0.1\n"
     assert done.stderr == ""

@@ -11,6 +11,7 @@ import pytest
 
 from agent_gym_env.envs.dialogue import SGDEnv
 from tests.reliability.playing import Mischief, digest, in_fresh_process, sized, trace
+from tests.timing import PROCESS_S
 
 EPISODES = sized(40, 1000)
 
@@ -80,7 +81,7 @@ def test_child_processes_give_the_same(
     context = multiprocessing.get_context(method)
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         futures = [pool.submit(digest, *arguments) for _ in range(2)]
-        assert {future.result(timeout=60 + EPISODES) for future in futures} == {expected}
+        assert {future.result(timeout=PROCESS_S + EPISODES) for future in futures} == {expected}
 
 
 def test_threads_give_the_same(arguments: tuple[str, str, str, int], expected: str) -> None:

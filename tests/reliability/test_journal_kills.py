@@ -17,6 +17,7 @@ from agent_gym_env.rollout.journal.recovery import check_journal
 from tests.reliability.collectors import collect_and_tell, collect_here
 from tests.reliability.playing import sized
 from tests.rollout.collecting import collection, records
+from tests.timing import PROCESS_S
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
 
@@ -49,7 +50,7 @@ def test_a_collector_that_is_killed_loses_nothing_and_repeats_nothing(
             runner = random_.choice(["serial", "threads"])
             collector = processes.Process(target=collect_and_tell, args=(*arguments, runner))
             collector.start()
-            assert begins.wait(60)
+            assert begins.wait(PROCESS_S)
             time.sleep(random_.random() * longest_s / 5)
             kills += collector.is_alive()
             collector.kill()

@@ -16,6 +16,7 @@ import pytest
 from tests.lm.clients import needs
 from tests.lm.server import Faults, LMServer, Raw
 from tests.lm.wire_formats import ChatRequest
+from tests.timing import PROCESS_S
 
 ROOT = Path(__file__).parents[2]
 CANARIES = {
@@ -71,7 +72,7 @@ def test_no_byte_holds_a_key(client: str, tmp_path: Path) -> None:
         command = [sys.executable, "-c", RUN, "evaluate", "--policy", json.dumps(policy)]
         done = subprocess.run(
             [*command, "--episodes", "4", "--out", str(tmp_path / "out")],
-            cwd=ROOT, capture_output=True, timeout=300,
+            cwd=ROOT, capture_output=True, timeout=PROCESS_S,
             env={**os.environ, **CANARIES, "LITELLM_LOG": "DEBUG"},
         )  # fmt: skip
         assert len(server.exchanges) > 20
@@ -171,5 +172,5 @@ def _agent_gym(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "GOOGLE_API_KEY": CANARIES["GOOGLE_API_KEY"]}
     return subprocess.run(
         [sys.executable, "-c", RUN, *arguments],
-        cwd=ROOT, capture_output=True, timeout=300, env=environment,
+        cwd=ROOT, capture_output=True, timeout=PROCESS_S, env=environment,
     )  # fmt: skip

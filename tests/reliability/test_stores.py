@@ -33,6 +33,7 @@ from tests.reliability.builders import (
 )
 from tests.reliability.playing import sized
 from tests.reliability.test_damaged_files import play_all
+from tests.timing import PROCESS_S
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills and limits as POSIX does")
 
@@ -239,7 +240,7 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing(
 def run(context: ForkServerContext, job: Callable[..., str], *arguments: object) -> str:
     """Run a job in a separate process."""
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(job, *arguments).result(timeout=60)
+        return pool.submit(job, *arguments).result(timeout=PROCESS_S)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from agent_gym_env.cli.main import main
 from agent_gym_env.errors import ChecksumError, DataError
 from agent_gym_env.lm.fetch_model import fetch_model
 from agent_gym_env.lm.named_models import model_folder
+from tests.timing import PROCESS_S
 from tests.training.first_turns import conversations, pairs, prompts, write
 
 pytestmark = [
@@ -98,4 +99,4 @@ def served() -> Iterator[str]:
         assert process.stdout is not None
         yield process.stdout.readline().strip().partition(" at ")[2]
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(PROCESS_S)

@@ -16,7 +16,7 @@ for library in ("dspy", "optuna", "aiohttp"):
 from agent_gym_env.lm.aiohttp_client import local_client  # noqa: E402
 from agent_gym_env.lm.client import RemoteLM  # noqa: E402
 from tests.lm.server import LMServer  # noqa: E402
-from tests.optimization.pupil import Pupil  # noqa: E402
+from tests.optimization.pupil import Pupil, recorded_steps  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +24,14 @@ def sample() -> Corpus:
     return open_corpus("sample")
 
 
+@pytest.fixture(scope="session")
+def known(sample: Corpus) -> dict[str, tuple[str, str]]:
+    return recorded_steps([sample.split("train"), sample.split("dev")])
+
+
 @pytest.fixture
-def pupil(sample: Corpus) -> Pupil:
-    return Pupil([sample.split("train"), sample.split("dev")])
+def pupil(known: dict[str, tuple[str, str]]) -> Pupil:
+    return Pupil(known)
 
 
 @pytest.fixture

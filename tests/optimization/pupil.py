@@ -38,7 +38,7 @@ class Pupil:
     """Answers the messages of a chat; of calls, demonstrations and instructions it keeps count.
 
     Args:
-        splits: splits whose answers it knows by heart.
+        known: what it knows by heart, see `recorded_steps`.
         remembers: share of the turns that it remembers by itself.
         per_demo: share more with each demonstration, of which four count.
         with_care: share more with the instruction.
@@ -46,7 +46,7 @@ class Pupil:
 
     def __init__(
         self,
-        splits: Sequence[Split],
+        known: Mapping[str, tuple[str, str]],
         *,
         remembers: float = 0.3,
         per_demo: float = 0.1,
@@ -55,7 +55,7 @@ class Pupil:
         self._remembers = remembers
         self._per_demo = per_demo
         self._with_care = with_care
-        self._known = dict(step for split in splits for step in _steps(split))
+        self._known = known
         self._asked: Counter[str] = Counter()
         self.tasks: Counter[str] = Counter()
 
@@ -111,8 +111,7 @@ class SimulationPupil(Pupil):
     """
 
     def __init__(self, steps: Mapping[str, tuple[str, str]], **shares: float) -> None:
-        super().__init__([], **shares)
-        self._known = dict(steps)
+        super().__init__(steps, **shares)
 
     def _subject(self, conversation: str) -> str:
         return conversation.partition("\n")[0]
@@ -135,6 +134,11 @@ def simulated_steps(corpus: str, splits: Sequence[str]) -> dict[str, tuple[str, 
                 steps[_point(observation["messages"][:-1])] = step
                 observation, _, over, _, _ = env.step(action)
     return steps
+
+
+def recorded_steps(splits: Sequence[Split]) -> dict[str, tuple[str, str]]:
+    """Return what was done at each recorded point of some splits."""
+    return dict(step for split in splits for step in _steps(split))
 
 
 def _steps(split: Split) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -16,7 +16,7 @@ from agent_gym_env.policies.dspy_module import SGDAgentModule, program_inputs
 from agent_gym_env.policies.dspy_program import DSPyPolicy
 from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.rewards.presets import make_reward_for
-from tests.optimization.pupil import Pupil
+from tests.optimization.pupil import Pupil, recorded_steps
 
 dspy = pytest.importorskip("dspy", reason="pip install -e '.[dspy]'")
 
@@ -109,7 +109,7 @@ def test_more_turns_than_there_are_are_refused(sample: Corpus) -> None:
 def test_a_played_turn_carries_the_reward_of_the_environment(
     sample: Corpus, recorded: RecordedTurns
 ) -> None:
-    pupil = Pupil([recorded.split], remembers=1.0)
+    pupil = Pupil(recorded_steps([recorded.split]), remembers=1.0)
     lm = ScriptedLM(lambda request: pupil.answer(request.messages))
     policy = DSPyPolicy(SGDAgentModule(), lm)
     turn = with_call(recorded)

@@ -6,6 +6,8 @@ that reading a dialogue takes a few microseconds.
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -77,6 +79,11 @@ class Turn(_Compiled, frozen=True):
     def calls(self) -> tuple[RecordedCall, ...]:
         """All calls of the turn, in order."""
         return () if self.call is None else (self.call, *self.more_calls)
+
+    @property
+    def rounds(self) -> list[tuple[RecordedCall, ...]]:
+        """Calls of the turn, in groups that were made together."""
+        return [tuple(calls) for _, calls in groupby(self.calls, key=attrgetter("round"))]
 
 
 class Task(_Compiled, frozen=True):

@@ -7,9 +7,8 @@ reacts.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
-from itertools import groupby
-from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -386,9 +385,14 @@ def target_messages(turn: Turn) -> list[dict[str, Any]]:
     reply = {"role": "assistant", "content": turn.text}
     if turn.call is None:
         return [reply]
-    made = (
-        (call.round, call_object(f"call_{number}", call.name, _encode(call.arguments).decode()))
-        for number, call in enumerate(turn.calls)
+    numbers = itertools.count()
+    rounds = (
+        call_message(
+            [
+                call_object(f"call_{next(numbers)}", call.name, _encode(call.arguments).decode())
+                for call in calls
+            ]
+        )
+        for calls in turn.rounds
     )
-    rounds = groupby(made, key=itemgetter(0))
-    return [*(call_message([call for _, call in group]) for _, group in rounds), reply]
+    return [*rounds, reply]

@@ -141,8 +141,8 @@ def correction_rows(
 ) -> Iterator[ConversationRow]:
     """Yield a row for each step of the turns that earned too little.
 
-    The answer is the recorded call while no call of that tool has been made in the turn, and then
-    the recorded reply. The policy's earlier messages have ``"weight": 0``.
+    The answer is the recorded calls, round by round, while no call of their tools has been made in
+    the turn, and then the recorded reply. The policy's earlier messages have ``"weight": 0``.
 
     Args:
         episode: episode as it was played.
@@ -180,10 +180,12 @@ def correction_rows(
 def _with_recorded_answer(log: MessageLog, target: Turn, called: set[str]) -> str:
     """Return the conversation with the corpus's answer at its end, as JSON."""
     answered = log.copy()
-    if target.call is None or target.call.name in called:
+    left = [[call for call in calls if call.name not in called] for calls in target.rounds]
+    due = next(filter(None, left), None)
+    if due is None:
         answered.add_reply(target.text)
     else:
-        answered.add_calls([ToolCall(target.call.name, target.call.arguments)])
+        answered.add_calls([ToolCall(call.name, call.arguments) for call in due])
     return answered.messages
 
 

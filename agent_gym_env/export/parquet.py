@@ -98,7 +98,7 @@ OF_EPISODE = [
     pa.field("schema_variant", _TEXT),
     _required("services", _TEXTS),
     pa.field("seen_services", _TEXTS),
-    _required("date", _TEXT),
+    pa.field("date", _TEXT),
     _required("policy", _TEXT),
     _required("reward_name", _TEXT),
     pa.field("seed", pa.int64()),
@@ -123,14 +123,22 @@ OF_SIMULATION = [
     pa.field("simulated", _TEXT),
 ]
 """Columns for simulated dialogues, of the episode and of the turn, each as JSON."""
-SCHEMA = pa.schema([*OF_EPISODE, *OF_TURN, *OF_SIMULATION])
+OF_LOGS = [
+    pa.field("system", _TEXT),
+    pa.field("more_calls", _TEXT),
+]
+"""Columns for logs: system prompt of the episode; calls of the turn after its first, as JSON."""
+SCHEMA = pa.schema([*OF_EPISODE, *OF_TURN, *OF_SIMULATION, *OF_LOGS])
 """Columns. The columns of a turn are null in the single row of an episode without turns."""
 
-_WITHOUT_SIMULATION = pa.schema([*OF_EPISODE, *OF_TURN])
-_STEPS = SCHEMA.get_field_index("steps")
+_DATE, _STEPS = (SCHEMA.get_field_index(name) for name in ("date", "steps"))
+_WITHOUT_LOGS = pa.schema([*OF_EPISODE, *OF_TURN, *OF_SIMULATION]).set(
+    _DATE, _required("date", _TEXT)
+)
+_WITHOUT_SIMULATION = pa.schema(list(_WITHOUT_LOGS)[: -len(OF_SIMULATION)])
 _WITHOUT_ACTS = _WITHOUT_SIMULATION.set(_STEPS, pa.field("steps", pa.list_(_STEP_WITHOUT_ACTS)))
-_OLDER_SCHEMAS = (_WITHOUT_SIMULATION, _WITHOUT_ACTS)
-"""Columns of tables that were written before there were simulated dialogues, or dialogue acts."""
+_OLDER_SCHEMAS = (_WITHOUT_LOGS, _WITHOUT_SIMULATION, _WITHOUT_ACTS)
+"""Columns of tables that were written before there were logs, simulated dialogues, or acts."""
 
 
 def write_parquet(path: Path, episodes: Iterable[Episode], tally: Tally) -> None:
@@ -163,7 +171,7 @@ def _record_batch(rows: list[Row]) -> pa.RecordBatch:
 
 def _rows(number: int, episode: Episode) -> Iterator[Row]:
     shared: Row = {name: getattr(episode, name) for name in _PLAIN_OF_EPISODE}
-    shared |= {"episode": number, "reward_name": episode.reward}
+    shared |= {"episode": number, "reward_name": episode.reward, "system": episode.system}
     if episode.simulated_user is not None:
         shared["simulated_user"] = _json(episode.simulated_user)
     if not episode.turns:
@@ -187,7 +195,14 @@ def _turn_columns(turn: TurnRecord) -> Row:
         "components": _json(turn.components),
         "reason": turn.reason,
         "simulated": None if turn.simulated is None else _json(turn.simulated),
+        "more_calls": _json(turn.target.more_calls)
+        if turn.target and turn.target.more_calls
+        else None,
     }
+
+
+def _has_more_calls(turn: TurnRecord) -> bool:
+    return turn.target is not None and bool(turn.target.more_calls)
 
 
 def _step_columns(step: StepRecord) -> Row:
@@ -266,6 +281,7 @@ def _episode(rows: list[Row], place: str) -> Episode:
     columns["reward"] = first["reward_name"]
     try:
         columns["simulated_user"] = _from_json(first.get("simulated_user"))
+        columns["system"] = first.get("system")
         turns = [_turn(row) for row in rows if row["turn"] is not None]
         return msgspec.convert({**columns, "turns": turns}, Episode)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
@@ -276,7 +292,7 @@ def _turn(row: Mapping[str, Any]) -> Row:
     return {
         "user": row["user"],
         "steps": [_step(step) for step in row["steps"]],
-        "target": None if row["target"] is None else _target(row["target"]),
+        "target": None if row["target"] is None else _target(row["target"], row.get("more_calls")),
         "reward": row["reward"],
         "components": msgspec.json.decode(row["components"]),
         "reason": row["reason"],
@@ -306,7 +322,7 @@ def _step(columns: Row) -> Row:
     }
 
 
-def _target(columns: Row) -> list[Any]:
+def _target(columns: Row, more_calls: str | None) -> list[Any]:
     """Return a recorded turn in the form in which `Turn` is encoded: an array."""
     call = columns["call"]
     return [
@@ -315,6 +331,7 @@ def _target(columns: Row) -> list[Any]:
         columns["service"],
         None if call is None else _recorded_call(call),
         [[value["slot"], value["text"], value["forms"]] for value in columns["values"]],
+        _from_json(more_calls) or [],
     ]
 
 

@@ -25,7 +25,7 @@ from agent_gym_env.policies.dspy_module import (
 from agent_gym_env.rewards.base import Reward, Score
 from agent_gym_env.rewards.ground_truth import GroundTruthReward
 from agent_gym_env.rewards.task import TaskReward
-from agent_gym_env.types import Action
+from agent_gym_env.types import Action, ToolCall
 
 require("dspy", extra="dspy")
 
@@ -202,10 +202,11 @@ class RecordedTurns:
         task, number = self._task(turn), turn.rpartition("#")[2]
         replay = Replay(self._before, task)
         while replay.turn < int(number):
-            recorded = recorded_action(replay.recorded_turn())
-            if recorded.tool_calls:
-                replay.step(parse_action(Action(tool_calls=recorded.tool_calls)))
-            replay.step(parse_action(Action(recorded.text)))
+            turn_before = replay.recorded_turn()
+            for calls in turn_before.rounds:
+                made = tuple(ToolCall(call.name, dict(call.arguments)) for call in calls)
+                replay.step(parse_action(Action(tool_calls=made)))
+            replay.step(parse_action(Action(turn_before.text)))
         return replay.snapshot()
 
 

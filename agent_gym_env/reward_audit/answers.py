@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,7 +30,6 @@ _BAG_MAX_WORDS = 40
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|can|could|will|would|do|does|did|should|may)\b", re.I
 )
-_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 MAX_TEXT_CHARS = 64 * 1024
@@ -105,27 +102,27 @@ def _as_played(task: Task) -> Episode:
 
 
 def _steps(turn: Turn) -> Iterator[StepRecord]:
-    for _, made in groupby(turn.calls, key=attrgetter("round")):
-        calls = tuple(made)
+    for calls in turn.rounds:
+        made = tuple(map(_made, calls))
         results = [
             {
-                "name": call.name,
-                "status": call.status,
-                "results": msgspec.Raw(call.results.encode()),
+                "name": each.name,
+                "status": each.status,
+                "results": msgspec.Raw(each.results.encode()),
             }
-            for call in calls
+            for each in calls
         ]
-        yield StepRecord(Action(tool_calls=_as_made(calls)), _encode(results).decode())
+        yield StepRecord(Action(tool_calls=made), _encode(results).decode())
     yield StepRecord(Action(text=turn.text))
 
 
 def recorded_calls(turn: Turn) -> tuple[ToolCall, ...]:
-    """Return the calls that the corpus recorded in a turn, if any."""
-    return _as_made(turn.calls)
+    """Return the calls that the corpus recorded in a turn."""
+    return tuple(map(_made, turn.calls))
 
 
-def _as_made(calls: Iterable[RecordedCall]) -> tuple[ToolCall, ...]:
-    return tuple(ToolCall(call.name, dict(call.arguments)) for call in calls)
+def _made(call: RecordedCall) -> ToolCall:
+    return ToolCall(call.name, dict(call.arguments))
 
 
 def corruptions(
@@ -266,15 +263,16 @@ def _values_and_stop_words(task: Task, index: int, rng: np.random.Generator) -> 
 
 def _values_of_results(task: Task, index: int, rng: np.random.Generator) -> Reply:
     """Reply with every value of the latest results."""
-    results = [turn.calls[-1].results for turn in task.turns[: index + 1] if turn.calls]
-    return Reply(" ".join(_texts_in(_decode(results[-1]))) if results else "")
+    results = [call.results for turn in task.turns[: index + 1] for call in turn.calls]
+    latest = msgspec.json.decode(results[-1]) if results else None
+    return Reply(" ".join(_texts_in(latest)))
 
 
 def _texts_in(value: Any) -> Iterator[str]:
-    """Yield the values of a JSON value, in whatever objects and arrays they are."""
-    if isinstance(value, (dict, list)):
-        for member in value.values() if isinstance(value, dict) else value:
-            yield from _texts_in(member)
+    """Yield the values in a JSON value, at any depth, as text."""
+    if isinstance(value, dict | list):
+        members = value.values() if isinstance(value, dict) else value
+        yield from (text for member in members for text in _texts_in(member))
     elif value is not None:
         yield value_text(value)
 
@@ -373,7 +371,7 @@ def _wrong_tool(tools: Mapping[str, ToolSpec]) -> Corruption:
         if not others:
             return Reply(text, calls)
         name = others[int(rng.integers(len(others)))]
-        return Reply(text, (structs.replace(calls[0], name=name),))
+        return Reply(text, (structs.replace(calls[0], name=name), *calls[1:]))
 
     return answer
 

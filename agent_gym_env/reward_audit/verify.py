@@ -94,18 +94,13 @@ def _short_turns(episode: Episode, rewards: Sequence[Reward]) -> Iterator[ShortT
 
 
 def _is_answered_as_recorded(record: TurnRecord) -> bool:
-    if record.target is None or record.target.call is None:
-        return True
     recorded = [
-        {
-            "name": call.name,
-            "status": call.status,
-            "results": msgspec.json.decode(call.results),
-        }
-        for call in record.target.calls
+        {"name": call.name, "status": call.status, "results": msgspec.json.decode(call.results)}
+        for call in (record.target.calls if record.target is not None else ())
     ]
     answers = [step.tool_result for step in record.steps if step.tool_result]
-    return [each for answer in answers for each in msgspec.json.decode(answer)] == recorded
+    found = [result for answer in answers for result in msgspec.json.decode(answer)]
+    return not recorded or found == recorded
 
 
 def _reason(score: Score, record: TurnRecord, answered: bool) -> str:
@@ -119,7 +114,7 @@ def _reason(score: Score, record: TurnRecord, answered: bool) -> str:
     if record.target is not None and not record.target.text:
         reasons.append("the recorded reply is empty")
     if not answered:
-        reasons.append("a call was not answered as recorded")
+        reasons.append("the call was not answered as recorded")
     return ", ".join(reasons)
 
 

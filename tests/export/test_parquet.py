@@ -108,8 +108,34 @@ def test_a_row_is_a_turn_with_the_columns_of_its_episode(tmp_path: Path) -> None
     assert first["target"]["call"]["arguments"] == '{"city":"Köln"}'
 
 
+def _without_logs(table: pa.Table) -> pa.Table:
+    """Return a table as it was when every episode had a date, and every turn one call at most."""
+    older = table.drop_columns(["system", "more_calls"])
+    place = older.schema.get_field_index("date")
+    return older.cast(older.schema.set(place, pa.field("date", pa.string(), nullable=False)))
+
+
 def _without_simulations(table: pa.Table) -> pa.Table:
-    return table.drop_columns(["simulated_user", "simulated"])
+    return _without_logs(table).drop_columns(["simulated_user", "simulated"])
+
+
+def test_a_table_from_before_there_were_logs_is_read(tmp_path: Path) -> None:
+    played = episode(turn(0.25, user="Hi", made=[call(city="Köln")], says="One."))
+    path, _ = written(tmp_path, played)
+    pq.write_table(_without_logs(pq.read_table(path)), path)
+    assert list(read_parquet(path)) == [played]
+
+
+def test_an_episode_of_a_log_comes_back_as_it_was(tmp_path: Path) -> None:
+    calls = tuple(
+        RecordedCall("find", {"near": ["Köln", 2.5]}, "error", '"down"', round=number)
+        for number in range(3)
+    )
+    target = Turn("Hi", "It is down.", "find", calls[0], (), calls[1:])
+    record = msgspec.structs.replace(turn(0.25, user="Hi", says="One."), target=target)
+    played = msgspec.structs.replace(episode(record), date=None, system="Be brief.")
+    path, _ = written(tmp_path, played)
+    assert list(read_parquet(path)) == [played]
 
 
 def test_a_table_from_before_there_were_simulations_is_read(tmp_path: Path) -> None:

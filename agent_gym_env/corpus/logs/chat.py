@@ -143,7 +143,8 @@ def _add_of_assistant(
 ) -> None:
     if message.get("reasoning_content") or message.get("reasoning"):
         builder.note(REASONING)
-    builder.add_reply(_text(builder, message.get("content"), where), where)
+    if message.get("content") is not None:
+        builder.add_reply(_text(builder, message["content"], where), where)
     refusal = message.get("refusal")
     if isinstance(refusal, str):
         builder.add_reply(refusal, where)

@@ -125,6 +125,7 @@ class ConversationBuilder:
         self._user = user
         self._texts: list[str] = []
         self._values: list[SpokenValue] = []
+        self._replied = False
         self._calls: list[RecordedCall] = []
         self._open: dict[int, str | None] = {}
         self._round = 0
@@ -137,13 +138,13 @@ class ConversationBuilder:
         """Add a part of the system prompt; nothing for an empty text."""
         if not text:
             return
-        if self._user is not None or self._turns or self._texts or self._calls:
+        if self._user is not None or self._turns or self._replied or self._calls:
             self.note(LATE_SYSTEM)
         self._system.append(text)
 
     def add_user(self, text: str, where: Callable[[], Place]) -> None:
         """Add words of the user."""
-        if self._texts or self._calls:
+        if self._replied or self._calls:
             self._end_turn(where)
             self._begin_turn(text)
         elif self._user is None:
@@ -155,10 +156,10 @@ class ConversationBuilder:
     def add_reply(
         self, text: str, where: Callable[[], Place], values: Sequence[SpokenValue] = ()
     ) -> None:
-        """Add words of the agent, and the slot values marked in them; nothing for an empty text."""
-        if not text:
-            return
-        self._texts.append(text)
+        """Add words of the agent, perhaps none, and the slot values that are marked in them."""
+        self._replied = True
+        if text:
+            self._texts.append(text)
         self._values += values
         found = len("\n".join(self._texts))
         if found > MAX_TEXT_CHARS:
@@ -242,9 +243,9 @@ class ConversationBuilder:
         Raises:
             BadConversationError: the agent says and calls nothing, or a call has no result.
         """
-        if self._texts or self._calls:
+        if self._replied or self._calls:
             self._end_turn(lambda: self._at)
-            if not self._texts:
+            if self._calls and not self._texts:
                 self.note(NO_LAST_REPLY)
         elif self._user is not None and self._turns:
             self.note(UNANSWERED)

@@ -180,12 +180,29 @@ class ReadResult(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         name: full name of the tool.
         status: ``success``, ``failure`` or ``error``.
-        results: rows, each a value by slot; ``None`` with an error.
+        results: the result, any JSON value; ``None`` with an error.
     """
 
     name: str = ""
     status: str = "error"
-    results: tuple[dict[str, str], ...] | None = None
+    results: Any = None
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the rows of the result, see `rows_of`."""
+        return rows_of(self.results)
+
+
+def rows_of(results: Any) -> list[dict[str, str]]:
+    """Return the rows of a tool's result: the objects of a list, or a single object.
+
+    Members that are not texts, numbers or booleans are left out, the others are written as text.
+    """
+    objects = results if isinstance(results, list) else [results]
+    return [
+        {name: str(value) for name, value in each.items() if isinstance(value, (str, int, float))}
+        for each in objects
+        if isinstance(each, dict)
+    ]
 
 
 _decode_messages = msgspec.json.Decoder(list[ReadMessage]).decode

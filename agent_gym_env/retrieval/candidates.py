@@ -22,6 +22,7 @@ from agent_gym_env.retrieval.neighbour_index import (
     phase_of,
     situation_of,
 )
+from agent_gym_env.retrieval.plain_tasks import text_arguments
 from agent_gym_env.retrieval.reply_templates import TemplateFiller
 from agent_gym_env.retrieval.state import State
 from agent_gym_env.retrieval.tool_schemas import ToolSchemas
@@ -33,7 +34,6 @@ from agent_gym_env.retrieval.understanding import (
 )
 from agent_gym_env.retrieval.vocabulary import Vocabulary
 from agent_gym_env.types import Action, Observation, ToolCall
-from agent_gym_env.values.equality import value_text
 from agent_gym_env.values.words import words
 
 _NEIGHBOURS = 60
@@ -115,7 +115,7 @@ class CandidateGenerator:
             tool = state.tools.by_name[name]
             arguments = state.guessed_arguments(tool)
             if not tool.missing(arguments):
-                call = ToolCall(name, dict(arguments))
+                call = ToolCall(name, tool.typed(arguments))
                 proposed.append(Candidate(Action(tool_calls=(call,)), float(probability), "call"))
         return proposed
 
@@ -189,10 +189,7 @@ class Conversations:
             _add_result(state, message.content or "")
         elif message.tool_calls:
             calls = (call.decoded_arguments() for call in message.calls)
-            state.awaited = [
-                {name: value_text(value) for name, value in arguments.items()}
-                for arguments in calls
-            ]
+            state.awaited = [text_arguments(arguments) for arguments in calls]
         elif message.role == "assistant":
             state.record_reply(message.content or "")
 
@@ -203,7 +200,7 @@ def _add_result(state: State, content: str) -> None:
     if result.status == "error" or result.results is None:
         state.record_refused_call()
     else:
-        state.record_call(result.name, arguments, result.status, result.results)
+        state.record_call(result.name, arguments, result.status, result.rows())
 
 
 def _by_agreement(replies: Sequence[_Reply]) -> list[_Reply]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -15,19 +16,20 @@ from agent_gym_env.retrieval.tokens import (
     phrase_key,
 )
 from agent_gym_env.retrieval.vocabulary import Vocabulary
-from agent_gym_env.values.equality import DONTCARE
+from agent_gym_env.values.equality import DONTCARE, value_text
 
 BOOLEAN_VALUES = frozenset(("True", "False"))
 
 
 class _Property(msgspec.Struct, frozen=True):
-    description: str = ""
-    enum: tuple[str, ...] = ()
-    default: str | None = None
+    description: Any = ""
+    enum: Any = ()
+    default: Any = None
+    type: Any = None
 
 
 class _Parameters(msgspec.Struct, frozen=True):
-    properties: dict[str, _Property] = {}
+    properties: dict[str, _Property | bool] = {}
     required: tuple[str, ...] = ()
 
 
@@ -49,6 +51,7 @@ class SlotSchema:
         words: stems of the name and the description.
         values: allowed values; empty for free text.
         default: value of an optional argument that is left out; ``None`` if the schema names none.
+        type: type of the values in the schema.
         kind: kind of the values that the slot takes, judged by its words; ``listed`` if the schema
             lists the values.
         is_boolean: whether the values are ``True`` and ``False``.
@@ -60,18 +63,22 @@ class SlotSchema:
 
     def __init__(self, name: str, described: _Property, vocabulary: Vocabulary) -> None:
         self.name = name
-        self.description = described.description
-        self.values = tuple(value for value in described.enum if value != DONTCARE)
-        self.default = None if described.default == DONTCARE else described.default
+        self.description = described.description if isinstance(described.description, str) else ""
+        choices = described.enum if isinstance(described.enum, (list, tuple)) else ()
+        self.values = tuple(value_text(value) for value in choices if value != DONTCARE)
+        has_default = isinstance(described.default, (str, int, float))
+        default = value_text(described.default) if has_default else None
+        self.default = None if default == DONTCARE else default
+        self.type = described.type
         self.is_boolean = set(self.values) == BOOLEAN_VALUES
         self.is_count = bool(self.values) and all(value.isdecimal() for value in self.values)
         name_words = identifier_words(name)
-        self.words = frozenset((*name_words, *content_words(described.description)))
+        self.words = frozenset((*name_words, *content_words(self.description)))
         named = [f"name {word}" for word in name_words]
         self.features = hashed(
             "slot", (*sorted(self.words), *named, f"last {name_words[-1:]}", self._form())
         )
-        free_kind = vocabulary.kind_of_slot(name, described.description)
+        free_kind = vocabulary.kind_of_slot(name, self.description)
         self.kind = "listed" if self.values else free_kind
         self.is_known = vocabulary.knows(self.values)
         self.value_features = [self._features_of(value) for value in (None, *self.values)]
@@ -117,15 +124,30 @@ class ToolSchema:
         )
         parameters = function.parameters
         self.slots = {
-            name: SlotSchema(name, slot, vocabulary) for name, slot in parameters.properties.items()
+            name: SlotSchema(name, slot, vocabulary)
+            for name, slot in parameters.properties.items()
+            if isinstance(slot, _Property)
         }
         self.required = parameters.required
         self.features = hashed("tool", (*sorted(self.words), f"verb {intent_words[:1]}"))
         self.verb_features = hashed("call", [f"verb {intent_words[:1]}"])
 
+    def typed(self, arguments: dict[str, str]) -> dict[str, Any]:
+        """Return arguments as JSON values of the types that the schema names, if they can be."""
+        return {name: _typed(value, self.slots[name].type) for name, value in arguments.items()}
+
     def missing(self, arguments: dict[str, str]) -> list[str]:
         """Return the names of the required arguments that are missing."""
         return [name for name in self.required if name not in arguments]
+
+
+def _typed(value: str, kind: Any) -> Any:
+    if kind in ("integer", "number", "boolean", "array", "object"):
+        try:
+            return msgspec.json.decode(value.lower() if kind == "boolean" else value)
+        except msgspec.DecodeError:
+            return value  # the tool says what it expects
+    return value
 
 
 class ToolSchemas:

@@ -23,6 +23,7 @@ from agent_gym_env.retrieval.neighbour_index import (
     phase_of,
     situation_of,
 )
+from agent_gym_env.retrieval.plain_tasks import plain_task
 from agent_gym_env.retrieval.reply_templates import template_of
 from agent_gym_env.retrieval.state import State, is_same
 from agent_gym_env.retrieval.tokens import Features, phrase_key, stems_of
@@ -142,7 +143,8 @@ class _Tasks:
 
     def __call__(self, indices: Iterable[int]) -> Iterator[Task]:
         for index in indices:
-            yield self._split.task(index)
+            task = self._split.task(index)
+            yield plain_task(task) if self._split.functions else task
             self._done += 1
             if self._on_progress is not None:
                 self._on_progress(self._done, self._total)

@@ -156,7 +156,9 @@ class VocabularyBuilder:
     def _add_call(self, call: RecordedCall, today: str | None) -> None:
         tool = self._tools[call.name]
         for name, value in call.arguments.items():
-            slot = tool.arguments[name]
+            slot = tool.arguments.get(name)
+            if slot is None:  # a log's schema may not name it
+                continue
             kind = kind_of_value(value, today)
             if not slot.is_categorical:
                 for word in (*identifier_words(name), *content_words(slot.description)):

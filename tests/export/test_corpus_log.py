@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from agent_gym_env.corpus.corpus import open_corpus
-from agent_gym_env.corpus.logs.writing import write_log
 from agent_gym_env.corpus.task import Turn
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.envs.replay import recorded_action
+from agent_gym_env.export.corpus_log import write_log
 from agent_gym_env.types import Action, ToolCall
 
 SGD = os.environ.get("AGENT_GYM_TEST_SGD")

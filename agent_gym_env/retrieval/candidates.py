@@ -22,7 +22,6 @@ from agent_gym_env.retrieval.neighbour_index import (
     phase_of,
     situation_of,
 )
-from agent_gym_env.retrieval.plain_tasks import text_arguments
 from agent_gym_env.retrieval.reply_templates import TemplateFiller
 from agent_gym_env.retrieval.state import State
 from agent_gym_env.retrieval.tool_schemas import ToolSchemas
@@ -34,6 +33,7 @@ from agent_gym_env.retrieval.understanding import (
 )
 from agent_gym_env.retrieval.vocabulary import Vocabulary
 from agent_gym_env.types import Action, Observation, ToolCall
+from agent_gym_env.values.equality import value_text
 from agent_gym_env.values.words import words
 
 _NEIGHBOURS = 60
@@ -189,7 +189,10 @@ class Conversations:
             _add_result(state, message.content or "")
         elif message.tool_calls:
             calls = (call.decoded_arguments() for call in message.calls)
-            state.awaited = [text_arguments(arguments) for arguments in calls]
+            state.awaited = [
+                {name: value_text(value) for name, value in arguments.items()}
+                for arguments in calls
+            ]
         elif message.role == "assistant":
             state.record_reply(message.content or "")
 

@@ -20,7 +20,7 @@ def plain_task(task: Task) -> Task:
     return msgspec.structs.replace(task, turns=tuple(map(_plain_turn, task.turns)))
 
 
-def text_arguments(arguments: Mapping[str, Any]) -> dict[str, str]:
+def _text_arguments(arguments: Mapping[str, Any]) -> dict[str, str]:
     """Return the arguments that are texts, numbers or booleans, as texts."""
     return {
         name: value_text(value)
@@ -41,5 +41,5 @@ def _plain_turn(turn: Turn) -> Turn:
 def _plain_call(call: RecordedCall) -> RecordedCall:
     rows = msgspec.json.encode(rows_of(msgspec.json.decode(call.results))).decode()
     return msgspec.structs.replace(
-        call, arguments=text_arguments(call.arguments), results=rows, forms={}
+        call, arguments=_text_arguments(call.arguments), results=rows, forms={}
     )

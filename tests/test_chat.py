@@ -140,7 +140,7 @@ def test_tools_and_results_are_read() -> None:
     (function,) = read_functions(tools)
     assert (function.name, function.description) == ("S-Find", "Find it")
     result = read_result('{"name":"S-Find","status":"success","results":[{"city":"Köln"}]}')
-    assert (result.status, result.results) == ("success", ({"city": "Köln"},))
+    assert (result.status, result.rows()) == ("success", [{"city": "Köln"}])
 
 
 @pytest.mark.parametrize("messages", ["", "{}", "[1]", '[{"content":"no role"}]'])

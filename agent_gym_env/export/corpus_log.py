@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from agent_gym_env.chat import functions_of
 from agent_gym_env.corpus.corpus import Corpus
 from agent_gym_env.corpus.logs.chat import chat_messages
 from agent_gym_env.corpus.logs.reader import TOOLS_FILE
@@ -55,6 +56,6 @@ def write_log(corpus: Corpus, folder: Path, splits: Iterable[str] | None = None)
 
 
 def _function(spec: ToolSpec) -> FunctionTool:
-    function = openai_function(spec)["function"]
+    (function,) = functions_of([openai_function(spec)])
     key = spec.name if spec.parameters is None else spec.service
     return FunctionTool(key, spec.name, function["description"], function["parameters"])

@@ -143,8 +143,10 @@ def _add_of_assistant(
 ) -> None:
     if message.get("reasoning_content") or message.get("reasoning"):
         builder.note(REASONING)
-    if message.get("content") is not None:
-        builder.add_reply(_text(builder, message["content"], where), where)
+    content = message.get("content")
+    text = _text(builder, content, where)
+    if text or content == "":  # an empty text is a reply, no text is none
+        builder.add_reply(text, where)
     refusal = message.get("refusal")
     if isinstance(refusal, str):
         builder.add_reply(refusal, where)

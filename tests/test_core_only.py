@@ -105,6 +105,7 @@ EXAMPLES: dict[str, str | None] = {
     "minari_dataset": "data",
     "play_an_episode": None,
     "play_with_a_language_model": None,
+    "play_your_own_logs": None,
     "ppo_in_one_file": "sb3",
     "reward_of_your_own": None,
     "train_with_rllib": "rllib",

@@ -6,8 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from agent_gym_env import import_logs
-from agent_gym_env.policies.oracle import OraclePolicy
+from agent_gym_env import OraclePolicy, import_logs
 
 LOGS = Path(__file__).parent / "logs"  # chat, Responses, ShareGPT and ConvLab's unified format
 

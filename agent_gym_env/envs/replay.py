@@ -28,8 +28,7 @@ from agent_gym_env.types import Action, ToolCall
 
 ToolsOffered = Literal["dialogue", "all"]
 _encode = msgspec.json.Encoder().encode
-_Messages = Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
-_decode_messages = msgspec.json.Decoder(_Messages).decode
+_decode_messages = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 class OfferedTools:
@@ -345,6 +344,11 @@ class Replay:
                 f"{len(self._turns)}"
             )
         conversation = self._conversation
+        if not snapshot.log.startswith(conversation.log.text):
+            raise ValueError(
+                f"not an SGD-v0 state: its log begins with {snapshot.log[:80]!r}, the dialogue with "
+                f"{conversation.log.text[:80]!r}"
+            )
         for _ in range(snapshot.turn):
             conversation.backend.next_turn()
         if isinstance(conversation.backend, ResumableBackend):

@@ -297,11 +297,15 @@ class _Record:
         if isinstance(dialogue, Simulation):
             leaves = dialogue.user_state.patience < 0
             user = self._simulated_user(dialogue.goal, dialogue.task, self._opening, leaves)
+        system = None
+        if isinstance(self._env, SGDEnv):
+            system = self._env.settings.system_prompt_of(dialogue.task)
         return Episode(
             **_origin(self._env, dialogue.task),
             tools=self._tools,
             turns=tuple(self._turns),
             simulated_user=user,
+            system=system,
             **outcome,
         )
 
@@ -350,7 +354,6 @@ def _origin(env: SGDEnv | SGDSimEnv, task: Task) -> dict[str, Any]:
         "services": task.services,
         "seen_services": None if seen is None else tuple(s for s in task.services if s in seen),
         "date": task.date,
-        "system": env.settings.system_prompt_of(task) if isinstance(env, SGDEnv) else None,
         "reward": env.settings.reward.name,
     }
 

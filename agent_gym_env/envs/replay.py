@@ -346,8 +346,8 @@ class Replay:
         conversation = self._conversation
         if not snapshot.log.startswith(conversation.log.text):
             raise ValueError(
-                f"not an SGD-v0 state: its log begins with {snapshot.log[:80]!r}, the dialogue with "
-                f"{conversation.log.text[:80]!r}"
+                f"not an SGD-v0 state: its log begins with {snapshot.log[:80]!r}, the "
+                f"dialogue with {conversation.log.text[:80]!r}"
             )
         for _ in range(snapshot.turn):
             conversation.backend.next_turn()

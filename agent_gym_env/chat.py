@@ -80,13 +80,21 @@ class MessageLog:
         self.call_count += len(calls)
         requests = ",".join(map(_tool_call, ids, calls))
         answers = "".join(map(_tool_message, ids, results))
-        self._append(f'{{"role":"assistant","content":null,"tool_calls":[{requests}]}}{answers}')
+        separator = "" if self.text == "[" else ","
+        self.text += (
+            f'{separator}{{"role":"assistant","content":null,"tool_calls":[{requests}]}}{answers}'
+        )
 
     def add_reply(self, words: str, user: str | None = None) -> None:
         """Append the agent's words, and what the user says to them, if anything."""
         reply = _spoken("assistant", words)
+        separator = "" if self.text == "[" else ","
         # One concatenation, not two: the log is long and costs time to copy.
-        self._append(reply if user is None else f"{reply},{_spoken('user', user)}")
+        self.text = (
+            f"{self.text}{separator}{reply}"
+            if user is None
+            else f"{self.text}{separator}{reply},{_spoken('user', user)}"
+        )
 
 
 def begin_log(user: str, system: str | None = None) -> MessageLog:

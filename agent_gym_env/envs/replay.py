@@ -37,7 +37,6 @@ class OfferedTools:
     Attributes:
         json: tools as the agent reads them, a JSON array in OpenAI's function format.
         catalogue: tools as calls are checked.
-        has_functions: whether one of them is a function of a log.
     """
 
     def __init__(self, tools: dict[str, ToolSpec], services: tuple[str, ...]) -> None:
@@ -45,7 +44,6 @@ class OfferedTools:
         offered = {spec.name: spec for spec in tools.values() if spec.service in wanted}
         self.json = tools_json(tools, services)
         self.catalogue = ToolCatalogue(offered)
-        self.has_functions = any(spec.parameters is not None for spec in offered.values())
 
 
 class ReplaySettings:
@@ -210,7 +208,7 @@ class Replay:
         conversation = self._conversation
         results = ""
         if calls:
-            if self._offered.has_functions:
+            if self._offered.catalogue.has_functions:
                 clean = self._offered.catalogue.without_nulls
                 calls = [clean(call) if isinstance(call, ToolCall) else call for call in calls]
             results, refused = conversation.execute(calls)
@@ -387,8 +385,12 @@ def target_messages(turn: Turn) -> list[dict[str, Any]]:
     some a mapping.
     """
     reply = {"role": "assistant", "content": turn.text}
-    if turn.call is None:
+    call = turn.call
+    if call is None:
         return [reply]
+    if not turn.more_calls:  # all turns of SGD; this saves time at every step
+        made = call_object("call_0", call.name, _encode(call.arguments).decode())
+        return [call_message([made]), reply]
     numbers = itertools.count()
     rounds = (
         call_message(

@@ -64,6 +64,8 @@ def tool_accuracy(
     """
     if not expected or not made:
         return 1.0 if not expected and not made else 0.0
+    if len(expected) == len(made) == 1:
+        return _call_accuracy(expected[0], made[0], agreement)
     if len(expected) == 1:
         return max([_call_accuracy(expected[0], call, agreement) for call in made]) / len(made)
     scores = [[_call_accuracy(due, call, agreement) for call in made] for due in expected]

@@ -30,7 +30,7 @@ class ReplayBackend:
         entities: table of all rows that the split's tools have returned.
     """
 
-    __slots__ = ("_answered", "_catalogue", "_date", "_entities", "_recorded", "_turn", "_turns")
+    __slots__ = ("_answered", "_catalogue", "_date", "_entities", "_only", "_turn", "_turns")
 
     def __init__(self, catalogue: ToolCatalogue, entities: EntityTable) -> None:
         self._catalogue = catalogue
@@ -40,16 +40,22 @@ class ReplayBackend:
         """Begin a dialogue."""
         self._date = task.date
         self._turns = task.turns
-        self._turn = 0
-        self._recorded = task.turns[0].calls
-        self._answered: list[RecordedCall] = []
+        self._begin_turn(0)
 
     def next_turn(self) -> None:
         """Move on to the agent's next turn; after the last one nothing is recorded."""
-        self._turn += 1
-        over = self._turn >= len(self._turns)
-        self._recorded = () if over else self._turns[self._turn].calls
-        self._answered = []
+        self._begin_turn(self._turn + 1)
+
+    def _begin_turn(self, number: int) -> None:
+        self._turn = number
+        self._answered: tuple[RecordedCall, ...] = ()
+        turn = self._turns[number] if number < len(self._turns) else None
+        # The usual case, which is answered without a search: arguments of services are all texts.
+        is_usual = turn is not None and not turn.more_calls and not self._catalogue.has_functions
+        self._only = turn.call if turn is not None and is_usual else None
+
+    def _recorded(self) -> tuple[RecordedCall, ...]:
+        return self._turns[self._turn].calls if self._turn < len(self._turns) else ()
 
     def resume(self, calls: Sequence[ToolCall]) -> None:
         """Take the calls as made that the agent has made in the open turn."""
@@ -78,13 +84,16 @@ class ReplayBackend:
         Returns:
             The answer; for a valid call that the turn did not record, the tool.
         """
-        recorded = [each for each in self._recorded if _is_equal(call, each)]
+        only = self._only
+        if only is not None and call.name == only.name and call.arguments == only.arguments:
+            return result_of(only)
+        recorded = [each for each in self._recorded() if _is_equal(call, each)]
         if recorded:
             return self._replayed(recorded)
         spec = self._catalogue.resolve(call.name)
         if isinstance(spec, str):
             return ToolResult(call.name, "error", error=spec)
-        recorded = [each for each in self._recorded if self._means(spec, call, each)]
+        recorded = [each for each in self._recorded() if self._means(spec, call, each)]
         if recorded:
             return self._replayed(recorded)
         problem = self._catalogue.problem(spec, call.arguments)
@@ -103,7 +112,7 @@ class ReplayBackend:
             return result_of(recorded[0])
         left = (each for each in recorded if not any(each is other for other in self._answered))
         given = next(left, recorded[-1])
-        self._answered.append(given)
+        self._answered += (given,)
         return result_of(given)
 
     def _elsewhere(self) -> Iterator[RecordedCall]:

@@ -27,10 +27,14 @@ class ToolCatalogue:
 
     Args:
         tools: tools of the dialogue, by full name.
+
+    Attributes:
+        has_functions: whether one of the tools is a function of a log.
     """
 
     def __init__(self, tools: Mapping[str, ToolSpec]) -> None:
         self.tools = tools
+        self.has_functions = any(spec.parameters is not None for spec in tools.values())
         self._by_intent: dict[str, list[str]] = {}
         for spec in tools.values():
             self._by_intent.setdefault(spec.intent, []).append(spec.name)

@@ -112,7 +112,7 @@ class Closed(Sound):
 
     def execute(self, call: ToolCall) -> ToolResult:
         result = super().execute(call)
-        due = call.name in {each.name for each in self._recorded}
+        due = call.name in {each.name for each in self._recorded()}
         return result if due else ToolResult(result.name, "error", error="closed: come tomorrow")
 
 

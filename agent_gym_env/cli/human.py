@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from agent_gym_env.chat import functions_of
 from agent_gym_env.types import Action, DialogueAct, Observation, ToolCall
 
 HELP = """\
@@ -81,7 +82,7 @@ def _read_act(text: str) -> DialogueAct:
 
 
 def _listed(tools: str) -> str:
-    return "\n".join(_described(tool["function"]) for tool in _DECODE_TOOLS(tools))
+    return "\n".join(map(_described, functions_of(_DECODE_TOOLS(tools))))
 
 
 def _described(function: Mapping[str, Any]) -> str:

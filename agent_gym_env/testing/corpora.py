@@ -110,10 +110,10 @@ def _check_schema(check: Check, services: Sequence[Service], where: str) -> None
 
 
 def _check_functions(check: Check, functions: Sequence[FunctionTool], where: str) -> None:
-    _require_unique(check, [each.key for each in functions], "function", where)
+    _require_unique(check, [each.key for each in functions], "tool of a log", where)
     for function in functions:
         inside = f"{where}, function {function.key}"
-        _require_unique(check, [function.name], "function", inside)
+        _require_unique(check, [function.name], "tool of a log", inside)
         kind = function.parameters.get("type")
         check.require(
             kind == "object", "schemas are valid", "an object's as parameters", kind, inside

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import structs
 
+from agent_gym_env.chat import functions_of
 from agent_gym_env.corpus.corpus import Split
 from agent_gym_env.corpus.task import RecordedCall, Task
 from agent_gym_env.corpus.tool_specs import ToolSpec, openai_function
@@ -103,8 +104,9 @@ class SimulatedTools:
         return _failed(spec, "simulation_failed: the model gave no answer that can be read")
 
     def _request(self, spec: ToolSpec, arguments: Mapping[str, Any], today: str | None) -> Request:
+        (described,) = functions_of([openai_function(spec)])
         document = {
-            "tool": openai_function(spec)["function"],
+            "tool": described,
             "examples": self._shown_examples(spec, arguments, today),
             "date": today,
             "call": {"arguments": arguments},

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from agent_gym_env.chat import call_message, call_object, make_tool
 from agent_gym_env.corpus.logs.conversation import (
     OTHER_TOOLS,
     REASONING,
+    BadConversationError,
     Conversation,
     ConversationBuilder,
     LoggedCall,
@@ -68,7 +70,7 @@ def read_chat(record: Mapping[str, Any], at: Place) -> Conversation:
     Raises:
         BadConversationError: it cannot be used; says where and why.
     """
-    at = at._replace(dialogue_id=record_id(record, at))
+    at = Place(at.file, at.pointer, record_id(record, at))
     builder = ConversationBuilder(at)
     if isinstance(record.get("instructions"), str):
         builder.add_system(record["instructions"])
@@ -295,6 +297,8 @@ def read_tools(
     if key is None:
         return None
     listed = record[key]
+    if isinstance(listed, list) and (plain := _plain_tools(listed)) is not None:
+        return plain
     if isinstance(listed, str):  # ShareGPT keeps JSON in a text
         listed = _decoded(listed, at.inside(f".{key}"))
     if not isinstance(listed, list):
@@ -310,6 +314,21 @@ def read_tools(
         else:
             tools[tool.name] = tool
     return tuple(tools.values())
+
+
+def _plain_tools(listed: list[Any]) -> tuple[FunctionTool, ...] | None:
+    """Return tools of which nothing is to be said, read only once; ``None`` for others."""
+    try:
+        return _kept_tools(msgspec.msgpack.encode(listed))
+    except (BadConversationError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+@lru_cache(maxsize=64)
+def _kept_tools(encoded: bytes) -> tuple[FunctionTool, ...] | None:
+    tools = [_tool(each, Place("")) for each in msgspec.msgpack.decode(encoded)]
+    kept = {tool.name: tool for tool in tools if tool is not None}
+    return tuple(kept.values()) if len(kept) == len(tools) else None
 
 
 def _decoded(text: str, at: Place) -> Any:
@@ -388,8 +407,8 @@ def _call_messages(calls: Any, number: int) -> list[dict[str, Any]]:
         ]
         written.append(call_message(objects))
         for call_id, call in zip(ids, group, strict=True):
-            value = msgspec.json.decode(call.results)
-            content = call.results if isinstance(value, (dict, list)) else value
+            is_nested = call.results[:1] in ("{", "[")
+            content = call.results if is_nested else msgspec.json.decode(call.results)
             result = {"role": "tool", "tool_call_id": call_id, "content": content}
             written.append(
                 result if call.status == "success" else {**result, "status": call.status}

@@ -252,17 +252,18 @@ class _Import:
         task = conversation.task
         keys, is_complete = self._tools.add(conversation)
         self._is_complete.append(is_complete)
-        texts: list[str] = []
-        for turn in task.turns:
-            texts += (turn.user, turn.text)
-            self._counts["calls"] += len(turn.calls)
-        self._counts["conversations"] += 1
-        self._counts["turns"] += len(task.turns)
+        counts = self._counts
+        counts["calls"] += sum(
+            len(turn.more_calls) + (turn.call is not None) for turn in task.turns
+        )
+        counts["conversations"] += 1
+        counts["turns"] += len(task.turns)
         self._turns.append(len(task.turns))
-        self._notes.update(conversation.notes)
+        for note in conversation.notes:
+            self._notes[note] += 1
         self._splitter.add(
             self._unit(original),
-            " ".join(texts),
+            " ".join([f"{turn.user} {turn.text}" for turn in task.turns]),
             conversation.split if self._options.split_by == "log" else None,
         )
         if self._on_progress is not None and not self._counts["conversations"] % _EACH:

@@ -191,7 +191,7 @@ def _records(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Place, str | N
         split = _split_of(file)
         with _open(file) as opened:
             for record, place, number in _objects(opened, file):
-                yield record, place._replace(dialogue_id=f"{prefix}{number:06}"), split
+                yield record, Place(place.file, place.pointer, f"{prefix}{number:06}"), split
 
 
 @contextmanager
@@ -390,6 +390,9 @@ class LogReader:
                 yield LocatedTask(with_keys(each, keys, inferred), each.at)
 
 
+_MOST_OFFERS = 64
+
+
 class LogTools:
     """Collects the tools of a log, and the calls of those that it does not describe.
 
@@ -402,7 +405,9 @@ class LogTools:
         self.missing = ToolInference()
         self.described = 0
         self._keys: dict[bytes, FunctionTool] = {}
+        self._used: set[str] = set()
         self._versions = Counter[str]()
+        self._offers: dict[int, tuple[object, dict[str, FunctionTool]]] = {}
         self._splits: dict[str, dict[str, FunctionTool]] = {}
 
     def add(self, conversation: Conversation) -> tuple[list[str], bool]:
@@ -413,7 +418,7 @@ class LogTools:
             needs.
         """
         offered = self._splits.setdefault(conversation.split or "train", {})
-        known = {tool.name: self._keyed(tool) for tool in conversation.tools or ()}
+        known = self._known(conversation.tools or ())
         self.described = len(self._keys)
         offered.update((tool.key, tool) for tool in known.values())
         is_complete = conversation.tools is not None
@@ -423,6 +428,17 @@ class LogTools:
                     self.missing.add(call.name, call.arguments)
                     is_complete = False
         return [tool.key for tool in known.values()], is_complete
+
+    def _known(self, tools: tuple[FunctionTool, ...]) -> dict[str, FunctionTool]:
+        """Return tools with their keys, by name. The last ones are found by their identity."""
+        kept = self._offers.get(id(tools))
+        if kept is None:
+            if len(self._offers) >= _MOST_OFFERS:
+                self._offers.clear()
+            # The tuple is kept, so that no other one gets its identity.
+            kept = (tools, {tool.name: self._keyed(tool) for tool in tools})
+            self._offers[id(tools)] = kept
+        return kept[1]
 
     def inferred(self) -> list[FunctionTool]:
         """Return the other tools, with schemas that fit their calls."""
@@ -436,11 +452,11 @@ class LogTools:
         identity = _identity(tool)
         found = self._keys.get(identity)
         if found is None:
-            used = {each.key for each in self._keys.values()}
             key = tool.name
-            while key in used:
+            while key in self._used:
                 self._versions[tool.name] += 1
                 key = f"{tool.name}#{self._versions[tool.name] + 1}"
+            self._used.add(key)
             found = self._keys[identity] = msgspec.structs.replace(tool, key=key)
         return found
 

@@ -50,15 +50,31 @@ def pip(command: str, *arguments: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built without network from a copy: nothing that an earlier build left gets in."""
-    folder = tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, folder)
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheel and source distribution, built as a release is, without network.
+
+    They are built from a copy: nothing that an earlier build left gets in.
+    """
+    pytest.importorskip("build")
+    source = tmp_path_factory.mktemp("source")
+    for path in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        shutil.copy(ROOT / path, source)
     for name in ("agent_gym_env", "data"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    pip("wheel", "--no-build-isolation", "--wheel-dir", str(folder), str(folder))
-    (built,) = folder.glob("*.whl")
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    run_module("build", "--no-isolation", "--outdir", str(source / "dist"), str(source))
+    return source / "dist"
+
+
+def run_module(module: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(distributions: Path) -> Path:
+    """The wheel of the release."""
+    (built,) = distributions.glob("*.whl")
     return built
 
 
@@ -145,25 +161,6 @@ def test_importing_the_package_loads_no_heavy_library(tmp_path: Path) -> None:
 # What is published
 
 
-@pytest.fixture(scope="module")
-def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Wheel and source distribution, built as a release is, from a copy."""
-    pytest.importorskip("build")
-    source = tmp_path_factory.mktemp("source")
-    for path in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
-        shutil.copy(ROOT / path, source)
-    for name in ("agent_gym_env", "data"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    run_module("build", "--no-isolation", "--outdir", str(source / "dist"), str(source))
-    return source / "dist"
-
-
-def run_module(module: str, *arguments: str) -> None:
-    command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_the_metadata_of_a_release_passes_the_strict_check(distributions: Path) -> None:
     pytest.importorskip("twine")
     run_module("twine", "check", "--strict", *map(str, distributions.iterdir()))
@@ -181,7 +178,7 @@ def test_a_release_passes_the_demo_in_a_fresh_environment(
     pip("install", "--no-build-isolation", "--target", str(site), str(release))
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
     script = "import agent_gym_env, sys; from agent_gym_env.cli.main import main; "
-    script += "print(agent_gym_env.__file__); sys.exit(main(['demo']))"
+    script += "print(agent_gym_env.__file__); sys.exit(main(['demo', '--episodes', '4']))"
     done = subprocess.run(
         [str(python), "-c", script],
         cwd=tmp_path,

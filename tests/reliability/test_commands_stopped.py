@@ -126,11 +126,12 @@ def test_an_evaluation_stopped_before_its_first_episode_goes_on(
     assert run(*command).returncode == 0
 
 
-@pytest.fixture
-def recorded(tmp_path: Path) -> Path:
-    assert run("evaluate", "--policy", "oracle", "--episodes", "3", "--out",
-               str(tmp_path / "played")).returncode == 0  # fmt: skip
-    return tmp_path / "played" / "oracle.jsonl"
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("recorded") / "played"
+    command = ["evaluate", "--policy", "oracle", "--episodes", "3", "--out", str(out)]
+    assert run(*command).returncode == 0
+    return out / "oracle.jsonl"
 
 
 @pytest.mark.parametrize(

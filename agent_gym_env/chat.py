@@ -203,14 +203,22 @@ class ReadResult(msgspec.Struct, frozen=True, gc=False):
 def rows_of(results: Any) -> list[dict[str, str]]:
     """Return the rows of a tool's result: the objects of a list, or a single object.
 
-    Members that are not texts, numbers or booleans are left out, the others are written as text.
+    If an object has a list of objects, as in ``{"count": 2, "books": [{…}, {…}]}``, these are the
+    rows. Members that are not texts, numbers or booleans are left out, the others are written as
+    text.
     """
-    objects = results if isinstance(results, list) else [results]
+    if isinstance(results, dict):
+        results = next(filter(_are_objects, results.values()), [results])
+    objects = results if isinstance(results, list) else []
     return [
         {name: str(value) for name, value in each.items() if isinstance(value, (str, int, float))}
         for each in objects
         if isinstance(each, dict)
     ]
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(e, dict) for e in value)
 
 
 _decode_messages = msgspec.json.Decoder(list[ReadMessage]).decode

@@ -24,6 +24,7 @@ from agent_gym_env.chat import (
     read_result,
     required_tool,
     result_message,
+    rows_of,
     tool_names,
     with_arguments,
     with_call_ids,
@@ -141,6 +142,21 @@ def test_tools_and_results_are_read() -> None:
     assert (function.name, function.description) == ("S-Find", "Find it")
     result = read_result('{"name":"S-Find","status":"success","results":[{"city":"Köln"}]}')
     assert (result.status, result.rows()) == ("success", [{"city": "Köln"}])
+
+
+@pytest.mark.parametrize(
+    ("results", "rows"),
+    [
+        ([{"id": 7, "free": True, "by": None}, 3], [{"id": "7", "free": "True"}]),
+        ({"count": 2, "books": [{"id": "a"}, {"id": "b"}]}, [{"id": "a"}, {"id": "b"}]),
+        ({"until": "May", "tags": ["x"], "by": {"name": "Jane"}}, [{"until": "May"}]),
+        ([], []),
+        ("reserved", []),
+        (None, []),
+    ],
+)
+def test_any_result_has_rows_of_texts(results: object, rows: object) -> None:
+    assert rows_of(results) == rows
 
 
 @pytest.mark.parametrize("messages", ["", "{}", "[1]", '[{"content":"no role"}]'])

@@ -89,7 +89,7 @@ class ConversationState:
     def _add_result(self, content: str) -> None:
         result = read_result(content)
         self.status = result.status
-        self.rows = result.rows()
+        self.rows = tuple(result.rows())
         self.offered = {}
 
     def _add_reply(self, text: str) -> None:

@@ -16,7 +16,7 @@ from agent_gym_env.retrieval.tokens import (
     phrase_key,
 )
 from agent_gym_env.retrieval.vocabulary import Vocabulary
-from agent_gym_env.values.equality import DONTCARE, value_text
+from agent_gym_env.values.equality import DONTCARE, canonical, value_text
 
 BOOLEAN_VALUES = frozenset(("True", "False"))
 
@@ -29,8 +29,8 @@ class _Property(msgspec.Struct, frozen=True):
 
 
 class _Parameters(msgspec.Struct, frozen=True):
-    properties: dict[str, _Property | bool] = {}
-    required: tuple[str, ...] = ()
+    properties: Any = None
+    required: Any = ()
 
 
 class _Function(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class SlotSchema:
         words: stems of the name and the description.
         values: allowed values; empty for free text.
         default: value of an optional argument that is left out; ``None`` if the schema names none.
-        type: type of the values in the schema.
+        type: type of the values in the schema; ``None`` if it names none or several.
         kind: kind of the values that the slot takes, judged by its words; ``listed`` if the schema
             lists the values.
         is_boolean: whether the values are ``True`` and ``False``.
@@ -65,11 +65,15 @@ class SlotSchema:
         self.name = name
         self.description = described.description if isinstance(described.description, str) else ""
         choices = described.enum if isinstance(described.enum, (list, tuple)) else ()
-        self.values = tuple(value_text(value) for value in choices if value != DONTCARE)
+        self.values = tuple(
+            value_text(value) for value in choices if value != DONTCARE and value is not None
+        )
         has_default = isinstance(described.default, (str, int, float))
         default = value_text(described.default) if has_default else None
         self.default = None if default == DONTCARE else default
-        self.type = described.type
+        kinds = described.type if isinstance(described.type, list) else [described.type]
+        named = [kind for kind in kinds if kind != "null"]
+        self.type = named[0] if len(named) == 1 else None
         self.is_boolean = set(self.values) == BOOLEAN_VALUES
         self.is_count = bool(self.values) and all(value.isdecimal() for value in self.values)
         name_words = identifier_words(name)
@@ -123,12 +127,15 @@ class ToolSchema:
             (*intent_words, *identifier_words(self.service), *content_words(function.description))
         )
         parameters = function.parameters
+        properties = parameters.properties if isinstance(parameters.properties, dict) else {}
         self.slots = {
-            name: SlotSchema(name, slot, vocabulary)
-            for name, slot in parameters.properties.items()
-            if isinstance(slot, _Property)
+            name: SlotSchema(name, msgspec.convert(slot, _Property), vocabulary)
+            for name, slot in properties.items()
+            if isinstance(slot, dict)
         }
-        self.required = parameters.required
+        required = parameters.required if isinstance(parameters.required, (list, tuple)) else ()
+        # The schema of a log may require what it does not describe, and nobody can fill that.
+        self.required = tuple(name for name in self.slots if name in required)
         self.features = hashed("tool", (*sorted(self.words), f"verb {intent_words[:1]}"))
         self.verb_features = hashed("call", [f"verb {intent_words[:1]}"])
 
@@ -144,7 +151,7 @@ class ToolSchema:
 def _typed(value: str, kind: Any) -> Any:
     if kind in ("integer", "number", "boolean", "array", "object"):
         try:
-            return msgspec.json.decode(value.lower() if kind == "boolean" else value)
+            return msgspec.json.decode(canonical(value, None) if kind == "boolean" else value)
         except msgspec.DecodeError:
             return value  # the tool says what it expects
     return value

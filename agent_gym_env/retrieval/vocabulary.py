@@ -136,6 +136,10 @@ class VocabularyBuilder:
 
     def __init__(self, tools: Mapping[str, ToolSpec]) -> None:
         self._tools = tools
+        # The tools of a log are listed by keys, and several may have one name.
+        self._arguments: dict[str, dict[str, Slot]] = {}
+        for tool in tools.values():
+            self._arguments.setdefault(tool.name, {}).update(tool.arguments)
         self._phrases: dict[str, dict[str, Counter[str]]] = defaultdict(
             lambda: defaultdict(Counter)
         )
@@ -154,9 +158,9 @@ class VocabularyBuilder:
                     self._dates[canonical(value.text, task.date)][value.text] += 1
 
     def _add_call(self, call: RecordedCall, today: str | None) -> None:
-        tool = self._tools[call.name]
+        known = self._arguments.get(call.name, {})
         for name, value in call.arguments.items():
-            slot = tool.arguments.get(name)
+            slot = known.get(name)
             if slot is None:  # a log's schema may not name it
                 continue
             kind = kind_of_value(value, today)

@@ -372,7 +372,7 @@ class Redactor:
 
     def _pair(self, found: re.Match[str]) -> str:
         value = found["value"].rstrip(".,!?)")
-        if len(value) < _SHORTEST_PAIRED:
+        if len(value) < _SHORTEST_PAIRED or (found["weak"] and "is" in found["link"]):
             return found[0]
         if found["link"].strip() == "is" and not re.search("[0-9$#@!%^&*_]", value):
             return found[0]
@@ -561,8 +561,7 @@ _NUMBER = re.compile(
 _COLONS = re.compile(r"::|:[0-9a-fA-F]{1,4}:[0-9a-fA-F]{1,4}:")
 _KEY_SIGNS = ("sk-", "AIza", "uthoriz", "UTHORIZ", "earer ", "EARER ")
 _PAIR_SIGNS = (
-    "passw", "passph", "passco", "pwd", "secret", "token", "key", "uthoriz", "credential",
-    'pin"', 'pin\\"', "cvv", "cvc", "otp",
+    "pass", "pw", "secret", "token", "key", "uthoriz", "credential", "pin", "cvv", "cvc", "otp",
 )  # fmt: skip
 
 
@@ -613,21 +612,24 @@ _KEYS = re.compile(
     r"|(?P<aws_key>(?:AKIA|ASIA|AIDA|AROA)[A-Z0-9]{16}(?![A-Za-z0-9]))"
     r"|(?P<github_token>gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,})"
     r"|(?P<gitlab_token>glpat-[\w-]{16,})"
-    r"|(?P<slack_token>xox[abeoprs]-[\w-]{14,}|xapp-[\w-]{14,})"
+    r"|(?P<slack_token>xox[abeoprs]-[\w-]{14,}|xapp-[\w-]{14,}"
+    r"|hooks\.slack\.com/services/[\w/-]{20,})"
     r"|(?P<google_key>AIza[\w-]{30,}|ya29\.[\w-]{20,})"
     r"|(?P<api_key>(?:sk|pk|rk)-[\w-]{16,}|(?:sk|pk|rk)_(?:live|test)_\w{16,}"
-    r"|(?:hf|npm)_[A-Za-z0-9]{20,})"
+    r"|(?:hf|npm|dop_v1)_[A-Za-z0-9]{20,}|SG\.[\w-]{16,}\.[\w-]{16,}|(?:AC|SK)[0-9a-f]{32}"
+    r"|[0-9]{8,10}:[\w-]{35}(?![\w-]))"
     r"|(?P<authorization>(?:[Bb]earer|BEARER|[Bb]asic|BASIC)\s+[A-Za-z0-9+/._~=-]{8,})"
     r")",
     re.DOTALL,
 )
 _CALLED = (
     r"pass(?:word|wd|phrase|code)s?|pwd|secret(?:[ _-]?(?:access[ _-]?)?key)?|api[ _-]?key"
-    r"|access[ _-]?key(?:[ _-]?id)?|(?:access|auth|refresh|session|bearer|api)[ _-]?token|token"
+    r"|(?:access|account|shared)[ _-]?key(?:[ _-]?id)?"
+    r"|(?:(?:access|auth|refresh|session|bearer|api)[ _-]?)?token"
     r"|client[ _-]?secret|private[ _-]?key|authorization|credentials?"
 )
 _PAIRS = re.compile(
-    rf"(?<![A-Za-z])(?:{_CALLED})[\"'\\]{{0,4}}"
+    rf"(?<![A-Za-z])(?:{_CALLED}|(?P<weak>pass|pw)|cv[vc]|pin(?: code)?)[\"'\\]{{0,4}}"
     r"(?P<link>\s{0,4}[:=]{1,2}>?|\s{1,4}is(?=\s))\s{0,4}[\"'\\]{0,4}"
     r"(?P<value>(?!<[A-Z_]+_[0-9]+>|(?:[Bb]earer|[Bb]asic)\s)[^\s\"'\\,;<>{}&]{3,})",
     re.IGNORECASE,
@@ -670,6 +672,7 @@ _DIGITS = re.compile(
     r"|(?<![0-9.])[2-6][0-9]{12,18}(?![0-9]))"
     r"|(?P<social>(?<![\w-])(?!000|666|9)[0-9]{3}(?P<gap>[ -])[0-9]{2}(?P=gap)[0-9]{4}(?![\w-]))"
     rf"|{_PHONE_PATTERNS}"
+    r"|(?P<local>(?<![\w.+-])555-[0-9]{4}(?![\w-]))"
     r"|(?:phone|mobile|cell|call|tel|fax|whatsapp)[^0-9+\n]{0,25}?"
     r"(?P<told_phone>\+?\(?[0-9](?:[ .()-]{0,2}[0-9]){6,14}(?![0-9]))"
     r"|(?:ssn|social security)[^0-9\n]{0,20}(?P<told_social>[0-9]{9})(?![0-9])",

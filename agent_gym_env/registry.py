@@ -383,6 +383,7 @@ CORPORA = Registry(
         "sample": "agent_gym_env.corpus.locations:sample_path",
         "sgd": "agent_gym_env.corpus.locations:sgd_path",
         "logs": "agent_gym_env.corpus.logs.reader:LogReader",
+        "episodes": "agent_gym_env.rollout.episode_corpus:EpisodeReader",
     },
 )
 

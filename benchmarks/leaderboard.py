@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("table", help="print the file in Markdown")
     play = commands.add_parser("play", help="play a policy, and write its row")
     play.add_argument("name", help="name of the policy in the table")
-    play.add_argument("--policy", type=_json_or_name, required=True, help="its configuration")
+    play.add_argument("--policy", type=json_or_name, required=True, help="its configuration")
     play.add_argument("--corpus", default="sample", help="name or path of a corpus")
     play.add_argument("--split", default="test", help="split to play")
     play.add_argument("--dialogues", type=int, default=200, help="number of dialogues")
@@ -110,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _json_or_name(text: str) -> Any:
+def json_or_name(text: str) -> Any:
+    """Read a name, or a JSON object with a name and options."""
     return msgspec.json.decode(text) if text.startswith("{") else text
 
 
@@ -180,25 +181,27 @@ def table(found: Sequence[Row]) -> str:
         of_split = [row for row in found if row.split == split]
         for row in sorted(of_split, key=lambda row: -(row.strict.mean or 0.0)):
             figures = (
-                _interval(row.strict), _figure(row.strict_unseen), _figure(row.success),
-                _figure(row.milestones), _figure(row.turns, 1), _interval(row.balanced),
-                _figure(row.exact), _figure(row.exact_unseen), str(row.dialogues),
+                interval(row.strict), figure(row.strict_unseen), figure(row.success),
+                figure(row.milestones), figure(row.turns, 1), interval(row.balanced),
+                figure(row.exact), figure(row.exact_unseen), str(row.dialogues),
             )  # fmt: skip
             lines.append(f"| {row.name}{' *' if row.privileged else ''} | {' | '.join(figures)} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _figure(estimate: Estimate | None, digits: int = 3) -> str:
+def figure(estimate: Estimate | None, digits: int = 3) -> str:
+    """Return a mean as text; ``""`` where it does not apply."""
     if estimate is None or estimate.mean is None:
         return ""
     return f"{estimate.mean:.{digits}f}"
 
 
-def _interval(estimate: Estimate | None) -> str:
+def interval(estimate: Estimate | None) -> str:
+    """Return a mean and its 95 % interval as text; ``""`` where it does not apply."""
     if estimate is None or estimate.low is None or estimate.high is None:
-        return _figure(estimate)
-    return f"{_figure(estimate)} [{estimate.low:.3f}, {estimate.high:.3f}]"
+        return figure(estimate)
+    return f"{figure(estimate)} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 if __name__ == "__main__":

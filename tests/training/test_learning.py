@@ -12,11 +12,13 @@ import pytest
 
 pytest.importorskip("trl", reason="needs the extra 'train'")
 
-from agent_gym_env.assembly import rollout
+from agent_gym_env.assembly import collect, rollout
 from agent_gym_env.evaluation.compare import compare
 from agent_gym_env.export.from_episodes import conversations, prompts
+from agent_gym_env.export.preference_pairs import preferences
 from agent_gym_env.export.rows import Tally, write_rows
 from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.journal.reading import read_branches
 from agent_gym_env.synthesis.corpus_synthesis import build_corpus
 from agent_gym_env.training.config import DPOConfig, GRPOConfig, SFTConfig, TinyConfig
 from agent_gym_env.training.dpo import train_dpo
@@ -123,3 +125,55 @@ def test_what_play_earns_rises(tmp_path: Path, imitator: Path, corpus: str) -> N
     train_grpo(config, out=tmp_path / "grpo")
     earned = [line["reward"] for line in read(tmp_path / "grpo/metrics.jsonl") if "reward" in line]
     assert sum(earned[-3:]) / 3 > sum(earned[:3]) / 3 + 0.05
+
+
+@pytest.fixture(scope="module")
+def simulated_imitator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that has imitated simulated dialogues of the sample corpus for a while."""
+    folder = tmp_path_factory.mktemp("simulated-sft")
+    rows = write(folder / "rows.jsonl", conversations(simulated("acts-oracle", "train"), Tally()))
+    config = SFTConfig(
+        model="tiny", rows=(rows,), learning_rate=2.5e-3, batch_size=4, max_steps=200
+    )
+    return train_sft(config, out=folder / "run")
+
+
+def simulated(policy: Any, split: str, episodes: int | None = None) -> list[Episode]:
+    batch = 1 if isinstance(policy, str) else 16
+    return list(rollout(policy, env="SGDSim-v0", split=split, episodes=episodes, batch=batch))
+
+
+def policy(model: Path, **options: Any) -> dict[str, Any]:
+    return {"name": "transformers", "path": str(model), **options}
+
+
+def test_pairs_from_the_simulation_do_not_make_play_worse(
+    tmp_path: Path, simulated_imitator: Path
+) -> None:
+    collect(
+        policy(simulated_imitator, temperature=1.0),
+        tmp_path / "branches",
+        env="SGDSim-v0",
+        split="train",
+        episodes=16,
+        branches=3,
+        states=3,
+        runner="lockstep",
+        workers=16,
+    )
+    rows = preferences(read_branches(tmp_path / "branches"), Tally())
+    config = DPOConfig(
+        model=str(simulated_imitator),
+        rows=(write(tmp_path / "rows.jsonl", rows),),
+        learning_rate=1e-4,
+        imitation=1.0,
+        max_steps=8,
+    )
+    tuned = train_dpo(config, out=tmp_path / "dpo")
+    report = msgspec.json.decode((tmp_path / "dpo/report.json").read_bytes())
+    assert report["origin"]["shared"] == 0
+    last = read(tmp_path / "dpo/metrics.jsonl")[-1]
+    assert last["rewards/margins"] > 0.3
+    assert last["rewards/accuracies"] > 0.5
+    after, before = (simulated(policy(model), "dev", 16) for model in (tuned, simulated_imitator))
+    assert compare(after, before).reward.verdict != "worse"

@@ -14,6 +14,9 @@ from agent_gym_env.export.from_episodes import conversations
 from agent_gym_env.export.rows import Tally
 from agent_gym_env.rollout.episode import Episode, observations
 from agent_gym_env.rollout.journal.reading import read_branches
+from agent_gym_env.types import ToolCall
+from tests.lm.server import LMServer
+from tests.lm.wire_formats import ChatAnswer, ChatRequest
 
 SCHEMA = {"type": "object", "properties": {"day": {"type": "integer"}}, "required": ["day"]}
 
@@ -79,3 +82,25 @@ def test_states_of_a_log_are_branched(tmp_path: Path) -> None:
         branches=2,
     )
     assert {branch.date for branch in read_branches(tmp_path / "branches")} == {None}
+
+
+def test_a_language_model_plays_a_log_over_the_wire() -> None:
+    def answer(request: ChatRequest) -> ChatAnswer:
+        if request.messages[-1]["role"] == "tool":
+            return ChatAnswer(text="Done.")
+        return ChatAnswer(tool_calls=(ToolCall("book", {"day": 1}), ToolCall("book", {"day": 2})))
+
+    with LMServer(answer) as server:
+        policy = {
+            "name": "llm",
+            "client": "local",
+            "model": "fake",
+            "api_base": server.openai_base,
+        }
+        (played,) = rollout(
+            policy, corpus=Bookings(), split="train", system_prompt=True, reward="ground_truth"
+        )
+        asked = server.requests
+    assert played.error is None
+    assert played.turns[1].components["tool_accuracy"] == pytest.approx(2 / 3)
+    assert "Book what is asked for." in asked[0].messages[0]["content"]

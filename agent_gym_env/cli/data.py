@@ -240,7 +240,10 @@ def import_log(settings: Import) -> None:
         rows += [
             ("conversations with a near-duplicate", near.conversations),
             ("moved to keep near-duplicates together", near.moved),
+            ("largest group that stays together", near.largest_group),
         ]
+        if near.across:
+            rows.append(("near-duplicates across the log's own splits", near.across))
     print_table(("", "number"), [(name, f"{value:,}") for name, value in rows], report.log)
     _print_counts("changed in the conversations", report.notes, NOTES)
     redacted = {each.kind: each.places for each in report.redacted or ()}

@@ -437,6 +437,7 @@ TOOL_BACKENDS = Registry(
         "nearest": "agent_gym_env.tools.nearest:NearestBackend",
         "simulated": "agent_gym_env.tools.simulated:simulated_tools",
         "python": "agent_gym_env.tools.python_tools:PythonTools",
+        "mcp": "agent_gym_env.tools.mcp_tools:McpTools",
     },
 )
 

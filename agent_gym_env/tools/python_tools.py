@@ -69,7 +69,10 @@ class PythonTools:
         return LiveBackend(catalogue, self._begin)
 
     def _begin(self) -> ToolProcess:
-        return ToolProcess(self._tools, self._timeout_s) if self._restart else self._shared
+        tools = self._shared
+        if self._restart:
+            self._shared = ToolProcess(self._tools, self._timeout_s)
+        return tools
 
 
 def _rebuilt(tools: str, timeout_s: float, restart: bool) -> PythonTools:

@@ -73,7 +73,8 @@ class BalancedReward:
             raise ValueError(unknown_name("values", values, ("annotated", "results")))
         self._from_results = values == "results"
         self.weights = WordWeights(documents, frequency)
-        self._tools = tools
+        # Of several versions of a tool in a log, the first.
+        self._tools = {tool.name: tool for tool in reversed(list(tools.values()))}
 
     def score(self, turn: ClosedTurn) -> Score:
         """Score a turn; a part that does not apply to it is ``None``."""

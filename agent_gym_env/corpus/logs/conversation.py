@@ -75,22 +75,19 @@ class Conversation(NamedTuple):
 
 
 class BadConversationError(DataError):
-    """A conversation that cannot be used.
+    """A conversation that cannot be used. Its problem begins with a stable code and a colon."""
 
-    Attributes:
-        kind: stable code, for example ``call_without_result``, by which such errors are counted.
-    """
-
-    kind = "unreadable"
+    @property
+    def kind(self) -> str:
+        """The code, for example ``call_without_result``, by which such errors are counted."""
+        return self.problem.partition(":")[0]
 
 
 def bad(kind: str, problem: str, at: Place) -> BadConversationError:
     """Return the error for a conversation that cannot be used."""
-    error = BadConversationError(
+    return BadConversationError(
         f"{kind}: {problem}", file=at.file, dialogue_id=at.dialogue_id, pointer=at.pointer or None
     )
-    error.kind = kind
-    return error
 
 
 class LoggedCall(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -276,3 +277,15 @@ def test_what_is_left_out_is_given_to_the_caller(tmp_path: Path) -> None:
     found = conversations(path, lambda error: kinds.append(error.kind))
     assert [each.task.dialogue_id for each in found] == ["a", "b"]
     assert kinds == ["format", "no_reply", "repeated_id"]
+
+
+def test_an_error_crosses_processes_with_its_kind_and_place(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"messages": [{"role": "user", "content": "Hi"}]}\n')
+    with pytest.raises(BadConversationError) as caught:
+        list(conversations(tmp_path / "log.jsonl"))
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.kind, again.file, str(again)) == (
+        "no_reply",
+        f"{tmp_path / 'log.jsonl'}:1",
+        str(caught.value),
+    )

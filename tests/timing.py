@@ -8,7 +8,7 @@ from collections.abc import Callable
 SOON_S = 25.0
 """Far more than what is to be at once takes, and less than what it must not wait for."""
 
-PROCESS_S = 550.0
+PROCESS_S = 1000.0
 """Limit of a process that a test starts: an import can take a minute on a busy machine. It is less
 than the limit of the test, whose message would not name the process."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -227,7 +227,7 @@ def _checked_task(located: LocatedTask, tools: Mapping[str, ToolSpec]) -> Task:
     if task.date is not None:
         _checked_date(at, task.date)
     wanted = set(task.services)
-    names = {tool.name for tool in tools.values() if tool.service in wanted}
+    names = {tool.name: tool for tool in tools.values() if tool.service in wanted}
     for number, turn in enumerate(task.turns):
         if turn.call is None and turn.more_calls:
             raise at.of_dialogue("more_calls are calls after the first, and call is None", number)
@@ -241,7 +241,21 @@ def _checked_task(located: LocatedTask, tools: Mapping[str, ToolSpec]) -> Task:
                 problem = f"{call.name!r:.80} is not one of the dialogue's tools"
                 raise at.of_dialogue(problem, number)
             _check_json(at, number, call)
-    return task
+    turns = tuple(_without_nulls(turn, names) for turn in task.turns)
+    return msgspec.structs.replace(task, turns=turns)
+
+
+def _without_nulls(turn: Turn, tools: Mapping[str, ToolSpec]) -> Turn:
+    """Leave out arguments that are null and not required: they equal their absence."""
+    if not any(None in call.arguments.values() for call in turn.calls):
+        return turn
+    first, *more = (_stated(call, tools[call.name].required) for call in turn.calls)
+    return msgspec.structs.replace(turn, call=first, more_calls=tuple(more))
+
+
+def _stated(call: RecordedCall, required: Sequence[str]) -> RecordedCall:
+    arguments = {n: v for n, v in call.arguments.items() if v is not None or n in required}
+    return msgspec.structs.replace(call, arguments=arguments)
 
 
 def _check_json(at: Place, number: int, call: RecordedCall) -> None:

@@ -244,20 +244,22 @@ def defaults_by_tool(tools: str) -> Mapping[str, Mapping[str, str]]:
         ) from error
     return {
         function.name: {
-            name: value_text(argument.default)
-            for name, argument in function.parameters.properties.items()
-            if argument.default is not None
+            name: value_text(argument["default"])
+            for name, argument in _objects(function.parameters.properties)
+            if argument.get("default") is not None
         }
         for function in functions
     }
 
 
-class _Argument(msgspec.Struct):
-    default: Any = None
+def _objects(properties: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Return the properties whose schemas are objects; a schema may be ``true``, too."""
+    named = properties.items() if isinstance(properties, dict) else ()
+    return [(name, schema) for name, schema in named if isinstance(schema, dict)]
 
 
 class _Parameters(msgspec.Struct):
-    properties: dict[str, _Argument] = {}
+    properties: Any = None
 
 
 class _Function(msgspec.Struct):

@@ -24,6 +24,7 @@ from agent_gym_env.chat import call_message, call_object, make_tool
 from agent_gym_env.corpus.logs.conversation import (
     OTHER_TOOLS,
     REASONING,
+    UNREAD_DATE,
     BadConversationError,
     Conversation,
     ConversationBuilder,
@@ -31,6 +32,7 @@ from agent_gym_env.corpus.logs.conversation import (
     bad,
     json_flaw,
     result_json,
+    without_thoughts,
 )
 from agent_gym_env.corpus.reader import Place
 from agent_gym_env.corpus.task import Task
@@ -45,7 +47,11 @@ _DATE_KEYS = ("date", "created_at", "created", "timestamp")
 _USER_KEYS = ("user_id", "user")
 _TEXTS = ("text", "input_text", "output_text")
 _REASONING_PARTS = ("reasoning", "thinking", "reasoning_text", "summary_text")
-_SPLITS = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "test": "test"}
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("dev", "development", "validation", "valid", "val"), "dev"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 _STATUSES: dict[str, ToolStatus] = {"error": "error", "failed": "error", "failure": "failure"}
 _MAX_SCHEMA_DEPTH = 64
 _LEAST_MILLISECONDS = 10**11
@@ -82,7 +88,7 @@ def read_chat(record: Mapping[str, Any], at: Place) -> Conversation:
     tools = read_tools(record, at, builder.note)
     return builder.build(
         at.dialogue_id or "",
-        date=read_date(record, at),
+        date=read_date(record, builder.note),
         tools=tools,
         user=_user(record),
         split=read_split_name(record),
@@ -146,7 +152,10 @@ def _add_of_assistant(
     if message.get("reasoning_content") or message.get("reasoning"):
         builder.note(REASONING)
     content = message.get("content")
-    text = _text(builder, content, where)
+    said = _text(builder, content, where)
+    text = without_thoughts(said)
+    if text != said:
+        builder.note(REASONING)
     if text or content == "":  # an empty text is a reply, no text is none
         builder.add_reply(text, where)
     refusal = message.get("refusal")
@@ -241,23 +250,30 @@ def record_id(record: Mapping[str, Any], at: Place) -> str:
     return at.dialogue_id or ""
 
 
-def read_date(record: Mapping[str, Any], at: Place) -> str | None:
+def read_date(record: Mapping[str, Any], note: Callable[[str], None]) -> str | None:
     """Return the day of a conversation, ISO; ``None`` if the log does not say.
 
-    Raises:
-        BadConversationError: there is a date that cannot be read.
+    Args:
+        record: the object of the log.
+        note: called with a code if there is a date that cannot be read.
     """
     facts = record.get("metadata")
     for source in (record, facts if isinstance(facts, dict) else {}):
         for key in _DATE_KEYS:
             value = source.get(key)
             if value is not None and value != "":
-                return _day(value, at.inside(f".{key}"))
+                day = _day(value)
+                if day is None:
+                    note(UNREAD_DATE)
+                return day
     return None
 
 
-def _day(value: Any, at: Place) -> str:
+def _day(value: Any) -> str | None:
+    """Read a day, a time in ISO form, or seconds or milliseconds since 1970."""
     try:
+        if isinstance(value, str) and value.isdecimal():
+            value = float(value)
         if isinstance(value, str):
             text = value.strip().replace("Z", "+00:00")
             is_day = len(text) == len("2024-05-15")
@@ -266,9 +282,8 @@ def _day(value: Any, at: Place) -> str:
             seconds = value / 1000 if value >= _LEAST_MILLISECONDS else value
             return datetime.fromtimestamp(seconds, timezone.utc).date().isoformat()
     except (ValueError, OverflowError, OSError):
-        pass
-    expected = "a day such as 2024-05-15, a time in ISO form, or seconds or milliseconds since 1970"
-    raise bad("date", f"expected {expected}, found {value!r:.60}", at)
+        return None
+    return None
 
 
 def _user(record: Mapping[str, Any]) -> str | None:
@@ -282,7 +297,7 @@ def _user(record: Mapping[str, Any]) -> str | None:
 def read_split_name(record: Mapping[str, Any]) -> str | None:
     """Return the split that a record names; ``None`` if it names none that is known."""
     name = record.get("split", record.get("data_split"))
-    return _SPLITS.get(name) if isinstance(name, str) else None
+    return _SPLITS.get(name.lower()) if isinstance(name, str) else None
 
 
 def read_tools(

@@ -12,6 +12,7 @@ The rules that turn messages into turns are here, in one place:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ UNANSWERED = "unanswered_user"
 NO_LAST_REPLY = "ends_without_reply"
 LATE_SYSTEM = "system_message_inside"
 REASONING = "reasoning_left_out"
+UNREAD_DATE = "unread_date"
 OTHER_TOOLS = "other_kinds_of_tools_left_out"
 NOTES = {
     JOINED_USER: "messages of the user in a row are joined",
@@ -49,6 +51,7 @@ NOTES = {
     LATE_SYSTEM: "a system message inside the conversation is added to the system prompt",
     REASONING: "reasoning of the model is left out",
     OTHER_TOOLS: "tools that are not functions are left out",
+    UNREAD_DATE: "a date that cannot be read is left out",
 }
 """Changes that the readers make to a conversation that they keep, by code."""
 
@@ -88,6 +91,14 @@ def bad(kind: str, problem: str, at: Place) -> BadConversationError:
     return BadConversationError(
         f"{kind}: {problem}", file=at.file, dialogue_id=at.dialogue_id, pointer=at.pointer or None
     )
+
+
+_THOUGHT = re.compile(r"<(think|thinking|scratch_pad)>.*?</\1>\s*", re.DOTALL)
+
+
+def without_thoughts(text: str) -> str:
+    """Leave out what a model wrote in the tags of its reasoning."""
+    return _THOUGHT.sub("", text) if "</" in text else text
 
 
 class LoggedCall(NamedTuple):

@@ -223,7 +223,10 @@ class _Import:
         unsplit.unlink()
         tools = self._tools.tools()
         if self._redactor is not None:
-            tools = [*map(self._redactor.tool, tools)]
+            # Schemas are inferred from calls that have been redacted.
+            inferred = {tool.key for tool in self._tools.inferred()}
+            clean = self._redactor.tool
+            tools = [tool if tool.key in inferred else clean(tool) for tool in tools]
         report = self.report(out)
         for name, content in ((TOOLS_FILE, tools), (REPORT_FILE, report)):
             (folder / name).write_bytes(msgspec.json.format(_encode(content)) + b"\n")

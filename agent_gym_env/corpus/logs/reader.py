@@ -298,6 +298,8 @@ class LogReader:
         self.name = os.fspath(path)
         self._infers = infer_tools
         self._skips = skip_bad
+        if not os.path.exists(path):
+            raise DataError("there is no such file or folder", file=self.name)
         if not is_log(path):
             raise DataError(
                 "expected a file of conversations (.jsonl, .ndjson or .json, perhaps .gz), or a "

@@ -19,7 +19,7 @@ import ipaddress
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
@@ -139,6 +139,8 @@ class Redactor:
         self._names = _Names(names)
         self._plug_in = plug_in
         self._known: dict[str, str] = {}
+        self._arguments = frozenset[str]()
+        self._last_tools: tuple[tuple[FunctionTool, ...], frozenset[str]] = ((), self._arguments)
         self._shortest = 0 if plug_in is not None or self._names else _SHORTEST_FOUND
 
     def counts(self) -> list[RedactionCount]:
@@ -183,6 +185,7 @@ class Redactor:
 
     def _conversation(self, conversation: Conversation) -> Conversation:
         self._known = {}
+        self._arguments = self._names_of_arguments(conversation.tools or ())
         task, user = conversation.task, conversation.user
         encoded = _encode(task)
         due = self._due(encoded)
@@ -201,6 +204,13 @@ class Redactor:
                 task = self._task(task, (_REPLACE_KNOWN,))
         at = conversation.at._replace(dialogue_id=task.dialogue_id)
         return conversation._replace(task=task, user=user, at=at)
+
+    def _names_of_arguments(self, tools: tuple[FunctionTool, ...]) -> frozenset[str]:
+        """Return the names of properties in the schemas of tools; the last answer is kept."""
+        if self._last_tools[0] is not tools:
+            names = frozenset(name for tool in tools for name in _property_names(tool.parameters))
+            self._last_tools = tools, names
+        return self._last_tools[1]
 
     def _task(self, task: Task, due: _Due) -> Task:
         system = None if task.system is None else self._text(task.system, due)
@@ -312,8 +322,12 @@ class Redactor:
                 return self._of_key(told, value) or self._text(value, due, depth)
             return self._text(value, due, depth)
         if isinstance(value, dict):
+            # A user id or password may be a common word, such as the name of an argument.
+            of_names = tuple(step for step in due if step is not _REPLACE_KNOWN)
             return {
-                self._text(name, due, depth): self._value(each, due, depth, name)
+                self._text(name, of_names if name in self._arguments else due, depth): self._value(
+                    each, due, depth, name
+                )
                 for name, each in value.items()
             }
         if isinstance(value, list):
@@ -534,6 +548,17 @@ class _Step(NamedTuple):
 
 
 _Due = tuple[_Step, ...]
+
+
+def _property_names(schema: Any) -> Iterator[str]:
+    """Yield the names of properties in a JSON schema, at any depth."""
+    if isinstance(schema, list):
+        yield from (name for each in schema for name in _property_names(each))
+    elif isinstance(schema, dict):
+        properties = schema.get("properties")
+        if isinstance(properties, dict):
+            yield from properties
+        yield from (name for each in schema.values() for name in _property_names(each))
 
 
 def _key_before(encoded: str, place: int) -> str:

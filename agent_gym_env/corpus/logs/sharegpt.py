@@ -22,13 +22,13 @@ from agent_gym_env.corpus.logs.conversation import (
     LoggedCall,
     bad,
     result_json,
+    without_thoughts,
 )
 from agent_gym_env.corpus.reader import Place
 
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _RESPONSE = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
 _TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
-_THOUGHT = re.compile(r"<(think|scratch_pad)>.*?</\1>", re.DOTALL)
 _USERS = ("human", "user")
 _AGENTS = ("gpt", "assistant", "model", "chatgpt", "bing", "bard")
 _RESULTS = ("observation", "tool", "function_response", "tool_response")
@@ -65,7 +65,7 @@ def read_sharegpt(record: Mapping[str, Any], at: Place) -> Conversation:
         listed = read_tools({"tools": _tools_of_prompts(prompts, at)}, at, builder.note)
     return builder.build(
         at.dialogue_id or "",
-        date=read_date(record, at),
+        date=read_date(record, builder.note),
         tools=listed,
         split=read_split_name(record),
     )
@@ -98,7 +98,7 @@ def _add(builder: ConversationBuilder, said: Any, where: _Where) -> None:
 
 
 def _add_of_agent(builder: ConversationBuilder, value: str, where: _Where) -> None:
-    plain = _THOUGHT.sub("", value)
+    plain = without_thoughts(value)
     if plain != value:
         builder.note(REASONING)
     builder.add_reply(_CALL.sub("", plain).strip(), where)

@@ -72,7 +72,7 @@ def read_unified(record: Mapping[str, Any], at: Place) -> Conversation:
         booked = _mapping(turn, "booked", where) or booked
         builder.add_reply(words, where, _spoken(turn, words))
     return builder.build(
-        at.dialogue_id or "", date=read_date(record, at), split=read_split_name(record)
+        at.dialogue_id or "", date=read_date(record, builder.note), split=read_split_name(record)
     )
 
 

@@ -407,3 +407,23 @@ def test_policies_play_an_imported_corpus(tmp_path: Path) -> None:
         observation, reward, ended, _, _ = env.step(policy.act(observation))
         total += float(reward)
     assert total == 1.0
+
+
+def test_names_of_arguments_stay_though_a_user_has_the_same_name(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"guest": {"type": "string"}}}
+    call = {"name": "book", "arguments": {"guest": "Bob"}}
+    record = {
+        "user_id": "guest",
+        "tools": [{"name": "book", "parameters": schema}],
+        "messages": [
+            {"role": "user", "content": "A room for Bob, I am guest."},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": call}]},
+            {"role": "tool", "tool_call_id": "1", "content": "booked"},
+            {"role": "assistant", "content": "Booked."},
+        ],
+    }
+    (tmp_path / "log.jsonl").write_bytes(msgspec.json.encode(record))
+    import_logs(tmp_path / "log.jsonl", tmp_path / "out", shares=(1, 0, 0))
+    task = open_corpus(tmp_path / "out").split("train").task(0)
+    assert task.turns[0].calls[0].arguments == {"guest": "Bob"}
+    assert task.turns[0].user == "A room for Bob, I am <USER_ID_1>."

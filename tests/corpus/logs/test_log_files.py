@@ -14,7 +14,9 @@ import pytest
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
 from agent_gym_env.corpus.logs.conversation import BadConversationError
 from agent_gym_env.corpus.logs.reader import TOOLS_FILE, LogReader, conversations
+from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.errors import DataError
+from agent_gym_env.types import Action, ToolCall
 from tests.corpus.logs.odd_conversations import (
     FIND,
     FIND_TOOL,
@@ -169,9 +171,51 @@ def test_a_log_that_is_all_bad_says_what_it_had(tmp_path: Path) -> None:
 
 def test_only_logs_are_taken(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_bytes(TWO)
-    for path in (tmp_path / "log.txt", tmp_path, tmp_path / "none.jsonl"):
+    for path in (tmp_path / "log.txt", tmp_path):
         with pytest.raises(DataError, match=r"expected a file of conversations \(\.jsonl"):
             LogReader(path)
+    with pytest.raises(DataError, match="there is no such file or folder"):
+        LogReader(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("day", ["2024-02-30", "yesterday", [2024, 5, 15], "29/02/2024", 1e300])
+def test_a_day_that_cannot_be_read_is_left_out_and_noted(tmp_path: Path, day: Any) -> None:
+    (tmp_path / "log.jsonl").write_bytes(lines(chat(user("Hi"), says("Hello"), date=day)))
+    (found,) = conversations(tmp_path / "log.jsonl")
+    assert found.task.date is None
+    assert found.notes == ("unread_date",)
+
+
+def test_a_null_that_is_not_required_equals_its_absence(tmp_path: Path) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": True, "c": {"type": ["string", "null"]}},
+        "required": ["a", "c"],
+    }
+    tool = {"name": "find", "parameters": schema}
+    call = {"name": "find", "arguments": {"a": "x", "b": None, "c": None}}
+    record = chat(
+        user("Hi"),
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": call}]},
+        {"role": "tool", "tool_call_id": "1", "content": "found"},
+        says("Hello"),
+        tools=[tool],
+    )
+    (tmp_path / "log.jsonl").write_bytes(lines(record))
+    env = SGDEnv(str(tmp_path / "log.jsonl"), "train", reward="balanced")
+    for arguments in ({"a": "x", "c": None}, {"a": "x", "b": None, "c": None}):
+        env.reset()
+        made = Action("Hello", (ToolCall("find", arguments),))
+        observation, reward, *_ = env.step(made)
+        assert "found" in observation["tool_result"]
+        assert reward == 1.0
+
+
+def test_thoughts_are_left_out_and_noted(tmp_path: Path) -> None:
+    record = chat(user("Hi"), says("<think>A greeting.</think>\nHello"))
+    (tmp_path / "log.jsonl").write_bytes(lines(record))
+    (found,) = conversations(tmp_path / "log.jsonl")
+    assert (found.task.turns[0].text, found.notes) == ("Hello", ("reasoning_left_out",))
 
 
 # Tools

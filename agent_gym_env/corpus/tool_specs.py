@@ -139,7 +139,7 @@ def _argument(name: str, schema: Any) -> Slot:
 def openai_function(spec: ToolSpec) -> dict[str, Any]:
     """Describe a tool in OpenAI's function format."""
     if spec.parameters is not None:
-        return make_tool(spec.name, spec.description, spec.parameters)
+        return make_tool(spec.name, spec.description, _plain_parameters(spec.parameters))
     parameters = {
         "type": "object",
         "properties": {
@@ -149,6 +149,20 @@ def openai_function(spec: ToolSpec) -> dict[str, Any]:
         "additionalProperties": False,
     }
     return make_tool(spec.name, spec.description, parameters)
+
+
+def _plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema whose ``properties`` are objects by name, as agents expect.
+
+    A log's schema may say ``true`` of a property, or have ``properties`` that are no object.
+    """
+    found, required = parameters.get("properties"), parameters.get("required", [])
+    properties = found if isinstance(found, dict) else {}
+    plain = {name: each if isinstance(each, dict) else {} for name, each in properties.items()}
+    if isinstance(required, list) and plain == found:
+        return parameters
+    names = required if isinstance(required, list) else []
+    return {**parameters, "properties": plain, "required": names}
 
 
 def _property(slot: Slot, default: str | None) -> dict[str, Any]:

@@ -72,10 +72,10 @@ class UniformPolicy:
         }
         return ToolCall(name=function["name"], arguments=arguments)
 
-    def _value(self, schema: Mapping[str, Any], words: list[str]) -> str:
+    def _value(self, schema: Mapping[str, Any], words: list[str]) -> Any:
         allowed = schema.get("enum")
-        if allowed:
-            return str(allowed[self._random.integers(len(allowed))])
+        if isinstance(allowed, list) and allowed:
+            return allowed[self._random.integers(len(allowed))]
         start = self._random.integers(max(len(words), 1))
         return " ".join(words[start : start + self._random.integers(1, 4)]) or "anything"
 

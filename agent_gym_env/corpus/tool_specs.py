@@ -154,7 +154,7 @@ def openai_function(spec: ToolSpec) -> dict[str, Any]:
 def _plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return a schema whose ``properties`` are objects by name, as agents expect.
 
-    A log's schema may say ``true`` of a property, or have ``properties`` that are no object.
+    A log's schema may say ``true`` of a property, or have ``properties`` that are not an object.
     """
     found, required = parameters.get("properties"), parameters.get("required", [])
     properties = found if isinstance(found, dict) else {}

@@ -114,7 +114,7 @@ def _reason(score: Score, record: TurnRecord, answered: bool) -> str:
     if record.target is not None and not record.target.text:
         reasons.append("the recorded reply is empty")
     if not answered:
-        reasons.append("the call was not answered as recorded")
+        reasons.append("a call was not answered as recorded")
     return ", ".join(reasons)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from agent_gym_env.corpus.tool_specs import (
     refused_names,
     tool_name,
     tool_specs,
+    without_nulls,
 )
 from agent_gym_env.errors import DataError
 from agent_gym_env.storage.files import written_whole
@@ -246,16 +247,14 @@ def _checked_task(located: LocatedTask, tools: Mapping[str, ToolSpec]) -> Task:
 
 
 def _without_nulls(turn: Turn, tools: Mapping[str, ToolSpec]) -> Turn:
-    """Leave out arguments that are null and not required: they equal their absence."""
+    """Return a turn whose calls leave out arguments that are null and not required."""
     if not any(None in call.arguments.values() for call in turn.calls):
         return turn
-    first, *more = (_stated(call, tools[call.name].required) for call in turn.calls)
+    first, *more = (
+        msgspec.structs.replace(call, arguments=without_nulls(tools[call.name], call.arguments))
+        for call in turn.calls
+    )
     return msgspec.structs.replace(turn, call=first, more_calls=tuple(more))
-
-
-def _stated(call: RecordedCall, required: Sequence[str]) -> RecordedCall:
-    arguments = {n: v for n, v in call.arguments.items() if v is not None or n in required}
-    return msgspec.structs.replace(call, arguments=arguments)
 
 
 def _check_json(at: Place, number: int, call: RecordedCall) -> None:

@@ -94,6 +94,11 @@ def _tool_spec(service: Service, intent: Intent) -> ToolSpec:
     )
 
 
+def without_nulls(spec: ToolSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out arguments that are null and not required: they equal their absence."""
+    return {n: v for n, v in arguments.items() if v is not None or n in spec.required}
+
+
 def function_specs(functions: Iterable[FunctionTool]) -> dict[str, ToolSpec]:
     """Return the tools of functions by key, in their order."""
     return {function.key: _function_spec(function) for function in functions}

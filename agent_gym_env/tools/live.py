@@ -51,8 +51,7 @@ class LiveBackend:
 
     def full_name(self, name: str) -> str:
         """Return the full name of the tool that a name refers to, or the name itself."""
-        spec = self._catalogue.resolve(name)
-        return name if isinstance(spec, str) else spec.name
+        return self._catalogue.full_name(name)
 
     def execute(self, call: ToolCall) -> ToolResult:
         """Answer a call of the current turn."""

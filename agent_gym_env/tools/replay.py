@@ -64,8 +64,7 @@ class ReplayBackend:
 
     def full_name(self, name: str) -> str:
         """Return the full name of the tool that a name refers to, or the name itself."""
-        spec = self._catalogue.resolve(name)
-        return name if isinstance(spec, str) else spec.name
+        return self._catalogue.full_name(name)
 
     def execute(self, call: ToolCall) -> ToolResult:
         """Answer a call of the current turn."""
@@ -77,6 +76,17 @@ class ReplayBackend:
         return Database(self._catalogue.tools, self._entities).answer(
             found, call.arguments, self._date
         )
+
+    def recorded_answer(self, call: ToolCall) -> ToolResult | ToolSpec:
+        """Answer a call that the dialogue recorded in any turn, or refuse one that is not valid.
+
+        Returns:
+            The answer; for a valid call that the dialogue did not record, the tool.
+        """
+        found = self.answer_of_turn(call)
+        if isinstance(found, ToolResult):
+            return found
+        return self.answer_of_dialogue(found, call) or found
 
     def answer_of_turn(self, call: ToolCall) -> ToolResult | ToolSpec:
         """Answer a call that the turn recorded, or refuse one that is not valid.

@@ -171,12 +171,9 @@ class SimulatedBackend:
         Raises:
             BudgetExceeded: the run has spent what it may spend.
         """
-        found = self._replay.answer_of_turn(call)
+        found = self._replay.recorded_answer(call)
         if isinstance(found, ToolResult):
             return found
-        known = self._replay.answer_of_dialogue(found, call)
-        if known is not None:
-            return known
         key = json.dumps([found.name, call.arguments], sort_keys=True)
         if key in self._answers:
             return self._answers[key]

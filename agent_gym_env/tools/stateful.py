@@ -98,8 +98,7 @@ class StatefulServices:
 
     def full_name(self, name: str) -> str:
         """Return the full name of the tool that a name means, or the name where it means none."""
-        spec = self._catalogue.resolve(name)
-        return name if isinstance(spec, str) else spec.name
+        return self._catalogue.full_name(name)
 
     def execute(self, call: ToolCall) -> ToolResult:
         """Answer a call; one that is not valid by a result with an ``error``."""

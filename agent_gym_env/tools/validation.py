@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from agent_gym_env.corpus.sgd import TODAY
-from agent_gym_env.corpus.tool_specs import ToolSpec
+from agent_gym_env.corpus.tool_specs import ToolSpec, without_nulls
 from agent_gym_env.lm.schema_mismatch import mismatch
 from agent_gym_env.types import ToolCall
 from agent_gym_env.values.equality import DONTCARE, canonical, value_text
@@ -56,17 +56,17 @@ class ToolCatalogue:
             )
         return f"unknown_tool: there is no tool {_excerpt(name)}; {self._suggestion(name)}"
 
+    def full_name(self, name: str) -> str:
+        """Return the full name of the tool that a name refers to, or the name itself."""
+        spec = self.resolve(name)
+        return name if isinstance(spec, str) else spec.name
+
     def without_nulls(self, call: ToolCall) -> ToolCall:
         """Leave out optional arguments of a function that are null, which equals their absence."""
         spec = self.tools.get(call.name)
         if spec is None or spec.parameters is None or None not in call.arguments.values():
             return call
-        stated = {
-            name: value
-            for name, value in call.arguments.items()
-            if value is not None or name in spec.required
-        }
-        return ToolCall(call.name, stated)
+        return ToolCall(call.name, without_nulls(spec, call.arguments))
 
     def problem(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> str | None:
         """Return a message about wrong arguments of a call; ``None`` if they are right."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.chat import call_message, call_object, make_tool
+from agent_gym_env.chat import call_message, call_object
 from agent_gym_env.corpus.logs.conversation import (
     OTHER_TOOLS,
     REASONING,
@@ -87,7 +87,6 @@ def read_chat(record: Mapping[str, Any], at: Place) -> Conversation:
         _add(builder, message, lambda path=path: at.inside(path))  # type: ignore[misc]
     tools = read_tools(record, at, builder.note)
     return builder.build(
-        at.dialogue_id or "",
         date=read_date(record, builder.note),
         tools=tools,
         user=_user(record),
@@ -429,11 +428,6 @@ def _call_messages(calls: Any, number: int) -> list[dict[str, Any]]:
                 result if call.status == "success" else {**result, "status": call.status}
             )
     return written
-
-
-def chat_tool(tool: FunctionTool) -> dict[str, Any]:
-    """Write a tool in OpenAI's function format."""
-    return make_tool(tool.name, tool.description, tool.parameters)
 
 
 def chat_record(conversation: Conversation) -> dict[str, Any]:

@@ -225,28 +225,26 @@ class ConversationBuilder:
             waiting = ", ".join(self._calls[number].name for number in self._open)
             problem = f"the user speaks or the log ends before the result of {waiting:.200}"
             raise bad("call_without_result", problem, where())
-        first, *more = self._calls or (None,)
         self._turns.append(
             Turn(
                 user=self._user or "",
                 text="\n".join(self._texts),
-                service="" if first is None else first.name,
-                call=first,
+                service=self._calls[0].name if self._calls else "",
+                call=self._calls[0] if self._calls else None,
                 values=tuple(self._values),
-                more_calls=tuple(call for call in more if call is not None),
+                more_calls=tuple(self._calls[1:]),
             )
         )
 
     def build(
         self,
-        dialogue_id: str,
         *,
         date: str | None = None,
         tools: tuple[FunctionTool, ...] | None = None,
         user: str | None = None,
         split: str | None = None,
     ) -> Conversation:
-        """Return the conversation.
+        """Return the conversation. Its place has its id.
 
         Raises:
             BadConversationError: the agent says and calls nothing, or a call has no result.
@@ -260,7 +258,7 @@ class ConversationBuilder:
         if not self._turns:
             raise bad("no_reply", "the assistant never says or calls anything", self._at)
         system = "\n\n".join(self._system) if self._system else None
-        task = Task(dialogue_id, (), tuple(self._turns), date, system)
+        task = Task(self._at.dialogue_id or "", (), tuple(self._turns), date, system)
         return Conversation(task, tools, user, split, tuple(self._notes), self._at)
 
 

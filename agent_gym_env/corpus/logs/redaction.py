@@ -219,12 +219,12 @@ class Redactor:
         return Task(dialogue_id, task.services, turns, task.date, system)
 
     def _turn(self, turn: Turn, due: _Due) -> Turn:
-        call, *more = (self._call(call, due) for call in turn.calls) if turn.call else (None,)
+        calls = [self._call(call, due) for call in turn.calls]
         return Turn(
             user=self._text(turn.user, due),
             text=self._text(turn.text, due),
             service=turn.service,
-            call=call,
+            call=calls[0] if calls else None,
             values=tuple(
                 SpokenValue(
                     each.slot,
@@ -233,7 +233,7 @@ class Redactor:
                 )
                 for each in turn.values
             ),
-            more_calls=tuple(each for each in more if each is not None),
+            more_calls=tuple(calls[1:]),
         )
 
     def _call(self, call: RecordedCall, due: _Due) -> RecordedCall:

@@ -64,7 +64,6 @@ def read_sharegpt(record: Mapping[str, Any], at: Place) -> Conversation:
     if listed is None:
         listed = read_tools({"tools": _tools_of_prompts(prompts, at)}, at, builder.note)
     return builder.build(
-        at.dialogue_id or "",
         date=read_date(record, builder.note),
         tools=listed,
         split=read_split_name(record),

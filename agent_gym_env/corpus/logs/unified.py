@@ -71,9 +71,7 @@ def read_unified(record: Mapping[str, Any], at: Place) -> Conversation:
             builder.add_result(None, name, result_json(result), where)
         booked = _mapping(turn, "booked", where) or booked
         builder.add_reply(words, where, _spoken(turn, words))
-    return builder.build(
-        at.dialogue_id or "", date=read_date(record, builder.note), split=read_split_name(record)
-    )
+    return builder.build(date=read_date(record, builder.note), split=read_split_name(record))
 
 
 def _turn(turn: Any, where: _Where) -> tuple[str, str]:

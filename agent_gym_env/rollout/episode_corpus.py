@@ -16,7 +16,7 @@ import msgspec
 from agent_gym_env.chat import read_tools
 from agent_gym_env.corpus.logs.chat import read_tools as read_functions
 from agent_gym_env.corpus.logs.conversation import Conversation
-from agent_gym_env.corpus.logs.reader import LogTools
+from agent_gym_env.corpus.logs.reader import LogTools, keys_of, with_keys
 from agent_gym_env.corpus.reader import Place
 from agent_gym_env.corpus.task import RecordedCall, Task, Turn
 from agent_gym_env.corpus.tool_specs import FunctionTool
@@ -61,11 +61,10 @@ class EpisodeReader:
 
     def dialogues(self, split: str) -> Iterator[Task]:
         """Read the dialogues of a split one by one."""
-        tools = LogTools()
+        keys = keys_of(self._tools.tools())
         for each in self._conversations():
-            keys, _ = tools.add(each)
             if each.split == split:
-                yield msgspec.structs.replace(each.task, services=tuple(keys))
+                yield with_keys(each, keys, ())
 
     @functools.cached_property
     def _tools(self) -> LogTools:
@@ -121,11 +120,10 @@ def _turn(turn: TurnRecord, offered: set[str]) -> Turn:
                     call.name, call.arguments, result.status, bytes(text).decode(), round=number
                 )
                 calls.append(recorded)
-    first, *more = calls or (None,)
     return Turn(
         user=turn.user,
         text=turn.reply,
-        service="" if first is None else first.name,
-        call=first,
-        more_calls=tuple(call for call in more if call is not None),
+        service=calls[0].name if calls else "",
+        call=calls[0] if calls else None,
+        more_calls=tuple(calls[1:]),
     )

@@ -1,10 +1,13 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent_gym_env.assembly import collect, rollout
 from agent_gym_env.corpus.corpus import open_corpus
 from agent_gym_env.errors import DataError
+from agent_gym_env.rollout.journal.reading import write_episodes
+from tests.rollout.test_logs import Bookings
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,23 @@ def test_simulated_dialogues_are_a_corpus(tmp_path: Path) -> None:
     corpus = {"name": "episodes", "path": str(tmp_path / "sim")}
     again = list(rollout("oracle", corpus=corpus, split="dev", reward="balanced"))
     assert [turn.reward for each in again for turn in each.turns if turn.reward != 1.0] == []
+
+
+def test_episodes_of_any_split_and_of_changed_tools_are_played(tmp_path: Path) -> None:
+    (first,) = rollout("oracle", corpus=Bookings(), split="train")
+    changed = first.tools.replace("Book a day", "Book one day")
+    assert changed != first.tools
+    episodes = [
+        msgspec.structs.replace(first, split="all"),
+        msgspec.structs.replace(first, split="all", dialogue_id="e", tools=changed),
+    ]
+    path = tmp_path / "episodes.jsonl"
+    list(write_episodes(path, episodes))
+    corpus = {"name": "episodes", "path": str(path)}
+    assert open_corpus(corpus).splits() == ("all",)
+    again = list(rollout("oracle", corpus=corpus, split="all", reward="balanced"))
+    assert [each.tools for each in again] == [first.tools, changed]
+    assert [turn.reward for each in again for turn in each.turns] == [1.0] * 4
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -327,23 +327,25 @@ class LogReader:
 
     def dialogues(self, split: str) -> Iterator[Task]:
         """Read the dialogues of a split one by one."""
-        return (located.task for located in self._located(split))
+        return (located.task for located in self._located(split, self.index()))
 
     def read(self, split: str, on_progress: OnProgress | None = None) -> SplitReading:
         """Begin to read a split; its dialogues know their places in the files."""
-        digest = hashlib.sha256(_encode(self.tools(split)))
+        index = self.index()
+        tools = index.splits.get(split, [])
+        digest = hashlib.sha256(_encode(tools))
 
         def dialogues() -> Iterator[LocatedTask]:
-            for located in self._located(split):
+            for located in self._located(split, index):
                 digest.update(_encode(located.task))
                 yield located
             if on_progress is not None:
                 on_progress(1, 1)
 
-        train = self.tools("train") if "train" in self.splits() else None
-        keys = None if train is None else tuple(tool.key for tool in train)
-        place = Place(self.name)
-        return SplitReading((), self.tools(split), keys, dialogues(), digest.hexdigest, place)
+        keys = None
+        if "train" in self.splits():
+            keys = tuple(tool.key for tool in index.splits.get("train", ()))
+        return SplitReading((), tools, keys, dialogues(), digest.hexdigest, Place(self.name))
 
     def index(self) -> _Index:
         """Return what the whole log says; it is read once, and kept in the cache."""
@@ -383,10 +385,10 @@ class LogReader:
 
         return count if self._skips else None
 
-    def _located(self, split: str) -> Iterator[LocatedTask]:
-        index = self.index()
-        inferred = [tool for tool in _all(index.splits) if tool.name in index.inferred]
-        keys = {_identity(tool): tool.key for tool in _all(index.splits)}
+    def _located(self, split: str, index: _Index) -> Iterator[LocatedTask]:
+        tools = _unique(tool for offered in index.splits.values() for tool in offered)
+        inferred = [tool for tool in tools if tool.name in index.inferred]
+        keys = keys_of(tools)
         for each in conversations(self.name, self._on_bad(Counter())):
             if (each.split or "train") == split:
                 yield LocatedTask(with_keys(each, keys, inferred), each.at)
@@ -448,7 +450,7 @@ class LogTools:
 
     def tools(self) -> list[FunctionTool]:
         """Return all tools, also those whose schemas are inferred."""
-        return [*{tool.key: tool for tool in (*self._keys.values(), *self.inferred())}.values()]
+        return _unique((*self._keys.values(), *self.inferred()))
 
     def _keyed(self, tool: FunctionTool) -> FunctionTool:
         identity = _identity(tool)
@@ -465,7 +467,9 @@ class LogTools:
     def by_split(self) -> dict[str, list[FunctionTool]]:
         """Return the tools by split; those whose schemas are inferred are on offer in each."""
         inferred = self.inferred()
-        order = sorted(self._splits, key=lambda name: ("train", "dev", "test").index(name))
+        known = ("train", "dev", "test")
+        order = [name for name in known if name in self._splits]
+        order += [name for name in self._splits if name not in known]
         return {name: _unique((*self._splits[name].values(), *inferred)) for name in order}
 
 
@@ -473,8 +477,9 @@ def _identity(tool: FunctionTool) -> bytes:
     return _encode((tool.name, tool.description, tool.parameters))
 
 
-def _all(splits: dict[str, list[FunctionTool]]) -> list[FunctionTool]:
-    return _unique(tool for tools in splits.values() for tool in tools)
+def keys_of(tools: Iterable[FunctionTool]) -> dict[bytes, str]:
+    """Return the key of each tool, by what it consists of."""
+    return {_identity(tool): tool.key for tool in tools}
 
 
 def _unique(tools: Iterable[FunctionTool]) -> list[FunctionTool]:
@@ -492,7 +497,7 @@ def with_keys(
 
     Args:
         conversation: the conversation.
-        keys: key of each tool, by what it consists of.
+        keys: key of each tool, see `keys_of`.
         inferred: tools whose schemas were inferred.
     """
     task = conversation.task

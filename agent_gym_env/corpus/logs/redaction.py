@@ -252,9 +252,11 @@ class Redactor:
         """Return the JSON of a value with placeholders.
 
         Where only numbers are looked for, and no text has an escape, the texts lie between
-        quotation marks. So those with a number are found without reading the others.
+        quotation marks. So those with a number are found without reading the others. That does not
+        find the key of a list's items, where a key may tell what they are.
         """
-        if due != _NUMBERS_ONLY or "\\" in encoded:
+        is_told = "[" in encoded and _TELLING.search(encoded)
+        if due != _NUMBERS_ONLY or "\\" in encoded or is_told:
             return _encode(self._value(_decode(encoded), due)).decode()
         parts, end, marks = [], 0, 0
         for found in _NUMBER.finditer(encoded):
@@ -667,6 +669,13 @@ _TELLING_KEYS = {
 }
 _DIGITS_TOLD = {"phone": (7, 15), "card_number": (12, 19), "social_security_number": (9, 9)}
 """Smallest and largest number of digits of a value whose key tells its kind."""
+
+
+_TELLING = re.compile(
+    re.sub(r"[\^$]", "", "|".join(_TELLING_KEYS[kind].pattern for kind in _DIGITS_TOLD)),
+    re.IGNORECASE,
+)
+"""Parts of a key that tells of a number."""
 
 
 @lru_cache(maxsize=4096)

@@ -19,7 +19,7 @@ import numpy as np
 
 from agent_gym_env.corpus.logs.chat import chat_record
 from agent_gym_env.corpus.logs.conversation import BadConversationError, Conversation
-from agent_gym_env.corpus.logs.reader import TOOLS_FILE, LogTools, conversations, is_log
+from agent_gym_env.corpus.logs.reader import TOOLS_FILE, LogTools, conversations, require_log
 from agent_gym_env.corpus.logs.redaction import RedactionCount, Redactor, read_names
 from agent_gym_env.corpus.logs.splitting import SIMILARITY, SPLITS, Splitter
 from agent_gym_env.errors import DataError
@@ -194,9 +194,7 @@ class _Import:
     def __init__(
         self, log: Path, options: ImportOptions, on_progress: OnConversation | None
     ) -> None:
-        if not is_log(log):
-            expected = "expected a file of conversations (.jsonl, .ndjson or .json, perhaps .gz)"
-            raise DataError(f"{expected}, or a folder with such files", file=str(log))
+        require_log(log)
         if options.split_by not in get_args(SplitBy):
             known = ", ".join(get_args(SplitBy))
             raise ValueError(f"split_by must be one of {known}, found {options.split_by!r:.80}")

@@ -72,6 +72,22 @@ def is_log(path: str | os.PathLike[str]) -> bool:
     return os.path.isdir(name) and any(map(_is_log_name, os.listdir(name)))
 
 
+def require_log(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that is not a log.
+
+    Raises:
+        DataError: there is nothing at the path, or something else.
+    """
+    if not os.path.exists(path):
+        raise DataError("there is no such file or folder", file=os.fspath(path))
+    if not is_log(path):
+        raise DataError(
+            "expected a file of conversations (.jsonl, .ndjson or .json, perhaps .gz), or a "
+            "folder with such files",
+            file=os.fspath(path),
+        )
+
+
 def _is_log_name(name: str) -> bool:
     base = os.path.basename(name).lower()
     return base.removesuffix(".gz").endswith(_SUFFIXES) and base not in _NOT_LOGS
@@ -298,14 +314,7 @@ class LogReader:
         self.name = os.fspath(path)
         self._infers = infer_tools
         self._skips = skip_bad
-        if not os.path.exists(path):
-            raise DataError("there is no such file or folder", file=self.name)
-        if not is_log(path):
-            raise DataError(
-                "expected a file of conversations (.jsonl, .ndjson or .json, perhaps .gz), or a "
-                "folder with such files",
-                file=self.name,
-            )
+        require_log(path)
 
     def splits(self) -> Sequence[str]:
         """Return the names of the splits."""

@@ -20,7 +20,7 @@ STATE_VERSION = 1
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What an environment answers to a reset or a step.
+    """Answer of an environment to a reset or a step.
 
     Attributes:
         observation: the four texts of the observation space.

@@ -17,13 +17,25 @@ VENV := .venv$(if $(GYMNASIUM),-gymnasium-$(GYMNASIUM))
 BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(VENV)/constraints.txt
 # Resolves for every supported Python at once, whichever runs it.
-UV_COMPILE = $(TOOLS)/bin/uv pip compile pyproject.toml $(subst $(comma), --extra ,--extra $(EXTRAS),docs) \
-	--quiet --universal --python-version 3.10 --no-annotate --no-header --constraint $(TOOLS)/torch.txt
+UV_RESOLVE = $(TOOLS)/bin/uv pip compile pyproject.toml --quiet --universal --no-annotate --no-header
+UV_COMPILE = $(UV_RESOLVE) $(subst $(comma), --extra ,--extra $(EXTRAS),docs) \
+	--python-version 3.10 --constraint $(TOOLS)/torch.txt
 TOOLS := .venv-tools
 comma := ,
 # The extras that bring torch: it goes in first, so that its pinned build is the one that stays.
 TORCH_EXTRAS := sb3 train all
 NEEDS_TORCH = $(filter $(TORCH_EXTRAS),$(subst $(comma), ,$*))
+
+# Hubs and trackers whose libraries exclude one another. Each has an extra, a file of pins and a
+# virtual environment of its own. The numbers are the oldest Python that its library runs on.
+HUBS := openenv verifiers nemo skyrl trackers
+OLDEST_PYTHON_verifiers := 3.11
+OLDEST_PYTHON_nemo := 3.12
+OLDEST_PYTHON = $(or $(OLDEST_PYTHON_$*),3.10)
+PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 $(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin/python3)
+HUB_PYTHON = $(shell for each in $(PYTHONS); do $$each -c \
+	'import sys; sys.exit(sys.version_info < ($(subst .,$(comma),$(OLDEST_PYTHON))))' 2> /dev/null \
+	&& echo $$each && break; done)
 
 SGD_ARCHIVE := ../shared/sgd/dstc8-schema-guided-dialogue-master.zip
 ifneq ($(wildcard $(SGD_ARCHIVE)),)
@@ -41,10 +53,10 @@ export PYTHONDONTWRITEBYTECODE :=
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-latest test-lowest test-long constraints lint check docs format bench clean
+.PHONY: help demo install test test-latest test-lowest test-long test-hubs constraints lint check docs format bench clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1:/p' Makefile | awk -F: '{ printf "%-18s %s\n", $$1, $$2 }'
+	@sed -n -e '/^[a-z-]*%:/s/%/NAME/' -e 's/^\([a-zA-Z-]*\):.*## /  make \1:/p' Makefile | awk -F: '{ printf "%-18s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.installed-core ## evaluate the offline policies on the embedded corpus
 	@$(BIN)/agent-gym demo $(ARGS)
@@ -61,8 +73,19 @@ test-lowest: $(TOOLS)/.made $(TOOLS)/torch.txt ## run the tests with the oldest 
 	@$(UV_COMPILE) --resolution lowest-direct --output-file $(TOOLS)/lowest.txt
 	@$(MAKE) test VENV=.venv-lowest CONSTRAINTS=$(TOOLS)/lowest.txt
 
+test-hubs: $(HUBS:%=test-hub-%) ## run the tests of every hub, one after the other
+
+test-hub-%: constraints/%.txt ## run the tests of a hub with its library: openenv, verifiers, nemo, skyrl or trackers
+	@$(if $(HUB_PYTHON),,echo "$* needs Python $(OLDEST_PYTHON) or later; name one: make $@ PYTHON=python$(OLDEST_PYTHON)" >&2; exit 1)
+	@$(MAKE) test VENV=.venv-hub-$* CONSTRAINTS=$< EXTRAS=test,$* PYTHON=$(HUB_PYTHON) JOBS=0 \
+		ARGS="tests/hubs/$* $(ARGS)"
+
+constraints/%.txt: | $(TOOLS)/.made
+	@mkdir -p $(@D) && $(UV_RESOLVE) --extra test --extra $* --python-version $(OLDEST_PYTHON) --upgrade --output-file $@
+
 constraints: $(TOOLS)/.made $(TOOLS)/torch.txt ## pin the newest libraries in constraints.txt, for every supported Python
 	@$(UV_COMPILE) --upgrade --output-file constraints.txt
+	@rm -f $(HUBS:%=constraints/%.txt) && $(MAKE) $(HUBS:%=constraints/%.txt)
 
 test-long: install ## run the tests with the long reliability tests at their whole size
 	@AGENT_GYM_LONG=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist load $(ARGS)

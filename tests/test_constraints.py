@@ -1,4 +1,7 @@
-"""`constraints.txt` pins all that `make test` installs, on every Python that is supported."""
+"""`constraints.txt` pins all that `make test` installs, on every Python that is supported.
+
+`constraints/NAME.txt` pins what `make test-hub-NAME` installs.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text()
 LINES = (ROOT / "constraints.txt").read_text().splitlines()
-EXTRAS = re.findall(r"^EXTRAS \?= (.*)$", (ROOT / "Makefile").read_text(), re.M)[0].split(",")
+EXTRAS = re.findall(r"^EXTRAS \?= (.*)$", MAKEFILE, re.M)[0].split(",")
+HUBS = sorted(path.stem for path in (ROOT / "constraints").glob("*.txt"))
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -22,11 +27,15 @@ def environment_of(python: str) -> dict[str, str]:
     return {"python_version": python, "python_full_version": f"{python}.0"}
 
 
-def pins(python: str) -> dict[str, str]:
+def lines_of(hub: str) -> list[str]:
+    return (ROOT / "constraints" / f"{hub}.txt").read_text().splitlines()
+
+
+def pins(python: str, lines: list[str] = LINES) -> dict[str, str]:
     """The version of each library on a Linux machine with this Python."""
     environment = environment_of(python)
     applied: dict[str, str] = {}
-    for requirement in map(Requirement, LINES):
+    for requirement in map(Requirement, lines):
         if requirement.marker is None or requirement.marker.evaluate(environment):
             (pin,) = requirement.specifier
             applied[canonicalize_name(requirement.name)] = pin.version
@@ -48,9 +57,29 @@ def needed(name: str, extras: frozenset[str], seen: set[tuple[str, frozenset[str
     return found
 
 
-def test_a_line_is_a_name_and_a_version() -> None:
+@pytest.mark.parametrize("hub", [None, *HUBS])
+def test_a_line_is_a_name_and_a_version(hub: str | None) -> None:
     pattern = re.compile(r"[a-zA-Z0-9._-]+==[a-zA-Z0-9._!+-]+( ; [^/]+)?")
-    assert [line for line in LINES if not pattern.fullmatch(line)] == []
+    lines = LINES if hub is None else lines_of(hub)
+    assert [line for line in lines if not pattern.fullmatch(line)] == []
+
+
+def test_the_makefile_tests_each_hub_that_has_pins() -> None:
+    named = re.findall(r"^HUBS := (.*)$", MAKEFILE, re.M)[0].split()
+    assert set(HUBS) <= set(named)
+
+
+@pytest.mark.parametrize("hub", HUBS)
+def test_the_library_of_a_hub_is_pinned_inside_its_range(hub: str) -> None:
+    oldest = re.findall(rf"^OLDEST_PYTHON_{hub} := (.*)$", MAKEFILE, re.M) or ["3.10"]
+    pinned = pins(oldest[0], lines_of(hub))
+    for text in metadata.requires("agent-gym-env") or ():
+        requirement = Requirement(text)
+        marker = requirement.marker
+        applies = {**environment_of(oldest[0]), "extra": hub}
+        if f'extra == "{hub}"' in text.replace("'", '"') and marker and marker.evaluate(applies):
+            name = canonicalize_name(requirement.name)
+            assert requirement.specifier.contains(pinned[name]), f"run: make constraints/{hub}.txt"
 
 
 @pytest.mark.parametrize("python", PYTHONS)

@@ -115,6 +115,9 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
         "settings:ServePolicy",
         "serve_policy:serve_policy",
     ),
+    "serve-mcp": Command(
+        "let an MCP client play the agent", "settings:ServeMcp", "serve_mcp:serve_mcp"
+    ),
     "models": {
         "fetch": Command(
             "make the folder of a model, where the hub cannot be reached too",

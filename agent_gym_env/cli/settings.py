@@ -584,6 +584,29 @@ class ServePolicy(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     dtype: str | None = None
 
 
+class ServeMcp(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let an MCP client on standard input and output play the agent.
+
+    The client sees the tools of the dialogue, and reply_to_user, read_conversation and
+    start_episode. A line about each episode that ends is written to standard error.
+
+    Attributes:
+        reward: reward of each turn: a name, or a JSON object with a name and options; balanced by
+            default, and task with SGDSim-v0.
+        max_episode_steps: number of steps after which an episode is cut off.
+        dialogue_id: id of the first episode's dialogue; by default one is drawn with the seed.
+        seed: seed of the first episode; later ones are drawn by the same generator.
+        reveal_info: send the whole reply in _meta, with what the corpus did, to a client that
+            trains or records.
+    """
+
+    reward: Named | None = None
+    max_episode_steps: AtLeast1 | None = None
+    dialogue_id: str | None = None
+    seed: AtLeast0 = 0
+    reveal_info: bool = False
+
+
 class Completion(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Print a script that completes commands, options and files in a shell.
 

@@ -108,7 +108,7 @@ def render_report(
     names = _series_names(summaries)
     is_simulated = all(evaluation.simulated is not None for evaluation in summaries)
     draw = _simulation_plots if is_simulated else _plots
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = _asset("report.css"), _asset("conversation.js") + _asset("report.js")
     return _template().render(
         names=names,
         evaluations=summaries,

@@ -48,7 +48,7 @@ def showcase(groups: Sequence[Iterable[Episode]], policies: Sequence[str], limit
     interest: list[_Interest] = []
     room = MAX_DATA_BYTES
     for number, episode in choose_episodes(groups, limit):
-        written = _escape(msgspec.json.encode(_shown(episode)))
+        written = _escape(msgspec.json.encode(shown_episode(episode)))
         if len(written) <= room:
             room -= len(written)
             shown.append({"policy": number, "episode": msgspec.Raw(written)})
@@ -106,8 +106,8 @@ def _mean_or_worst(rewards: Iterable[float | None]) -> float:
     return sum(known) / len(known) if known else -1.0
 
 
-def _shown(episode: Episode) -> Any:
-    """Return the clipped episode without tools and raw completions."""
+def shown_episode(episode: Episode) -> Any:
+    """Return an episode as JSON values, clipped, and without tools and raw completions."""
     plain = msgspec.to_builtins(structs.replace(episode, tools="[]"))
     for turn in plain["turns"]:
         for step in turn["steps"]:

@@ -65,7 +65,7 @@ def read_episodes(path: str | Path) -> Iterator[Episode]:
         StorageError: lines of a journal are damaged or missing.
     """
     for place, line in record_lines(Path(path), "episodes"):
-        yield _episode(place, line)
+        yield read_episode(place, line)
 
 
 def read_played(folder: Path) -> list[Episode]:
@@ -79,10 +79,10 @@ def read_played(folder: Path) -> list[Episode]:
     for place, line in _failed_lines(folder):
         entry = entry_of(line)
         if entry.error_class != WORKER_DIED:  # which leaves no episode
-            played[entry.job] = _episode(place, line)
+            played[entry.job] = read_episode(place, line)
     for place, line in record_lines(folder, "episodes"):
         # A job that failed may have succeeded since.
-        played[entry_of(line).job] = _episode(place, line)
+        played[entry_of(line).job] = read_episode(place, line)
     return [played[job] for job in sorted(played)]
 
 
@@ -109,7 +109,16 @@ def last_failure(folder: Path) -> LastFailure | None:
     return msgspec.json.decode(last[0][1], type=LastFailure) if last else None
 
 
-def _episode(place: str, line: bytes) -> Episode:
+def read_episode(place: str, line: bytes) -> Episode:
+    """Decode one line.
+
+    Args:
+        place: file and number of the line, for messages.
+        line: line of a journal or of a file of episodes.
+
+    Raises:
+        DataError: it is not an episode of this version's format.
+    """
     return _read_record(_decode_episode, line, place, name="episode", version=EPISODE_FORMAT)
 
 

@@ -1,0 +1,1 @@
+"""Pages that browse recorded episodes: runs in a folder, their episodes, and two runs compared."""

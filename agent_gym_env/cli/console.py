@@ -27,6 +27,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from agent_gym_env.cli.events import Events, wanted_events
 from agent_gym_env.envs.render import printable
 
 _T = TypeVar("_T")
@@ -130,10 +131,24 @@ def _listed(lines: Sequence[Sequence[str]]) -> str:
 
 @contextmanager
 def progress(label: str) -> Iterator[Advance]:
-    """Show a progress bar on the standard error output, if that is a terminal."""
+    """Show a progress bar on the standard error output, if that is a terminal; or emit events."""
+    if (events := wanted_events()) is not None:
+        yield _event_progress(events, label)
+        return
     with _bars() as bars:
         task = bars.add_task(label, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _event_progress(events: Events, label: str) -> Advance:
+    known: int | None = None
+
+    def advance(done: int, total: int | None) -> None:
+        nonlocal known
+        known = known if total is None else total
+        events.progress(label, done, known)
+
+    return advance
 
 
 class Phases(Protocol):
@@ -151,13 +166,29 @@ def phases() -> Iterator[Phases]:
     """Show phases of work on the standard error output, with the time left.
 
     On a terminal there is one bar for each phase. Elsewhere a line is written for every
-    twentieth of a phase.
+    twentieth of a phase. Where events are wanted, they are emitted instead.
     """
+    if (events := wanted_events()) is not None:
+        yield _EventPhases(events)
+        return
     if not _stderr().is_terminal:
         yield _Lines()
         return
     with _bars(TextColumn("{task.fields[figures]}")) as bars:
         yield _Bars(bars)
+
+
+class _EventPhases:
+    """Display of `phases` for a program."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+
+    def advance(self, phase: str, done: int, total: int) -> None:
+        self._events.progress(phase, done, total)
+
+    def measured(self, figures: Mapping[str, float]) -> None:
+        self._events.emit("measured", {"figures": dict(figures)})
 
 
 class _Bars:

@@ -10,10 +10,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
+from msgspec import structs, to_builtins
 
 from agent_gym_env.assembly import make_reward, open_player, plan_collection, rollout
 from agent_gym_env.cli.console import print_json, print_table, progress, tracked
+from agent_gym_env.cli.events import wanted_events
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.recorded import print_comparisons, print_evaluations
 from agent_gym_env.cli.settings import Evaluate
@@ -69,7 +70,10 @@ def _evaluate_until(stop: _Stop, settings: Evaluate) -> int:
         comparisons = [compare(group[0], episodes) for episodes in paired]
         found["evaluations"] += evaluations
         found["comparisons"] += comparisons
-        if not settings.json:
+        if events := wanted_events():
+            for evaluation in evaluations:
+                events.emit("evaluation", {"evaluation": to_builtins(evaluation)})
+        elif not settings.json:
             print_evaluations(evaluations)
             if settings.domains:
                 header = ["domain", *(evaluation.policy for evaluation in evaluations)]

@@ -110,6 +110,12 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
             "train_lm:grpo",
         ),
     },
+    "serve": Command(
+        "serve environments and runs over HTTP and WebSocket", "settings:Serve", "serve:serve"
+    ),
+    "run-job": Command(
+        "run a job that `agent-gym serve` has queued", "settings:RunJob", "run_job:run_job"
+    ),
     "serve-policy": Command(
         "serve a trained model behind an endpoint that speaks OpenAI's protocol",
         "settings:ServePolicy",
@@ -264,7 +270,8 @@ def _run(words: Sequence[str]) -> int:
             run = _named(command.run)
             settings = _named("settings:with_language_model")(settings)
             how_to_resume = command.resume
-            code = run(settings) or ExitCode.DONE
+            with _events_of(settings):
+                code = run(settings) or ExitCode.DONE
             if sys.stdout is not None:
                 sys.stdout.flush()
             return int(code)
@@ -276,6 +283,19 @@ def _run(words: Sequence[str]) -> int:
     except (AgentGymError, ValueError, TypeError, OSError, _gymnasium_error()) as error:
         print(f"agent-gym: {printable(str(error))}", file=sys.stderr)
         return exit_code_of(error)
+
+
+@contextmanager
+def _events_of(settings: Any) -> Iterator[None]:
+    """Print the events of a command if its settings ask for them."""
+    if not getattr(settings, "events", False):
+        yield
+        return
+    from agent_gym_env.cli.console import print_json
+    from agent_gym_env.cli.events import events_to
+
+    with events_to(lambda event: print_json(event, indent=-1)):
+        yield
 
 
 def _gymnasium_error() -> type[Exception]:

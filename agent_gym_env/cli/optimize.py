@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 from agent_gym_env.cli.console import Advance, print_json, print_table, progress
+from agent_gym_env.cli.events import wanted_events
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.settings import Optimize
 from agent_gym_env.evaluation.table import interval, number, probability, signed
@@ -24,8 +24,9 @@ def optimize(settings: Optimize) -> ExitCode:
     )  # fmt: skip
     arguments = {name: getattr(settings, name) for name in names}
     _print_what_was_there(settings.out.parent / CACHE_FOLDER)
-    with nullcontext() if settings.events else progress("baseline") as advance:
-        callback = _Progress(advance) if advance else _print_event
+    events = wanted_events()
+    with progress("baseline") as advance:
+        callback = events.emit_struct if events else _Progress(advance)
         runner = OptimizationRunner(
             settings.corpus,
             model=settings.model,
@@ -39,7 +40,7 @@ def optimize(settings: Optimize) -> ExitCode:
             return stopped("the same command again: the answers so far are kept")
     if settings.json:
         print_json(result)
-    elif not settings.events:
+    elif not events:
         _print_result(result)
     return ExitCode.DONE
 
@@ -51,10 +52,6 @@ def _print_what_was_there(cache: Path) -> None:
             f"agent-gym: {cache} has {answers} answers of earlier runs, which are free",
             file=sys.stderr,
         )
-
-
-def _print_event(event: Event) -> None:
-    print_json(event, indent=-1)
 
 
 class _Progress:

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
 from agent_gym_env.assembly import collect
 from agent_gym_env.cli.console import print_json
+from agent_gym_env.cli.events import wanted_events
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.settings import Rollout
 from agent_gym_env.rollout.collect import Progress
@@ -50,7 +52,7 @@ def rollout(settings: Rollout) -> ExitCode:
             return stopped("the same command again")
     if settings.json:
         print_json(result)
-    else:
+    elif not settings.events:
         _print_result(result)
     if result.failed:
         _print_last_failure(Path(result.folder))
@@ -114,7 +116,19 @@ def _cost(spending: Spending) -> str:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[Progress], None]]:
-    """Show rate, cost and time left on the standard error output, where it is a terminal."""
+    """Show rate, cost and time left on the standard error output, where it is a terminal.
+
+    Where events are wanted, they are emitted instead.
+    """
+    if (events := wanted_events()) is not None:
+        yield lambda progress: events.progress(
+            "episodes",
+            progress.done + progress.failed,
+            progress.jobs,
+            failed=progress.failed,
+            spending=msgspec.to_builtins(progress.spending),
+        )
+        return
     console = Console(file=sys.stderr)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
     with RichProgress(

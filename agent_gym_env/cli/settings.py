@@ -172,6 +172,7 @@ class Evaluate(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fi
             evaluation that was interrupted.
         retry_failed: with --out, play failed episodes again.
         domains: print the rewards of each domain too.
+        events: print each event of the run as one line of JSON.
     """
 
     policy: Annotated[tuple[Named, ...], msgspec.Meta(min_length=1)]
@@ -184,6 +185,7 @@ class Evaluate(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fi
     out: Folder | None = None
     retry_failed: bool = False
     domains: bool = False
+    events: bool = False
 
 
 class Compare(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -258,6 +260,7 @@ class Rollout(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fie
         retry_failed: play failed episodes again.
         new_run: if the folder DIR holds a run with another configuration, use DIR-2, DIR-3, ….
         check: play nothing, and check the records that the folder holds.
+        events: print each event of the run as one line of JSON.
     """
 
     out: Folder
@@ -278,6 +281,7 @@ class Rollout(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fie
     retry_failed: bool = False
     new_run: bool = False
     check: bool = False
+    events: bool = False
 
 
 class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -605,6 +609,53 @@ class ServeMcp(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fi
     dialogue_id: str | None = None
     seed: AtLeast0 = 0
     reveal_info: bool = False
+
+
+class Serve(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Serve environments and runs over HTTP and WebSocket, with pages for a browser.
+
+    Attributes:
+        folder: folder of the runs, new ones and those of the command line.
+        host: address to listen on.
+        port: port to listen on; 0 for any free one.
+        api_key: key that clients must send; $AGENT_GYM_API_KEY by default. Required if other
+            machines can connect.
+        allow_origin: origin of a web page of your own that may use the server from a browser, such
+            as http://localhost:3000.
+        corpus: corpus that clients may name besides sample and sgd: a path, for example.
+        trusted: let clients name any file, module and address, as on the command line; whoever can
+            connect can then run code here.
+        max_sessions: number of environments that may be open at once.
+        idle_s: seconds without a request after which an environment is closed.
+        max_steps_per_s: steps a second of one environment; 0 for no limit.
+        at_once: number of runs at the same time; more wait.
+        resume_interrupted: resume the runs that were killed.
+    """
+
+    folder: Annotated[Path, msgspec.Meta(extra={"positional": True, "metavar": "DIR"})] = Path(
+        "runs"
+    )
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    api_key: str | None = msgspec.field(default_factory=lambda: os.environ.get(API_KEY_VARIABLE))
+    allow_origin: tuple[str, ...] = ()
+    corpus: tuple[str, ...] = ()
+    trusted: bool = False
+    max_sessions: AtLeast1 = 256
+    idle_s: Annotated[float, msgspec.Meta(gt=0)] = 900.0
+    max_steps_per_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    at_once: AtLeast1 = 2
+    resume_interrupted: bool = False
+
+
+class RunJob(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Run a job that `agent-gym serve` has queued; the server starts this command itself.
+
+    Attributes:
+        job: folder of the job.
+    """
+
+    job: Annotated[Path, msgspec.Meta(extra={"positional": True, "metavar": "JOB"})]
 
 
 class Completion(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -36,6 +36,7 @@ def settings_of(name: str) -> Any:
         ("resume", bool, False),
         ("tensorboard", bool, False),
         ("json", bool, False),
+        ("events", bool, False),
     ]
     if plays := settings >= {"env", "reward"}:
         more += [("corpus", CorpusName | None, None), ("schema_variant", Variant | None, None)]
@@ -91,7 +92,8 @@ _DESCRIPTION = """Train a language model: {}.
         out: folder for the model, measurements and checkpoints.
         resume: continue from the last checkpoint in the folder, or begin where there is none.
         tensorboard: write TensorBoard events to the folder.
-        json: print the report as JSON.{}
+        json: print the report as JSON.
+        events: print each event of the run as one line of JSON.{}
 """
 _OF_PLAY = """
         corpus: corpus, in place of the one in --env: 'sample', 'sgd', a path, or a JSON object with
@@ -169,6 +171,8 @@ def train(name: str, settings: Any) -> ExitCode:
     report = msgspec.json.decode((settings.out / "report.json").read_bytes())
     if settings.json:
         print_json({"model": str(path), **report})
+        return ExitCode.DONE
+    if settings.events:
         return ExitCode.DONE
     for key, value in report.items():
         print(f"{key.replace('_', ' ')}: {value}")

@@ -31,6 +31,7 @@ class PPO(PPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
         reward: reward, in place of the one in --world: a name, or a JSON object with options.
         model: language model of a judge that names none: a name, or a JSON object with options.
         json: print the learning curve as JSON.
+        events: print each event of the run as one line of JSON.
         world: object with the environment, the reward and the source of the candidates.
         shape: object with the size of the network and of what it reads.
         cloning: object with the settings of the warm start.
@@ -45,6 +46,7 @@ class PPO(PPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reward: Named | None = None
     model: Model | None = None
     json: bool = False
+    events: bool = False
 
     def config(self) -> PPOConfig:
         """Return the configuration of the training run."""
@@ -73,6 +75,7 @@ class PPOActs(ActPPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         noise: what the agent mishears, in place of the one in --world, as a JSON object with the
             shares of lost acts and of wrong values.
         json: print the learning curve as JSON.
+        events: print each event of the run as one line of JSON.
         world: object with the environment, the reward, and what the agent hears.
         cloning: object with the settings of the warm start from recorded dialogues.
         evaluation: object with the split, the dialogues and the distance of measurements.
@@ -86,6 +89,7 @@ class PPOActs(ActPPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     hears: Hears | None = None
     noise: dict[str, float] | None = None
     json: bool = False
+    events: bool = False
 
     def config(self) -> ActPPOConfig:
         """Return the configuration of the training run."""
@@ -143,7 +147,7 @@ def _train(
     curve = read_curve(settings.out / "curve.jsonl")
     if settings.json:
         print_json(curve)
-    else:
+    elif not settings.events:
         _print_curve(curve, config.evaluation.split)
         print(f"policy: {settings.out / f'{curve[-1].stage}.npz'}; report: {report}")
     return ExitCode.DONE

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hmac
-import ipaddress
 import logging
-import socket
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,6 +16,7 @@ from agent_gym_env.extras import require
 from agent_gym_env.lm.base import LanguageModel, Request, Response, StoppableModel
 from agent_gym_env.lm.chat_completions import InvalidRequest, completion, events, failure, read_body
 from agent_gym_env.lm.credentials import Secret
+from agent_gym_env.lm.http_access import address_of, is_key, is_local, is_loopback, listener
 
 fastapi: Any = require("fastapi", extra="serve")
 uvicorn: Any = require("uvicorn", extra="serve")
@@ -33,7 +30,6 @@ BODY_TIMEOUT_S = 30.0
 MAX_HELD_BYTES = 64 << 20
 """Total size of the bodies of all requests under way."""
 
-_MAX_PORT = 65_535
 MAX_CONCURRENT = 256
 """Requests that wait for the model at once."""
 
@@ -60,13 +56,7 @@ def serve(
     Raises:
         ValueError: other machines can reach the address but no key is set; or it is in use.
     """
-    if not _is_loopback(host) and not api_key:
-        raise ValueError(
-            f"{host} can be reached from other machines: set a key that clients must send, or "
-            "listen at 127.0.0.1"
-        )
-    with _listener(host, port) as listener:
-        shown = f"[{host}]" if ":" in host else host
+    with listener(host, port, api_key=api_key) as listening:
         config = uvicorn.Config(
             make_app(model, api_key=api_key, host=host),
             log_level="warning",
@@ -74,18 +64,8 @@ def serve(
             server_header=False,
             timeout_keep_alive=30,
         )
-        on_ready(f"http://{shown}:{listener.getsockname()[1]}/v1")
-        uvicorn.Server(config).run(sockets=[listener])
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    if port > _MAX_PORT:
-        raise ValueError(f"port must be from 0 to {_MAX_PORT}, not {port}")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        raise ValueError(f"cannot listen at {host}, port {port}: {error.strerror}") from error
+        on_ready(f"{address_of(listening, host)}/v1")
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def make_app(model: LanguageModel, *, api_key: str | None = None, host: str = "127.0.0.1") -> Any:
@@ -97,7 +77,7 @@ def make_app(model: LanguageModel, *, api_key: str | None = None, host: str = "1
         host: address that the server listens at. At a loopback address only requests to a loopback
             address are answered, and none from a web page of another origin.
     """
-    return _Application(model, api_key, only_local=_is_loopback(host)).app
+    return _Application(model, api_key, only_local=is_loopback(host)).app
 
 
 class _Application:
@@ -198,15 +178,13 @@ class _Application:
             return
         for header in ("host", "origin"):
             value = request.headers.get(header)
-            if value is not None and not _is_local(value):
+            if value is not None and not is_local(value):
                 raise InvalidRequest(f"the {header} is not of this machine", status=403)
 
     def _check_key(self, request: Any) -> None:
         if self._key is None:
             return
-        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-        wanted = self._key.reveal().encode()
-        if scheme.lower() != "bearer" or not hmac.compare_digest(sent.strip().encode(), wanted):
+        if not is_key(request.headers.get("authorization", ""), self._key):
             raise InvalidRequest(
                 "the key is missing or wrong; expected it as a bearer token",
                 status=401,
@@ -245,19 +223,3 @@ def _failed(message: str, status: int, code: str | None = None) -> Any:
 
 def _json(value: Any) -> Any:
     return _responses.Response(msgspec.json.encode(value), media_type="application/json")
-
-
-def _is_local(place: str) -> bool:
-    """Return whether a Host or an Origin header names this machine."""
-    try:
-        name = urlsplit(place if "//" in place else f"//{place}").hostname
-    except ValueError:
-        return False
-    return name is not None and _is_loopback(name)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,0 +1,441 @@
+"""The application of ``agent-gym serve``: sessions and runs over HTTP and WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.assembly import ENVIRONMENTS
+from agent_gym_env.errors import AgentGymError
+from agent_gym_env.extras import require
+from agent_gym_env.lm.http_access import address_of, listener
+from agent_gym_env.server.event_stream import all_events, run_events
+from agent_gym_env.server.guard import Guard, failure
+from agent_gym_env.server.permissions import Permissions
+from agent_gym_env.server.runs import OWN_FOLDER, Run, Runs, StartBody
+from agent_gym_env.server.sessions import OpenSession, SessionLimits, Sessions
+from agent_gym_env.server.wire import (
+    ClientMessage,
+    CloseBody,
+    Closed,
+    OpenBody,
+    Opened,
+    Refused,
+    Rendered,
+    Replied,
+    ResetBody,
+    RestoreBody,
+    SetStateBody,
+    Snapshot,
+    StateBody,
+    StepBody,
+    read,
+)
+
+fastapi: Any = require("fastapi", extra="serve")
+uvicorn: Any = require("uvicorn", extra="serve")
+_anyio: Any = require("anyio", extra="serve")
+_exceptions: Any = require("starlette.exceptions", extra="serve")
+_responses: Any = require("starlette.responses", extra="serve")
+_websockets: Any = require("starlette.websockets", extra="serve")
+
+MAX_MESSAGE_BYTES = 1 << 20
+"""Size of a message over WebSocket."""
+_TEND_S = 0.5
+_DROP_IDLE_S = 5.0
+_log = logging.getLogger(__name__)
+
+CheckSettings = Callable[[str, Mapping[str, Any]], None]
+
+
+class ServerConfig(msgspec.Struct, frozen=True):
+    """Configuration of a server.
+
+    Attributes:
+        folder: folder of the runs.
+        host: address to listen at.
+        port: port to listen at; 0 for any free port.
+        api_key: key that clients must send; ``None`` for no key.
+        origins: origins of web pages that may use the server from a browser.
+        permissions: permissions of the clients.
+        limits: limits of the sessions.
+        at_once: number of runs at the same time.
+        resume_interrupted: whether to resume the runs that were killed.
+    """
+
+    folder: Path = Path("runs")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_key: str | None = None
+    origins: tuple[str, ...] = ()
+    permissions: Permissions = Permissions()
+    limits: SessionLimits = SessionLimits()
+    at_once: int = 2
+    resume_interrupted: bool = False
+
+
+def serve(
+    config: ServerConfig,
+    *,
+    check_settings: CheckSettings,
+    on_ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve until the process is asked to end. Runs go on without the server.
+
+    Args:
+        config: configuration of the server.
+        check_settings: function that raises `ValueError` if settings do not fit a command.
+        on_ready: called with the address before the first request is accepted.
+
+    Raises:
+        ValueError: other machines can reach the address but no key is set; or it is in use.
+        StorageError: the folder cannot be made.
+    """
+    with listener(config.host, config.port, api_key=config.api_key) as listening:
+        app = make_app(config, check_settings=check_settings)
+        on_ready(address_of(listening, config.host))
+        run_app(app, listening)
+
+
+def run_app(app: Any, listening: Any) -> None:
+    """Run an application at a socket until the process is asked to end."""
+    uvicorn.Server(uvicorn_config(app)).run(sockets=[listening])
+
+
+def uvicorn_config(app: Any) -> Any:
+    """Return how an application is run: with limits that keep one client from starving others."""
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=5,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_max_queue=4,
+        ws_per_message_deflate=False,
+    )
+
+
+def make_app(config: ServerConfig, *, check_settings: CheckSettings) -> Any:
+    """Return the ASGI application.
+
+    Args:
+        config: configuration of the server.
+        check_settings: function that raises `ValueError` if settings do not fit a command.
+    """
+    own = config.folder / OWN_FOLDER
+    sessions = Sessions(own / "sessions", config.limits, config.permissions)
+    runs = Runs(config.folder, config.permissions, check_settings, at_once=config.at_once)
+    if config.resume_interrupted:
+        runs.resume_interrupted()
+    app = fastapi.FastAPI(
+        title="Agent Gym",
+        description="Environments and runs. See docs/guides/serving.md.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        lifespan=_tending(sessions, runs),
+    )
+    _add_health(app)
+    _add_sessions(app, sessions)
+    _add_runs(app, runs)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(_exceptions.HTTPException, _unknown)
+    app.add_exception_handler(Exception, _broken)
+    app.add_middleware(Guard, api_key=config.api_key, host=config.host, origins=config.origins)
+    app.state.sessions = sessions
+    app.state.runs = runs
+    return app
+
+
+def _tending(sessions: Sessions, runs: Runs) -> Any:
+    """Return the lifespan of the application: idle sessions end, and queued runs start."""
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        tasks = [
+            asyncio.ensure_future(_repeat(_TEND_S, runs.tend)),
+            asyncio.ensure_future(_repeat(_DROP_IDLE_S, sessions.drop_idle)),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            sessions.close_all()
+            runs.close()
+
+    return lifespan
+
+
+async def _repeat(distance_s: float, work: Callable[[], None]) -> None:
+    while True:
+        try:
+            await _anyio.to_thread.run_sync(work)
+        except (AgentGymError, OSError, Refused):  # of a full disk, which may have room later
+            _log.exception("%s failed", work.__qualname__)
+        await asyncio.sleep(distance_s)
+
+
+def _route(
+    app: Any, place: str, handler: Any, summary: str, *, body: Any = None, answer: Any = None
+) -> None:
+    """Add a route, described in the OpenAPI document.
+
+    Args:
+        app: application.
+        place: method and path.
+        handler: function that answers.
+        summary: line about the route.
+        body: type of the request's JSON.
+        answer: type of the answer's JSON.
+    """
+    method, path = place.split()
+    extra: dict[str, Any] = {}
+    if body is not None:
+        extra["requestBody"] = {"required": True, "content": _content(body)}
+    if answer is not None:
+        extra["responses"] = {"200": {"description": "done", "content": _content(answer)}}
+    app.add_api_route(path, handler, methods=[method], summary=summary, openapi_extra=extra)
+
+
+def _content(kind: Any) -> dict[str, Any]:
+    (schema,), components = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    return {"application/json": {"schema": {**schema, "$defs": components}}}
+
+
+def _json(value: Any, status: int = 200) -> Any:
+    return _responses.Response(
+        msgspec.json.encode(value), status_code=status, media_type="application/json"
+    )
+
+
+def _add_health(app: Any) -> None:
+    async def health() -> Any:
+        return _json({"status": "ok"})
+
+    async def environments() -> Any:
+        return _json({name: _environment(made) for name, made in ENVIRONMENTS.items()})
+
+    _route(app, "GET /health", health, "Tell that the server answers")
+    _route(app, "GET /v1/environments", environments, "List environments and their arguments")
+
+
+def _environment(made: Callable[..., Any]) -> dict[str, Any]:
+    arguments = {
+        name: {
+            "type": str(parameter.annotation),
+            "default": parameter.default,
+        }
+        for name, parameter in inspect.signature(made).parameters.items()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    }
+    arguments["max_episode_steps"] = {"type": "int | None", "default": None}
+    return {"description": inspect.getdoc(made), "arguments": arguments}
+
+
+def _add_sessions(app: Any, sessions: Sessions) -> None:
+    async def body_of(request: Any, kind: Any) -> Any:
+        return read(await request.body(), kind)
+
+    async def open_session(request: fastapi.Request) -> Any:
+        body = read(await request.body(), dict[str, Any])
+        kind = RestoreBody if "session" in body else OpenBody
+        return _json(await _open(sessions, read(msgspec.json.encode(body), kind)))
+
+    async def reset(session: str, request: fastapi.Request) -> Any:
+        body = await body_of(request, ResetBody)
+        return _json(await _played(sessions, sessions.find(session), body))
+
+    async def step(session: str, request: fastapi.Request) -> Any:
+        body = await body_of(request, StepBody)
+        return _json(await _played(sessions, sessions.find(session), body))
+
+    async def state(session: str) -> Any:
+        return _json(await _played(sessions, sessions.find(session), StateBody()))
+
+    async def set_state(session: str, request: fastapi.Request) -> Any:
+        body = await body_of(request, SetStateBody)
+        return _json(await _played(sessions, sessions.find(session), body))
+
+    async def render(session: str) -> Any:
+        opened = sessions.find(session)
+        return _json(Rendered(await opened.perform(opened.session.render)))
+
+    async def close(session: str) -> Any:
+        await sessions.close(sessions.find(session))
+        return _json(Closed())
+
+    async def play(socket: fastapi.WebSocket) -> None:
+        await socket.accept()
+        with suppress(_websockets.WebSocketDisconnect):
+            await _play(socket, sessions)
+
+    _route(
+        app,
+        "POST /v1/sessions",
+        open_session,
+        "Open an environment",
+        body=OpenBody | RestoreBody,
+        answer=Opened,
+    )
+    _route(
+        app,
+        "POST /v1/sessions/{session}/reset",
+        reset,
+        "Begin an episode",
+        body=ResetBody,
+        answer=Replied,
+    )
+    _route(
+        app,
+        "POST /v1/sessions/{session}/step",
+        step,
+        "Take an action",
+        body=StepBody,
+        answer=Replied,
+    )
+    _route(app, "GET /v1/sessions/{session}/state", state, "Take a snapshot", answer=Snapshot)
+    _route(
+        app,
+        "PUT /v1/sessions/{session}/state",
+        set_state,
+        "Return to a snapshot",
+        body=SetStateBody,
+        answer=Replied,
+    )
+    _route(
+        app,
+        "GET /v1/sessions/{session}/render",
+        render,
+        "Return the conversation as text or HTML",
+        answer=Rendered,
+    )
+    _route(app, "DELETE /v1/sessions/{session}", close, "Close an environment", answer=Closed)
+    app.add_api_websocket_route("/v1/sessions/ws", play)
+
+
+async def _open(sessions: Sessions, body: OpenBody | RestoreBody) -> Opened:
+    if isinstance(body, OpenBody):
+        opened = await sessions.open(body)
+    else:
+        opened = await sessions.restore(body.session)
+    return Opened(opened.id, opened.session.last, opened.session.steps)
+
+
+async def _played(sessions: Sessions, opened: OpenSession, body: Any) -> Replied | Snapshot:
+    """Reset, step, or take or return to a snapshot."""
+    session = opened.session
+    if isinstance(body, StateBody):
+        return Snapshot(await opened.perform(session.state))
+    if isinstance(body, StepBody):
+        opened.take_step(sessions.limits.steps_per_s)
+
+    def play() -> Replied:
+        if isinstance(body, ResetBody):
+            reply = session.reset(seed=body.seed, options=body.options)
+        elif isinstance(body, SetStateBody):
+            reply = session.set_state(body.state)
+        else:
+            reply = session.step(body.action)
+        sessions.keep(opened)
+        return Replied(reply)
+
+    return await opened.perform(play)
+
+
+async def _play(socket: Any, sessions: Sessions) -> None:
+    """Answer the messages of one connection, which has at most one session."""
+    opened: OpenSession | None = None
+    try:
+        while True:
+            text = await socket.receive_text()
+            try:
+                message = read(text, ClientMessage)
+                if isinstance(message, OpenBody | RestoreBody):
+                    if opened is not None:
+                        await sessions.close(opened)
+                    opened = None
+                    answer: Any = await _open(sessions, message)
+                    opened = sessions.find(answer.session)
+                elif opened is None:
+                    raise Refused("open a session first", status=409, code="unknown_session")
+                elif isinstance(message, CloseBody):
+                    await sessions.close(opened)
+                    opened, answer = None, Closed()
+                else:
+                    answer = await _answered(sessions, opened, message)
+            except Refused as refused:
+                answer = {"type": "error", **refused.body()}
+            await socket.send_text(msgspec.json.encode(answer).decode())
+    finally:
+        if opened is not None:
+            sessions.drop(opened)
+
+
+async def _answered(sessions: Sessions, opened: OpenSession, message: Any) -> Any:
+    if isinstance(message, ResetBody | StepBody | SetStateBody | StateBody):
+        return await _played(sessions, opened, message)
+    return Rendered(await opened.perform(opened.session.render))
+
+
+def _add_runs(app: Any, runs: Runs) -> None:
+    in_thread = _anyio.to_thread.run_sync
+
+    async def start(request: fastapi.Request) -> Any:
+        body = read(await request.body(), StartBody)
+        return _json(await in_thread(runs.start, body), 201)
+
+    async def list_runs() -> Any:
+        return _json(await in_thread(runs.all))
+
+    async def find(run: str) -> Any:
+        return _json(await in_thread(runs.find, run))
+
+    async def stop(run: str) -> Any:
+        return _json(await in_thread(runs.stop, run))
+
+    async def resume(run: str) -> Any:
+        return _json(await in_thread(runs.resume, run))
+
+    async def events(run: str, request: fastapi.Request) -> Any:
+        return _stream(await run_events(runs, run, request.headers.get("last-event-id")))
+
+    async def every_event(request: fastapi.Request) -> Any:
+        return _stream(await all_events(runs, request.headers.get("last-event-id")))
+
+    _route(app, "POST /v1/runs", start, "Start a run", body=StartBody, answer=Run)
+    _route(app, "GET /v1/runs", list_runs, "List the runs", answer=list[Run])
+    _route(app, "GET /v1/runs/{run}", find, "Return a run", answer=Run)
+    _route(app, "POST /v1/runs/{run}/stop", stop, "Stop a run", answer=Run)
+    _route(app, "POST /v1/runs/{run}/resume", resume, "Resume a run", answer=Run)
+    _route(app, "GET /v1/runs/{run}/events", events, "Stream the events of a run")
+    _route(app, "GET /v1/events", every_event, "Stream the events of all runs")
+
+
+def _stream(events: AsyncIterator[bytes]) -> Any:
+    return _responses.StreamingResponse(
+        events, media_type="text/event-stream", headers={"cache-control": "no-store"}
+    )
+
+
+async def _refused(_: Any, refused: Refused) -> Any:
+    return failure(refused)
+
+
+async def _unknown(_: Any, error: Any) -> Any:
+    problem = "there is nothing here by this name and method"
+    return failure(Refused(problem, status=error.status_code, code="not_found"))
+
+
+async def _broken(_: Any, __: Exception) -> Any:
+    """Answer without details; the exception goes to the server's log."""
+    return failure(Refused("an error inside the server", status=500, code="broken"))

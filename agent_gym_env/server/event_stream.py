@@ -1,0 +1,155 @@
+"""Events of runs as server-sent events, which a client can resume after a lost connection.
+
+The id of an event is the place after it in the run's file of events. A client that sends the last
+id that it has seen (``Last-Event-ID``) receives each later event once. In the stream of all runs
+the id holds a place for each run that has not ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent_gym_env.server.runs import Runs, read_event
+from agent_gym_env.server.wire import Refused
+
+POLL_S = 0.25
+_KEEP_ALIVE_S = 15.0
+"""Seconds without an event after which a comment is sent, so that nothing on the way gives up."""
+
+_MAX_READ_BYTES = 1 << 20
+_PLACES = re.compile(
+    r"(?P<since>\d{1,12}(?:\.\d{1,9})?)(?P<places>(?:;[\w.-]{1,80}:\d{1,15}){0,512})"
+)
+
+
+async def run_events(runs: Runs, name: str, last_id: str | None) -> AsyncIterator[bytes]:
+    """Yield the events of a run, until it has ended.
+
+    Args:
+        runs: the runs.
+        name: name of the run.
+        last_id: id of the last event that the client has; ``None`` for all events.
+
+    Raises:
+        Refused: there is no such run, or the id is not one of its ids.
+    """
+    path = runs.events_file(name)
+    begin = _place(last_id)
+
+    async def stream() -> AsyncIterator[bytes]:
+        place = begin
+        quiet = 0.0
+        while True:
+            is_over = runs.find(name).state not in ("queued", "running")
+            sent = 0
+            for after, event in read_events(path, place):
+                place = after
+                yield _framed(event, str(place))
+                sent += 1
+            if not sent and is_over:
+                yield _framed({"kind": "end"}, str(place))
+                return
+            quiet = 0.0 if sent else quiet + POLL_S
+            if quiet >= _KEEP_ALIVE_S:
+                quiet = 0.0
+                yield b": waiting\n\n"
+            if not sent:
+                await asyncio.sleep(POLL_S)
+
+    return stream()
+
+
+async def all_events(runs: Runs, last_id: str | None) -> AsyncIterator[bytes]:
+    """Yield the events of all runs, those that start later too, until the client goes.
+
+    Each event has the field ``run``. A new client receives the events of the runs that have not
+    ended, and of later ones.
+
+    Raises:
+        Refused: the id is not one of this stream's.
+    """
+    places, since = _read_places(runs, last_id)
+
+    async def stream() -> AsyncIterator[bytes]:
+        nonlocal since
+        quiet = 0.0
+        while True:
+            sent = 0
+            for run in reversed(runs.all()):
+                if run.created > since:
+                    since = run.created
+                    places.setdefault(run.name, 0)
+                if run.name not in places:
+                    continue
+                is_over = run.state not in ("queued", "running")
+                read = 0
+                for place, event in read_events(runs.events_file(run.name), places[run.name]):
+                    places[run.name] = place
+                    yield _framed({**event, "run": run.name}, _written(since, places))
+                    read += 1
+                if is_over and not read:
+                    del places[run.name]
+                sent += read
+            quiet = 0.0 if sent else quiet + POLL_S
+            if quiet >= _KEEP_ALIVE_S:
+                quiet = 0.0
+                yield b": waiting\n\n"
+            await asyncio.sleep(POLL_S)
+
+    return stream()
+
+
+def read_events(path: Path, place: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the events after a place in a file, each with the place after it.
+
+    At most 1 MiB is read; call it again for more. An unfinished last line is left for later.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(place)
+            content = file.read(_MAX_READ_BYTES)
+    except FileNotFoundError:
+        return
+    for line in content[: content.rfind(b"\n") + 1].splitlines(keepends=True):
+        place += len(line)
+        event = read_event(line)
+        if event is not None:
+            yield place, event
+
+
+def _framed(event: dict[str, Any], id_: str) -> bytes:
+    return b"id: %s\ndata: %s\n\n" % (id_.encode(), msgspec.json.encode(event))
+
+
+def _place(last_id: str | None) -> int:
+    if last_id is None:
+        return 0
+    if not re.fullmatch(r"\d{1,15}", last_id):
+        raise _not_an_id(last_id)
+    return int(last_id)
+
+
+def _read_places(runs: Runs, last_id: str | None) -> tuple[dict[str, int], float]:
+    if last_id is None:
+        every = runs.all()
+        open_runs = {run.name: 0 for run in every if run.state in ("queued", "running")}
+        return open_runs, max((run.created for run in every), default=0.0)
+    found = _PLACES.fullmatch(last_id)
+    if found is None:
+        raise _not_an_id(last_id)
+    pairs = (pair.rpartition(":") for pair in found["places"].split(";")[1:])
+    return {name: int(place) for name, _, place in pairs}, float(found["since"])
+
+
+def _written(since: float, places: dict[str, int]) -> str:
+    return ";".join([f"{since:.6f}", *(f"{name}:{place}" for name, place in places.items())])
+
+
+def _not_an_id(last_id: str) -> Refused:
+    return Refused(f"Last-Event-ID is not an id of this stream: {last_id!r:.80}", code="event_id")

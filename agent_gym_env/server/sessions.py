@@ -1,0 +1,281 @@
+"""The open sessions of a server: their limits, their snapshots on disk, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from agent_gym_env.errors import DataError, StorageError
+from agent_gym_env.extras import require
+from agent_gym_env.server.permissions import Permissions
+from agent_gym_env.server.session import Session, SessionState
+from agent_gym_env.server.wire import OpenBody, Refused, told_to_client
+from agent_gym_env.storage.files import read_file, written_whole
+
+_anyio: Any = require("anyio", extra="serve")
+
+_T = TypeVar("_T")
+_ID = re.compile(r"[A-Za-z0-9_-]{22}")
+
+_QUICK_NAMES: Mapping[str, frozenset[str]] = {
+    "reward": frozenset(
+        {"ground_truth", "balanced", "task", "task_success", "task_strict", "milestones"}
+    ),
+    "user": frozenset({"agenda"}),
+    "tool_backend": frozenset({"replay", "nearest"}),
+}
+"""Names of what neither waits for a server nor computes for long."""
+
+
+class SessionLimits(msgspec.Struct, frozen=True):
+    """Limits of the sessions of a server.
+
+    Attributes:
+        number: number of open sessions.
+        idle_s: seconds without a request after which a session is closed.
+        steps_per_s: steps of one session per second, on average; 0 for no limit.
+        kept_s: seconds after which the snapshot of a session that nobody restored is deleted.
+    """
+
+    number: int = 256
+    idle_s: float = 900.0
+    steps_per_s: float = 0.0
+    kept_s: float = 7 * 86_400.0
+
+
+class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """File of a session that can be restored.
+
+    Attributes:
+        opened: request that opened the session.
+        state: last snapshot; ``None`` before the first reset.
+    """
+
+    opened: OpenBody
+    state: SessionState | None = None
+
+
+class OpenSession:
+    """A session with its bookkeeping.
+
+    Attributes:
+        id: name of the session, which nobody can guess.
+        session: the session.
+        used_at: time of the last request, by `time.monotonic`.
+    """
+
+    def __init__(self, id_: str, session: Session, opened: OpenBody) -> None:
+        self.id = id_
+        self.session = session
+        self.used_at = time.monotonic()
+        self.is_closed = False
+        self.opened = opened
+        self._is_quick = _is_quick(opened.arguments)
+        self._lock = asyncio.Lock()
+        self._allowance = 1.0
+
+    def take_step(self, steps_per_s: float) -> None:
+        """Count a step against the session's rate, with bursts of up to one second's steps.
+
+        Raises:
+            Refused: the session steps too fast.
+        """
+        if not steps_per_s:
+            return
+        now = time.monotonic()
+        earned = self._allowance + (now - self.used_at) * steps_per_s
+        self._allowance = min(earned, max(steps_per_s, 1.0))
+        self.used_at = now
+        if self._allowance < 1.0:
+            wait_s = (1.0 - self._allowance) / steps_per_s
+            raise Refused(
+                f"the session may take {steps_per_s:g} steps a second",
+                status=429,
+                code="too_fast",
+                retry_after_s=round(wait_s, 3),
+            )
+        self._allowance -= 1.0
+
+    async def perform(self, call: Callable[[], _T]) -> _T:
+        """Call a method of the session, one at a time; in a thread if it may take long.
+
+        Raises:
+            Refused: the session was closed, or the call failed.
+        """
+        async with self._lock:
+            if self.is_closed:
+                raise _unknown(self.id)
+            self.used_at = time.monotonic()
+            with told_to_client():
+                if self._is_quick:
+                    return call()
+                limiter = _anyio.CapacityLimiter(1)
+                result: _T = await _anyio.to_thread.run_sync(call, limiter=limiter)
+                return result
+
+    def is_idle(self, since: float) -> bool:
+        """Return whether no request is under way and none has come since a time."""
+        return not self._lock.locked() and self.used_at < since
+
+
+class Sessions:
+    """The open sessions of a server.
+
+    Args:
+        folder: folder of the snapshots.
+        limits: limits of the sessions.
+        permissions: permissions of the clients.
+    """
+
+    def __init__(self, folder: Path, limits: SessionLimits, permissions: Permissions) -> None:
+        self.limits = limits
+        self._folder = folder
+        self._permissions = permissions
+        self._open: dict[str, OpenSession] = {}
+        self._opening = 0
+
+    def __len__(self) -> int:
+        return len(self._open) + self._opening
+
+    async def open(self, body: OpenBody) -> OpenSession:
+        """Open a session.
+
+        Raises:
+            Refused: there are too many, the client may not name what it names, or the
+                environment cannot be made.
+        """
+        self._permissions.check(body.arguments)
+        opened = await self._opened(secrets.token_urlsafe(16), body, None)
+        if body.keep:
+            self._write(opened)
+        return opened
+
+    async def restore(self, id_: str) -> OpenSession:
+        """Open a session again from its last snapshot; a connection that has it open loses it.
+
+        Raises:
+            Refused: no session of this id was kept.
+        """
+        kept = self._read(id_)
+        self._forget(id_)
+        return await self._opened(id_, kept.opened, kept.state)
+
+    async def _opened(self, id_: str, body: OpenBody, state: SessionState | None) -> OpenSession:
+        if len(self) >= self.limits.number:
+            raise Refused(
+                f"{self.limits.number} sessions are open already",
+                status=503,
+                code="too_many_sessions",
+                retry_after_s=self.limits.idle_s,
+            )
+        self._opening += 1
+        try:
+            with told_to_client():
+                session = await _anyio.to_thread.run_sync(_open, body, state)
+        finally:
+            self._opening -= 1
+        opened = OpenSession(id_, session, body)
+        self._open[id_] = opened
+        return opened
+
+    def find(self, id_: str) -> OpenSession:
+        """Return an open session.
+
+        Raises:
+            Refused: none has this id.
+        """
+        found = self._open.get(id_)
+        if found is None:
+            raise _unknown(id_)
+        return found
+
+    def keep(self, opened: OpenSession) -> None:
+        """Write a snapshot of a session that was opened with ``keep``."""
+        if opened.opened.keep:
+            self._write(opened)
+
+    async def close(self, opened: OpenSession) -> None:
+        """Close a session for good and delete its snapshot."""
+        await opened.perform(opened.session.close)
+        self._forget(opened.id)
+        if opened.opened.keep:
+            self._path(opened.id).unlink(missing_ok=True)
+
+    def drop(self, opened: OpenSession) -> None:
+        """Close a session whose client has gone; a kept one can be restored."""
+        if self._open.get(opened.id) is opened:
+            self._forget(opened.id)
+
+    def drop_idle(self) -> None:
+        """Close the sessions that are idle for too long, and delete old snapshots."""
+        since = time.monotonic() - self.limits.idle_s
+        for opened in [each for each in self._open.values() if each.is_idle(since)]:
+            self._forget(opened.id)
+        oldest = time.time() - self.limits.kept_s
+        for path in self._folder.glob("*.json"):
+            if path.stem not in self._open and path.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
+
+    def close_all(self) -> None:
+        """Close every session, as the server ends; kept ones can be restored."""
+        for id_ in [*self._open]:
+            self._forget(id_)
+
+    def _forget(self, id_: str) -> None:
+        opened = self._open.pop(id_, None)
+        if opened is not None:
+            opened.is_closed = True
+            opened.session.close()
+
+    def _path(self, id_: str) -> Path:
+        return self._folder / f"{id_}.json"
+
+    def _write(self, opened: OpenSession) -> None:
+        session = opened.session
+        state = None if session.last is None else session.state()
+        with told_to_client(), written_whole(self._path(opened.id), synced=False) as file:
+            file.write(msgspec.json.encode(_Kept(opened.opened, state)))
+
+    def _read(self, id_: str) -> _Kept:
+        path = self._path(id_)
+        if not _ID.fullmatch(id_) or not path.is_file():
+            raise _unknown(id_)
+        try:
+            return msgspec.json.decode(read_file(path), type=_Kept)
+        except (msgspec.DecodeError, DataError, StorageError) as error:
+            problem = f"the snapshot of session {id_} is damaged: {error}"
+            raise Refused(problem, status=500, code="damaged") from error
+
+
+def _open(body: OpenBody, state: SessionState | None) -> Session:
+    session = Session(body.env, body.arguments)
+    if state is not None:
+        session.set_state(state)
+    return session
+
+
+def _unknown(id_: str) -> Refused:
+    return Refused(
+        f"no session {id_!r:.40} is open: it was never opened, was closed or idle for too long, "
+        "or another client has restored it",
+        status=404,
+        code="unknown_session",
+    )
+
+
+def _is_quick(arguments: Mapping[str, Any]) -> bool:
+    """Return whether steps neither wait for a language model nor run code of a user."""
+
+    def is_quick(kind: str) -> bool:
+        value = arguments.get(kind)
+        name = value.get("name") if isinstance(value, Mapping) else value
+        return value is None or name in _QUICK_NAMES[kind]
+
+    return all(map(is_quick, _QUICK_NAMES))

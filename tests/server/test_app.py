@@ -1,0 +1,278 @@
+"""The server over real HTTP and WebSocket: sessions, limits, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import msgspec
+import pytest
+from gymnasium.error import ResetNeeded
+from websockets.sync.client import connect
+
+from agent_gym_env.client import ServerError
+from agent_gym_env.errors import DataError
+from agent_gym_env.server.guard import MAX_BODY_BYTES
+from agent_gym_env.server.sessions import SessionLimits
+from tests.server.running import Running, wait_for
+
+DEV = {"arguments": {"split": "dev"}}
+ACTIONS: list[Any] = [
+    "Which city do you prefer?",
+    {"text": "", "tool_calls": '[{"name": "Nothing", "arguments": {}}]'},
+    {"text": "Done.", "tool_calls": ""},
+    {"role": "assistant", "content": "Anything else?"},
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with Running(tmp_path_factory.mktemp("runs")) as running:
+        yield running
+
+
+def _opened(server: Running, **body: Any) -> str:
+    status, answer, _ = server.ask("POST", "/v1/sessions", {**DEV, **body})
+    assert status == 200, answer
+    return str(answer["session"])
+
+
+def _in_process(env_id: str, seed: int) -> list[Any]:
+    env = gym.make(f"agent_gym_env:{env_id}", split="dev")
+    observation, info = env.reset(seed=seed)
+    replies: list[Any] = [(observation, 0.0, False, False, info)]
+    replies += [env.step(action) for action in ACTIONS]
+    return replies
+
+
+@pytest.mark.parametrize("env_id", ["SGD-v0", "SGDSim-v0"])
+def test_the_client_plays_what_the_environment_plays(server: Running, env_id: str) -> None:
+    env = server.client().make(env_id, split="dev")
+    observation, info = env.reset(seed=3)
+    replies: list[Any] = [(observation, 0.0, False, False, info)]
+    replies += [env.step(action) for action in ACTIONS]
+    assert msgspec.json.encode(replies) == msgspec.json.encode(_in_process(env_id, 3))
+    state = env.get_state()
+    ahead = env.step("Goodbye.")
+    env.set_state(state)
+    assert env.step("Goodbye.") == ahead
+    env.close()
+
+
+@pytest.mark.parametrize("env_id", ["SGD-v0", "SGDSim-v0"])
+def test_rest_plays_what_the_environment_plays(server: Running, env_id: str) -> None:
+    session = _opened(server, env=env_id)
+    path = f"/v1/sessions/{session}"
+    replies = [server.ask("POST", f"{path}/reset", {"seed": 3})[1]["reply"]]
+    replies += [
+        server.ask("POST", f"{path}/step", {"action": each})[1]["reply"] for each in ACTIONS
+    ]
+    found = [[each[key] for key in each] for each in replies]
+    found[0][1] = 0.0
+    assert msgspec.json.encode(found) == msgspec.json.encode(_in_process(env_id, 3))
+    state = server.ask("GET", f"{path}/state")[1]
+    again = server.ask("PUT", f"{path}/state", {"state": state["state"]})[1]
+    assert again["reply"] == replies[-1]
+    assert server.ask("DELETE", path)[1] == {"type": "closed"}
+    assert server.ask("POST", f"{path}/step", {"action": "Hello."})[0] == 404
+
+
+def test_errors_arrive_as_the_errors_of_the_environment(server: Running) -> None:
+    client = server.client()
+    with pytest.raises(ValueError, match="has no option 'spilt'"):
+        client.make("SGD-v0", spilt="dev")
+    with pytest.raises(ServerError, match="the corpus must be one of sample, sgd"):
+        client.make("SGD-v0", corpus="/etc")
+    env = client.make("SGD-v0", split="dev")
+    with pytest.raises(ResetNeeded):
+        env.step("Hello.")
+    with pytest.raises(DataError):
+        env.reset(options={"dialogue_id": "nowhere"})
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="this is int"):
+        env.step(5)
+    env.step("Hello.")
+    assert env.steps == 1
+    env.close()
+    with pytest.raises(ServerError):
+        env.step("Hello?")
+
+
+def test_a_kept_session_is_restored_and_the_first_connection_loses_it(server: Running) -> None:
+    client = server.client()
+    first = client.make("SGDSim-v0", split="dev", keep=True)
+    first.reset(seed=4)
+    last = first.step(ACTIONS[0])
+    second = client.restore(first.session)
+    assert (second.last, second.steps) == (last, 1)
+    with pytest.raises(ServerError, match="another client has restored it"):
+        first.step(ACTIONS[1])
+    ahead = second.step(ACTIONS[1])
+    assert first.reconnect() == 2
+    assert first.last == ahead
+    first.close()
+    with pytest.raises(ServerError, match="no session"):
+        client.restore(first.session)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"corpus": "../secret"},
+        {"corpus": {"name": "logs", "path": "/etc/passwd"}},
+        {"reward": "os:system"},
+        {"reward": {"name": "rubric", "criteria": "/etc/passwd"}},
+        {"reward": {"name": "llm_judge", "model": {"api_base": "http://example.org"}}},
+        {"tool_backend": "python"},
+        {"tool_backend": {"name": "mcp", "command": ["sh"]}},
+        {"user": {"name": "llm", "model": {"cache": "~/x"}}},
+        {"services": ["..\\up"]},
+    ],
+)
+def test_what_only_the_operator_may_name_is_refused(
+    server: Running, arguments: dict[str, Any]
+) -> None:
+    status, answer, _ = server.ask("POST", "/v1/sessions", {"arguments": arguments})
+    assert (status, answer["error"]["code"]) == (403, "forbidden")
+    body = {"command": "evaluate", "settings": {"policy": ["silent"], "env": arguments}}
+    assert server.ask("POST", "/v1/runs", body)[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"\xff", 400),
+        (b"[]", 422),
+        (b'{"enf": "SGD-v0"}', 422),
+        (b'{"env": 5}', 422),
+        (b'{"env": "SGD-v9"}', 422),
+        (b'{"arguments": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", 422),
+        (b'{"arguments": {"services": ' + b"[" * 70 + b"]" * 70 + b"}}", 422),
+        (b'{"session": "../../etc/passwd"}', 404),
+        (b'{"session": "' + b"A" * 22 + b'"}', 404),
+    ],
+)
+def test_malformed_requests_are_answered(server: Running, body: bytes, status: int) -> None:
+    found, answer, _ = server.ask("POST", "/v1/sessions", body)
+    assert found == status, answer
+    assert set(answer["error"]) >= {"code", "message"}
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+        size = 100 << 20
+        head = f"POST /v1/sessions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {size}\r\n\r\n"
+        client.sendall(head.encode())
+        sent = 0
+        try:
+            while sent < size:
+                sent += client.send(b" " * (1 << 16))
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        assert sent < MAX_BODY_BYTES + (32 << 20)  # what fits the buffers of the system
+    assert server.ask("GET", "/health")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "example.org"}, 403),
+        ({"origin": "http://example.org"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://127.0.0.1:1"}, 403),
+        ({}, 200),
+    ],
+)
+def test_web_pages_of_others_are_refused(
+    server: Running, headers: dict[str, str], status: int
+) -> None:
+    assert server.ask("GET", "/v1/runs", **headers)[0] == status
+    if status == 403 and "host" not in headers:
+        with pytest.raises(Exception, match="403"):
+            connect(f"ws://127.0.0.1:{server.port}/v1/sessions/ws", additional_headers=headers)
+
+
+def test_an_allowed_origin_may_ask(tmp_path: Path) -> None:
+    mine = "http://localhost:3000"
+    with Running(tmp_path, origins=(mine,)) as server:
+        status, _, headers = server.ask("GET", "/v1/runs", origin=mine)
+        assert (status, headers["access-control-allow-origin"]) == (200, mine)
+        status, _, headers = server.ask("OPTIONS", "/v1/runs", origin=mine)
+        assert headers["access-control-allow-methods"] == "GET, POST, PUT, DELETE"
+        assert status == 204
+        assert server.ask("GET", "/v1/runs", origin="http://localhost:3001")[0] == 403
+
+
+def test_a_server_with_a_key_asks_for_it(tmp_path: Path) -> None:
+    with Running(tmp_path, api_key="a long key") as server:
+        assert server.ask("GET", "/health")[0] == 200
+        for sent in ("", "Bearer another", "Basic a long key", "Bearer é"):
+            status, answer, _ = server.ask("GET", "/v1/runs", authorization=sent)
+            assert (status, answer["error"]["code"]) == (401, "unauthorized")
+        assert server.ask("GET", "/v1/runs", authorization="Bearer a long key")[0] == 200
+        with pytest.raises(ServerError):
+            server.client(api_key="another").make("SGD-v0")
+        env = server.client(api_key="a long key").make("SGD-v0")
+        env.reset(seed=0)
+        env.close()
+
+
+def test_the_number_of_sessions_and_their_rate_are_limited(tmp_path: Path) -> None:
+    with Running(tmp_path, limits=SessionLimits(number=2, steps_per_s=1.0)) as server:
+        sessions = [_opened(server) for _ in range(2)]
+        status, answer, headers = server.ask("POST", "/v1/sessions", DEV)
+        assert (status, answer["error"]["code"]) == (503, "too_many_sessions")
+        assert int(headers["retry-after"]) > 0
+        path = f"/v1/sessions/{sessions[0]}"
+        server.ask("POST", f"{path}/reset", {"seed": 0})
+        statuses = [server.ask("POST", f"{path}/step", {"action": "Hi."})[0] for _ in range(20)]
+        assert statuses[0] == 200
+        assert 429 in statuses
+        server.ask("DELETE", path)
+        _opened(server)
+
+
+def test_an_idle_session_is_closed_and_a_kept_one_can_be_restored(tmp_path: Path) -> None:
+    with Running(tmp_path, limits=SessionLimits(idle_s=0.01)) as server:
+        idle, kept = _opened(server), _opened(server, keep=True)
+        wait_for(lambda: len(server.app.state.sessions) == 0)
+        assert server.ask("GET", f"/v1/sessions/{idle}/state")[0] == 404
+        status, answer, _ = server.ask("POST", "/v1/sessions", {"session": kept})
+        assert (status, answer["session"], answer["reply"]) == (200, kept, None)
+
+
+def test_a_connection_that_misbehaves_is_answered_or_closed(server: Running) -> None:
+    with connect(f"ws://127.0.0.1:{server.port}/v1/sessions/ws") as client:
+        for message, code in (
+            ("{", "not_json"),
+            ('{"type": "dance"}', "invalid"),
+            ('{"type": "step", "action": "Hi."}', "unknown_session"),
+            ('{"type": "open", "env": "SGD-v9"}', "invalid"),
+        ):
+            client.send(message)
+            answer = json.loads(client.recv(timeout=60))
+            assert (answer["type"], answer["error"]["code"]) == ("error", code)
+        client.send(json.dumps({"type": "open", **DEV}))
+        assert json.loads(client.recv(timeout=60))["type"] == "opened"
+        client.send("x" * (2 << 20))
+        with pytest.raises(Exception, match="1009"):
+            client.recv(timeout=60)
+    wait_for(lambda: server.ask("GET", "/health")[0] == 200)
+
+
+def test_the_api_is_described(server: Running) -> None:
+    document = server.ask("GET", "/openapi.json")[1]
+    paths = document["paths"]
+    assert {"/v1/sessions", "/v1/runs", "/v1/runs/{run}/events", "/v1/environments"} <= set(paths)
+    body = paths["/v1/sessions/{session}/step"]["post"]["requestBody"]
+    assert (
+        "action" in body["content"]["application/json"]["schema"]["$defs"]["StepBody"]["properties"]
+    )
+    environments = server.client().environments()
+    assert set(environments) == {"SGD-v0", "Traces-v0", "SGDSim-v0"}
+    assert environments["SGDSim-v0"]["arguments"]["patience"]["default"] == 4

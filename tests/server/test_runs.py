@@ -1,0 +1,203 @@
+"""Runs as jobs: the same journals as on the command line, whatever ends the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_gym_env.cli.serve import check_settings
+from agent_gym_env.client import Client, ServerError
+from agent_gym_env.rollout.episode import Episode
+from agent_gym_env.rollout.journal.reading import read_episodes
+from agent_gym_env.rollout.journal.recovery import check_journal
+from agent_gym_env.server.permissions import Permissions
+from agent_gym_env.server.runs import Runs, StartBody
+from agent_gym_env.server.wire import Refused
+from tests.server.running import Running, wait_for
+
+ROLLOUT = {"policy": ["silent"], "split": "dev", "episodes": 6}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with Running(tmp_path_factory.mktemp("runs")) as running:
+        yield running
+
+
+def _played(episode: Episode) -> Any:
+    turns = [
+        (turn.user, turn.reward, [s.action.text for s in turn.steps]) for turn in episode.turns
+    ]
+    return episode.dialogue_id, episode.policy, turns
+
+
+def _is_over(client: Client, name: str) -> bool:
+    return client.run(name)["state"] not in ("queued", "running")
+
+
+def test_a_run_is_started_watched_and_is_the_command_s(server: Running, tmp_path: Path) -> None:
+    client = server.client()
+    run = client.start("rollout", name="mine", **ROLLOUT)
+    assert (run["name"], run["command"]) == ("mine", "rollout")
+    events = list(client.events("mine"))
+    assert [events[0]["kind"], events[-1]["kind"]] == ["command", "ended"]
+    progress = [event for event in events if event["kind"] == "progress"]
+    assert (progress[-1]["done"], progress[-1]["total"]) == (6, 6)
+    assert client.run("mine")["state"] == "done"
+    later = list(client.events("mine", after=events[1]["id"]))
+    assert later == events[2:]
+
+    words = ["rollout", "--policy", "silent", "--split", "dev", "--episodes", "6"]
+    out = tmp_path / "same"
+    subprocess.run([sys.executable, "-m", "agent_gym_env", *words, "--out", str(out)], check=True)
+    folder = server.app.state.runs.folder / "mine"
+    names = {path.name for path in out.iterdir()}
+    assert names == {path.name for path in folder.iterdir()}
+    assert [_played(each) for each in read_episodes(folder)] == [
+        _played(each) for each in read_episodes(out)
+    ]
+    with pytest.raises(ServerError, match="there is already a run"):
+        client.start("rollout", name="mine", **ROLLOUT)
+
+
+def test_an_evaluation_tells_its_figures(server: Running) -> None:
+    client = server.client()
+    run = client.start("evaluate", policy=["oracle", "silent"], split="dev", episodes=3)
+    events = list(client.events(run["name"]))
+    found = {
+        event["evaluation"]["policy"]: event["evaluation"]["reward"]["mean"]
+        for event in events
+        if event["kind"] == "evaluation"
+    }
+    assert found == {"oracle": 1.0, "silent": 0.0}
+
+
+def test_a_run_that_fails_says_why(server: Running) -> None:
+    client = server.client()
+    run = client.start(
+        "rollout", policy=[{"name": "constant", "text": "Hi."}], services=["Nothing_1"]
+    )
+    wait_for(lambda: _is_over(client, run["name"]))
+    ended = client.run(run["name"])
+    assert ended["state"] == "failed"
+    assert "Nothing_1" in ended["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"command": "data download"}, 422),
+        ({"command": "rollout", "settings": {}, "name": "../up"}, 422),
+        ({"command": "rollout", "settings": {**ROLLOUT, "epsiodes": 3}}, 422),
+        ({"command": "rollout", "settings": {**ROLLOUT, "out": "elsewhere"}}, 422),
+        ({"command": "rollout", "settings": {**ROLLOUT, "policy": ["os:system"]}}, 403),
+        ({"command": "optimize", "settings": {"program": "/etc/passwd"}}, 403),
+        ({"command": "train sft", "settings": {"rows": ["../rows.jsonl"]}}, 403),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_before_it_begins(
+    server: Running, body: dict[str, Any], status: int
+) -> None:
+    before = len(server.client().runs())
+    found, answer, _ = server.ask("POST", "/v1/runs", body)
+    assert found == status, answer
+    assert len(server.client().runs()) == before
+
+
+@pytest.mark.parametrize("name", ["..", "%2e%2e%2fetc", ".agent-gym", "nothing", "a" * 200])
+def test_a_run_that_is_not_there_is_said_so(server: Running, name: str) -> None:
+    for method, path in (
+        ("GET", f"/v1/runs/{name}/events"),
+        ("POST", f"/v1/runs/{name}/stop"),
+        ("POST", f"/v1/runs/{name}/resume"),
+    ):
+        assert server.ask(method, path)[0] == 404
+
+
+def test_a_run_is_stopped_and_resumed(server: Running) -> None:
+    client = server.client()
+    run = client.start("rollout", name="long", **{**ROLLOUT, "episodes": 20_000})
+    wait_for(lambda: client.run("long")["progress"])
+    client.stop(run["name"])
+    wait_for(lambda: _is_over(client, "long"))
+    assert client.run("long")["state"] == "stopped"
+    done = check_journal(server.app.state.runs.folder / "long").done
+    assert 0 < done < 20_000
+    with pytest.raises(ServerError, match="stopped already"):
+        client.stop("long")
+    client.resume("long")
+    wait_for(lambda: (client.run("long")["progress"] or {}).get("done", 0) > done)
+    client.stop("long")
+    wait_for(lambda: _is_over(client, "long"))
+    kinds = [event["kind"] for event in client.events("long")]
+    assert kinds.count("command") == kinds.count("ended") == 2
+
+
+def _serving(folder: Path) -> tuple[subprocess.Popen[str], Client]:
+    words = ["serve", str(folder), "--port", "0", "--at-once", "3", "--resume-interrupted"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agent_gym_env", *words, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, Client(json.loads(process.stdout.readline())["url"])
+
+
+def test_a_server_that_is_killed_loses_and_doubles_no_episode(tmp_path: Path) -> None:
+    process, client = _serving(tmp_path)
+    names = [f"run-{number}" for number in range(8)]
+    for name in names:
+        client.start("rollout", name=name, **ROLLOUT)
+    env = client.make("SGD-v0", split="dev", keep=True)
+    env.reset(seed=1)
+    last = env.step("Which city?")
+    wait_for(lambda: any(run["state"] == "running" for run in client.runs()))
+    job = next(run["name"] for run in client.runs() if run["state"] == "running")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    with pytest.raises(ServerError):
+        env.step("Hello?")
+    # Kill a job too: the new server resumes it.
+    pid = tmp_path / ".agent-gym" / "jobs" / job / "pid"
+    wait_for(pid.exists)
+    try:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+    except ProcessLookupError:
+        assert job  # it was quicker
+    process, client = _serving(tmp_path)
+    try:
+        restored = client.restore(env.session)
+        assert (restored.last, restored.steps) == (last, 1)
+        restored.close()
+        wait_for(lambda: all(run["state"] == "done" for run in client.runs()))
+    finally:
+        process.terminate()
+        process.communicate()
+    for name in names:
+        ids = [episode.dialogue_id for episode in read_episodes(tmp_path / name)]
+        assert len(ids) == len(set(ids)) == 6
+
+
+def test_jobs_wait_for_room_and_a_waiting_one_is_stopped(tmp_path: Path) -> None:
+    runs = Runs(tmp_path, Permissions(), check_settings, at_once=1)
+    first = runs.start(StartBody("rollout", {**ROLLOUT, "episodes": 20_000}))
+    second = runs.start(StartBody("rollout", ROLLOUT))
+    assert (first.state, second.state) == ("running", "queued")
+    assert runs.stop(second.name).state == "stopped"
+    wait_for(lambda: runs.find(first.name).progress)
+    runs.stop(first.name)
+    wait_for(lambda: runs.find(first.name).state == "stopped")
+    runs.resume(second.name)
+    wait_for(lambda: (runs.tend(), runs.find(second.name).state)[1] == "done")
+    with pytest.raises(Refused, match="is done"):
+        runs.resume(second.name)
+    runs.close()

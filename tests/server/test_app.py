@@ -191,7 +191,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(server: Running) 
 def test_web_pages_of_others_are_refused(
     server: Running, headers: dict[str, str], status: int
 ) -> None:
-    assert server.ask("GET", "/v1/runs", **headers)[0] == status
+    assert server.ask("GET", "/v1/runs", None, **headers)[0] == status
     if status == 403 and "host" not in headers:
         with pytest.raises(Exception, match="403"):
             connect(f"ws://127.0.0.1:{server.port}/v1/sessions/ws", additional_headers=headers)

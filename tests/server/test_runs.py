@@ -197,7 +197,7 @@ def test_jobs_wait_for_room_and_a_waiting_one_is_stopped(tmp_path: Path) -> None
     runs.stop(first.name)
     wait_for(lambda: runs.find(first.name).state == "stopped")
     runs.resume(second.name)
-    wait_for(lambda: (runs.tend(), runs.find(second.name).state)[1] == "done")
+    wait_for(lambda: runs.find(second.name).state == "done")
     with pytest.raises(Refused, match="is done"):
         runs.resume(second.name)
     runs.close()

@@ -111,7 +111,7 @@ class Client:
     def restore(self, session: str) -> RemoteEnv:
         """Open a session again that was made with ``keep``.
 
-        Its `RemoteEnv.last` and `RemoteEnv.steps` tell where it stands.
+        Its `RemoteEnv.last` and `RemoteEnv.steps` describe its last step.
 
         Raises:
             ServerError: there is no such session, or the server cannot be reached.

@@ -1,4 +1,4 @@
-"""Where a server of ours listens, and which requests it answers.
+"""Access to a server of ours: the address it listens at, and the requests it answers.
 
 At a loopback address a server answers only requests to a loopback address, so that a web page which
 makes a browser look up its own name (DNS rebinding) gets nothing. At any other address clients must

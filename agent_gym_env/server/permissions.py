@@ -1,4 +1,4 @@
-"""What a client of the server may ask for.
+"""Permissions of the clients of a server: the names and files that their requests may contain.
 
 On the command line a configuration may name any module and any file. Over a wire the same
 configuration comes from somebody else, so a client may use registered names only, files below the

@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 # The extras that `make test` installs.
-EXTRAS ?= dev,cli,dspy,gemini,local,sb3,train,data,serve,mcp,ray
+EXTRAS ?= dev,cli,dspy,gemini,local,sb3,train,data,serve,mcp,ray,otel
 # Pins of all that is installed; `make test CONSTRAINTS=FILE` tests against others.
 CONSTRAINTS ?= constraints.txt
 # Processes that run tests.
@@ -28,9 +28,10 @@ NEEDS_TORCH = $(filter $(TORCH_EXTRAS),$(subst $(comma), ,$*))
 
 # Hubs and trackers whose libraries exclude one another. Each has an extra, a file of pins and a
 # virtual environment of its own. The numbers are the oldest Python that its library runs on.
-HUBS := openenv verifiers nemo skyrl trackers
+HUBS := openenv verifiers nemo skyrl harbor trackers
 OLDEST_PYTHON_verifiers := 3.11
 OLDEST_PYTHON_nemo := 3.12
+OLDEST_PYTHON_harbor := 3.12
 OLDEST_PYTHON = $(or $(OLDEST_PYTHON_$*),3.10)
 PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 $(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin/python3)
 HUB_PYTHON = $(shell for each in $(PYTHONS); do $$each -c \
@@ -75,7 +76,7 @@ test-lowest: $(TOOLS)/.made $(TOOLS)/torch.txt ## run the tests with the oldest 
 
 test-hubs: $(HUBS:%=test-hub-%) ## run the tests of every hub, one after the other
 
-test-hub-%: constraints/%.txt ## run the tests of a hub with its library: openenv, verifiers, nemo, skyrl or trackers
+test-hub-%: constraints/%.txt ## run the tests of a hub with its library: openenv, verifiers, nemo, skyrl, harbor or trackers
 	@$(if $(HUB_PYTHON),,echo "$* needs Python $(OLDEST_PYTHON) or later; name one: make $@ PYTHON=python$(OLDEST_PYTHON)" >&2; exit 1)
 	@$(MAKE) test VENV=.venv-hub-$* CONSTRAINTS=$< EXTRAS=test,$* PYTHON=$(HUB_PYTHON) JOBS=0 \
 		ARGS="tests/hubs/$* $(wildcard tests/hubs/test_*.py) $(ARGS)"

@@ -426,7 +426,7 @@ EXPORTS = Registry(
     "export",
     {
         name: f"agent_gym_env.cli.export:export_{name}"
-        for name in ("sft", "dpo", "kto", "grpo", "parquet", "minari")
+        for name in ("sft", "dpo", "kto", "grpo", "parquet", "minari", "atif", "otel")
     },
 )
 

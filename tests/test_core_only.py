@@ -45,6 +45,8 @@ COMMANDS: dict[str, tuple[list[str], str | None]] = {
     "rollout branches": (BRANCHES, None),
     "export dpo": (["export", "branches", "--format", "dpo", "--out", "dpo.jsonl"], None),
     "export kto": (["export", "branches", "--format", "kto", "--out", "kto.jsonl"], None),
+    "export atif": (["export", "runs", "--format", "atif", "--out", "atif.jsonl"], None),
+    "export otel": (["export", "runs", "--format", "otel", "--out", "otel.jsonl"], None),
     "export parquet": (["export", "runs", "--format", "parquet", "--out", "t.parquet"], "data"),
     "export minari": (["export", "runs", "--format", "minari", "--out", "minari"], "data"),
     "export of parquet": (["export", "a.parquet", "--format", "sft", "--out", "b.jsonl"], "data"),

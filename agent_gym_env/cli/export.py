@@ -12,6 +12,7 @@ from agent_gym_env.cli.console import print_json, progress
 from agent_gym_env.cli.settings import Export
 from agent_gym_env.corpus.corpus import Corpus, open_corpus
 from agent_gym_env.errors import DataError
+from agent_gym_env.export.atif import trajectories
 from agent_gym_env.export.from_episodes import (
     conversations,
     corrections,
@@ -27,6 +28,7 @@ from agent_gym_env.export.preference_pairs import (
     preferences,
 )
 from agent_gym_env.export.rows import PreferenceRow, Tally, counted, write_rows
+from agent_gym_env.export.spans import traces
 from agent_gym_env.registry import EXPORTS
 from agent_gym_env.rollout.branching import BranchPoint
 from agent_gym_env.rollout.episode import Episode
@@ -37,7 +39,7 @@ _Record = TypeVar("_Record", Episode, BranchPoint)
 
 _PAIRS, _ROWS = ("dpo", "kto"), ("sft", "dpo", "kto", "grpo")
 _FORMATS = {
-    "min_reward": ("sft", "grpo", "parquet", "minari"),
+    "min_reward": ("sft", "grpo", "parquet", "minari", "atif", "otel"),
     "corrected_below": ("sft",),
     "min_margin": _PAIRS,
     "max_pairs": _PAIRS,
@@ -46,6 +48,7 @@ _FORMATS = {
     "rules": _ROWS,
     "max_bytes": _ROWS,
     "leaves": ("minari",),
+    "content": ("otel",),
 }
 """Options that not every format takes, and the formats that take each."""
 
@@ -78,7 +81,7 @@ def _write(settings: Export, tally: Tally) -> None:
 
 def _refuse_options_without_effect(settings: Export) -> None:
     for name, formats in _FORMATS.items():
-        if getattr(settings, name) is None:
+        if getattr(settings, name) in (None, False):
             continue
         flag = f"--{name.replace('_', '-')}"
         if settings.format not in formats:
@@ -145,6 +148,20 @@ def export_minari(settings: Export, tally: Tally) -> None:
         tally,
         leaves=settings.leaves or LEAVES,
     )
+
+
+def export_atif(settings: Export, tally: Tally) -> None:
+    """Write episodes as trajectories in the Agent Trajectory Interchange Format."""
+    _write_rows(settings, trajectories(_archived(settings, tally), tally), tally)
+
+
+def export_otel(settings: Export, tally: Tally) -> None:
+    """Write episodes as OpenTelemetry traces, in OTLP's JSON."""
+    files = (file for path in settings.episodes for file in (path, *path.glob("*.jsonl")))
+    ended_at_s = max(file.stat().st_mtime for file in files)
+    episodes = _archived(settings, tally)
+    rows = traces(episodes, ended_at_s=ended_at_s, content=settings.content)
+    _write_rows(settings, rows, tally)
 
 
 def _write_rows(settings: Export, rows: Iterable[msgspec.Struct], tally: Tally) -> None:

@@ -289,15 +289,15 @@ class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         episodes: files of episodes or of branch points, or folders that `agent-gym rollout` wrote.
-        format: sft, dpo, kto, grpo, parquet or minari, or an export of your own.
+        format: sft, dpo, kto, grpo, parquet, minari, atif or otel, or an export of your own.
         out: file for the rows; folder for minari.
         held_out: splits whose dialogues are refused.
         drop_held_out: with --held-out, leave these dialogues out and write the others.
         corpus: with --held-out, corpus of these splits, and with --corrected-below, corpus of
             simulated dialogues: 'sample' (the default), 'sgd', a path, or a JSON object with a name
             and options.
-        min_reward: sft, grpo, parquet, minari: lowest mean reward of an episode; of a simulated
-            dialogue, lowest sum of its rewards.
+        min_reward: sft, grpo, parquet, minari, atif, otel: lowest mean reward of an episode; of a
+            simulated dialogue, lowest sum of its rewards.
         corrected_below: sft: write the right action for turns whose reward is lower: the corpus's,
             or in a simulated dialogue, where the rewards from the turn on are added up, the acts
             oracle's.
@@ -309,6 +309,7 @@ class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
             replaced by the dialogue's date.
         max_bytes: sft, dpo, kto, grpo: length above which a row is left out.
         leaves: minari: parts of the observation to write; messages and tools take most room.
+        content: otel: write messages, tools, arguments and results, too.
     """
 
     episodes: SeveralEpisodes
@@ -326,6 +327,7 @@ class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rules: File | None = None
     max_bytes: AtLeast1 | None = None
     leaves: tuple[str, ...] | None = None
+    content: bool = False
 
 
 class Verify(CorpusSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -355,16 +355,27 @@ def add_step(log: MessageLog, step: StepRecord) -> None:
     Raises:
         DataError: the tool results do not match the calls.
     """
+    results = results_of(step)
+    if results:
+        log.add_calls(step.action.tool_calls, results)
+
+
+def results_of(step: StepRecord) -> list[str]:
+    """Return the result of each call of a step, as JSON; empty for a step without calls.
+
+    Raises:
+        DataError: the tool results do not match the calls.
+    """
     calls = step.action.tool_calls
     if not calls:
-        return
+        return []
     try:
         results = [bytes(result).decode() for result in _decode_array(step.tool_result)]
-        if not results:
-            raise ValueError(f"{len(calls)} calls, but no results")
-        log.add_calls(calls, results)
+        if len(results) != len(calls):
+            raise ValueError(f"{len(calls)} calls, but {len(results) or 'no'} results")
     except (ValueError, msgspec.DecodeError) as problem:
         raise DataError(f"the tool results do not answer the calls: {problem}") from problem
+    return results
 
 
 class Spending(msgspec.Struct, frozen=True):

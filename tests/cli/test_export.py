@@ -255,3 +255,29 @@ def test_what_is_wrong_is_said_and_leaves_no_file(
     assert main(["export", *given, "--out", str(out)]) == code
     assert said in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_otel_ends_when_the_episodes_were_written_and_keeps_their_words_to_itself(
+    played: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out, episodes = tmp_path / "spans.jsonl", played / "oracle.jsonl"
+    tally = export(capsys, episodes, "--format", "otel", "--out", out)
+    assert tally == {"read": 3, "written": 3, "left_out": {}}
+    root = rows(out)[0]["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    assert int(root["endTimeUnixNano"]) == pytest.approx(episodes.stat().st_mtime_ns, abs=1000)
+    words = next(read_episodes(episodes)).turns[0].user
+    assert words not in out.read_text()
+    export(capsys, episodes, "--format", "otel", "--content", "--out", out)
+    assert words in out.read_text()
+
+
+def test_atif_writes_a_trajectory_an_episode(played: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "trajectories.jsonl"
+    export(capsys, played / "oracle.jsonl", "--format", "atif", "--out", out)
+    assert [row["agent"]["name"] for row in rows(out)] == ["oracle"] * 3
+
+
+def test_content_is_for_spans(played: Path, tmp_path: Path, capsys: Capture) -> None:
+    arguments = ["--format", "atif", "--content", "--out", str(tmp_path / "a.jsonl")]
+    assert main(["export", str(played / "oracle.jsonl"), *arguments]) == 2
+    assert "--content is for --format otel, not for atif" in capsys.readouterr().err

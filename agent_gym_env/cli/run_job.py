@@ -27,7 +27,7 @@ def run_job(settings: RunJob) -> ExitCode:
     require_installed("fastapi", extra="serve")
 
     from agent_gym_env.cli.main import main
-    from agent_gym_env.server.runs import read_job
+    from agent_gym_env.server.run_jobs import read_job
 
     folder = settings.job.resolve()
     with locked(folder / "lock", wait_s=_LOCK_WAIT_S):

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -16,10 +17,11 @@ from agent_gym_env.assembly import ENVIRONMENTS
 from agent_gym_env.errors import AgentGymError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.http_access import address_of, listener
+from agent_gym_env.server.browse.pages import PREFIX, add_pages
 from agent_gym_env.server.event_stream import all_events, run_events
-from agent_gym_env.server.guard import Guard, failure
+from agent_gym_env.server.guard import COOKIE, Access, Guard, failure
 from agent_gym_env.server.permissions import Permissions
-from agent_gym_env.server.runs import OWN_FOLDER, Run, Runs, StartBody
+from agent_gym_env.server.run_jobs import OWN_FOLDER, RunJobs, RunStatus, StartBody
 from agent_gym_env.server.sessions import OpenSession, SessionLimits, Sessions
 from agent_gym_env.server.wire import (
     ClientMessage,
@@ -133,7 +135,7 @@ def make_app(config: ServerConfig, *, check_settings: CheckSettings) -> Any:
     """
     own = config.folder / OWN_FOLDER
     sessions = Sessions(own / "sessions", config.limits, config.permissions)
-    runs = Runs(config.folder, config.permissions, check_settings, at_once=config.at_once)
+    runs = RunJobs(config.folder, config.permissions, check_settings, at_once=config.at_once)
     if config.resume_interrupted:
         runs.resume_interrupted()
     app = fastapi.FastAPI(
@@ -147,16 +149,72 @@ def make_app(config: ServerConfig, *, check_settings: CheckSettings) -> Any:
     _add_health(app)
     _add_sessions(app, sessions)
     _add_runs(app, runs)
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(_exceptions.HTTPException, _unknown)
-    app.add_exception_handler(Exception, _broken)
-    app.add_middleware(Guard, api_key=config.api_key, host=config.host, origins=config.origins)
+    add_pages(app, config.folder)
+    access = Access(api_key=config.api_key, host=config.host, origins=config.origins)
+    guard(app, access)
     app.state.sessions = sessions
     app.state.runs = runs
     return app
 
 
-def _tending(sessions: Sessions, runs: Runs) -> Any:
+def guard(app: Any, access: Access) -> None:
+    """Let an application answer only the requests that it may, and add the page for the key.
+
+    Args:
+        app: a FastAPI application.
+        access: decides which requests are answered.
+    """
+
+    async def home() -> Any:
+        return _responses.RedirectResponse(PREFIX, 303)
+
+    async def login_page() -> Any:
+        return _responses.HTMLResponse(_LOGIN)
+
+    async def login(request: fastapi.Request) -> Any:
+        sent = parse_qs((await request.body()).decode(errors="replace")).get("key", [""])[0]
+        if not access.accepts(sent):
+            return _responses.HTMLResponse(_LOGIN.replace("<!-- wrong -->", _WRONG), 401)
+        answer = _responses.RedirectResponse(PREFIX, 303)
+        answer.set_cookie(COOKIE, access.cookie_value(), httponly=True, samesite="strict")
+        return answer
+
+    app.add_api_route("/", home, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/login", login_page, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/login", login, methods=["POST"], include_in_schema=False)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(_exceptions.HTTPException, _unknown)
+    app.add_exception_handler(Exception, _broken)
+    app.add_middleware(Guard, access=access)
+
+
+_WRONG = '<p class="problem" role="alert">This is not the key of this server.</p>'
+_LOGIN = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Key · Agent Gym</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="{PREFIX}/static/report.css">
+<link rel="stylesheet" href="{PREFIX}/static/browse.css">
+</head>
+<body>
+<main>
+<h1>Agent Gym</h1>
+<!-- wrong -->
+<form method="post" action="/login">
+<label>Key of this server <input type="password" name="key" autofocus required></label>
+<button>Open</button>
+</form>
+</main>
+</body>
+</html>
+"""
+
+
+def _tending(sessions: Sessions, runs: RunJobs) -> Any:
     """Return the lifespan of the application: idle sessions end, and queued runs start."""
 
     @asynccontextmanager
@@ -387,7 +445,7 @@ async def _answered(sessions: Sessions, opened: OpenSession, message: Any) -> An
     return Rendered(await opened.perform(opened.session.render))
 
 
-def _add_runs(app: Any, runs: Runs) -> None:
+def _add_runs(app: Any, runs: RunJobs) -> None:
     in_thread = _anyio.to_thread.run_sync
 
     async def start(request: fastapi.Request) -> Any:
@@ -412,11 +470,11 @@ def _add_runs(app: Any, runs: Runs) -> None:
     async def every_event(request: fastapi.Request) -> Any:
         return _stream(await all_events(runs, request.headers.get("last-event-id")))
 
-    _route(app, "POST /v1/runs", start, "Start a run", body=StartBody, answer=Run)
-    _route(app, "GET /v1/runs", list_runs, "List the runs", answer=list[Run])
-    _route(app, "GET /v1/runs/{run}", find, "Return a run", answer=Run)
-    _route(app, "POST /v1/runs/{run}/stop", stop, "Stop a run", answer=Run)
-    _route(app, "POST /v1/runs/{run}/resume", resume, "Resume a run", answer=Run)
+    _route(app, "POST /v1/runs", start, "Start a run", body=StartBody, answer=RunStatus)
+    _route(app, "GET /v1/runs", list_runs, "List the runs", answer=list[RunStatus])
+    _route(app, "GET /v1/runs/{run}", find, "Return a run", answer=RunStatus)
+    _route(app, "POST /v1/runs/{run}/stop", stop, "Stop a run", answer=RunStatus)
+    _route(app, "POST /v1/runs/{run}/resume", resume, "Resume a run", answer=RunStatus)
     _route(app, "GET /v1/runs/{run}/events", events, "Stream the events of a run")
     _route(app, "GET /v1/events", every_event, "Stream the events of all runs")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.server.runs import Runs, read_event
+from agent_gym_env.server.run_jobs import RunJobs, read_event
 from agent_gym_env.server.wire import Refused
 
 POLL_S = 0.25
@@ -28,7 +28,7 @@ _PLACES = re.compile(
 )
 
 
-async def run_events(runs: Runs, name: str, last_id: str | None) -> AsyncIterator[bytes]:
+async def run_events(runs: RunJobs, name: str, last_id: str | None) -> AsyncIterator[bytes]:
     """Yield the events of a run, until it has ended.
 
     Args:
@@ -65,7 +65,7 @@ async def run_events(runs: Runs, name: str, last_id: str | None) -> AsyncIterato
     return stream()
 
 
-async def all_events(runs: Runs, last_id: str | None) -> AsyncIterator[bytes]:
+async def all_events(runs: RunJobs, last_id: str | None) -> AsyncIterator[bytes]:
     """Yield the events of all runs, those that start later too, until the client goes.
 
     Each event has the field ``run``. A new client receives the events of the runs that have not
@@ -135,7 +135,7 @@ def _place(last_id: str | None) -> int:
     return int(last_id)
 
 
-def _read_places(runs: Runs, last_id: str | None) -> tuple[dict[str, int], float]:
+def _read_places(runs: RunJobs, last_id: str | None) -> tuple[dict[str, int], float]:
     if last_id is None:
         every = runs.all()
         open_runs = {run.name: 0 for run in every if run.state in ("queued", "running")}

@@ -28,8 +28,8 @@ BODY_TIMEOUT_S = 30.0
 COOKIE = "agent_gym_key"
 """Cookie that a browser sends in place of the key, after it was entered once."""
 
-OPEN_PATHS = frozenset({"/health", "/login"})
-"""Paths that need no key."""
+OPEN_PATHS = ("/health", "/login", "/view/static/")
+"""Beginnings of the paths that need no key."""
 
 _HEADERS = {
     "content-security-policy": (
@@ -42,59 +42,37 @@ _HEADERS = {
 }
 
 
-class Guard:
-    """ASGI middleware that checks every request before the application sees it.
+class Access:
+    """Decides which requests a server answers.
 
     Args:
-        app: the application.
         api_key: key that clients must send; ``None`` for no key.
         host: address that the server listens at. At a loopback address only requests to a loopback
             address are answered.
         origins: origins of web pages, such as ``http://localhost:3000``, that may use the server
-            from a browser; no other page than the server's own may.
+            from a browser, besides its own pages.
     """
 
-    def __init__(
-        self, app: Any, *, api_key: str | None, host: str, origins: Sequence[str] = ()
-    ) -> None:
-        self._app = app
+    def __init__(self, *, api_key: str | None, host: str, origins: Sequence[str] = ()) -> None:
         self._key = Secret(api_key) if api_key else None
         self._only_local = is_loopback(host)
-        self._origins = frozenset(origins)
-        self._held_bytes = 0
+        self.origins = frozenset(origins)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request, or refuse it."""
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
-        headers = _datastructures.Headers(scope=scope)
-        try:
-            self._check(scope, headers)
-        except Refused as refused:
-            await _refuse(refused, scope, receive, send)
-            return
-        if scope["type"] == "websocket":
-            await self._app(scope, receive, send)
-            return
-        if scope["method"] == "OPTIONS" and headers.get("origin") in self._origins:
-            answer = _responses.Response(status_code=204)
-            await answer(scope, receive, self._with_headers(headers, send))
-            return
-        body = _Body(self, receive)
-        try:
-            await self._app(scope, body.receive, self._with_headers(headers, send))
-        finally:
-            self._held_bytes -= body.size
+    def check(self, scope: Any, headers: Any) -> None:
+        """Check who sends a request.
 
-    def _check(self, scope: Any, headers: Any) -> None:
+        Raises:
+            Refused: it comes from a web page of somebody else, or without the key.
+        """
         host = headers.get("host", "")
         if self._only_local and not is_local(host):
             raise _denied(f"the host {host!r:.80} is not this machine")
         origin = headers.get("origin")
         if origin is not None and not self._is_allowed(origin, host):
-            raise _denied(f"a page of {origin!r:.80} may not use this server; --allow-origin")
-        if self._key is None or scope["path"] in OPEN_PATHS or scope.get("method") == "OPTIONS":
+            raise _denied(
+                f"a page of {origin!r:.80} may not use this server; --allow-origin allows one"
+            )
+        if self._key is None or scope["path"].startswith(OPEN_PATHS):
             return
         if not (is_key(headers.get("authorization", ""), self._key) or self._has_cookie(headers)):
             raise Refused(
@@ -108,7 +86,7 @@ class Guard:
             place = urlsplit(origin).netloc
         except ValueError:
             return False
-        return (place != "" and place == host) or origin in self._origins
+        return (place != "" and place == host) or origin in self.origins
 
     def _has_cookie(self, headers: Any) -> bool:
         try:
@@ -127,6 +105,44 @@ class Guard:
     def accepts(self, key: str) -> bool:
         """Return whether a key that was entered in a form is right."""
         return self._key is None or is_key(f"bearer {key}", self._key)
+
+
+class Guard:
+    """ASGI middleware that checks every request before the application sees it.
+
+    Args:
+        app: the application.
+        access: decides which requests are answered.
+    """
+
+    def __init__(self, app: Any, *, access: Access) -> None:
+        self._app = app
+        self._access = access
+        self._held_bytes = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = _datastructures.Headers(scope=scope)
+        try:
+            self._access.check(scope, headers)
+        except Refused as refused:
+            await _refuse(refused, scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+            return
+        send = self._with_headers(headers, send)
+        if scope["method"] == "OPTIONS":  # before it sends a request, a browser asks whether it may
+            await _responses.Response(status_code=204)(scope, receive, send)
+            return
+        body = _Body(self, receive)
+        try:
+            await self._app(scope, body.receive, send)
+        finally:
+            self._held_bytes -= body.size
 
     def hold(self, size: int) -> None:
         """Count bytes of a body that is being read.
@@ -151,7 +167,7 @@ class Guard:
                 added = _datastructures.MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     added.setdefault(name, value)
-                if origin in self._origins:
+                if origin in self._access.origins:
                     _allow_origin(added, origin)
             await send(message)
 

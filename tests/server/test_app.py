@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import httpx
 import msgspec
 import pytest
 from gymnasium.error import ResetNeeded
@@ -220,6 +221,23 @@ def test_a_server_with_a_key_asks_for_it(tmp_path: Path) -> None:
         env = server.client(api_key="a long key").make("SGD-v0")
         env.reset(seed=0)
         env.close()
+
+
+def test_a_browser_enters_the_key_once(tmp_path: Path) -> None:
+    with Running(tmp_path, api_key="a long key") as server, httpx.Client() as browser:
+        asked = browser.get(f"{server.url}/view", headers={"accept": "text/html"})
+        assert (asked.status_code, asked.headers["location"]) == (303, "/login")
+        assert browser.get(f"{server.url}/view/static/report.css").status_code == 200
+        assert "Key of this server" in browser.get(f"{server.url}/login").text
+        assert browser.post(f"{server.url}/login", data={"key": "another"}).status_code == 401
+        entered = browser.post(f"{server.url}/login", data={"key": "a long key"})
+        assert (entered.status_code, entered.headers["location"]) == (303, "/view")
+        cookie = entered.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert "a long key" not in cookie
+        assert "<h1>" in browser.get(f"{server.url}/view").text
+        assert browser.get(f"{server.url}/v1/runs").json() == []
 
 
 def test_the_number_of_sessions_and_their_rate_are_limited(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class Job(msgspec.Struct, frozen=True):
     stop_wanted: bool = False
 
 
-class Run(msgspec.Struct, frozen=True):
+class RunStatus(msgspec.Struct, frozen=True):
     """A run as a client sees it.
 
     Attributes:
@@ -109,7 +109,7 @@ class Run(msgspec.Struct, frozen=True):
     progress: dict[str, Any] | None = None
 
 
-class Runs:
+class RunJobs:
     """The runs in a folder.
 
     Args:
@@ -133,10 +133,10 @@ class Runs:
         self._permissions = permissions
         self._at_once = at_once
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._ended: dict[tuple[str, int], Run] = {}
+        self._ended: dict[tuple[str, int], RunStatus] = {}
         self._jobs_folder.mkdir(parents=True, exist_ok=True)
 
-    def start(self, body: StartBody) -> Run:
+    def start(self, body: StartBody) -> RunStatus:
         """Queue a run; it starts as soon as fewer than ``at_once`` are running.
 
         Raises:
@@ -175,7 +175,7 @@ class Runs:
     def _is_taken(self, name: str) -> bool:
         return (self.folder / name).exists() or self._job_file(name).exists()
 
-    def resume(self, name: str) -> Run:
+    def resume(self, name: str) -> RunStatus:
         """Queue a run again that was stopped, interrupted or has failed.
 
         Raises:
@@ -192,7 +192,7 @@ class Runs:
         self.tend()
         return self.find(name)
 
-    def stop(self, name: str) -> Run:
+    def stop(self, name: str) -> RunStatus:
         """Stop a run, as Ctrl-C does; what is finished is kept, and it can be resumed.
 
         Raises:
@@ -212,7 +212,7 @@ class Runs:
             if run.state == "interrupted":
                 self.resume(run.name)
 
-    def find(self, name: str) -> Run:
+    def find(self, name: str) -> RunStatus:
         """Return a run.
 
         Raises:
@@ -229,7 +229,7 @@ class Runs:
             self._ended[name, job.attempts] = run
         return run
 
-    def all(self) -> list[Run]:
+    def all(self) -> list[RunStatus]:
         """Return all runs, the newest first."""
         names = [path.parent.name for path in self._jobs_folder.glob("*/job.json")]
         return sorted(map(self.find, names), key=lambda run: run.created, reverse=True)
@@ -262,7 +262,7 @@ class Runs:
         self.find(name)
         return self._jobs_folder / name / "events.jsonl"
 
-    def _observed(self, name: str, job: Job) -> Run:
+    def _observed(self, name: str, job: Job) -> RunStatus:
         events = [
             event
             for event in _last_events(self._jobs_folder / name / "events.jsonl")
@@ -272,7 +272,7 @@ class Runs:
         ended = last.get("ended", {})
         exit_code = ended.get("exit_code")
         state = self._state(name, job, bool(events), exit_code)
-        return Run(
+        return RunStatus(
             name, job.command, job.settings, job.created, state, exit_code, ended.get("error"),
             last.get("progress"),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Runs as jobs: the same journals as on the command line, whatever ends the server."""
+"""RunJobs as jobs: the same journals as on the command line, whatever ends the server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.journal.reading import read_episodes
 from agent_gym_env.rollout.journal.recovery import check_journal
 from agent_gym_env.server.permissions import Permissions
-from agent_gym_env.server.runs import Runs, StartBody
+from agent_gym_env.server.run_jobs import RunJobs, StartBody
 from agent_gym_env.server.wire import Refused
 from tests.server.running import Running, wait_for
 
@@ -188,7 +188,7 @@ def test_a_server_that_is_killed_loses_and_doubles_no_episode(tmp_path: Path) ->
 
 
 def test_jobs_wait_for_room_and_a_waiting_one_is_stopped(tmp_path: Path) -> None:
-    runs = Runs(tmp_path, Permissions(), check_settings, at_once=1)
+    runs = RunJobs(tmp_path, Permissions(), check_settings, at_once=1)
     first = runs.start(StartBody("rollout", {**ROLLOUT, "episodes": 20_000}))
     second = runs.start(StartBody("rollout", ROLLOUT))
     assert (first.state, second.state) == ("running", "queued")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -41,7 +42,8 @@ def serve(settings: Serve) -> None:
         else:
             print(f"runs in {settings.folder} at {url}; its API at {url}/api", flush=True)
 
-    serve_app(config, check_settings=check_settings, on_ready=show)
+    with suppress(KeyboardInterrupt):  # how a server is ended; its runs go on
+        serve_app(config, check_settings=check_settings, on_ready=show)
 
 
 def check_settings(command: str, settings: Mapping[str, Any]) -> None:

@@ -182,6 +182,7 @@ def test_a_server_that_is_killed_loses_and_doubles_no_episode(tmp_path: Path) ->
     finally:
         process.terminate()
         process.communicate()
+    assert process.returncode == 0
     for name in names:
         ids = [episode.dialogue_id for episode in read_episodes(tmp_path / name)]
         assert len(ids) == len(set(ids)) == 6

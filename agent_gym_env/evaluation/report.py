@@ -108,7 +108,7 @@ def render_report(
     names = _series_names(summaries)
     is_simulated = all(evaluation.simulated is not None for evaluation in summaries)
     draw = _simulation_plots if is_simulated else _plots
-    style, script = _asset("report.css"), _asset("conversation.js") + _asset("report.js")
+    style, script = asset("report.css"), asset("conversation.js") + asset("report.js")
     return _template().render(
         names=names,
         evaluations=summaries,
@@ -119,7 +119,7 @@ def render_report(
         tables=table.simulation_tables(summaries) if is_simulated else [],
         uses=[model_use(episodes) for episodes in groups],
         configurations=_shown_configurations(configurations, len(names)),
-        comparison_plots=[_comparison_plot(comparison) for comparison in comparisons],
+        comparison_plots=[comparison_plot(comparison) for comparison in comparisons],
         style=style,
         script=script,
         style_hash=_csp_hash(style),
@@ -291,7 +291,8 @@ def _histograms(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list
     ]
 
 
-def _comparison_plot(comparison: Comparison) -> str:
+def comparison_plot(comparison: Comparison) -> str:
+    """Draw the differences of a comparison as an SVG with all texts escaped."""
     is_simulated = comparison.strict is not None
     names = _GROUP_NAMES if is_simulated else _SPLIT_NAMES
     differences = {"all dialogues" if is_simulated else "all turns": comparison.headline} | {
@@ -309,7 +310,12 @@ def _comparison_plot(comparison: Comparison) -> str:
     return interval_plot(rows, series=[pair], bounds=(-reach, reach), signed=True, name=name)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a template, style or script of the page.
+
+    Args:
+        name: name of the file in this folder.
+    """
     return files("agent_gym_env.evaluation").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -319,8 +325,21 @@ def _csp_hash(inline: str) -> str:
 
 
 def _template() -> jinja2.Template:
+    return page_templates(jinja2.FunctionLoader(asset)).get_template("report.html")
+
+
+def page_templates(loader: jinja2.BaseLoader) -> jinja2.Environment:
+    """Return an environment of templates that escape what they show and format numbers.
+
+    Args:
+        loader: loader of the templates.
+    """
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(
         number=table.number,
@@ -328,4 +347,4 @@ def _template() -> jinja2.Template:
         interval=table.interval,
         probability=table.probability,
     )
-    return environment.from_string(_asset("report.html"))
+    return environment

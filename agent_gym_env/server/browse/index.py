@@ -214,7 +214,7 @@ class Index:
     def progress(self) -> Progress:
         """Return how much of the run is in the index."""
         total = sum(path.stat().st_size for path in self.run.files())
-        with self._database() as database:
+        with self.database() as database:
             (done,) = database.execute("SELECT total(offset) FROM sources").fetchone()
         return Progress(int(done), total)
 
@@ -223,7 +223,7 @@ class Index:
         if not self.path.exists():
             return
         try:
-            with self._database() as database:
+            with self.database() as database:
                 is_same = self._is_same(database)
         except sqlite3.DatabaseError:
             is_same = False
@@ -254,7 +254,7 @@ class Index:
 
     def _read_batch(self) -> bool:
         """Read some lines of one file; return false if there is nothing to read."""
-        with self._database() as database:
+        with self.database() as database:
             # Nobody else writes from here on, and what others have written is seen.
             database.execute("BEGIN IMMEDIATE")
             files = self.run.files()
@@ -398,7 +398,7 @@ class Index:
             chosen: keys of the episodes that may be listed; ``None`` for all.
         """
         where, values = _where(filters)
-        with self._database(chosen) as database:
+        with self.database(chosen) as database:
             found = database.execute(
                 "SELECT count(*), total(error_class != ''), avg(reward), total(turns), "
                 "total(completions), total(prompt_tokens), total(completion_tokens), "
@@ -420,7 +420,7 @@ class Index:
             chosen: as in `figures`.
         """
         where, values = _where(filters)
-        with self._database(chosen) as database:
+        with self.database(chosen) as database:
             found = database.execute(
                 f"SELECT job, part, summary FROM {_source(chosen)} WHERE {where} "
                 f"ORDER BY {ORDERS[filters.order]} LIMIT {PAGE_SIZE} OFFSET ?",
@@ -430,7 +430,7 @@ class Index:
 
     def choices(self, field: str) -> list[str]:
         """Return the values of a field that occur: policy, service, outcome, error or kind."""
-        with self._database() as database:
+        with self.database() as database:
             found = database.execute(
                 "SELECT value FROM choices WHERE field = ? ORDER BY value", [field]
             )
@@ -438,7 +438,7 @@ class Index:
 
     def problems(self, most: int = 100) -> list[Problem]:
         """Return the lines that could not be read, at most so many."""
-        with self._database() as database:
+        with self.database() as database:
             found = database.execute(
                 "SELECT source, line, problem FROM problems ORDER BY rowid LIMIT ?", [most]
             )
@@ -450,7 +450,7 @@ class Index:
         Raises:
             DataError: the run has no such episode, or it can no longer be read.
         """
-        with self._database() as database:
+        with self.database() as database:
             found = database.execute(
                 "SELECT source, offset, length FROM episodes WHERE job = ? AND part = ?",
                 [key.job, key.part],
@@ -460,15 +460,22 @@ class Index:
         return next(self._read([found]))[0]
 
     def episodes(
-        self, filters: Filters, chosen: Sequence[Key] | None = None
+        self, filters: Filters, chosen: Sequence[Key] | None = None, *, failed: bool = True
     ) -> Iterator[tuple[Episode, bytes]]:
         """Read all episodes that meet filters, with their lines, in the order of the run.
+
+        Args:
+            filters: the filters; ``tag`` is ignored.
+            chosen: as in `figures`.
+            failed: whether a journal's failed jobs are read, too.
 
         Raises:
             DataError: an episode can no longer be read.
         """
         where, values = _where(filters)
-        with self._database(chosen) as database:
+        if not failed:
+            where, values = f"{where} AND source != ?", [*values, FAILED]
+        with self.database(chosen) as database:
             places = database.execute(
                 f"SELECT source, offset, length FROM {_source(chosen)} WHERE {where} "
                 "ORDER BY source, offset",
@@ -497,11 +504,14 @@ class Index:
     # ---- the database ----
 
     @contextmanager
-    def _database(self, chosen: Sequence[Key] | None = None) -> Iterator[sqlite3.Connection]:
+    def database(self, chosen: Sequence[Key] | None = None) -> Iterator[sqlite3.Connection]:
         """Open the database, and create it where there is none.
 
         Args:
             chosen: keys for the temporary table ``chosen``.
+
+        Yields:
+            A connection, which is closed afterwards.
 
         Raises:
             StorageError: the cache cannot be written.

@@ -10,28 +10,40 @@ from __future__ import annotations
 import logging
 import math
 import sqlite3
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 import jinja2
 import msgspec
 
 from agent_gym_env.errors import AgentGymError, DataError
-from agent_gym_env.evaluation import table
-from agent_gym_env.evaluation.report import public_configuration
+from agent_gym_env.evaluation.compare import Comparison
+from agent_gym_env.evaluation.report import (
+    asset,
+    comparison_plot,
+    page_templates,
+    public_configuration,
+)
 from agent_gym_env.evaluation.showcase import shown_episode
 from agent_gym_env.extras import require
-from agent_gym_env.server.browse.index import (
-    ORDERS,
-    PAGE_SIZE,
-    Filters,
-    Index,
-    Key,
-    Progress,
+from agent_gym_env.server.browse.background import Background
+from agent_gym_env.server.browse.exports import EXPORTS
+from agent_gym_env.server.browse.index import PAGE_SIZE, Filters, Index, Key, Progress
+from agent_gym_env.server.browse.notes import NoteBook, Remarks, keys_with, place, tags_in
+from agent_gym_env.server.browse.pairs import ORDERS as PAIR_ORDERS
+from agent_gym_env.server.browse.pairs import compare_runs, pairs
+from agent_gym_env.server.browse.requests import (
+    Asked,
+    RequestError,
+    given,
+    page_number,
+    read_filters,
+    read_request,
+    text_of,
 )
 from agent_gym_env.server.browse.runs import Run, RunFolder
 from agent_gym_env.server.browse.summary import KINDS
@@ -67,8 +79,6 @@ _STATIC = {
 _PATIENCE_S = 0.5
 """Longest wait for an index before a page shows what it has so far, in seconds."""
 
-_LONGEST_TEXT = 500
-_MOST_PAGES = 1_000_000
 _ORDER_NAMES = {
     "worst": "worst first",
     "best": "best first",
@@ -77,37 +87,14 @@ _ORDER_NAMES = {
     "long": "most turns first",
     "expensive": "highest cost first",
 }
+_PAIR_ORDER_NAMES = {
+    "apart": "furthest apart first",
+    "worse": "first run worse",
+    "better": "first run better",
+    "dialogue": "by dialogue",
+}
 
 _log = logging.getLogger(__name__)
-
-
-class RequestError(Exception):
-    """A request that is not answered with a page.
-
-    Args:
-        problem: explanation for the user.
-        status: HTTP status.
-    """
-
-    def __init__(self, problem: str, status: int = 400) -> None:
-        super().__init__(problem)
-        self.status = status
-
-
-class Asked(NamedTuple):
-    """A request.
-
-    Attributes:
-        path: parts of the address by name.
-        query: parameters of the address.
-        is_partial: whether htmx asks for a part of the page.
-        target: id of the element that the part replaces.
-    """
-
-    path: Mapping[str, str]
-    query: Mapping[str, str]
-    is_partial: bool
-    target: str
 
 
 def add_pages(app: Any, folder: Path, *, prefix: str = PREFIX) -> None:
@@ -126,13 +113,19 @@ def add_pages(app: Any, folder: Path, *, prefix: str = PREFIX) -> None:
     """
     pages = Pages(folder, prefix)
 
-    def add(path: str, answer: Callable[[Asked], Any]) -> None:
-        app.add_route(f"{prefix}{path}", pages.handler(answer), methods=["GET", "HEAD"])
+    def add(path: str, answer: Callable[[Asked], Any], *methods: str) -> None:
+        handler = pages.handler(answer)
+        app.add_route(f"{prefix}{path}", handler, methods=methods or ("GET", "HEAD"))
 
+    one = "/runs/{run}/episodes/{key}"
     add("", pages.runs)
     add("/static/{name}", pages.static)
+    add("/compare", pages.compare)
+    add("/compare/statistics", pages.statistics)
     add("/runs/{run}", pages.run)
-    add("/runs/{run}/episodes/{key}", pages.episode)
+    add("/runs/{run}/export", pages.export)
+    add(one, pages.episode)
+    add(f"{one}/remarks", pages.remark, "POST")
 
 
 class Pages:
@@ -146,15 +139,12 @@ class Pages:
     def __init__(self, folder: Path, prefix: str) -> None:
         self._folder = RunFolder(folder)
         self._prefix = prefix
-        self._updates = _Updates()
-        self._templates = jinja2.Environment(
-            loader=jinja2.PackageLoader(str(__package__)),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters.update(number=table.number, size=_size, tone=_tone)
+        self._updates = Background[Progress](_PATIENCE_S)
+        self._comparisons = Background[Comparison](_PATIENCE_S)
+        shared = jinja2.PrefixLoader({"evaluation": jinja2.FunctionLoader(asset)})
+        own = jinja2.PackageLoader(str(__package__))
+        self._templates = page_templates(jinja2.ChoiceLoader([own, shared]))
+        self._templates.filters.update(size=_size, tone=_tone, day=_day)
         self._templates.globals.update(
             prefix=prefix, folder=_encodable(self._folder.root.name or str(self._folder.root))
         )
@@ -163,13 +153,10 @@ class Pages:
         """Return the handler of a route: it answers in a thread, and shows errors as pages."""
 
         async def handle(request: Any) -> Any:
-            asked = Asked(
-                request.path_params,
-                request.query_params,
-                "HX-Request" in request.headers
-                and "HX-History-Restore-Request" not in request.headers,
-                request.headers.get("HX-Target", ""),
-            )
+            try:
+                asked = await read_request(request)
+            except RequestError as error:
+                return self._failed("HX-Request" in request.headers, str(error), error.status)
             return await _concurrency.run_in_threadpool(self._answer, answer, asked)
 
         return handle
@@ -178,15 +165,18 @@ class Pages:
         try:
             return answer(asked)
         except RequestError as error:
-            return self._failed(asked, str(error), error.status)
+            problem, status = str(error), error.status
+        except DataError as error:
+            problem, status = str(error), 404
         except AgentGymError as error:
-            return self._failed(asked, str(error), 404 if isinstance(error, DataError) else 500)
+            problem, status = str(error), 500
         except (OSError, sqlite3.Error) as error:
             _log.exception("a page could not be made")
-            return self._failed(asked, f"a file cannot be read or written: {error}", 500)
+            problem, status = f"a file cannot be read or written: {error}", 500
+        return self._failed(asked.is_partial, problem, status)
 
-    def _failed(self, asked: Asked, problem: str, status: int) -> Any:
-        name = "_problem.html" if asked.is_partial else "problem.html"
+    def _failed(self, is_partial: bool, problem: str, status: int) -> Any:
+        name = "_problem.html" if is_partial else "problem.html"
         return self._page(name, status=status, problem=problem)
 
     def _page(
@@ -210,64 +200,195 @@ class Pages:
 
     def runs(self, asked: Asked) -> Any:
         """List the runs."""
-        sought = _text(asked.query, "words").lower().split()
+        words = text_of(asked.query, "words")
         runs = self._folder.runs()
+        sought = words.lower().split()
         shown = [run for run in runs if all(word in _described(run) for word in sought)]
         template = "_runs.html" if asked.is_partial else "runs.html"
-        words = _text(asked.query, "words")
         return self._page(template, shown=shown, found=len(runs), words=words)
 
     def run(self, asked: Asked) -> Any:
         """List the episodes of a run that meet the filters."""
-        run = self._run(asked)
-        if asked.is_partial and asked.target.endswith("results"):
-            shown = self._listed(run, asked)
-            address = f"{self._prefix}/runs/{run.id}"
-            pairs = [shown["query"], f"page={shown['page']}" if shown["page"] > 1 else ""]
-            address += "?" * any(pairs) + "&".join(filter(None, pairs))
-            return self._page("_episodes.html", address=address, **shown)
-        return self._page("run.html", **self._listed(run, asked), opened=None)
+        run = self._run(asked.path["run"])
+        shown = self._listed(run, asked)
+        if not (asked.is_partial and asked.target.endswith("results")):
+            return self._page("run.html", **shown, opened=None)
+        pairs = [shown["query"], f"page={shown['page']}" if shown["page"] > 1 else ""]
+        query = "&".join(filter(None, pairs))
+        address = f"{self._prefix}/runs/{run.id}{'?' if query else ''}{query}"
+        return self._page("_episodes.html", **shown, address=address)
 
     def episode(self, asked: Asked) -> Any:
         """Show one episode, beside the list that it was chosen from."""
-        run = self._run(asked)
-        try:
-            key = Key.parse(asked.path["key"])
-        except ValueError as error:
-            raise RequestError(str(error), 404) from error
-        index, _ = self._updates.updated(run)
-        opened = {"key": key, "json": _json(shown_episode(index.episode(key)))}
+        run = self._run(asked.path["run"])
+        opened = self._opened(run, _key(asked.path["key"]), NoteBook(run).read())
         if asked.is_partial:
-            return self._page("_episode.html", run=run, opened=opened)
+            return self._page("_episode.html", opened=opened)
         return self._page("run.html", **self._listed(run, asked), opened=opened)
+
+    def remark(self, asked: Asked) -> Any:
+        """Add or remove a tag or a note."""
+        run, key = self._run(asked.path["run"]), _key(asked.path["key"])
+        index, _ = self._updated(run)
+        where = place(key, index.episode(key).dialogue_id)
+        book = NoteBook(run)
+        changes = {
+            "add_tag": book.add_tag,
+            "remove_tag": book.remove_tag,
+            "add_note": book.add_note,
+            "remove_note": book.remove_note,
+        }
+        ((name, value),) = asked.form.items() if len(asked.form) == 1 else (("", ""),)
+        if name not in changes:
+            raise RequestError(f"a form has one field of {', '.join(changes)}")
+        try:
+            changes[name](where, value)
+        except ValueError as error:
+            raise RequestError(str(error), 422) from error
+        if asked.is_partial:
+            return self._page("_remarks.html", opened=self._opened(run, key, book.read()))
+        address = f"{self._prefix}/runs/{run.id}/episodes/{key}"
+        return _responses.RedirectResponse(address, 303, headers=_HEADERS)
+
+    def export(self, asked: Asked) -> Any:
+        """Download the episodes that meet the filters, or training rows made of them."""
+        run = self._run(asked.path["run"])
+        form = text_of(asked.query, "format") or "episodes"
+        if form not in EXPORTS:
+            raise RequestError(f"format must be one of {', '.join(EXPORTS)}, not {form!r:.40}")
+        filters = read_filters(asked.query)
+        index, progress = self._updated(run)
+        if not progress.is_complete:
+            raise RequestError("the run is still being read; try again in a while", 503)
+        episodes = index.episodes(filters, self._chosen(run, filters))
+        name = "".join(letter if letter.isalnum() else "-" for letter in run.path.stem)
+        disposition = f'attachment; filename="{name.encode("ascii", "replace").decode()}.jsonl"'
+        return _responses.StreamingResponse(
+            EXPORTS[form](episode for episode, _ in episodes),
+            media_type="application/x-ndjson",
+            headers={**_HEADERS, "Content-Disposition": disposition},
+        )
+
+    def compare(self, asked: Asked) -> Any:
+        """Show two runs side by side: their statistics, and the dialogues that both played."""
+        order = text_of(asked.query, "order") or "apart"
+        if order not in PAIR_ORDERS:
+            known = ", ".join(PAIR_ORDERS)
+            raise RequestError(f"order must be one of {known}, not {order!r:.40}")
+        page, apart = page_number(asked.query), bool(text_of(asked.query, "apart"))
+        first, second = runs = self._two_runs(asked)
+        updates = [self._updated(run) for run in runs]
+        (one, _), (other, _) = updates
+        listed, count = pairs(one, other, order=order, page=page, apart=apart)
+        opened = self._opened_pair(asked, runs)
+        context: dict[str, Any] = {
+            "first": first,
+            "second": second,
+            "pairs": listed,
+            "count": count,
+            "order": order,
+            "orders": _PAIR_ORDER_NAMES,
+            "apart": apart,
+            "page": page,
+            "pages": max(math.ceil(count / PAGE_SIZE), 1),
+            "query": urlencode([("run", first.id), ("run", second.id)]),
+            "is_complete": all(progress.is_complete for _, progress in updates),
+            "opened": opened,
+        }
+        if asked.is_partial and asked.target.endswith("results"):
+            return self._page("_pairs.html", **context)
+        if asked.is_partial and opened is not None:
+            return self._page("_pair.html", **context)
+        return self._page("compare.html", **context)
+
+    def statistics(self, asked: Asked) -> Any:
+        """Show the statistics of two runs, or that they are still being computed."""
+        first, second = runs = self._two_runs(asked)
+        (one, have), (other, have_other) = (self._updated(run) for run in runs)
+        query = urlencode([("run", first.id), ("run", second.id)])
+        comparison, problem = None, None
+        if have.is_complete and have_other.is_complete:
+            # Of what both hold now: a live run is compared again when it has grown.
+            name = (first.id, second.id, have.done, have_other.done)
+            try:
+                comparison = self._comparisons.result(name, lambda: compare_runs(one, other))
+            except ValueError as error:
+                problem = str(error)
+        plot = None if comparison is None else comparison_plot(comparison)
+        return self._page(
+            "_statistics.html", query=query, comparison=comparison, plot=plot, problem=problem
+        )
 
     # ---- parts of them ----
 
-    def _run(self, asked: Asked) -> Run:
-        run = self._folder.find(asked.path["run"])
+    def _run(self, run_id: str) -> Run:
+        run = self._folder.find(run_id)
         if run is None:
             raise RequestError("there is no such run in this folder", 404)
         return run
 
+    def _two_runs(self, asked: Asked) -> tuple[Run, Run]:
+        ids = asked.query.getlist("run")
+        if len(ids) != 2:
+            raise RequestError(f"choose two runs to compare; {len(ids)} were chosen")
+        return self._run(ids[0]), self._run(ids[1])
+
+    def _updated(self, run: Run) -> tuple[Index, Progress]:
+        """Return the index of a run, and how much of the run it has.
+
+        An index that needs long is brought up to date further after this returns.
+        """
+        index = Index(run)
+        self._updates.result(run.id, index.update, again=True)
+        return index, index.progress()
+
+    def _chosen(self, run: Run, filters: Filters) -> list[Key] | None:
+        """Return the keys of the episodes with the tag of the filters; ``None`` without a tag."""
+        return keys_with(NoteBook(run).read(), filters.tag) if filters.tag else None
+
+    def _opened(self, run: Run, key: Key, remarks: Mapping[str, Remarks]) -> dict[str, Any]:
+        """Return the values that one episode shows."""
+        index, _ = self._updated(run)
+        episode = index.episode(key)
+        return {
+            "run": run,
+            "key": key,
+            "json": _json(shown_episode(episode)),
+            "remarks": remarks.get(place(key, episode.dialogue_id), Remarks()),
+            "tags": tags_in(remarks),
+        }
+
+    def _opened_pair(self, asked: Asked, runs: Sequence[Run]) -> list[dict[str, Any]] | None:
+        keys = [text_of(asked.query, name) for name in ("first", "second")]
+        if not all(keys):
+            return None
+        return [self._opened(run, _key(key), {}) for run, key in zip(runs, keys, strict=True)]
+
     def _listed(self, run: Run, asked: Asked) -> dict[str, Any]:
         """Return the values that the list of a run's episodes shows."""
         filters = read_filters(asked.query)
-        page = _page_number(asked.query)
-        index, progress = self._updates.updated(run)
-        figures = index.figures(filters)
+        page = page_number(asked.query)
+        index, progress = self._updated(run)
+        remarks = NoteBook(run).read()
+        chosen = self._chosen(run, filters)
+        figures = index.figures(filters, chosen)
+        fields = ("policy", "service", "outcome", "error", "kind")
         return {
             "run": run,
             "configuration": _configuration(run),
             "filters": filters,
-            "query": urlencode(_given(filters)),
-            "choices": {
-                field: index.choices(field)
-                for field in ("policy", "service", "outcome", "error", "kind")
-            },
+            "query": urlencode(given(filters)),
+            "given": given(filters),
+            "choices": {field: index.choices(field) for field in fields},
             "kinds": KINDS,
             "orders": _ORDER_NAMES,
+            "tags": tags_in(remarks),
+            "exports": list(EXPORTS),
             "figures": figures,
-            "episodes": index.listed(filters, page),
+            "episodes": [
+                (each, remarks.get(place(each.key, each.summary.dialogue_id), Remarks()))
+                for each in index.listed(filters, page, chosen)
+            ],
             "page": page,
             "pages": max(math.ceil(figures.episodes / PAGE_SIZE), 1),
             "problems": index.problems(),
@@ -275,103 +396,11 @@ class Pages:
         }
 
 
-class _Updates:
-    """Brings indexes up to date in threads, one for each run."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: dict[str, _Update] = {}
-
-    def updated(self, run: Run) -> tuple[Index, Progress]:
-        """Return the index of a run, and how much of the run it has.
-
-        An index that needs long is brought up to date further after this returns.
-
-        Raises:
-            AgentGymError: the cache cannot be written, or the run cannot be read.
-        """
-        with self._lock:
-            update = self._running.get(run.id)
-            if update is None or not update.is_alive():
-                update = self._running[run.id] = _Update(Index(run))
-                update.start()
-        update.join(_PATIENCE_S)
-        if update.error is not None:
-            raise update.error
-        return update.index, update.index.progress()
-
-
-class _Update(threading.Thread):
-    """Brings an index up to date.
-
-    Attributes:
-        index: the index.
-        error: exception that ended it; ``None`` without one.
-    """
-
-    def __init__(self, index: Index) -> None:
-        super().__init__(daemon=True)
-        self.index = index
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        """Read all that the index lacks."""
-        try:
-            self.index.update()
-        except (AgentGymError, OSError, sqlite3.Error) as error:
-            self.error = error
-
-
-def read_filters(query: Mapping[str, str]) -> Filters:
-    """Read filters from the parameters of an address.
-
-    Raises:
-        RequestError: a value is not allowed.
-    """
-    texts = {
-        name: _text(query, name)
-        for name in ("words", "policy", "service", "outcome", "error", "kind", "tag")
-    }
-    order = _text(query, "order") or "worst"
-    if order not in ORDERS:
-        raise RequestError(f"order must be one of {', '.join(ORDERS)}, not {order!r:.40}")
-    if texts["kind"] and texts["kind"] not in KINDS:
-        raise RequestError(f"kind must be one of {', '.join(KINDS)}, not {texts['kind']!r:.40}")
-    return Filters(**texts, low=_number(query, "low"), high=_number(query, "high"), order=order)
-
-
-def _given(filters: Filters) -> dict[str, str]:
-    """Return the filters that differ from the default, as parameters of an address."""
-    plain = {name: getattr(filters, name) for name in filters.__struct_fields__}
-    usual = Filters()
-    return {name: str(v) for name, v in plain.items() if v != getattr(usual, name)}
-
-
-def _text(query: Mapping[str, str], name: str) -> str:
-    text = query.get(name, "").strip()
-    if len(text) > _LONGEST_TEXT:
-        raise RequestError(f"{name} is longer than {_LONGEST_TEXT} characters")
-    return text
-
-
-def _number(query: Mapping[str, str], name: str) -> float | None:
-    text = _text(query, name)
-    if not text:
-        return None
+def _key(text: str) -> Key:
     try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise RequestError(f"{name} must be a number such as 0.5, not {text!r:.40}")
-    return number
-
-
-def _page_number(query: Mapping[str, str]) -> int:
-    text = _text(query, "page") or "1"
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _MOST_PAGES):
-        raise RequestError(f"page must be a number from 1 on, not {text!r:.40}")
-    return int(text[:9])
+        return Key.parse(text)
+    except ValueError as error:
+        raise RequestError(str(error), 404) from error
 
 
 def _described(run: Run) -> str:
@@ -391,6 +420,11 @@ def _json(value: Any) -> str:
 def _encodable(text: str) -> str:
     """Replace what UTF-8 cannot encode, such as half a surrogate pair."""
     return text.encode("utf-8", "replace").decode()
+
+
+def _day(time_s: float) -> str:
+    """Format a time, such as ``2026-11-30 14:05``."""
+    return f"{datetime.fromtimestamp(time_s):%Y-%m-%d %H:%M}"
 
 
 def _size(size_bytes: int) -> str:

@@ -302,3 +302,140 @@ def test_hostile_text_stays_text(tmp_path: Path, browse: Open, text: str) -> Non
         assert "49" not in Elements(found.text).text.split("configuration")[0]
         assert "<script>" not in found.text
         assert "<img" not in found.text
+
+
+def two_runs(tmp_path: Path) -> Path:
+    write_run(tmp_path / "runs" / "a", episodes([0.9], [0.2], [0.5], policy="new"))
+    write_run(tmp_path / "runs" / "b", episodes([0.4], [0.6], [0.5], policy="old"))
+    return tmp_path / "runs"
+
+
+def chosen(client: Any) -> dict[str, list[str]]:
+    return {"run": [address.rpartition("/")[2] for address in links(client.get("/view").text)]}
+
+
+def test_two_runs_are_shown_side_by_side(tmp_path: Path, browse: Open) -> None:
+    client = browse(two_runs(tmp_path))
+    page = client.get("/view/compare", params=chosen(client))
+    assert "3 dialogues played by both" in Elements(page.text).text
+    assert len(links(page.text)) == 3
+    pair = client.get(links(page.text)[0])
+    shown = [each for tag, each in Elements(pair.text).found if tag == "agent-episode"]
+    both = [json.loads(str(each["data-episode"])) for each in shown]
+    assert [each["policy"] for each in both] == ["new", "old"]
+    assert both[0]["dialogue_id"] == both[1]["dialogue_id"] == "1_00000"
+    part = client.get(links(page.text)[0], headers=PARTIAL)
+    assert len([tag for tag, _ in Elements(part.text).found if tag == "agent-episode"]) == 2
+    assert "<html" not in part.text
+
+
+def test_the_statistics_of_two_runs_are_shown(tmp_path: Path, browse: Open) -> None:
+    client = browse(two_runs(tmp_path))
+    shown = client.get("/view/compare/statistics", params=chosen(client))
+    assert "+0.033" in Elements(shown.text).text
+    assert "inconclusive" in Elements(shown.text).text
+    write_run(tmp_path / "runs" / "b", episodes(*[[0.4]] * 4, policy="old")[3:], first=3)
+    write_run(tmp_path / "runs" / "a", episodes(*[[1.0]] * 4, policy="new")[3:], first=3)
+    grown = client.get("/view/compare/statistics", params=chosen(client))
+    assert "+0.175" in Elements(grown.text).text
+
+
+def test_runs_that_cannot_be_compared_say_why(tmp_path: Path, browse: Open) -> None:
+    write_run(tmp_path / "a", episodes([0.5]))
+    write_run(tmp_path / "b", episodes([0.5], reward="<i>other</i>"))
+    client = browse(tmp_path)
+    shown = client.get("/view/compare/statistics", params=chosen(client)).text
+    assert "reward differs" in Elements(shown).text
+    assert "<i>" not in shown
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_comparison_needs_two_runs(tmp_path: Path, browse: Open, count: int) -> None:
+    for name in "abc":
+        write_run(tmp_path / name, episodes([0.5]))
+    client = browse(tmp_path)
+    refused = client.get("/view/compare", params={"run": chosen(client)["run"][:count]})
+    assert refused.status_code == 400
+    assert "choose two runs" in refused.text
+
+
+def run_and_episode(tmp_path: Path, client: Any) -> tuple[str, str]:
+    (run,) = links(client.get("/view").text)
+    return run, links(client.get(run).text)[0]
+
+
+def test_an_episode_is_tagged_and_noted(tmp_path: Path, browse: Open) -> None:
+    write_run(tmp_path / "run", episodes([0.5], [0.6]))
+    client = browse(tmp_path)
+    run, one = run_and_episode(tmp_path, client)
+    address = f"{one}/remarks"
+    tagged = client.post(address, data={"add_tag": "<b>odd</b>"}, headers=PARTIAL)
+    assert "<b>" not in tagged.text
+    assert "<b>odd</b>" in Elements(tagged.text).text
+    plain = client.post(address, data={"add_note": "Look at <i>this</i>."}, follow_redirects=False)
+    assert (plain.status_code, plain.headers["Location"]) == (303, one)
+    page = client.get(one).text
+    assert "Look at <i>this</i>." in Elements(page).text
+    assert len(links(client.get(run, params={"tag": "<b>odd</b>"}).text)) == 1
+    assert len(links(client.get(run, params={"tag": "any"}).text)) == 1
+    assert len(links(client.get(run, params={"tag": "other"}).text)) == 0
+    client.post(address, data={"remove_tag": "<b>odd</b>"})
+    assert len(links(client.get(run, params={"tag": "<b>odd</b>"}).text)) == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "http://["},
+        {"Origin": "http://testserver.evil.example"}, {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)  # fmt: skip
+def test_pages_of_other_origins_cannot_write(
+    tmp_path: Path, browse: Open, headers: dict[str, str]
+) -> None:
+    write_run(tmp_path / "run", episodes([0.5]))
+    client = browse(tmp_path)
+    _, one = run_and_episode(tmp_path, client)
+    refused = client.post(f"{one}/remarks", data={"add_tag": "x"}, headers=headers)
+    assert refused.status_code == 403
+    assert not (tmp_path / "run.notes.json").exists()
+    own = {"Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"}
+    assert client.post(f"{one}/remarks", data={"add_tag": "x"}, headers=own).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({}, 400), ({"drop": "x"}, 400), ({"add_tag": "a", "add_note": "b"}, 400),
+        ({"add_tag": ""}, 422), ({"add_note": "x" * 10_001}, 422),
+        ({"add_note": "x" * 200_000}, 413),
+    ],
+)  # fmt: skip
+def test_wrong_forms_are_refused(
+    tmp_path: Path, browse: Open, form: dict[str, str], status: int
+) -> None:
+    write_run(tmp_path / "run", episodes([0.5]))
+    client = browse(tmp_path)
+    _, one = run_and_episode(tmp_path, client)
+    assert client.post(f"{one}/remarks", data=form).status_code == status
+    assert not (tmp_path / "run.notes.json").exists()
+
+
+def test_a_selection_is_exported(tmp_path: Path, browse: Open) -> None:
+    recorded = [
+        episode(turn(reward, user=f"Hello {reward}"), dialogue_id=f"1_0000{number}")
+        for number, reward in enumerate((0.2, 0.6, 0.8))
+    ]
+    write_run(tmp_path / "my run", recorded)
+    client = browse(tmp_path)
+    (run,) = links(client.get("/view").text)
+    answer = client.get(f"{run}/export", params={"low": "0.5"})
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="my-run.jsonl"'
+    lines = answer.content.splitlines()
+    assert [msgspec.json.decode(line, type=Episode) for line in lines] == recorded[1:]
+    rows = client.get(f"{run}/export", params={"low": "0.5", "format": "sft"})
+    assert [json.loads(line)["dialogue_id"] for line in rows.content.splitlines()] == [
+        "1_00001", "1_00002",
+    ]  # fmt: skip
+    assert client.get(f"{run}/export", params={"format": "exe"}).status_code == 400

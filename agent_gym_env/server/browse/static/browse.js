@@ -6,7 +6,7 @@
   // A page, or the part of a page that htmx has fetched, holds an episode as JSON in an attribute.
   customElements.define("agent-episode", class extends HTMLElement {
     connectedCallback() {
-      const entry = entryOf(0, JSON.parse(this.dataset.episode));
+      const entry = entryOf(Number(this.dataset.policy ?? 0), JSON.parse(this.dataset.episode));
       this.replaceChildren(headOf(entry), ...bodyOf(entry));
     }
   });
@@ -26,6 +26,8 @@
     j: () => move(1),
     k: () => move(-1),
     "/": () => document.querySelector("[data-search]")?.focus(),
+    x: () => document.activeElement.closest("tr")?.querySelector("[type=checkbox]")?.click(),
+    t: () => document.querySelector("[data-tag]")?.focus(),
     u: () => document.querySelector("[data-up]")?.click(),
   };
 

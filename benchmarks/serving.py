@@ -117,7 +117,7 @@ def _echo(size: int, port: Any, used: Any) -> None:
     from starlette.websockets import WebSocketDisconnect
 
     from agent_gym_env.lm.http_access import address_of, listener
-    from agent_gym_env.server.app import uvicorn_config
+    from agent_gym_env.server.http_server import uvicorn_config
 
     signal.signal(signal.SIGTERM, _ended_by_server)
     answer = json.dumps({"type": "reply", "reply": {"terminated": False, "fill": "x" * size}})

@@ -20,6 +20,7 @@ from agent_gym_env.lm.http_access import address_of, listener
 from agent_gym_env.server.browse.pages import PREFIX, add_pages
 from agent_gym_env.server.event_stream import all_events, run_events
 from agent_gym_env.server.guard import COOKIE, Access, Guard, failure
+from agent_gym_env.server.http_server import run_app
 from agent_gym_env.server.permissions import Permissions
 from agent_gym_env.server.run_jobs import OWN_FOLDER, RunJobs, RunStatus, StartBody
 from agent_gym_env.server.sessions import OpenSession, SessionLimits, Sessions
@@ -42,14 +43,11 @@ from agent_gym_env.server.wire import (
 )
 
 fastapi: Any = require("fastapi", extra="serve")
-uvicorn: Any = require("uvicorn", extra="serve")
 _anyio: Any = require("anyio", extra="serve")
 _exceptions: Any = require("starlette.exceptions", extra="serve")
 _responses: Any = require("starlette.responses", extra="serve")
 _websockets: Any = require("starlette.websockets", extra="serve")
 
-MAX_MESSAGE_BYTES = 1 << 20
-"""Size of a message over WebSocket."""
 _TEND_S = 0.5
 _DROP_IDLE_S = 5.0
 _log = logging.getLogger(__name__)
@@ -104,26 +102,6 @@ def serve(
         app = make_app(config, check_settings=check_settings)
         on_ready(address_of(listening, config.host))
         run_app(app, listening)
-
-
-def run_app(app: Any, listening: Any) -> None:
-    """Run an application at a socket until the process is asked to end."""
-    uvicorn.Server(uvicorn_config(app)).run(sockets=[listening])
-
-
-def uvicorn_config(app: Any) -> Any:
-    """Return how an application is run: with limits that keep one client from starving others."""
-    return uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=5,
-        ws_max_size=MAX_MESSAGE_BYTES,
-        ws_max_queue=4,
-        ws_per_message_deflate=False,
-    )
 
 
 def make_app(config: ServerConfig, *, check_settings: CheckSettings) -> Any:

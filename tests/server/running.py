@@ -16,7 +16,8 @@ import uvicorn
 from agent_gym_env.cli.serve import check_settings
 from agent_gym_env.client import Client
 from agent_gym_env.lm.http_access import listener
-from agent_gym_env.server.app import ServerConfig, make_app, uvicorn_config
+from agent_gym_env.server.app import ServerConfig, make_app
+from agent_gym_env.server.http_server import allow_connections, uvicorn_config
 
 LONGEST_WAIT_S = 300.0
 
@@ -25,6 +26,7 @@ class Running:
     """A server in a thread of this process."""
 
     def __init__(self, folder: Path, **changes: Any) -> None:
+        allow_connections()
         config = ServerConfig(folder=folder, **changes)
         self.listening = listener("127.0.0.1", 0, api_key=config.api_key)
         self.port = self.listening.getsockname()[1]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from websockets.sync.client import connect
 from agent_gym_env.client import ServerError
 from agent_gym_env.errors import DataError
 from agent_gym_env.server.guard import MAX_BODY_BYTES
+from agent_gym_env.server.http_server import ImpatientHTTP
 from agent_gym_env.server.sessions import SessionLimits
-from tests.server.running import Running, wait_for
+from tests.server.running import LONGEST_WAIT_S, Running, wait_for
 
 DEV = {"arguments": {"split": "dev"}}
 ACTIONS: list[Any] = [
@@ -177,6 +180,31 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(server: Running) 
             pass
         assert sent < MAX_BODY_BYTES + (32 << 20)  # what fits the buffers of the system
     assert server.ask("GET", "/health")[0] == 200
+
+
+def test_clients_that_send_nothing_or_slowly_do_not_keep_others_waiting(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 5000:
+        pytest.skip("this process may not open 5,000 files")
+    monkeypatch.setattr(ImpatientHTTP, "head_timeout_s", 2.0)
+    with ExitStack() as opened:
+        place = ("127.0.0.1", server.port)
+        clients = [
+            opened.enter_context(socket.create_connection(place, timeout=LONGEST_WAIT_S))
+            for _ in range(2000)
+        ]
+        for client in clients[::4]:
+            client.sendall(b"GET /health HT")
+        for client in clients[1::4]:
+            client.sendall(b"POST /v1/sessions HTTP/1.1\r\nhost: localhost\r\n")
+            client.sendall(b"content-length: 9\r\n\r\n{")
+        env = server.client().make("SGD-v0", split="dev")
+        env.reset(seed=0)
+        env.step("Hello.")
+        env.close()
+        for client in (clients[0], clients[2]):
+            assert client.recv(1 << 16) == b""  # the server has closed it
 
 
 @pytest.mark.parametrize(

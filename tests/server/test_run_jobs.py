@@ -23,6 +23,7 @@ from agent_gym_env.server.run_jobs import RunJobs, StartBody
 from agent_gym_env.server.wire import Refused
 from tests.server.running import Running, wait_for
 
+IS_LONG = os.environ.get("AGENT_GYM_LONG") == "1"
 ROLLOUT = {"policy": ["silent"], "split": "dev", "episodes": 6}
 
 
@@ -154,7 +155,7 @@ def _serving(folder: Path) -> tuple[subprocess.Popen[str], Client]:
 
 def test_a_server_that_is_killed_loses_and_doubles_no_episode(tmp_path: Path) -> None:
     process, client = _serving(tmp_path)
-    names = [f"run-{number}" for number in range(8)]
+    names = [f"run-{number}" for number in range(50 if IS_LONG else 6)]
     for name in names:
         client.start("rollout", name=name, **ROLLOUT)
     env = client.make("SGD-v0", split="dev", keep=True)

@@ -221,13 +221,12 @@ def read(body: bytes | str, kind: Any) -> Any:
     Raises:
         Refused: the text is not JSON, or not of this type; or nests deeper than `MAX_DEPTH`.
     """
-    body = body or b"{}"
-    opening = ("[", "{") if isinstance(body, str) else (b"[", b"{")
+    data = (body.encode() if isinstance(body, str) else body) or b"{}"
     try:
-        may_be_deep = sum(body.count(each) for each in opening) > MAX_DEPTH  # type: ignore[arg-type]
-        if may_be_deep and nests_deeper(msgspec.json.decode(body), MAX_DEPTH):
+        may_be_deep = data.count(b"[") + data.count(b"{") > MAX_DEPTH
+        if may_be_deep and nests_deeper(msgspec.json.decode(data), MAX_DEPTH):
             raise Refused(f"the request nests more than {MAX_DEPTH} levels")
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise Refused(f"the request does not fit: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

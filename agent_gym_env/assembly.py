@@ -207,7 +207,7 @@ def make_reward(config: str | Mapping[str, Any] | Reward, **arguments: Any) -> R
     return unwrap_sgd(make_env(reward=config, **arguments)).settings.reward
 
 
-def choose_dialogues(env: Env, episodes: int | None, seed: int) -> list[str]:
+def choose_dialogues(env: Env, episodes: int | None = None, seed: int = 0) -> list[str]:
     """Choose dialogues of an environment's selection, without repetition and in corpus order.
 
     Args:
@@ -267,6 +267,7 @@ def collect(
     out: str | PathLike[str],
     *,
     episodes: int | None = None,
+    dialogue_ids: Sequence[str] = (),
     seed: int = 0,
     best_of: int = 1,
     keep_all: bool = False,
@@ -290,6 +291,7 @@ def collect(
         out: the folder; `agent_gym_env.rollout.journal.reading.read_episodes` reads it.
         episodes: how many dialogues are played; ``None`` for each once. If there are fewer they are
             played again, with other seeds.
+        dialogue_ids: ids of the dialogues to play, in this order, in place of a draw.
         seed: seed of the choice of dialogues, and of each episode.
         best_of: how many episodes of each are played of which the best is kept.
         keep_all: whether all of these are kept.
@@ -324,6 +326,7 @@ def collect(
     collection = plan_collection(
         policy,
         episodes=episodes,
+        dialogue_ids=dialogue_ids,
         seed=seed,
         best_of=best_of,
         keep_all=keep_all,
@@ -355,6 +358,7 @@ def plan_collection(
     policy: PolicyConfig | Policy | Sequence[PolicyConfig | Policy],
     *,
     episodes: int | None = None,
+    dialogue_ids: Sequence[str] = (),
     play_again: bool = True,
     seed: int = 0,
     best_of: int = 1,
@@ -370,6 +374,7 @@ def plan_collection(
     Args:
         policy: as in `collect`.
         episodes: as in `collect`.
+        dialogue_ids: as in `collect`.
         play_again: whether dialogues are played again where there are fewer than ``episodes``.
         seed: as in `collect`.
         best_of: as in `collect`.
@@ -379,9 +384,14 @@ def plan_collection(
         states: as in `collect`.
         continuations: as in `collect`.
         **arguments: as in `make_env`.
+
+    Raises:
+        ValueError: a dialogue is named twice, or ids and a number of dialogues are given.
+        DataError: the split does not have a dialogue of this id.
     """
     env = make_env(**arguments)
-    chosen = len(choose_dialogues(env, episodes, seed))
+    _check_ids(env, dialogue_ids, episodes)
+    chosen = len(dialogue_ids) or len(choose_dialogues(env, episodes, seed))
     dialogues = chosen if episodes is None or not play_again else episodes
     return Collection(
         policies=tuple(_config(each) for each in _as_sequence(policy)),
@@ -395,7 +405,18 @@ def plan_collection(
         path=_config(_path(path, policy, arguments)),
         states=states,
         continuations=continuations,
+        dialogue_ids=tuple(dialogue_ids),
     )
+
+
+def _check_ids(env: Env, dialogue_ids: Sequence[str], episodes: int | None) -> None:
+    if dialogue_ids and episodes is not None:
+        raise ValueError("dialogue_ids names the dialogues, so leave episodes away")
+    if len(set(dialogue_ids)) < len(dialogue_ids):
+        raise ValueError("dialogue_ids names a dialogue twice")
+    split = unwrap_any(env).split
+    for dialogue_id in dialogue_ids:
+        split.index(dialogue_id)
 
 
 def _path(
@@ -451,7 +472,7 @@ def open_player(collection: Collection, given: _Given = _Given()) -> JobPlayer: 
 
     return JobPlayer(
         collection,
-        choose_dialogues(env, collection.dialogues, collection.seed),
+        collection.dialogue_ids or choose_dialogues(env, collection.dialogues, collection.seed),
         open_env=partial(make_env, **world),
         open_policies=open_policies,
     )

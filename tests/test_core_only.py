@@ -40,6 +40,12 @@ COMMANDS: dict[str, tuple[list[str], str | None]] = {
     # The first ones leave what those after them read.
     "evaluate": (["evaluate", "--episodes", "2", "--policy", "oracle", "--out", "played"], None),
     "rollout": (["rollout", "--episodes", "2", "--policy", "oracle", "--out", "runs"], None),
+    "benchmark run": (
+        ["benchmark", "run", "sgd-sample", "--policy", "oracle", "--out", "bench/oracle"],
+        None,
+    ),
+    "benchmark check": (["benchmark", "check", "bench/oracle/result.json"], None),
+    "benchmark table": (["benchmark", "table", "bench"], None),
     "export sft": (["export", "runs", "--format", "sft", "--out", "sft.jsonl"], None),
     "export grpo": (["export", "runs", "--format", "grpo", "--out", "grpo.jsonl"], None),
     "rollout branches": (BRANCHES, None),

@@ -18,6 +18,7 @@ from agent_gym_env.errors import MissingDependency
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 SUBPACKAGES = (
+    "agent_gym_env.benchmark",
     "agent_gym_env.corpus",
     "agent_gym_env.export",
     "agent_gym_env.testing",
@@ -59,7 +60,8 @@ def test_every_public_name_is_defined_where_it_is_looked_for(package: str) -> No
 
 
 @pytest.mark.parametrize(
-    "package", ["agent_gym_env", "agent_gym_env.corpus", "agent_gym_env.export"]
+    "package",
+    ["agent_gym_env", "agent_gym_env.benchmark", "agent_gym_env.corpus", "agent_gym_env.export"],
 )
 def test_type_checkers_see_the_same_names(package: str) -> None:
     spec = find_spec(package)

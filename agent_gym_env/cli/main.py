@@ -83,6 +83,20 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
     "optimize": Command(
         "optimise an agent's prompt with DSPy", "settings:Optimize", "optimize:optimize"
     ),
+    "benchmark": {
+        "new": Command(
+            "write the manifest of a new benchmark", "settings:BenchmarkNew", "benchmark:new"
+        ),
+        "run": Command(
+            "play a benchmark and write its result", "settings:BenchmarkRun", "benchmark:run"
+        ),
+        "check": Command(
+            "check a result without its policy", "settings:BenchmarkCheck", "benchmark:check"
+        ),
+        "table": Command(
+            "write a leaderboard of results", "settings:BenchmarkTable", "benchmark:table"
+        ),
+    },
     "export": Command(
         "write recorded episodes as training data", "settings:Export", "export:export"
     ),
@@ -154,6 +168,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
 """Commands by name; a mapping holds the commands below a name, such as ``data build``."""
 
 _GROUPS = {
+    "benchmark": "play benchmarks, check results and show them in tables",
     "train": "train a policy",
     "models": "fetch language models",
     "data": "download, compile and check corpora",

@@ -43,7 +43,7 @@ def rollout(settings: Rollout) -> ExitCode:
     arguments = {name: getattr(settings, name) for name in names} | settings.environment()
     arguments["reward"] = settings.reward or settings.default_reward()
     arguments["runner"] = _runner(settings)
-    with _bar() as on_progress:
+    with progress_bar() as on_progress:
         try:
             result = collect(
                 list(settings.policy), settings.out, on_progress=on_progress, **arguments
@@ -93,12 +93,16 @@ def _print_result(result: Progress) -> None:
         + (f"; cut off {result.healed_bytes} torn bytes" if result.healed_bytes else "")
         + f"; {result.elapsed_s:.1f} s, {result.per_s:.1f}/s"
     )
-    spending = result.spending
-    if spending.completions:
-        print(
-            f"{spending.completions} completions, {spending.prompt_tokens} + "
-            f"{spending.completion_tokens} tokens, {_cost(spending)}"
-        )
+    if result.spending.completions:
+        print(spending_text(result.spending))
+
+
+def spending_text(spending: Spending) -> str:
+    """Format completions, tokens and cost."""
+    return (
+        f"{spending.completions} completions, {spending.prompt_tokens} + "
+        f"{spending.completion_tokens} tokens, {_cost(spending)}"
+    )
 
 
 def _counts(found: Progress | JournalCheck) -> str:
@@ -115,7 +119,7 @@ def _cost(spending: Spending) -> str:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
+def progress_bar() -> Iterator[Callable[[Progress], None]]:
     """Show rate, cost and time left on the standard error output, where it is a terminal.
 
     Where events are wanted, they are emitted instead.

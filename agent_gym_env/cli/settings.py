@@ -330,6 +330,91 @@ class Export(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     content: bool = False
 
 
+class BenchmarkNew(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Write the manifest of a new benchmark: everything that determines what is played.
+
+    Attributes:
+        out: file for the manifest, in JSON.
+        name: name of the benchmark in tables.
+        description: text about it.
+        corpus_name: name of the corpus in the manifest; that of --corpus by default.
+        reward: reward of each turn: a name, or a JSON object with a name and options; balanced by
+            default, and task with SGDSim-v0.
+        episodes: number of dialogues, drawn with the seed; all by default.
+        seed: seed of the draw and of each episode.
+        trials: number of times that each dialogue is played, each time with another seed.
+        max_episode_steps: number of steps after which an episode ends; no limit by default.
+    """
+
+    out: File
+    name: str
+    split: Split = "test"
+    description: str = ""
+    corpus_name: str | None = None
+    reward: Named | None = None
+    episodes: AtLeast1 | None = None
+    seed: AtLeast0 = 0
+    trials: AtLeast1 = 1
+    max_episode_steps: AtLeast1 | None = None
+
+
+class BenchmarkRun(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Play a benchmark and write its result. The same command resumes a run that was interrupted.
+
+    Attributes:
+        manifest: name of a manifest of the package, or a file that ends in .json or .toml.
+        policy: policy that plays: a name, or a JSON object with a name and options.
+        out: folder for result.json and for the journal of the episodes.
+        corpus: place of the corpus on this machine; by default the manifest's name is looked up.
+        model: language model of a policy that names none: a name, or a JSON object with options.
+        label: name of the policy in tables; by default its own.
+        note: text about the policy for tables.
+        runner: how the dialogues are played: serial, threads, processes, lockstep or ray, see
+            `agent-gym rollout`.
+        workers: number of threads, processes or actors, or of dialogues in lockstep.
+        retry_failed: play failed episodes again.
+    """
+
+    manifest: Annotated[str, msgspec.Meta(extra={"positional": True, "metavar": "MANIFEST"})]
+    policy: Named
+    out: Folder
+    corpus: CorpusName | None = None
+    model: Model | None = None
+    label: str | None = None
+    note: str = ""
+    runner: str = "serial"
+    workers: AtLeast1 = 2
+    retry_failed: bool = False
+
+
+class BenchmarkCheck(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Check the result of a benchmark without its policy.
+
+    Attributes:
+        result: file of the result.
+        journal: folder of its episodes, whose actions are taken and scored again.
+        corpus: place of the corpus on this machine; by default the manifest's name is looked up.
+        manifest: your own copy of the manifest: a name or a file. Code that it names is run.
+    """
+
+    result: Annotated[Path, msgspec.Meta(extra={"positional": True, "metavar": "RESULT"})]
+    journal: Folder | None = None
+    corpus: CorpusName | None = None
+    manifest: Annotated[str | None, msgspec.Meta(extra={"metavar": "MANIFEST"})] = None
+
+
+class BenchmarkTable(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Write a leaderboard of the results in a folder.
+
+    Attributes:
+        folder: folder of results: NAME.json, or NAME/result.json.
+        out: file to write: .html for a page, .md for Markdown, .json for JSON.
+    """
+
+    folder: Annotated[Path, msgspec.Meta(extra={"positional": True, "metavar": "DIR"})]
+    out: File = Path("out/leaderboard.html")
+
+
 class Verify(CorpusSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Play the oracle over a corpus and list each turn with a reward below 1.0.
 

@@ -122,8 +122,8 @@ def render_report(
         comparison_plots=[comparison_plot(comparison) for comparison in comparisons],
         style=style,
         script=script,
-        style_hash=_csp_hash(style),
-        script_hash=_csp_hash(script),
+        style_hash=csp_hash(style),
+        script_hash=csp_hash(script),
         showcase=showcase(groups, names, max_episodes),
         played=sum(evaluation.counts.episodes for evaluation in summaries),
     )
@@ -319,7 +319,7 @@ def asset(name: str) -> str:
     return files("agent_gym_env.evaluation").joinpath(name).read_text(encoding="utf-8")
 
 
-def _csp_hash(inline: str) -> str:
+def csp_hash(inline: str) -> str:
     """Return the hash of an inline style or script for a Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
 

@@ -61,6 +61,8 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         states: number of states of a dialogue that are branched from, drawn at random; 0 for all.
         continuations: with a simulated user, number of times that the first policy plays on from
             each branch to the end of the dialogue.
+        dialogue_ids: ids of the dialogues, in the order in which they are played; empty for a
+            number of dialogues that ``seed`` draws.
     """
 
     policies: tuple[dict[str, Any], ...]
@@ -74,6 +76,7 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: dict[str, Any] = msgspec.field(default_factory=lambda: {"name": "oracle"})
     states: int = 0
     continuations: int = 1
+    dialogue_ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.best_of < 1 or self.branches < 0:
@@ -116,6 +119,8 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def as_json(self) -> dict[str, Any]:
         """Return the configuration as JSON values for a file, without credentials."""
         config: dict[str, Any] = without_credentials(msgspec.json.decode(msgspec.json.encode(self)))
+        if not self.dialogue_ids:  # so that journals of drawn dialogues keep their configuration
+            del config["dialogue_ids"]
         return config
 
     @property

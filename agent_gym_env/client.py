@@ -30,7 +30,10 @@ from agent_gym_env.extras import require
 from agent_gym_env.lm.credentials import Secret
 from agent_gym_env.types import Action
 
+__all__ = ("Client", "RemoteEnv", "ServerError")
+
 API_KEY_VARIABLE = "AGENT_GYM_API_KEY"
+SERVER_VARIABLE = "AGENT_GYM_SERVER"
 
 _Step = tuple[dict[str, str], float, bool, bool, dict[str, Any]]
 
@@ -75,7 +78,7 @@ class Client:
     """Client of a server.
 
     Args:
-        url: address of the server, such as ``http://127.0.0.1:8000``.
+        url: address of the server; by default $AGENT_GYM_SERVER, or ``http://127.0.0.1:8000``.
         api_key: key of the server; $AGENT_GYM_API_KEY by default.
         timeout_s: longest wait for an answer, in seconds.
 
@@ -83,7 +86,10 @@ class Client:
         ValueError: the address is not one of HTTP.
     """
 
-    def __init__(self, url: str, *, api_key: str | None = None, timeout_s: float = 600.0) -> None:
+    def __init__(
+        self, url: str | None = None, *, api_key: str | None = None, timeout_s: float = 600.0
+    ) -> None:
+        url = url or os.environ.get(SERVER_VARIABLE) or "http://127.0.0.1:8000"
         self._place = urlsplit(url.rstrip("/"))
         if self._place.scheme not in ("http", "https") or not self._place.netloc:
             raise ValueError(f"url must be such as http://127.0.0.1:8000, not {url!r}")

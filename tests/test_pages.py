@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,7 @@ NEEDS = {
     "local_models": ("torch", "transformers"),
     "prompt_optimization": ("dspy", "optuna"),
     "rewards": ("litellm",),
+    "serving": ("fastapi", "websockets"),
 }
 """Optional libraries that the code of a page imports."""
 
@@ -46,6 +48,7 @@ ARCHIVE = "dstc8-schema-guided-dialogue-master.zip"
 DOCUMENTED = (
     "agent_gym_env",
     "agent_gym_env.benchmark",
+    "agent_gym_env.client",
     "agent_gym_env.export",
     "agent_gym_env.testing",
     "agent_gym_env.wrappers",
@@ -123,6 +126,14 @@ def provider() -> Iterator[LMServer]:
         yield server
 
 
+@pytest.fixture
+def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from tests.server.running import Running
+
+    with Running(tmp_path_factory.mktemp("runs")) as running:
+        yield running
+
+
 @pytest.mark.timeout(LIMIT_S)
 @pytest.mark.parametrize(
     "page", [each for each in PAGES if python_blocks(each) and each != TUTORIAL], ids=page_name
@@ -141,6 +152,9 @@ def test_the_code_of_a_page_runs_as_it_stands(
     if page.stem == "data":
         (tmp_path / ARCHIVE).symlink_to(request.getfixturevalue("sgd_path").resolve())
         environment["AGENT_GYM_HOME"] = str(tmp_path / "out" / "home")
+    if page.stem == "serving":
+        server = request.getfixturevalue("running_server")
+        environment["AGENT_GYM_SERVER"] = server.url
     given = write_files(page, tmp_path)
     for code, output in python_blocks_with_output(page):
         printed = run_python(code, tmp_path, environment)
@@ -415,7 +429,7 @@ def test_the_api_reference_has_every_public_name() -> None:
         assert spec is not None, module
         assert spec.origin is not None
         assert re.search(rf"^(class |def |){name}\b", Path(spec.origin).read_text(), re.M), name
-    for package in DOCUMENTED[:5]:
+    for package in DOCUMENTED[:6]:
         named = {name for module, name in places if module != "agent_gym_env.corpus.sgd"}
         assert set(import_module(package).__all__) - named == set()
     assert len(places) == len(set(places))

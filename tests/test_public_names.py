@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 SUBPACKAGES = (
     "agent_gym_env.benchmark",
+    "agent_gym_env.client",
     "agent_gym_env.corpus",
     "agent_gym_env.export",
     "agent_gym_env.testing",

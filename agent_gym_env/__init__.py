@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from agent_gym_env.registry import register_runner as register_runner
     from agent_gym_env.registry import register_strategy as register_strategy
     from agent_gym_env.registry import register_tool_backend as register_tool_backend
+    from agent_gym_env.registry import register_tracker as register_tracker
     from agent_gym_env.registry import register_trainer as register_trainer
     from agent_gym_env.registry import register_user as register_user
     from agent_gym_env.reward_audit.task_audit import audit_task as audit_task
@@ -102,6 +103,8 @@ if TYPE_CHECKING:
     from agent_gym_env.training.ppo_config import ActPPOConfig as ActPPOConfig
     from agent_gym_env.training.ppo_config import PPOConfig as PPOConfig
     from agent_gym_env.training.sft import train_sft as train_sft
+    from agent_gym_env.training.trackers import Tracker as Tracker
+    from agent_gym_env.training.trackers import open_trackers as open_trackers
     from agent_gym_env.training.trainers import Trainer as Trainer
     from agent_gym_env.types import Action as Action
     from agent_gym_env.types import Completion as Completion
@@ -156,8 +159,8 @@ __all__, __getattr__, __dir__ = lazy_names(
         "policies.uniform": "UniformPolicy",
         "registry": (
             "register_client register_corpus register_export register_policy register_reward "
-            "register_runner register_strategy register_tool_backend register_trainer "
-            "register_user"
+            "register_runner register_strategy register_tool_backend register_tracker "
+            "register_trainer register_user"
         ),
         "reward_audit.task_audit": "audit_task verify_task",
         "rewards.base": "ClosedTurn Reward Score",
@@ -175,6 +178,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "training.ppo": "train_ppo",
         "training.ppo_config": "ActPPOConfig PPOConfig",
         "training.sft": "train_sft",
+        "training.trackers": "Tracker open_trackers",
         "training.trainers": "Trainer",
         "types": "Action Completion DialogueAct Observation ToolCall ToolResult",
         "users.wording": "ActsToSay UserWording UserWords",

@@ -410,6 +410,16 @@ TRAINERS = Registry(
     factories=False,
 )
 
+TRACKERS = Registry(
+    "tracker",
+    {
+        "tensorboard": "agent_gym_env.training.tensorboard_tracker:TensorBoardTracker",
+        "wandb": "agent_gym_env.training.wandb_tracker:WandbTracker",
+        "mlflow": "agent_gym_env.training.mlflow_tracker:MlflowTracker",
+        "trackio": "agent_gym_env.training.trackio_tracker:TrackioTracker",
+    },
+)
+
 STRATEGIES = Registry(
     "strategy",
     {
@@ -551,6 +561,21 @@ def register_trainer(name: str, trainer: Any) -> None:
         ValueError: the name is taken.
     """
     TRAINERS.register(name, trainer)
+
+
+def register_tracker(name: str, factory: Factory) -> None:
+    """Register a tracker of experiments under a name, for ``agent-gym train --track``.
+
+    Args:
+        name: new name.
+        factory: class or function that returns a `Tracker`. It may ask for ``out`` (the folder of
+            the run), ``run`` (its name) and ``settings`` (its settings, JSON values without
+            credentials); all other parameters are options.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    TRACKERS.register(name, factory)
 
 
 def register_export(name: str, export: Factory) -> None:

@@ -20,7 +20,7 @@ from agent_gym_env.cli.recorded import print_comparisons, print_evaluations
 from agent_gym_env.cli.settings import Evaluate
 from agent_gym_env.errors import STOPS_THE_RUN, JudgeError, LMError, StorageError
 from agent_gym_env.evaluation.compare import compare
-from agent_gym_env.evaluation.evaluate import summarize
+from agent_gym_env.evaluation.evaluate import Evaluation, summarize
 from agent_gym_env.evaluation.report import write_report
 from agent_gym_env.evaluation.rescore import check_scores, rescore
 from agent_gym_env.evaluation.table import domain_rows
@@ -32,6 +32,7 @@ from agent_gym_env.rollout.jobs import Collection
 from agent_gym_env.rollout.journal.format import check_same_run, read_begun
 from agent_gym_env.rollout.journal.reading import read_played, write_episodes
 from agent_gym_env.rollout.runners import LockstepRunner
+from agent_gym_env.training.trackers import Tracker, open_trackers
 
 _JOURNALS = "journal"
 """Folder under ``--out`` with a journal for each policy, from which a run resumes."""
@@ -40,8 +41,11 @@ _JOURNALS = "journal"
 def evaluate(settings: Evaluate) -> int:
     """Play policies and print, write or compare their rewards; return the exit code."""
     stop = _Stop()
-    with stop.noted():
-        code = _evaluate_until(stop, settings)
+    names = ("policy", "reward", "split", "episodes", "seed", "trials")
+    shown = {name: getattr(settings, name) for name in names}
+    out = settings.out or Path("out/evaluate")
+    with open_trackers(settings.track, out=out, settings=shown) as tracker, stop.noted():
+        code = _evaluate_until(stop, settings, tracker)
     if stop.reason is None:
         return code
     if isinstance(stop.reason, LMError):
@@ -52,7 +56,7 @@ def evaluate(settings: Evaluate) -> int:
     return stopped("the same command again")
 
 
-def _evaluate_until(stop: _Stop, settings: Evaluate) -> int:
+def _evaluate_until(stop: _Stop, settings: Evaluate, tracker: Tracker) -> int:
     """Play, sum up what was played, even if the run was stopped, and return the exit code."""
     first, *more = settings.reward or (settings.default_reward(),)
     played = _play_policies(settings, first, stop)
@@ -68,6 +72,8 @@ def _evaluate_until(stop: _Stop, settings: Evaluate) -> int:
         evaluations = [evaluation for evaluation, _ in evaluated]
         paired = () if stop.reason else group[1:]
         comparisons = [compare(group[0], episodes) for episodes in paired]
+        for evaluation in evaluations:
+            tracker.log(0, _figures(evaluation))
         found["evaluations"] += evaluations
         found["comparisons"] += comparisons
         if events := wanted_events():
@@ -87,6 +93,18 @@ def _evaluate_until(stop: _Stop, settings: Evaluate) -> int:
     if settings.json:
         print_json(found)
     return _exit_code(by_reward)
+
+
+def _figures(evaluation: Evaluation) -> dict[str, float]:
+    """Return the figures of an evaluation for a tracker."""
+    of = f"{evaluation.policy}/{evaluation.setting.reward}"
+    figures = {
+        of: evaluation.reward.mean,
+        f"{evaluation.policy}/episodes": evaluation.counts.episodes,
+    }
+    if evaluation.simulated is not None:
+        figures[f"{evaluation.policy}/strict_success"] = evaluation.simulated.strict.mean
+    return figures
 
 
 def _make_reward(config: Mapping[str, Any], settings: Evaluate) -> Reward | TaskReward:

@@ -172,6 +172,8 @@ class Evaluate(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fi
             evaluation that was interrupted.
         retry_failed: with --out, play failed episodes again.
         domains: print the rewards of each domain too.
+        track: trackers that the rewards are sent to at the end: tensorboard, wandb, mlflow, trackio
+            or one of your own; for each a name, or a JSON object with a name and options.
         events: print each event of the run as one line of JSON.
     """
 
@@ -185,6 +187,7 @@ class Evaluate(EnvironmentSettings, frozen=True, kw_only=True, forbid_unknown_fi
     out: Folder | None = None
     retry_failed: bool = False
     domains: bool = False
+    track: tuple[Named, ...] = ()
     events: bool = False
 
 

@@ -14,10 +14,13 @@ import msgspec
 from agent_gym_env.cli.console import phases, print_json
 from agent_gym_env.cli.exit_codes import ExitCode, stopped
 from agent_gym_env.cli.settings import CorpusName, Folder, Variant
+from agent_gym_env.cli.settings_parser import Named
 from agent_gym_env.errors import AgentGymError
 from agent_gym_env.lm.huggingface_models import check_model_path
 from agent_gym_env.registry import TRAINERS
+from agent_gym_env.suggestions import parameters
 from agent_gym_env.training.config import TINY, TrainingConfig
+from agent_gym_env.training.trackers import Tracker, open_trackers
 from agent_gym_env.training.trainers import Trainer
 
 _Rows = Annotated[
@@ -35,6 +38,7 @@ def settings_of(name: str) -> Any:
         ("out", Folder, Path("out", short)),
         ("resume", bool, False),
         ("tensorboard", bool, False),
+        ("track", tuple[Named, ...], ()),
         ("json", bool, False),
         ("events", bool, False),
     ]
@@ -92,6 +96,8 @@ _DESCRIPTION = """Train a language model: {}.
         out: folder for the model, measurements and checkpoints.
         resume: continue from the last checkpoint in the folder, or begin where there is none.
         tensorboard: write TensorBoard events to the folder.
+        track: trackers of the measurements: tensorboard, wandb, mlflow, trackio or one of your own;
+            for each a name, or a JSON object with a name and options.
         json: print the report as JSON.
         events: print each event of the run as one line of JSON.{}
 """
@@ -155,14 +161,19 @@ def train(name: str, settings: Any) -> ExitCode:
     if settings.resume and isinstance(config, TrainingConfig):
         _print_what_was_there(settings.out)
     try:
-        with phases() as shown:
-            path = trainer.train_function()(
+        train_model = trainer.train_function()
+        with (
+            open_trackers(settings.track, out=settings.out, settings=config) as tracker,
+            phases() as shown,
+        ):
+            path = train_model(
                 config,
                 out=settings.out,
                 resume=settings.resume,
                 tensorboard=settings.tensorboard,
                 on_progress=shown.advance,
                 on_measured=shown.measured,
+                **_tracker_for(train_model, name, tracker if settings.track else None),
             )
     except KeyboardInterrupt:
         if not (settings.out / "run.json").exists():
@@ -178,6 +189,25 @@ def train(name: str, settings: Any) -> ExitCode:
         print(f"{key.replace('_', ' ')}: {value}")
     print(f'model: {path}; play it: --policy \'{{"name": "transformers", "path": "{path}"}}\'')
     return ExitCode.DONE
+
+
+def _tracker_for(
+    train_model: Callable[..., Path], name: str, tracker: Tracker | None
+) -> dict[str, Tracker]:
+    """Return the tracker as an argument; trainers of users need not take one.
+
+    Raises:
+        ValueError: there is a tracker, and the trainer does not take it.
+    """
+    if tracker is None:
+        return {}
+    taken = parameters(train_model)
+    if "tracker" not in taken and not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        raise ValueError(
+            f"--track: the trainer {name!r} takes no tracker. Add the argument tracker=None to its "
+            "function, and call tracker.log(step, figures) there"
+        )
+    return {"tracker": tracker}
 
 
 def _print_what_was_there(out: Path) -> None:

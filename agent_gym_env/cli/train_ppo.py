@@ -16,6 +16,7 @@ from agent_gym_env.evaluation.table import interval, number
 from agent_gym_env.policies.act_policy import Hears
 from agent_gym_env.training.curve import CurvePoint, read_curve
 from agent_gym_env.training.ppo_config import ActPPOConfig, PPOConfig
+from agent_gym_env.training.trackers import open_trackers
 
 
 class PPO(PPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,6 +26,8 @@ class PPO(PPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
         out: folder for the policy, checkpoints and the learning curve.
         resume: continue from the checkpoint in the folder, or begin where there is none.
         tensorboard: write TensorBoard events to the folder.
+        track: trackers of the measurements: tensorboard, wandb, mlflow, trackio or one of your own;
+            for each a name, or a JSON object with a name and options.
         corpus: corpus, in place of the one in --world: 'sample', 'sgd', a path, or a JSON object
             with a name and options.
         schema_variant: variant of SGD-X, in place of the one in --world.
@@ -41,6 +44,7 @@ class PPO(PPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     out: Folder = Path("out/ppo")
     resume: bool = False
     tensorboard: bool = False
+    track: tuple[Named, ...] = ()
     corpus: CorpusName | None = None
     schema_variant: Variant | None = None
     reward: Named | None = None
@@ -66,6 +70,8 @@ class PPOActs(ActPPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         out: folder for the policy, checkpoints and the learning curve.
         resume: continue from the checkpoint in the folder, or begin where there is none.
         tensorboard: write TensorBoard events to the folder.
+        track: trackers of the measurements: tensorboard, wandb, mlflow, trackio or one of your own;
+            for each a name, or a JSON object with a name and options.
         corpus: corpus, in place of the one in --world: 'sample', 'sgd', a path, or a JSON object
             with a name and options.
         understanding: what the user reads of the agent, in place of the one in --world: its acts
@@ -84,6 +90,7 @@ class PPOActs(ActPPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     out: Folder = Path("out/ppo-acts")
     resume: bool = False
     tensorboard: bool = False
+    track: tuple[Named, ...] = ()
     corpus: CorpusName | None = None
     understanding: Literal["acts", "text"] | None = None
     hears: Hears | None = None
@@ -130,7 +137,10 @@ def _train(
     from agent_gym_env.training.ppo_run import CHECKPOINT
 
     try:
-        with phases() as shown:
+        with (
+            open_trackers(settings.track, out=settings.out, settings=config) as tracker,
+            phases() as shown,
+        ):
             train(
                 config,
                 out=settings.out,
@@ -138,6 +148,7 @@ def _train(
                 tensorboard=settings.tensorboard,
                 on_progress=shown.advance,
                 on_measured=shown.measured,
+                tracker=tracker,
             )
         report = write_report(settings.out, config)
     except KeyboardInterrupt:

@@ -43,7 +43,7 @@ def train_ppo(config: PPOConfig, **options: Unpack[PPOOptions]) -> SB3Policy:
     Args:
         config: settings of the run.
         **options: see `agent_gym_env.training.ppo_run.PPOOptions`: ``out``, ``resume``,
-            ``tensorboard``, ``on_progress``, ``on_measured`` and ``on_point``.
+            ``tensorboard``, ``on_progress``, ``on_measured``, ``on_point`` and ``tracker``.
 
     Returns:
         The trained policy.

@@ -23,6 +23,7 @@ from agent_gym_env.training.checkpoint import load_checkpoint, save_checkpoint
 from agent_gym_env.training.config import OnMeasured, OnProgress
 from agent_gym_env.training.curve import CurvePoint, write_curve
 from agent_gym_env.training.ppo_config import PPOSettings
+from agent_gym_env.training.trackers import Tracker, guarded
 
 require("stable_baselines3", extra="sb3")
 require("sb3_contrib", extra="sb3")
@@ -62,6 +63,8 @@ class PPOOptions(TypedDict, total=False):
         on_measured: called after each update with its ``loss``, and with the mean ``reward`` of
             the last hundred episodes.
         on_point: called with each point of the learning curve.
+        tracker: receives the figures of each update and of the learning curve, at the number of
+            steps; its errors become a warning.
     """
 
     out: Path | None
@@ -70,6 +73,7 @@ class PPOOptions(TypedDict, total=False):
     on_progress: OnProgress | None
     on_measured: OnMeasured | None
     on_point: OnPoint | None
+    tracker: Tracker | None
 
 
 class SavedPolicy(Policy, Protocol):
@@ -165,6 +169,7 @@ def run_ppo(
     on_progress: OnProgress | None = None,
     on_measured: OnMeasured | None = None,
     on_point: OnPoint | None = None,
+    tracker: Tracker | None = None,
 ) -> _Trained:
     """Train a policy.
 
@@ -177,6 +182,7 @@ def run_ppo(
         on_progress: as there.
         on_measured: as there.
         on_point: as there.
+        tracker: as there.
 
     Raises:
         ValueError: ``resume`` or ``tensorboard`` is set without ``out``.
@@ -203,6 +209,7 @@ def run_ppo(
         on_point=on_point,
         on_progress=on_progress,
         on_measured=on_measured,
+        tracker=guarded(tracker),
     )
     if checkpoint is None:
         run.begin()
@@ -229,7 +236,9 @@ class _Run(Generic[_Learned]):
         on_point: OnPoint | None,
         on_progress: OnProgress,
         on_measured: OnMeasured | None,
+        tracker: Tracker,
     ) -> None:
+        self._tracker = tracker
         self._task, self._config = task, task.config
         self._out = out
         self._on_point = on_point
@@ -288,6 +297,7 @@ class _Run(Generic[_Learned]):
         self._cpu_s += time.process_time() - begin
         if self._on_measured is not None:
             self._on_measured(self._measured())
+        self._tracker.log(self.steps, self._model.logger.name_to_value | self._measured())
         is_last = self.steps >= config.total_timesteps
         if is_last or passed(before, self.steps, config.evaluation.every):
             self._evaluate("policy")
@@ -335,6 +345,10 @@ class _Run(Generic[_Learned]):
             write_curve(self._out / "curve.jsonl", self._curve)
         if self._on_point is not None:
             self._on_point(point)
+        measured = {f"{stage}/reward": summary.reward.mean}
+        if strict is not None:
+            measured[f"{stage}/strict_success"] = strict.mean
+        self._tracker.log(self.steps, measured)
 
 
 class _Notes(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.extras import require
 from agent_gym_env.storage.files import read_file, written_whole
 from agent_gym_env.training.config import OnMeasured, OnProgress
+from agent_gym_env.training.trackers import Tracker
 
 require("transformers", extra="train")
 
@@ -228,6 +229,19 @@ class Progress(TrainerCallback):
         """Report the measurements."""
         if self._on_measured is not None:
             self._on_measured(given["logs"])
+
+
+class Track(TrainerCallback):
+    """Sends measurements to a tracker."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        """Send the measurements."""
+        self._tracker.log(state.global_step, given["logs"])
 
 
 def tensorboard_events(folder: Path) -> TrainerCallback:

@@ -52,12 +52,14 @@ from transformers import (  # noqa: E402
 )
 from transformers.utils.import_utils import is_flash_attn_2_available  # noqa: E402
 
+from agent_gym_env.training.trackers import Tracker, guarded  # noqa: E402
 from agent_gym_env.training.trl_callbacks import (  # noqa: E402
     KeepTrained,
     MarkComplete,
     Metrics,
     Progress,
     RefuseNonFinite,
+    Track,
     Trained,
     is_at_end,
     last_complete,
@@ -90,12 +92,14 @@ class RunOptions(TypedDict, total=False):
         on_progress: called with the name of the phase, and how many of its steps are done and in
             total.
         on_measured: called with new measurements, such as ``loss``.
+        tracker: receives them, too; its errors become a warning.
     """
 
     resume: bool
     tensorboard: bool
     on_progress: OnProgress | None
     on_measured: OnMeasured | None
+    tracker: Tracker | None
 
 
 def run_trainer(
@@ -220,6 +224,7 @@ class TRLRun:
         tensorboard: write event files.
         on_progress: called after each step.
         on_measured: called with measurements.
+        tracker: receives them.
 
     Attributes:
         out: folder of the run.
@@ -242,6 +247,7 @@ class TRLRun:
         tensorboard: bool = False,
         on_progress: OnProgress | None = None,
         on_measured: OnMeasured | None = None,
+        tracker: Tracker | None = None,
     ) -> None:
         if config.model != TINY:
             locate_model(config.model)  # before the rows are read, which may take long
@@ -257,6 +263,7 @@ class TRLRun:
         self.trained = Trained() if self._checkpoint is None else read_trained(self._checkpoint)
         self._progress = Progress(method, on_progress, on_measured)
         self._tensorboard = tensorboard
+        self._tracker = tracker
 
     @property
     def model_folder(self) -> Path:
@@ -305,6 +312,8 @@ class TRLRun:
         ]
         if self._tensorboard:
             callbacks.append(tensorboard_events(self.out / "tensorboard"))
+        if self._tracker is not None:
+            callbacks.append(Track(guarded(self._tracker)))
         return callbacks
 
     def count_batches(self, trainer: Any) -> None:

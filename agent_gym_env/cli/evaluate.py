@@ -97,14 +97,14 @@ def _evaluate_until(stop: _Stop, settings: Evaluate, tracker: Tracker) -> int:
 
 def _figures(evaluation: Evaluation) -> dict[str, float]:
     """Return the figures of an evaluation for a tracker."""
-    of = f"{evaluation.policy}/{evaluation.setting.reward}"
+    of = evaluation.policy
     figures = {
-        of: evaluation.reward.mean,
-        f"{evaluation.policy}/episodes": evaluation.counts.episodes,
+        f"{of}/{evaluation.setting.reward}": evaluation.reward.mean,
+        f"{of}/episodes": evaluation.counts.episodes,
     }
     if evaluation.simulated is not None:
-        figures[f"{evaluation.policy}/strict_success"] = evaluation.simulated.strict.mean
-    return figures
+        figures[f"{of}/strict_success"] = evaluation.simulated.strict.mean
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _make_reward(config: Mapping[str, Any], settings: Evaluate) -> Reward | TaskReward:

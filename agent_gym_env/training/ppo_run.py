@@ -348,7 +348,8 @@ class _Run(Generic[_Learned]):
         measured = {f"{stage}/reward": summary.reward.mean}
         if strict is not None:
             measured[f"{stage}/strict_success"] = strict.mean
-        self._tracker.log(self.steps, measured)
+        known = {name: value for name, value in measured.items() if value is not None}
+        self._tracker.log(self.steps, known)
 
 
 class _Notes(msgspec.Struct, frozen=True):

@@ -164,7 +164,7 @@ def test_a_training_does_not_end_with_its_tracker(
 ) -> None:
     pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
     from agent_gym_env.training.ppo import train_ppo
-    from tests.training.test_ppo import small
+    from tests.training.small_run import small
 
     broken = Remember({}, fails=("log", "finish"))
     train_ppo(small(total_timesteps=64), out=tmp_path / "run", tracker=broken)

@@ -17,12 +17,13 @@ from agent_gym_env.assembly import Env
 from agent_gym_env.benchmark.manifest import Manifest, open_benchmark, read_manifest, world
 from agent_gym_env.benchmark.replay import differences, replay_problems
 from agent_gym_env.benchmark.result import Result, figures_of, outcome_of, read_result
-from agent_gym_env.benchmark.run import jobs_of, journal_hash, planned_jobs
+from agent_gym_env.benchmark.run import jobs_of, journal_hash, models_of, planned_jobs
 from agent_gym_env.corpus.corpus import CorpusConfig, Split
 from agent_gym_env.envs.sgd_sim import unwrap_any
 from agent_gym_env.errors import AgentGymError, DataError, StorageError
 from agent_gym_env.evaluation.metrics import is_ended
 from agent_gym_env.evaluation.rescore import rescore
+from agent_gym_env.lm.credentials import REDACTED
 from agent_gym_env.registry import DEFAULT_REWARDS, REWARDS, TOOL_BACKENDS, USERS, Registry
 from agent_gym_env.rewards.task import TASK_REWARD_NAMES
 from agent_gym_env.rollout.episode import Episode
@@ -220,6 +221,8 @@ class _Run:
             self._note("journal: its hash is not the one in the file")
         self.checked.append("hash and checksums of the journal")
         self._compare_configuration(folder)
+        for place in differences(self._result.policy.models, models_of(played)):
+            self._note(f"policy.models{place}")
         foreign = dict(foreign_parts(self._manifest, is_trusted=self._is_trusted))
         env = self._open(foreign, corpus)
         self._compare_outcomes(played, None if env is None else unwrap_any(env).split)
@@ -245,12 +248,9 @@ class _Run:
         for place in differences(found, expected):
             self._note(f"journal{place}")
         policies = config.get("policies")
-        names = [
-            each.get("name") if isinstance(each, dict) else None
-            for each in (policies if isinstance(policies, list) else [])
-        ]
-        if names != [self._result.policy.configuration.get("name")]:
-            self._note("journal: its policy is not the one in the file")
+        for place in differences([self._result.policy.configuration], policies):
+            if REDACTED not in place:
+                self._note(f"policy.configuration{place.removeprefix('[0]')} in the journal")
         self.checked.append("configuration of the journal")
 
     def _open(self, foreign: Mapping[str, str], corpus: CorpusConfig | None) -> Env | None:

@@ -85,7 +85,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     options: dict[str, Any] = {}
     max_episode_steps: Annotated[int, msgspec.Meta(ge=1)] | None = None
     description: Text = ""
-    version: Name = ""
+    version: Text = ""
     format: int = MANIFEST_FORMAT
 
     def __post_init__(self) -> None:

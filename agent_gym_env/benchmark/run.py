@@ -199,12 +199,10 @@ def journal_hash(folder: Path) -> str:
 
 
 def _played_policy(config: Mapping[str, Any], played: Sequence[Episode]) -> PlayedPolicy:
-    steps = (step for episode in played for turn in episode.turns for step in turn.steps)
-    answered = (step.action.completion for step in steps)
     return PlayedPolicy(
         name=played[0].policy,
         configuration=_scrubbed(config, Scrubber()),
-        models=tuple(sorted({each.model for each in answered if each and each.model})),
+        models=models_of(played),
         files={
             option: content_hash(Path(value))
             for option, value in config.items()
@@ -213,6 +211,13 @@ def _played_policy(config: Mapping[str, Any], played: Sequence[Episode]) -> Play
         code=_code(config["name"]),
         versions=_versions(),
     )
+
+
+def models_of(played: Sequence[Episode]) -> tuple[str, ...]:
+    """Return the names of the language models that answered in episodes."""
+    steps = (step for episode in played for turn in episode.turns for step in turn.steps)
+    answered = (step.action.completion for step in steps)
+    return tuple(sorted({each.model for each in answered if each and each.model}))
 
 
 def _scrubbed(value: Any, scrubber: Scrubber) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,10 @@ CHANGES: dict[str, tuple[Callable[[Plain], None], str]] = {
     "the split": (lambda v: v["manifest"].__setitem__("split", "test"), "journal.world.split"),
     "the policy": (
         lambda v: v["policy"]["configuration"].__setitem__("name", "gpt"),
-        "its policy is not the one in the file",
+        'policy.configuration.name: "gpt", expected "acts-oracle" in the journal',
+    ),
+    "a model": (
+        lambda v: v["policy"]["models"].append("gpt"), "policy.models: 1 items, expected 0",
     ),
     "its name": (
         lambda v: v["policy"].__setitem__("name", "gpt"), "episodes[0]: played by 'acts-oracle'",
@@ -179,6 +183,63 @@ def test_a_changed_part_without_new_hashes_is_named(
     assert "file: its hash does not match its content" in found
     if "manifest" in name:
         assert "manifest: its hash does not match its content" in found
+
+
+NOT_CHECKED = ("label", "note", "policy.versions", "policy.code", "policy.files")
+"""Parts of a result that nothing else tells."""
+
+
+def leaves(value: Any, place: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """Yield the place of each value that is not a list or an object, and the way to it."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inside in items:
+        here = f"{place}.{key}".lstrip(".")
+        if isinstance(inside, dict | list):
+            for deeper, way in leaves(inside, here):
+                yield deeper, [key, *way]
+        else:
+            yield here, [key]
+
+
+def other(value: Any) -> Any:
+    """Return another value of the same type, if it has others."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return f"{value}x"
+    return 1 if value is None else value + (0.001 if isinstance(value, float) else 1)
+
+
+def test_every_value_of_a_result_is_checked_but_those_that_nothing_else_tells(
+    tmp_path: Path,
+) -> None:
+    manifest = new_manifest(
+        "s", env="SGDSim-v0", split="dev", episodes=2, trials=2, understanding="acts", noise=NOISE
+    )
+    run_benchmark(manifest, "acts-oracle", tmp_path)
+    before = (tmp_path / RESULT).read_bytes()
+    missed = []
+    for place, (*way, last) in list(leaves(msgspec.json.decode(before))):
+        if place in ("hash", "manifest_hash"):  # which are computed again here
+            continue
+        if re.match(r"episodes\.[1-9]", place):  # one episode is enough
+            continue
+        values = msgspec.json.decode(before)
+        inside = values
+        for key in way:
+            inside = inside[key]
+        inside[last] = other(inside[last])
+        (tmp_path / RESULT).write_bytes(msgspec.json.encode(values))
+        try:
+            change(tmp_path, lambda _: None)
+            if check_result(
+                tmp_path / RESULT, journal=tmp_path / JOURNAL, manifest=manifest
+            ).is_right:
+                missed.append(place)
+        except (DataError, msgspec.ValidationError):
+            continue
+    assert missed
+    assert [place for place in missed if not place.startswith(NOT_CHECKED)] == []
 
 
 def _reward(record: Plain) -> None:
@@ -282,7 +343,7 @@ def test_a_configuration_of_a_journal_may_hold_anything(recorded: Path, tmp_path
     config: Plain
     for config in ({}, {"policies": 1, "world": []}, {"policies": [1], "world": {"env": {}}}):
         write_manifest(folder / JOURNAL, msgspec.structs.replace(journal, config=config))
-        assert "its policy is not the one in the file" in problems(folder)
+        assert "policy.configuration" in problems(folder)
 
 
 def test_damage_to_a_journal_is_named(simulated: Path, tmp_path: Path) -> None:

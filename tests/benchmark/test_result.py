@@ -125,6 +125,19 @@ def test_a_result_is_read_as_it_was_written_by_each_runner(
     assert (tmp_path / "a" / RESULT).read_bytes().count(b"\n    {") == len(again.episodes)
 
 
+def test_a_manifest_with_its_least_fields_gives_a_result_that_is_read(
+    recorded: Manifest, tmp_path: Path
+) -> None:
+    least = {
+        name: value
+        for name, value in msgspec.to_builtins(recorded).items()
+        if value and name not in ("version", "format", "trials")
+    }
+    (tmp_path / "m.json").write_bytes(msgspec.json.encode(least))
+    result = run_benchmark(tmp_path / "m.json", "silent", tmp_path / "out")
+    assert read_result(tmp_path / "out" / RESULT) == result
+
+
 class Failing:
     """Policy that fails in the second turn, by its own fault or by that of a file."""
 

@@ -95,6 +95,7 @@ COMMANDS: dict[str, tuple[list[str], str | None]] = {
     "train dpo": (["train", "dpo", "dpo.jsonl", "--model", "model"], "train"),
     "train grpo": (["train", "grpo", "grpo.jsonl", "--model", "model"], "train"),
     "serve-policy": (["serve-policy", "model"], "serve"),
+    "view": (["view", "."], "serve"),
     "synthesize": (
         ["synthesize", "--schema", "schema.json", "--entities", "entities.json", "--out", "own"],
         None,

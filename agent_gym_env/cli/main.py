@@ -127,6 +127,9 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
     "serve": Command(
         "serve environments and runs over HTTP and WebSocket", "settings:Serve", "serve:serve"
     ),
+    "view": Command(
+        "browse and compare recorded episodes in a browser", "settings:View", "view:view"
+    ),
     "run-job": Command(
         "run a job that `agent-gym serve` has queued", "settings:RunJob", "run_job:run_job"
     ),

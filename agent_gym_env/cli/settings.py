@@ -738,6 +738,28 @@ class Serve(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resume_interrupted: bool = False
 
 
+class View(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Browse and compare recorded episodes in a browser.
+
+    Attributes:
+        folder: folder with runs at any depth, or one run: a journal, or a file of episodes.
+        host: address to listen on.
+        port: port to listen on; 0 for any free one.
+        api_key: key that a browser must send; $AGENT_GYM_API_KEY by default. Required if other
+            machines can connect.
+        corpus: corpus, besides sample and sgd, whose goals are shown with simulated dialogues: a
+            path, for example.
+    """
+
+    folder: Annotated[Path, msgspec.Meta(extra={"positional": True, "metavar": "DIR"})] = Path(
+        "runs"
+    )
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    api_key: str | None = msgspec.field(default_factory=lambda: os.environ.get(API_KEY_VARIABLE))
+    corpus: tuple[str, ...] = ()
+
+
 class RunJob(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Run a job that `agent-gym serve` has queued; the server starts this command itself.
 

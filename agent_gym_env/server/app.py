@@ -127,7 +127,7 @@ def make_app(config: ServerConfig, *, check_settings: CheckSettings) -> Any:
     _add_health(app)
     _add_sessions(app, sessions)
     _add_runs(app, runs)
-    add_pages(app, config.folder)
+    add_pages(app, config.folder, corpora=config.permissions.corpora)
     access = Access(api_key=config.api_key, host=config.host, origins=config.origins)
     guard(app, access)
     app.state.sessions = sessions

@@ -32,6 +32,7 @@ from agent_gym_env.evaluation.showcase import shown_episode
 from agent_gym_env.extras import require
 from agent_gym_env.server.browse.background import Background
 from agent_gym_env.server.browse.exports import EXPORTS
+from agent_gym_env.server.browse.goals import Goals
 from agent_gym_env.server.browse.index import PAGE_SIZE, Filters, Index, Key, Progress
 from agent_gym_env.server.browse.notes import NoteBook, Remarks, keys_with, place, tags_in
 from agent_gym_env.server.browse.pairs import ORDERS as PAIR_ORDERS
@@ -97,7 +98,13 @@ _PAIR_ORDER_NAMES = {
 _log = logging.getLogger(__name__)
 
 
-def add_pages(app: Any, folder: Path, *, prefix: str = PREFIX) -> None:
+def add_pages(
+    app: Any,
+    folder: Path,
+    *,
+    corpora: Sequence[str] = ("sample", "sgd"),
+    prefix: str = PREFIX,
+) -> None:
     """Add the pages to an application.
 
     The application checks who asks: its host name, its origin, and the key.
@@ -105,13 +112,14 @@ def add_pages(app: Any, folder: Path, *, prefix: str = PREFIX) -> None:
     Args:
         app: a FastAPI or Starlette application.
         folder: folder with runs, or one run.
+        corpora: names and paths of corpora whose goals are shown with simulated dialogues.
         prefix: beginning of the addresses of all pages.
 
     Raises:
         DataError: the folder does not exist.
         MissingDependency: FastAPI is not installed.
     """
-    pages = Pages(folder, prefix)
+    pages = Pages(folder, corpora, prefix)
 
     def add(path: str, answer: Callable[[Asked], Any], *methods: str) -> None:
         handler = pages.handler(answer)
@@ -133,11 +141,13 @@ class Pages:
 
     Args:
         folder: folder with runs, or one run.
+        corpora: names and paths of corpora whose goals are shown with simulated dialogues.
         prefix: beginning of the addresses of all pages.
     """
 
-    def __init__(self, folder: Path, prefix: str) -> None:
+    def __init__(self, folder: Path, corpora: Sequence[str], prefix: str) -> None:
         self._folder = RunFolder(folder)
+        self._goals = Goals(corpora)
         self._prefix = prefix
         self._updates = Background[Progress](_PATIENCE_S)
         self._comparisons = Background[Comparison](_PATIENCE_S)
@@ -280,7 +290,7 @@ class Pages:
         updates = [self._updated(run) for run in runs]
         (one, _), (other, _) = updates
         listed, count = pairs(one, other, order=order, page=page, apart=apart)
-        opened = self._opened_pair(asked, runs)
+        both = self._opened_pair(asked, runs)
         context: dict[str, Any] = {
             "first": first,
             "second": second,
@@ -293,11 +303,11 @@ class Pages:
             "pages": max(math.ceil(count / PAGE_SIZE), 1),
             "query": urlencode([("run", first.id), ("run", second.id)]),
             "is_complete": all(progress.is_complete for _, progress in updates),
-            "opened": opened,
+            "both": both,
         }
         if asked.is_partial and asked.target.endswith("results"):
             return self._page("_pairs.html", **context)
-        if asked.is_partial and opened is not None:
+        if asked.is_partial and both is not None:
             return self._page("_pair.html", **context)
         return self._page("compare.html", **context)
 
@@ -354,6 +364,7 @@ class Pages:
             "run": run,
             "key": key,
             "json": _json(shown_episode(episode)),
+            "goal": self._goals.errands(run, episode),
             "remarks": remarks.get(place(key, episode.dialogue_id), Remarks()),
             "tags": tags_in(remarks),
         }

@@ -8,9 +8,10 @@ from typing import Any
 
 from agent_gym_env.extras import require
 from agent_gym_env.lm.http_access import address_of, listener
-from agent_gym_env.server.app import guard, run_app
+from agent_gym_env.server.app import guard
 from agent_gym_env.server.browse.pages import add_pages
 from agent_gym_env.server.guard import Access
+from agent_gym_env.server.http_server import run_app
 
 fastapi: Any = require("fastapi", extra="serve")
 

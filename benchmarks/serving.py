@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import multiprocessing
-import resource
+import os
+import re
 import signal
 import sys
 import time
@@ -25,6 +27,8 @@ import msgspec
 from agent_gym_env.server.session import Session
 
 ACTION = "Which city do you prefer?"
+_WARM_STEPS = 5
+"""Steps of each client before the measurement."""
 
 
 class Measured(NamedTuple):
@@ -53,6 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", default="dev")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument(
+        "--openenv-echo",
+        metavar="URL",
+        help="measure the echo environment that `openenv init` writes, too, at ws://HOST:PORT/ws",
+    )
     parser.add_argument("--keep", action="store_true", help="keep a snapshot after each step")
     chosen = parser.parse_args(arguments)
     opening = {
@@ -73,7 +82,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{found.server_mb:.0f} MB"
         )
     print(f"ours against the echo: {ours.steps_per_s / echo.steps_per_s:.2f}")
+    if chosen.openenv_echo:
+        rate, times = _timed(chosen.openenv_echo, _openenv_messages(reply_bytes), chosen)
+        print(
+            f"OpenEnv's echo: {rate:,.0f} steps/s; p50 {_ms(times, 50):.1f} ms, "
+            f"p99 {_ms(times, 99):.1f} ms"
+        )
     return 0
+
+
+class Messages(NamedTuple):
+    """Messages of a client.
+
+    Attributes:
+        first: messages before the steps.
+        step: message of each step.
+        again: message after an episode has ended.
+    """
+
+    first: tuple[str, ...]
+    step: str
+    again: str
+
+
+def _our_messages(opening: dict[str, Any] | None) -> Messages:
+    reset = json.dumps({"type": "reset"})
+    first = (reset,) if opening is None else (json.dumps(opening), reset)
+    return Messages(first, json.dumps({"type": "step", "action": ACTION}), reset)
+
+
+def _openenv_messages(size: int) -> Messages:
+    reset = json.dumps({"type": "reset", "data": {}})
+    step = json.dumps({"type": "step", "data": {"message": "x" * size}})
+    return Messages((reset,), step, reset)
 
 
 def _in_process(opening: dict[str, Any], steps: int) -> tuple[float, int]:
@@ -90,7 +131,7 @@ def _in_process(opening: dict[str, Any], steps: int) -> tuple[float, int]:
     return steps / (time.perf_counter() - begin), size // steps
 
 
-def _serve(corpus: str, port: Any, used: Any) -> None:
+def _serve(corpus: str, port: Any) -> None:
     """Run our server in a process."""
     from agent_gym_env.cli.serve import check_settings
     from agent_gym_env.server.app import ServerConfig, serve
@@ -106,10 +147,9 @@ def _serve(corpus: str, port: Any, used: Any) -> None:
             limits=SessionLimits(number=1024),
         )
         serve(config, check_settings=check_settings, on_ready=port.put)
-        _put_used(used)
 
 
-def _echo(size: int, port: Any, used: Any) -> None:
+def _echo(size: int, port: Any) -> None:
     """Run a server that answers each message by as many bytes as an environment's reply."""
     import uvicorn
     from starlette.applications import Starlette
@@ -135,74 +175,76 @@ def _echo(size: int, port: Any, used: Any) -> None:
     with listener("127.0.0.1", 0, api_key=None) as listening:
         port.put(address_of(listening, "127.0.0.1"))
         uvicorn.Server(uvicorn_config(app)).run(sockets=[listening])
-    _put_used(used)
 
 
 def _ended_by_server(*_: object) -> None:
     """Do nothing: uvicorn ends at the signal, and sends it again when it has ended."""
 
 
-def _put_used(used: Any) -> None:
-    found = resource.getrusage(resource.RUSAGE_SELF)
-    used.put((found.ru_utime + found.ru_stime, found.ru_maxrss / 1024))
+def _cpu_s(pid: int | None) -> float:
+    """Return the CPU time of a process so far, in seconds (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _largest_mb(pid: int | None) -> float:
+    """Return the largest memory of a process so far, in megabytes (Linux)."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1024 if found else math.nan
 
 
 def _measured(
     server: Any, argument: Any, opening: dict[str, Any] | None, chosen: argparse.Namespace
 ) -> Measured:
     context = multiprocessing.get_context("spawn")
-    port, used = context.Queue(), context.Queue()
-    process = context.Process(target=server, args=(argument, port, used))
+    port = context.Queue()
+    process = context.Process(target=server, args=(argument, port))
     process.start()
     try:
         url = port.get().replace("http", "ws") + "/v1/sessions/ws"
-        warm = chosen.clients * 5
-        asyncio.run(_play_all(url, opening, chosen.clients, warm))
-        begin = time.perf_counter()
-        times = asyncio.run(_play_all(url, opening, chosen.clients, chosen.steps))
-        elapsed = time.perf_counter() - begin
+        messages = _our_messages(opening)
+        asyncio.run(_play_all(url, messages, chosen.clients, _WARM_STEPS))
+        before_s = _cpu_s(process.pid)
+        rate, times = _timed(url, messages, chosen)
+        cpu_s, server_mb = _cpu_s(process.pid) - before_s, _largest_mb(process.pid)
     finally:
         process.terminate()
-    cpu_s, server_mb = used.get(timeout=60)
     process.join()
-    times.sort()
-    return Measured(
-        len(times) / elapsed,
-        times[len(times) // 2] * 1e3,
-        times[len(times) * 99 // 100] * 1e3,
-        cpu_s / (len(times) + warm) * 1e6,
-        server_mb,
-    )
+    return Measured(rate, _ms(times, 50), _ms(times, 99), cpu_s / len(times) * 1e6, server_mb)
 
 
-async def _play_all(
-    url: str, opening: dict[str, Any] | None, clients: int, steps: int
-) -> list[float]:
+def _ms(times: Sequence[float], percent: int) -> float:
+    """Return a percentile of sorted times, in milliseconds."""
+    return times[len(times) * percent // 100] * 1e3
+
+
+def _timed(url: str, messages: Messages, chosen: argparse.Namespace) -> tuple[float, list[float]]:
+    """Return the steps per second of all clients, and the sorted times of the steps."""
+    begin = time.perf_counter()
+    times = asyncio.run(_play_all(url, messages, chosen.clients, chosen.steps // chosen.clients))
+    return len(times) / (time.perf_counter() - begin), sorted(times)
+
+
+async def _play_all(url: str, messages: Messages, clients: int, steps: int) -> list[float]:
     times: list[float] = []
-    share = steps // clients
-    await asyncio.gather(*(_play(url, opening, n, share, times) for n in range(clients)))
+    await asyncio.gather(*(_play(url, messages, steps, times) for _ in range(clients)))
     return times
 
 
-async def _play(
-    url: str, opening: dict[str, Any] | None, seed: int, steps: int, times: list[float]
-) -> None:
+async def _play(url: str, messages: Messages, steps: int, times: list[float]) -> None:
     from websockets.asyncio.client import connect
 
-    step = json.dumps({"type": "step", "action": ACTION})
     async with connect(url, compression=None, max_size=None) as socket:
-        if opening is not None:
-            await socket.send(json.dumps(opening))
+        for message in messages.first:
+            await socket.send(message)
             await socket.recv()
-        await socket.send(json.dumps({"type": "reset", "seed": seed}))
-        await socket.recv()
         for _ in range(steps):
             begin = time.perf_counter()
-            await socket.send(step)
+            await socket.send(messages.step)
             reply = await socket.recv()
             times.append(time.perf_counter() - begin)
-            if '"terminated":true' in reply:  # ours; the echo has none
-                await socket.send('{"type": "reset"}')
+            if '"terminated":true' in reply:  # ours; an echo never ends
+                await socket.send(messages.again)
                 await socket.recv()
 
 

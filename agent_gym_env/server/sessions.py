@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from agent_gym_env.extras import require
 from agent_gym_env.server.permissions import Permissions
 from agent_gym_env.server.session import Session, SessionState
 from agent_gym_env.server.wire import OpenBody, Refused, told_to_client
-from agent_gym_env.storage.files import read_file, written_whole
+from agent_gym_env.storage.files import read_file, reason, written_whole
 
 _anyio: Any = require("anyio", extra="serve")
 
@@ -50,16 +51,68 @@ class SessionLimits(msgspec.Struct, frozen=True):
     kept_s: float = 7 * 86_400.0
 
 
-class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """File of a session that can be restored.
+_MAX_KEPT_BYTES = 4 << 20
+"""Size from which the file of a kept session is begun again."""
 
-    Attributes:
+
+class KeptSession:
+    """File of a session that can be restored: how it was opened, then a line for each snapshot.
+
+    Args:
+        path: path of the file.
         opened: request that opened the session.
-        state: last snapshot; ``None`` before the first reset.
     """
 
-    opened: OpenBody
-    state: SessionState | None = None
+    def __init__(self, path: Path, opened: OpenBody) -> None:
+        self._path = path
+        self._opened = opened
+        self._size = 0
+        self._file: FileIO | None = None
+
+    def write(self, state: SessionState | None) -> None:
+        """Append a snapshot, or begin the file again where it has none or is long.
+
+        Raises:
+            StorageError: the disk does not take it.
+        """
+        line = msgspec.json.encode(state) + b"\n"
+        if self._file is None or self._size > _MAX_KEPT_BYTES:
+            self.close()
+            with written_whole(self._path, synced=False) as file:
+                self._size = file.write(msgspec.json.encode(self._opened) + b"\n" + line)
+            self._file = FileIO(self._path, "a")
+            return
+        try:
+            written = self._file.write(line)
+        except OSError as error:
+            self.close()  # and begin again, so that no part of a line stays in the middle
+            raise StorageError(f"cannot write {self._path}: {reason(error)}") from error
+        self._size += written
+        if written < len(line):
+            self.close()
+            raise StorageError(f"cannot write {self._path}: the disk is full")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_kept(path: Path) -> tuple[OpenBody, SessionState | None]:
+    """Return how a session was opened, and its last whole snapshot.
+
+    Raises:
+        DataError: the file is damaged.
+        StorageError: it cannot be read.
+    """
+    first, *lines = read_file(path).split(b"\n")
+    try:
+        opened = msgspec.json.decode(first, type=OpenBody)
+        # What follows the last line break was being written when the server was killed.
+        return opened, msgspec.json.decode(lines[-2], type=SessionState | None)
+    except (msgspec.DecodeError, IndexError) as error:
+        raise DataError(f"not a kept session: {error}", file=str(path)) from error
 
 
 class OpenSession:
@@ -69,6 +122,9 @@ class OpenSession:
         id: name of the session, which nobody can guess.
         session: the session.
         used_at: time of the last request, by `time.monotonic`.
+        is_closed: whether nobody can play it any more.
+        opened: request that opened it.
+        kept: file of its snapshots; ``None`` for a session that is not kept.
     """
 
     def __init__(self, id_: str, session: Session, opened: OpenBody) -> None:
@@ -77,6 +133,7 @@ class OpenSession:
         self.used_at = time.monotonic()
         self.is_closed = False
         self.opened = opened
+        self.kept: KeptSession | None = None
         self._is_quick = _is_quick(opened.arguments)
         self._lock = asyncio.Lock()
         self._allowance = 1.0
@@ -153,8 +210,7 @@ class Sessions:
         """
         self._permissions.check(body.arguments)
         opened = await self._opened(secrets.token_urlsafe(16), body, None)
-        if body.keep:
-            self._write(opened)
+        self.keep(opened)
         return opened
 
     async def restore(self, id_: str) -> OpenSession:
@@ -163,9 +219,16 @@ class Sessions:
         Raises:
             Refused: no session of this id was kept.
         """
-        kept = self._read(id_)
+        path = self._path(id_)
+        if not _ID.fullmatch(id_) or not path.is_file():
+            raise _unknown(id_)
+        try:
+            body, state = read_kept(path)
+        except (DataError, StorageError) as error:
+            problem = f"session {id_} cannot be restored: {error}"
+            raise Refused(problem, status=500, code="damaged") from error
         self._forget(id_)
-        return await self._opened(id_, kept.opened, kept.state)
+        return await self._opened(id_, body, state)
 
     async def _opened(self, id_: str, body: OpenBody, state: SessionState | None) -> OpenSession:
         if len(self) >= self.limits.number:
@@ -182,6 +245,8 @@ class Sessions:
         finally:
             self._opening -= 1
         opened = OpenSession(id_, session, body)
+        if body.keep:
+            opened.kept = KeptSession(self._path(id_), body)
         self._open[id_] = opened
         return opened
 
@@ -198,8 +263,10 @@ class Sessions:
 
     def keep(self, opened: OpenSession) -> None:
         """Write a snapshot of a session that was opened with ``keep``."""
-        if opened.opened.keep:
-            self._write(opened)
+        if opened.kept is not None:
+            session = opened.session
+            with told_to_client():
+                opened.kept.write(None if session.last is None else session.state())
 
     async def close(self, opened: OpenSession) -> None:
         """Close a session for good and delete its snapshot."""
@@ -219,7 +286,7 @@ class Sessions:
         for opened in [each for each in self._open.values() if each.is_idle(since)]:
             self._forget(opened.id)
         oldest = time.time() - self.limits.kept_s
-        for path in self._folder.glob("*.json"):
+        for path in self._folder.glob("*.jsonl"):
             if path.stem not in self._open and path.stat().st_mtime < oldest:
                 path.unlink(missing_ok=True)
 
@@ -233,25 +300,11 @@ class Sessions:
         if opened is not None:
             opened.is_closed = True
             opened.session.close()
+            if opened.kept is not None:
+                opened.kept.close()
 
     def _path(self, id_: str) -> Path:
-        return self._folder / f"{id_}.json"
-
-    def _write(self, opened: OpenSession) -> None:
-        session = opened.session
-        state = None if session.last is None else session.state()
-        with told_to_client(), written_whole(self._path(opened.id), synced=False) as file:
-            file.write(msgspec.json.encode(_Kept(opened.opened, state)))
-
-    def _read(self, id_: str) -> _Kept:
-        path = self._path(id_)
-        if not _ID.fullmatch(id_) or not path.is_file():
-            raise _unknown(id_)
-        try:
-            return msgspec.json.decode(read_file(path), type=_Kept)
-        except (msgspec.DecodeError, DataError, StorageError) as error:
-            problem = f"the snapshot of session {id_} is damaged: {error}"
-            raise Refused(problem, status=500, code="damaged") from error
+        return self._folder / f"{id_}.jsonl"
 
 
 def _open(body: OpenBody, state: SessionState | None) -> Session:

@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 
 from agent_gym_env.client import ServerError
 from agent_gym_env.errors import DataError
+from agent_gym_env.server import sessions
 from agent_gym_env.server.guard import MAX_BODY_BYTES
 from agent_gym_env.server.http_server import ImpatientHTTP
 from agent_gym_env.server.sessions import SessionLimits
@@ -266,6 +267,38 @@ def test_a_browser_enters_the_key_once(tmp_path: Path) -> None:
         assert "a long key" not in cookie
         assert "<h1>" in browser.get(f"{server.url}/view").text
         assert browser.get(f"{server.url}/v1/runs").json() == []
+
+
+def test_what_a_killed_server_was_writing_is_left_out_and_damage_is_told(tmp_path: Path) -> None:
+    with Running(tmp_path) as server:
+        env = server.client().make("SGD-v0", split="dev", keep=True)
+        env.reset(seed=1)
+        last = env.step("Which city?")
+        (path,) = (tmp_path / ".agent-gym" / "sessions").iterdir()
+        with path.open("ab") as file:
+            file.write(b'{"environment":{"vers')
+        assert env.reconnect() == 1
+        assert env.last == last
+        path.write_bytes(b"{}\n")
+        with pytest.raises(ServerError, match="cannot be restored"):
+            env.reconnect()
+
+
+def test_the_file_of_a_kept_session_does_not_grow_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_MAX_KEPT_BYTES", 20_000)
+    with Running(tmp_path) as server:
+        env = server.client().make("SGD-v0", split="dev", keep=True)
+        for seed in range(20):
+            env.reset(seed=seed)
+            last = env.step("Which city?")
+        (path,) = (tmp_path / ".agent-gym" / "sessions").iterdir()
+        assert path.stat().st_size < 40_000
+        assert env.reconnect() == 1
+        assert env.last == last
+        env.close()
+        assert not path.exists()
 
 
 def test_the_number_of_sessions_and_their_rate_are_limited(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 # The extras that `make test` installs.
-EXTRAS ?= dev,cli,dspy,gemini,local,sb3,train,data,serve,mcp,ray,otel
+EXTRAS ?= dev,cli,dspy,gemini,local,sb3,train,data,serve,mcp,ray,otel,hub
 # Pins of all that is installed; `make test CONSTRAINTS=FILE` tests against others.
 CONSTRAINTS ?= constraints.txt
 # Processes that run tests.

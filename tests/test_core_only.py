@@ -85,6 +85,8 @@ COMMANDS: dict[str, tuple[list[str], str | None]] = {
     "evaluate sb3": (policy("sb3", path="ppo.npz"), "sb3"),
     "evaluate transformers": (policy("transformers", path="model"), "train"),
     "optimize": (["optimize"], "dspy"),
+    "hub push": (["hub", "push", "runs", "ada/runs"], "hub"),
+    "hub pull": (["hub", "pull", "ada/runs", "--out", "pulled"], "hub"),
     "train ppo": (["train", "ppo"], "sb3"),
     "train ppo --help": (["train", "ppo", "--help"], None),
     "train sft --help": (["train", "sft", "--help"], None),

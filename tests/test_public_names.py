@@ -37,11 +37,11 @@ Reward RulePolicy SB3Policy SFTConfig SGDEnv SGDSimEnv SGDSimVectorEnv SGDVector
 StorageError TinyConfig ToolBackend ToolCall ToolResult Tracker Trainer TransformersPolicy
 TransientLMError UniformPolicy UserWording UserWords audit_task collect compare import_logs
 make_act_choices make_candidates make_env make_policy make_reward open_corpus open_model
-open_trackers play play_episodes read_episodes register_client register_corpus register_export
-register_policy register_reward register_runner register_strategy register_tool_backend
-register_tracker register_trainer register_user require_or_exit rescore summarize train_act_ppo
-train_dpo train_grpo train_kto train_ppo train_sft unused_dialogues verify_task write_episodes
-write_report
+open_trackers play play_episodes pull_from_hub push_to_hub read_episodes register_client
+register_corpus register_export register_policy register_reward register_runner register_strategy
+register_tool_backend register_tracker register_trainer register_user require_or_exit rescore
+summarize train_act_ppo train_dpo train_grpo train_kto train_ppo train_sft unused_dialogues
+verify_task write_episodes write_report
 """
 
 

@@ -148,6 +148,10 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
             "models:fetch",
         ),
     },
+    "hub": {
+        "push": Command("publish episodes or a trained policy", "settings:HubPush", "hub:push"),
+        "pull": Command("fetch episodes or a trained policy", "settings:HubPull", "hub:pull"),
+    },
     "data": {
         "download": Command(
             "download SGD from its public repository", "settings:Download", "data:download_sgd"
@@ -174,6 +178,7 @@ _GROUPS = {
     "benchmark": "play benchmarks, check results and show them in tables",
     "train": "train a policy",
     "models": "fetch language models",
+    "hub": "publish and fetch on the Hugging Face hub",
     "data": "download, compile and check corpora",
 }
 

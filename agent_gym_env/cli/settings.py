@@ -643,6 +643,43 @@ class FetchModel(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     )
 
 
+class HubPush(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Publish episodes or a trained policy on the Hugging Face hub, with a card.
+
+    Attributes:
+        path: folder of a journal, file of episodes, model, training run, saved policy or program.
+        repo: repository, OWNER/NAME; it is made, and private, where there is none.
+        public: let everybody see it.
+        license: licence of the content, as the hub names it, such as cc-by-sa-4.0.
+        allow_personal_data: with --public, publish episodes although something in them looks like
+            personal data.
+        message: message of the commit.
+    """
+
+    path: Annotated[Path, msgspec.Meta(extra={"positional": True, "metavar": "PATH"})]
+    repo: Annotated[str, msgspec.Meta(extra={"positional": True, "metavar": "OWNER/NAME"})]
+    public: bool = False
+    license: str | None = None
+    allow_personal_data: bool = False
+    message: str | None = None
+
+
+class HubPull(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fetch episodes or a trained policy from the Hugging Face hub.
+
+    Attributes:
+        repo: repository, OWNER/NAME.
+        out: folder to make.
+        type: model or dataset; by default a model of this name, and otherwise a dataset.
+        revision: commit, branch or tag; the newest by default.
+    """
+
+    repo: Annotated[str, msgspec.Meta(extra={"positional": True, "metavar": "OWNER/NAME"})]
+    out: Folder
+    type: Literal["model", "dataset"] | None = None
+    revision: str | None = None
+
+
 class ServePolicy(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Serve a trained model behind an endpoint that speaks OpenAI's protocol.
 

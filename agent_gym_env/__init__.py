@@ -4,8 +4,9 @@ Importing this package registers ``SGD-v0`` and ``SGDSim-v0``;
 ``gym.make("agent_gym_env:SGD-v0")`` imports it by itself. Everything else is imported when it is
 first used, so that the import stays fast.
 
-The names below, and those of `agent_gym_env.wrappers`, `agent_gym_env.export` and
-`agent_gym_env.testing`, are the public ones. All other modules are internal.
+The names below, and those of `agent_gym_env.wrappers`, `agent_gym_env.export`,
+`agent_gym_env.testing` and `agent_gym_env.trl`, are the public ones. All other modules are
+internal.
 """
 
 from typing import TYPE_CHECKING

@@ -121,6 +121,7 @@ EXAMPLES: dict[str, str | None] = {
     "reward_of_your_own": None,
     "train_with_rllib": "rllib",
     "train_with_sb3": "sb3",
+    "train_with_trl": "train",
     "train_with_tianshou": "tianshou",  # no extra of ours: it says `pip install tianshou`
 }
 

@@ -18,13 +18,14 @@ NEEDS = {
     "train_with_rllib": ("ray", "tree"),  # RLlib comes with ray; what it needs does not
     "train_with_sb3": ("sb3_contrib",),
     "train_with_tianshou": ("tianshou",),
+    "train_with_trl": ("trl", "llguidance"),
 }
 """Modules that an example imports and that may not be installed."""
 
 LIMIT_S = 2000
 """Limit of one example, 20 times what the longest takes on an idle machine."""
 
-WARNS = ("train_with_rllib", "train_with_tianshou")
+WARNS = ("train_with_rllib", "train_with_tianshou", "train_with_trl")
 """Examples whose libraries issue warnings."""
 
 

@@ -36,6 +36,7 @@ NEEDS = {
     "exports": ("pyarrow",),
     "language_models": ("litellm",),
     "local_models": ("torch", "transformers"),
+    "preference_training": ("trl",),
     "prompt_optimization": ("dspy", "optuna"),
     "rewards": ("litellm",),
     "serving": ("fastapi", "websockets"),
@@ -53,6 +54,7 @@ DOCUMENTED = (
     "agent_gym_env.testing",
     "agent_gym_env.wrappers",
     "agent_gym_env.corpus.sgd",
+    "agent_gym_env.trl",
 )
 """Modules that the pages import from: the public packages, and the structs of a corpus."""
 

@@ -194,6 +194,59 @@ class KTOConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     beta: Positive = 0.1
 
 
+class RolloutConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the dialogues that a language model plays while TRL trains it.
+
+    Attributes:
+        env: ``SGDSim-v0``, ``SGD-v0`` or ``Traces-v0``, or a mapping with such a ``name`` and
+            arguments of the environment other than split and reward.
+        reward: reward of the environment, by name or as a mapping; ``None`` for ``balanced``, or
+            ``task`` with ``SGDSim-v0``.
+        turns: number of the agent's turns in a play; ``None`` to play to the dialogue's end;
+            ``auto`` for one turn in a recorded dialogue, and to the end in ``SGDSim-v0``. A play's
+            reward is the mean over its turns, in ``SGDSim-v0`` the sum.
+        max_new_tokens: longest message of the assistant, in tokens.
+        max_length: longest conversation, in tokens. When it is full, the agent stays silent.
+        plays_at_once: messages that are generated in one batch.
+        seed: seed of the model's draws.
+    """
+
+    env: str | dict[str, Any] = "SGDSim-v0"
+    reward: str | dict[str, Any] | None = None
+    turns: AtLeastOne | Literal["auto"] | None = "auto"
+    max_new_tokens: AtLeastOne = 192
+    max_length: AtLeastOne = 2048
+    plays_at_once: AtLeastOne = 64
+    seed: NotNegative = 0
+
+    def __post_init__(self) -> None:
+        """Check the name of the environment.
+
+        Raises:
+            ValueError: it is unknown.
+        """
+        name, _ = self.environment()
+        if name not in ENVIRONMENTS:
+            raise ValueError(unknown_name("env", name, ENVIRONMENTS))
+
+    def environment(self) -> tuple[str, dict[str, Any]]:
+        """Return the name of the environment, and its arguments other than split and reward."""
+        options = {"name": self.env} if isinstance(self.env, str) else dict(self.env)
+        return options.pop("name", "SGD-v0"), options
+
+    @property
+    def is_simulated(self) -> bool:
+        """True if a simulated user is played with."""
+        return self.environment()[0] == "SGDSim-v0"
+
+    @property
+    def turn_limit(self) -> int | None:
+        """Number of the agent's turns in a play; ``None`` to play to the dialogue's end."""
+        if self.turns == "auto":
+            return None if self.is_simulated else 1
+        return self.turns
+
+
 class GRPOConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of reinforcement learning in an environment: `TrainingConfig`'s and these.
 
@@ -240,9 +293,7 @@ class GRPOConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_field
             ValueError: the plays of a step are not a whole number of groups, or the environment
                 has an unknown name.
         """
-        name, _ = self.environment()
-        if name not in ENVIRONMENTS:
-            raise ValueError(unknown_name("env", name, ENVIRONMENTS))
+        _ = self.rollout  # refuses an unknown environment
         plays = self.batch_size * self.gradient_accumulation
         if plays % self.generations:
             raise ValueError(
@@ -250,12 +301,15 @@ class GRPOConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_field
                 f"expected a multiple of generations={self.generations}"
             )
 
-    def environment(self) -> tuple[str, dict[str, Any]]:
-        """Return the name of the environment, and its arguments other than split and reward."""
-        options = {"name": self.env} if isinstance(self.env, str) else dict(self.env)
-        return options.pop("name", "SGD-v0"), options
-
     @property
-    def is_simulated(self) -> bool:
-        """True if a simulated user is played with."""
-        return self.environment()[0] == "SGDSim-v0"
+    def rollout(self) -> RolloutConfig:
+        """The settings of the plays."""
+        return RolloutConfig(
+            env=self.env,
+            reward=self.reward,
+            turns=self.turns,
+            max_new_tokens=self.max_new_tokens,
+            max_length=self.max_length,
+            plays_at_once=self.plays_at_once,
+            seed=self.seed,
+        )

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
 import msgspec
 import numpy as np
 
-from agent_gym_env.envs.dialogue import unwrap_sgd
-from agent_gym_env.envs.sgd_sim import unwrap_simulation
 from agent_gym_env.errors import DataError
 from agent_gym_env.evaluation.statistics import Difference, paired_difference
 from agent_gym_env.extras import require
-from agent_gym_env.lm.torch_generation import Generator
-from agent_gym_env.registry import DEFAULT_REWARDS
 from agent_gym_env.training.chat_dataset import Origin, chat_dataset, origin
 from agent_gym_env.training.config import GRPOConfig
-from agent_gym_env.training.model_play import (
-    ChatTokens,
-    Limits,
-    Played,
-    Situation,
-    World,
-    play_together,
-    refuse_other_tools,
-    situation,
-)
+from agent_gym_env.training.model_play import Played, Situation
+from agent_gym_env.training.model_player import ModelPlayer, environment_reward
 from agent_gym_env.training.played_dialogues import evenly_spread
 from agent_gym_env.training.trl_callbacks import Trained
 from agent_gym_env.training.trl_run import (
@@ -40,15 +27,11 @@ from agent_gym_env.training.trl_run import (
     run_trainer,
 )
 
-torch: Any = require("torch", extra="train")
 trl: Any = require("trl", extra="train")
 datasets: Any = require("datasets", extra="train")
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-_CACHE_BYTES = 1 << 28
-"""Memory for keys and values of the model during play."""
 
 _RESAMPLES = 2000
 """Bootstrap resamples for the interval of a change."""
@@ -114,7 +97,7 @@ def train_grpo(config: GRPOConfig, *, out: Path, **options: Unpack[RunOptions]) 
 
 
 def _fit(config: GRPOConfig, run: TRLRun) -> GRPOReport:
-    player = _Player(config, load_tokenizer(config), run.trained)
+    player = ModelPlayer(config.rollout, load_tokenizer(config))
     rows = chat_dataset(config.rows, "grpo")
     situations = player.situations(rows)
     if not situations:
@@ -142,101 +125,14 @@ def _fit(config: GRPOConfig, run: TRLRun) -> GRPOReport:
     )
 
 
-class _Player:
-    """Plays from the rows of a run, and counts the plays of the training."""
-
-    def __init__(self, config: GRPOConfig, tokenizer: Any, trained: Trained) -> None:
-        self.tokenizer = tokenizer
-        self._trained = trained
-        self._config = config
-        self._chat = ChatTokens(tokenizer, [tokenizer.eos_token_id])
-        turns = config.turns
-        if turns == "auto":
-            turns = None if config.is_simulated else 1
-        self._limits = Limits(turns, config.max_new_tokens, config.max_length)
-        self._worlds: dict[str, World] = {}
-
-    def situations(self, rows: Iterable[Mapping[str, Any]]) -> list[Situation]:
-        """Read the states of rows, without those that leave no room for an answer.
-
-        Raises:
-            DataError: a row belongs to another corpus, split or choice of tools.
-        """
-        most = self._limits.tokens - self._limits.message
-        situations = []
-        for row in rows:
-            begin = situation(row)
-            refuse_other_tools(begin, row["tools"], self._world(begin.split))
-            if len(self._chat.prompt(row["prompt"], row["tools"])) <= most:
-                situations.append(begin)
-        return situations
-
-    def rollout(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
-        """Play once from each prompt; called by TRL's trainer, which repeats them per group."""
-        config = self._config
-        plays = self.play(
-            trainer.accelerator.unwrap_model(trainer.model),
-            [msgspec.json.decode(prompt, type=Situation) for prompt in prompts],
-            temperature=config.temperature,
-            seed=f"{config.seed} {trainer.state.global_step}",
-        )
-        self._trained.rows += len(plays)
-        self._trained.failed += sum(play.failed for play in plays)
-        self._trained.tokens += sum(
-            len(play.prompt_ids) + len(play.completion_ids) for play in plays
-        )
-        self._trained.learned += sum(sum(play.env_mask) for play in plays)
-        return {
-            "prompt_ids": [play.prompt_ids for play in plays],
-            "completion_ids": [play.completion_ids for play in plays],
-            "env_mask": [play.env_mask for play in plays],
-            # The trainer computes them itself. Only generators outside it must return them.
-            "logprobs": None,
-            "played": plays,
-        }
-
-    def play(
-        self, model: Any, situations: Sequence[Situation], *, temperature: float, seed: str = ""
-    ) -> list[Played]:
-        """Play once from each state with the current weights of a model."""
-        worlds = {each.split: self._world(each.split) for each in situations}
-        was_training, on_gpu = model.training, model.device.type == "cuda"
-        model.eval()
-        generator = Generator(
-            model,
-            self.tokenizer,
-            ends=self._chat.ends,
-            context=self._limits.tokens,
-            cache_bytes=_CACHE_BYTES,
-        )
-        with torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
-            plays = play_together(
-                situations,
-                worlds,
-                generator,
-                self._chat,
-                self._limits,
-                temperature=temperature,
-                seed=seed,
-                batch_size=self._config.plays_at_once,
-            )
-        model.train(was_training)
-        return plays
-
-    def _world(self, split: str) -> World:
-        if split not in self._worlds:
-            self._worlds[split] = _world(self._config, split)
-        return self._worlds[split]
+def _count(trained: Trained, plays: Sequence[Played]) -> None:
+    trained.rows += len(plays)
+    trained.failed += sum(play.failure is not None for play in plays)
+    trained.tokens += sum(len(play.prompt_ids) + len(play.completion_ids) for play in plays)
+    trained.learned += sum(sum(play.env_mask) for play in plays)
 
 
-def _world(config: GRPOConfig, split: str) -> World:
-    name, options = config.environment()
-    reward = config.reward or DEFAULT_REWARDS[name]
-    env = gym.make(f"agent_gym_env:{name}", split=split, reward=reward, **options)
-    return unwrap_simulation(env) if config.is_simulated else unwrap_sgd(env).settings
-
-
-def _held_out(config: GRPOConfig, player: _Player) -> list[Situation]:
+def _held_out(config: GRPOConfig, player: ModelPlayer) -> list[Situation]:
     if not config.held_out:
         return []
     situations = player.situations(chat_dataset(config.held_out, "grpo"))
@@ -244,12 +140,17 @@ def _held_out(config: GRPOConfig, player: _Player) -> list[Situation]:
 
 
 def _trainer(
-    config: GRPOConfig, run: TRLRun, player: _Player, situations: Sequence[Situation]
+    config: GRPOConfig, run: TRLRun, player: ModelPlayer, situations: Sequence[Situation]
 ) -> Any:
+    def rollout(prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
+        fields = player.rollout(prompts, trainer)
+        _count(run.trained, fields["played"])
+        return fields
+
     prompts = [msgspec.json.encode(each).decode() for each in situations]
     return trl.GRPOTrainer(
         load_model(config),
-        reward_funcs=environment,
+        reward_funcs=environment_reward,
         args=trl.GRPOConfig(
             num_generations=config.generations,
             temperature=config.temperature,
@@ -262,21 +163,8 @@ def _trainer(
         processing_class=player.tokenizer,
         peft_config=peft_config(config.lora),
         callbacks=run.callbacks(),
-        rollout_func=player.rollout,
+        rollout_func=rollout,
     )
-
-
-def environment(
-    completions: Sequence[Any],
-    played: Sequence[Played],
-    log_metric: Callable[[str, float], None],
-    **_: Any,
-) -> list[float | None]:
-    """Return the rewards of plays to TRL's trainer; ``None`` takes a play out of its group."""
-    rewards = [reward for play in played for reward in play.rewards]
-    log_metric("unscored", rewards.count(None) / max(1, len(rewards)))
-    log_metric("failed", sum(play.failed for play in played) / len(played))
-    return [play.reward for play in played]
 
 
 def compare_plays(

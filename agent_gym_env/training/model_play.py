@@ -18,7 +18,7 @@ from agent_gym_env.envs.actions import parse_action, parse_action_with_acts
 from agent_gym_env.envs.replay import Replay, ReplaySettings, Snapshot
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.envs.simulation import STATE_VERSION, Simulation, SimulationStart
-from agent_gym_env.errors import STOPS_THE_RUN, DataError, LMError
+from agent_gym_env.errors import STOPS_THE_RUN, AgentGymError, DataError, LMError
 from agent_gym_env.lm.bounded_template import render
 from agent_gym_env.lm.parse import parse_reply
 from agent_gym_env.lm.torch_generation import Draft, Generator, batches
@@ -112,6 +112,99 @@ def _refused(begin: Situation, problem: str) -> DataError:
     )
 
 
+class ScoredDialogue:
+    """A dialogue in play and what it has earned; a session that fails earns nothing.
+
+    Args:
+        begin: beginning of the play.
+        world: environment of its split.
+        turns: number of the agent's turns; ``None`` to play to the dialogue's end.
+
+    Attributes:
+        rewards: rewards of the closed turns; ``None`` where unknown.
+        failure: error that ended the session, as ``Class: message``; ``None`` if it did not fail.
+            The agent has no part in it: the simulated user's model did not answer, for example.
+
+    Raises:
+        DataError: as in `begun`.
+        BudgetExceeded: the run has spent its budget. So for the other errors that end a run, here
+            and in `step`.
+    """
+
+    def __init__(self, begin: Situation, world: World, turns: int | None) -> None:
+        self._turns = turns
+        self._dialogue: Replay | Simulation | None = None
+        self.is_simulated = isinstance(world, SGDSimEnv)
+        self.rewards: list[float | None] = []
+        self.failure: str | None = None
+        try:
+            self._dialogue = begun(begin, world)
+        except STOPS_THE_RUN:
+            raise
+        except LMError as error:  # the simulated user's model did not write the first words
+            self.failure = _written(error)
+
+    @property
+    def is_over(self) -> bool:
+        """True if nothing more is played."""
+        return (
+            self._dialogue is None
+            or self.failure is not None
+            or self._dialogue.over
+            or (self._turns is not None and len(self.rewards) >= self._turns)
+        )
+
+    @property
+    def reward(self) -> float | None:
+        """Mean of the known rewards, or their sum in a simulated dialogue.
+
+        ``None`` if all are unknown, or if the session failed.
+        """
+        known = [reward for reward in self.rewards if reward is not None]
+        if self.failure is not None or not known:
+            return None
+        return sum(known) / (1 if self.is_simulated else len(known))
+
+    def begin(self) -> Mapping[str, str]:
+        """Return the observation as the dialogue is; empty if it could not begin."""
+        return {} if self._dialogue is None else self._dialogue.begin()[0]
+
+    def step(self, action: Any) -> Mapping[str, str]:
+        """Take an action and return the observation; empty if the session failed.
+
+        Raises:
+            TypeError: the action is of an unsupported type.
+            ValueError: it is a mapping without any known key.
+        """
+        dialogue = self._dialogue
+        if dialogue is None or self.is_over:
+            raise ValueError("the dialogue is over")
+        try:
+            if isinstance(dialogue, Simulation):
+                observation, *_ = dialogue.step(parse_action_with_acts(action))
+            else:
+                observation, *_ = dialogue.step(parse_action(action))
+        except STOPS_THE_RUN:
+            raise
+        except AgentGymError as error:  # a model, a judge or a file, but not the agent
+            self.failure = _written(error)
+            return {}
+        score = dialogue.score
+        if score is not None:
+            known = score.value is not None and math.isfinite(score.value)
+            self.rewards.append(score.value if known else None)
+        return observation
+
+    def stay_silent(self) -> None:
+        """Play silence to the end."""
+        while not self.is_over:
+            self.step(_SILENCE)
+
+
+def _written(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 class Limits(msgspec.Struct, frozen=True):
     """The longest play.
 
@@ -133,29 +226,20 @@ class Played(msgspec.Struct, frozen=True):
         prompt_ids: tokens that the model was shown first.
         completion_ids: tokens that the model wrote, and those that it was shown in between.
         env_mask: for each of ``completion_ids`` 1 if the model wrote it, otherwise 0. Also 0 in a
-            turn with an unknown reward, unless all rewards are unknown.
+            turn with an unknown reward. A play without any reward has a single 1, because the
+            trainer cannot take a mean over no token.
         rewards: rewards of the turns; ``None`` where unknown.
-        is_simulated: true for a simulated dialogue, whose rewards are earned for the whole of it.
-        failed: true if the simulated user's model did not answer, which ended the play.
+        reward: mean of the known rewards, or their sum in a simulated dialogue; ``None`` if all
+            are unknown, or if the play failed.
+        failure: error that ended the play, as ``Class: message``; ``None`` if it did not fail.
     """
 
     prompt_ids: list[int]
     completion_ids: list[int]
     env_mask: list[int]
     rewards: list[float | None]
-    is_simulated: bool = False
-    failed: bool = False
-
-    @property
-    def reward(self) -> float | None:
-        """Mean of the known rewards, or their sum in a simulated dialogue.
-
-        ``None`` if all are unknown, or if the play failed.
-        """
-        known = [reward for reward in self.rewards if reward is not None]
-        if self.failed or not known:
-            return None
-        return sum(known) / (1 if self.is_simulated else len(known))
+    reward: float | None
+    failure: str | None = None
 
 
 def play_together(
@@ -168,6 +252,7 @@ def play_together(
     temperature: float,
     seed: str,
     batch_size: int,
+    first: int = 0,
 ) -> list[Played]:
     """Play once from each of many states, in batches.
 
@@ -180,13 +265,14 @@ def play_together(
         temperature: sampling temperature; 0 for the most likely token.
         seed: seed of all draws; each play has its own generator.
         batch_size: number of messages that are generated in one batch.
+        first: number of plays with the same seed that other processes play before these.
 
     Raises:
         DataError: as in `begun`.
-        LMError: as in `begun`.
+        BudgetExceeded: the run has spent its budget. So for the other errors that end a run.
     """
     plays = [_Play(each, worlds[each.split], chat, limits) for each in situations]
-    draws = [random.Random(f"{seed} {number}") for number in range(len(plays))]
+    draws = [random.Random(f"{seed} {first + number}") for number in range(len(plays))]
     while waiting := [number for number, play in enumerate(plays) if not play.is_over]:
         drafts = {number: plays[number].draft(temperature, draws[number]) for number in waiting}
         for batch in batches(list(drafts.values()), batch_size):
@@ -200,22 +286,24 @@ class _Play:
     """An unfinished play."""
 
     def __init__(self, begin: Situation, world: World, chat: ChatTokens, limits: Limits) -> None:
-        self._dialogue = begun(begin, world)
+        self._dialogue = ScoredDialogue(begin, world, limits.turns)
         self._system = [] if begin.system is None else [begin.system]
         self._chat = chat
         self._limits = limits
-        observation, _ = self._dialogue.begin()
+        self._prompt: list[int] = []
+        self._tokens: list[int] = []
+        self._own: list[int] = []
+        self._turn_begin = self._closed = 0
+        self._unscored: list[slice] = []
+        self.is_over = self._dialogue.is_over
+        if self.is_over:  # nobody spoke: an empty message stands for the play
+            self._prompt, self._tokens, self._own = [min(chat.ends)], [min(chat.ends)], [1]
+            return
+        observation = self._dialogue.begin()
         self._tools = msgspec.json.decode(observation["tools"])
         self._names = tool_names(self._tools)
         self._messages = self._read(observation)
         self._prompt = chat.prompt(self._messages, self._tools)
-        self._tokens: list[int] = []
-        self._own: list[int] = []
-        self._turn_begin = 0
-        self._unscored: list[slice] = []
-        self._rewards: list[float | None] = []
-        self._failed = False
-        self.is_over = False
 
     def draft(self, temperature: float, draws: random.Random) -> Draft:
         """Return the request for the next message."""
@@ -236,40 +324,18 @@ class _Play:
         reply = parse_reply(said, self._names)
         # As in `LLMPolicy`, words beside calls are dropped.
         text = "" if reply.tool_calls else reply.text
-        observation = self._step(Action(text, reply.tool_calls))
-        if self._is_enough():
-            self.is_over = True
-            return
-        self._show(observation, ended=tokens[-1] in self._chat.ends)
+        observation = self._dialogue.step(Action(text, reply.tool_calls))
+        self._note_closed_turns()
+        self.is_over = self._dialogue.is_over
+        if not self.is_over:
+            self._show(observation, ended=tokens[-1] in self._chat.ends)
 
-    def _step(self, action: Action) -> Mapping[str, str]:
-        dialogue = self._dialogue
-        try:
-            if isinstance(dialogue, Simulation):
-                observation, *_ = dialogue.step(parse_action_with_acts(action))
-            else:
-                observation, *_ = dialogue.step(parse_action(action))
-        except STOPS_THE_RUN:
-            raise
-        except LMError:  # the simulated user's model did not answer
-            self._failed = True
-            return {}
-        score = dialogue.score
-        if score is not None:
-            known = score.value is not None and math.isfinite(score.value)
-            self._rewards.append(score.value if known else None)
-            if not known:
+    def _note_closed_turns(self) -> None:
+        for reward in self._dialogue.rewards[self._closed :]:
+            if reward is None:
                 self._unscored.append(slice(self._turn_begin, len(self._own)))
             self._turn_begin = len(self._own)
-        return observation
-
-    def _is_enough(self) -> bool:
-        turns = self._limits.turns
-        return (
-            self._failed
-            or self._dialogue.over
-            or (turns is not None and len(self._rewards) >= turns)
-        )
+        self._closed = len(self._dialogue.rewards)
 
     def _show(self, observation: Mapping[str, str], *, ended: bool) -> None:
         """Append the environment's answer; if the conversation is full, stay silent to the end."""
@@ -278,26 +344,34 @@ class _Play:
         shown = self._chat.between(self._messages, self._tools, said=said, ended=ended)
         have = len(self._prompt) + len(self._tokens) + len(shown)
         if have + self._limits.message > self._limits.tokens:
-            while not self._is_enough():
-                self._step(_SILENCE)
+            self._dialogue.stay_silent()
+            self._note_closed_turns()
             self.is_over = True
             return
         self._tokens += shown
         self._own += [0] * len(shown)
 
     def _read(self, observation: Mapping[str, str]) -> list[Message]:
-        return [*self._system, *msgspec.json.decode(observation["messages"])]
+        messages: list[Message] = msgspec.json.decode(observation["messages"])
+        if self._system and messages[0]["role"] == "system":
+            messages = messages[1:]  # the row's system message has its text
+        return [*self._system, *messages]
 
     def played(self) -> Played:
         """Return the finished play."""
-        mask = list(self._own)
-        # If all rewards are unknown, the play has no advantage, and its mask must not be empty: a
-        # mean over no token is NaN.
-        if len(self._unscored) < len(self._rewards):
-            for turn in self._unscored:
-                mask[turn] = [0] * len(mask[turn])
-        simulated = isinstance(self._dialogue, Simulation)
-        return Played(self._prompt, self._tokens, mask, self._rewards, simulated, self._failed)
+        dialogue, mask = self._dialogue, list(self._own)
+        for turn in self._unscored:
+            mask[turn] = [0] * len(mask[turn])
+        if dialogue.reward is None:
+            mask = [1, *[0] * (len(mask) - 1)]
+        return Played(
+            prompt_ids=self._prompt,
+            completion_ids=self._tokens,
+            env_mask=mask,
+            rewards=dialogue.rewards,
+            reward=dialogue.reward,
+            failure=dialogue.failure,
+        )
 
 
 class ChatTokens:

@@ -14,7 +14,7 @@ from agent_gym_env.cli.main import main
 from agent_gym_env.envs.replay import ReplaySettings
 from agent_gym_env.errors import DataError
 from agent_gym_env.rewards.base import ClosedTurn, Score
-from agent_gym_env.training import grpo
+from agent_gym_env.training import model_player
 from agent_gym_env.training.config import GRPOConfig, TinyConfig
 from agent_gym_env.training.grpo import train_grpo
 from agent_gym_env.training.tiny import make_tiny
@@ -78,7 +78,7 @@ def test_rewards_that_could_not_be_told_are_masked_and_their_share_is_told(
 ) -> None:
     env: Any = make_env(split="train")
     world = ReplaySettings(env.unwrapped.split, FailsNowAndThen())
-    monkeypatch.setattr(grpo, "_world", lambda *_: world)
+    monkeypatch.setattr(model_player, "open_world", lambda *_: world)
     train_grpo(config(folder, turns=2, max_steps=3), out=tmp_path)
     for line in metrics(tmp_path):
         assert math.isfinite(line["loss"])
@@ -109,7 +109,7 @@ def test_a_run_reports_what_it_played(tmp_path: Path, folder: Path, algorithm: s
     assert report["held_out"]["before"] > 0
     assert report["origin"] == {"trained": {"train": 4}, "held_out": {"dev": 3}, "shared": 0}
     assert len(metrics(tmp_path)) == 2
-    assert {"kl", "entropy", "rewards/environment/mean"} <= metrics(tmp_path)[0].keys()
+    assert {"kl", "entropy", "rewards/environment_reward/mean"} <= metrics(tmp_path)[0].keys()
 
 
 def test_rows_without_room_for_an_answer_are_left_out(tmp_path: Path, folder: Path) -> None:

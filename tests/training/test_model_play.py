@@ -250,8 +250,8 @@ def test_a_play_without_any_reward_has_none(
     reply = tokenizer.encode("One?<|im_end|>")
     played = play(tokenizer, {"train": world}, Scripted(reply), begins()[0], ONE_TURN)
     assert played.reward is None
-    # A batch of nothing but zeros would have a loss of 0 / 0.
-    assert played.env_mask == [1] * len(reply)
+    # It must not weigh in the step, but a batch of nothing but zeros would have a loss of 0 / 0.
+    assert played.env_mask == [1] + [0] * (len(reply) - 1)
 
 
 def test_a_play_is_decided_by_its_seed_alone(

@@ -20,8 +20,8 @@ from agent_gym_env.errors import BudgetExceeded, DataError, TransientLMError
 from agent_gym_env.export.from_episodes import conversation_row, prompt_rows
 from agent_gym_env.export.rows import ConversationRow, PromptRow
 from agent_gym_env.rollout.episode import Episode
-from agent_gym_env.training import grpo
-from agent_gym_env.training.config import GRPOConfig, TinyConfig
+from agent_gym_env.training import model_player
+from agent_gym_env.training.config import GRPOConfig, RolloutConfig, TinyConfig
 from agent_gym_env.training.grpo import train_grpo
 from agent_gym_env.training.model_play import ChatTokens, Limits, Played, play_together, situation
 from agent_gym_env.training.tiny import make_tiny
@@ -175,8 +175,8 @@ class Gone:
 def test_a_session_that_failed_has_no_reward(tokenizer: Any, episodes: list[Episode]) -> None:
     reply = tokenizer.encode("What would you like?<|im_end|>")
 
-    def broken(problem: Exception) -> Played:
-        env = simulation(user=Gone(3, problem))
+    def broken(problem: Exception, answers: int = 3) -> Played:
+        env = simulation(user=Gone(answers, problem))
         row = msgspec.to_builtins(starts(episodes)[0])
         state = {**msgspec.json.decode(row["state"]), "user_options": env.user_options}
         row["state"] = msgspec.json.encode(state).decode()
@@ -184,10 +184,14 @@ def test_a_session_that_failed_has_no_reward(tokenizer: Any, episodes: list[Epis
         (played,) = play(tokenizer, env, Scripted(reply, reply, reply), rows, TO_THE_END)
         return played
 
-    played = broken(TransientLMError("gone"))
-    assert played.failed
-    assert played.reward is None
-    assert sum(played.env_mask) > 0
+    for answers, turns in ((3, 2), (0, 0)):
+        played = broken(TransientLMError("gone"), answers)
+        assert played.failure == "TransientLMError: gone"
+        assert len(played.rewards) == turns
+        assert played.reward is None
+        # One token, because the trainer cannot take a mean over no token.
+        assert sum(played.env_mask) == 1
+        assert len(played.env_mask) == len(played.completion_ids)
     with pytest.raises(BudgetExceeded):
         broken(BudgetExceeded("spent"))
 
@@ -196,13 +200,13 @@ def test_a_run_reports_what_it_played_and_that_no_held_out_dialogue_was_among_it
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    make = grpo._world
+    make = model_player.open_world
 
-    def noted(config: GRPOConfig, split: str) -> Any:
+    def noted(config: RolloutConfig, split: str) -> Any:
         opened.append(split)
         return make(config, split)
 
-    monkeypatch.setattr(grpo, "_world", noted)
+    monkeypatch.setattr(model_player, "open_world", noted)
     train_grpo(config(folder), out=tmp_path)
     report = msgspec.json.decode((tmp_path / "report.json").read_bytes())
     # Two steps of eight plays, four from each dialogue.

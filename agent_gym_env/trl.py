@@ -1,6 +1,6 @@
 """Agent Gym's dialogues in a script that trains with TRL's `GRPOTrainer`.
 
-Two ways to play, each with a data set of its own::
+Two ways to play, each with its own data set::
 
     config = RolloutConfig(env="SGDSim-v0", max_length=4096)
 
@@ -174,7 +174,7 @@ class DialogueEnvironment:
         )
 
     def say_to_user(self, text: str) -> str:
-        """Say words to the user, which ends your turn.
+        """Speak to the user, which ends your turn.
 
         Args:
             text: The words.

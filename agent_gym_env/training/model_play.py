@@ -296,7 +296,7 @@ class _Play:
         self._turn_begin = self._closed = 0
         self._unscored: list[slice] = []
         self.is_over = self._dialogue.is_over
-        if self.is_over:  # nobody spoke: an empty message stands for the play
+        if self.is_over:  # nobody spoke: the play is an empty message
             self._prompt, self._tokens, self._own = [min(chat.ends)], [min(chat.ends)], [1]
             return
         observation = self._dialogue.begin()

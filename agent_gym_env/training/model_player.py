@@ -126,7 +126,7 @@ class ModelPlayer:
             trainer: TRL's trainer.
 
         Raises:
-            ValueError: the trainer has settings of its own generation that are not followed here,
+            ValueError: the trainer's settings ask for another way to generate than this module's,
                 or a prompt is not a `Situation`.
         """
         refuse_other_generation(trainer.args)

@@ -285,15 +285,16 @@ class Scripted(trl.GRPOTrainer):
     """A trainer whose model writes given messages. All else is TRL's own: tools, masks, loss."""
 
     def _generate_single_turn(self, prompt_ids: Any, *_: Any, **__: Any) -> Any:
+        tokenizer: Any = self.processing_class
         texts = []
         for number, ids in enumerate(prompt_ids):
-            shown = self.processing_class.decode(ids)
+            shown = tokenizer.decode(ids)
             done = shown.count("<|im_start|>assistant\n") - 1
             script = SCRIPTS[number % len(SCRIPTS)]
             if done:
                 script = next(each for each in SCRIPTS if each[0] in shown)
             texts.append(script[min(done, len(script) - 1)])
-        return [self.processing_class.encode(f"{text}<|im_end|>") for text in texts], None
+        return [tokenizer.encode(f"{text}<|im_end|>") for text in texts], None
 
 
 def called_actions(completion: Sequence[dict[str, Any]]) -> Iterator[Any]:

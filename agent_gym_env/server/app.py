@@ -17,6 +17,7 @@ from agent_gym_env.assembly import ENVIRONMENTS
 from agent_gym_env.errors import AgentGymError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.http_access import address_of, listener
+from agent_gym_env.server.api_page import api_page
 from agent_gym_env.server.browse.pages import PREFIX, add_pages
 from agent_gym_env.server.event_stream import all_events, run_events
 from agent_gym_env.server.guard import COOKIE, Access, Guard, failure
@@ -127,6 +128,7 @@ def make_app(config: ServerConfig, *, check_settings: CheckSettings) -> Any:
     _add_health(app)
     _add_sessions(app, sessions)
     _add_runs(app, runs)
+    _add_api_page(app)
     add_pages(app, config.folder, corpora=config.permissions.corpora)
     access = Access(api_key=config.api_key, host=config.host, origins=config.origins)
     guard(app, access)
@@ -263,6 +265,13 @@ def _add_health(app: Any) -> None:
 
     _route(app, "GET /health", health, "Tell that the server answers")
     _route(app, "GET /v1/environments", environments, "List environments and their arguments")
+
+
+def _add_api_page(app: Any) -> None:
+    async def show() -> Any:
+        return _responses.HTMLResponse(api_page(app.openapi(), PREFIX))
+
+    app.add_api_route("/api", show, methods=["GET"], include_in_schema=False)
 
 
 def _environment(made: Callable[..., Any]) -> dict[str, Any]:

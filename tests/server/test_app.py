@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import resource
 import socket
@@ -352,6 +353,11 @@ def test_the_api_is_described(server: Running) -> None:
     assert (
         "action" in body["content"]["application/json"]["schema"]["$defs"]["StepBody"]["properties"]
     )
+    page = httpx.get(f"{server.url}/api")
+    assert page.headers["content-type"].startswith("text/html")
+    for path in paths:
+        assert html.escape(path) in page.text
+    assert "StepBody" in page.text
     environments = server.client().environments()
     assert set(environments) == {"SGD-v0", "Traces-v0", "SGDSim-v0"}
     assert environments["SGDSim-v0"]["arguments"]["patience"]["default"] == 4

@@ -55,8 +55,8 @@ class Entry(msgspec.Struct, frozen=True):
         figures: figures of the result.
         journal_hash: hash of its journal.
         hash: hash of the result.
-        behind: paired difference from the first of the table in the figure that ranks them;
-            ``None`` for the first, and where turns without a reward differ.
+        behind: paired difference from the entry above in the figure that ranks them; ``None`` for
+            the first, and where turns without a reward differ.
     """
 
     file: str
@@ -166,7 +166,7 @@ def write_leaderboard(folder: str | Path, out: str | Path) -> Leaderboard:
 def _board(results: Sequence[tuple[str, Result]]) -> Board:
     manifest = results[0][1].manifest
     ranked = sorted(results, key=lambda each: (-_rank(each[1]), each[1].label, each[0]))
-    first = ranked[0][1]
+    above = [None, *(result for _, result in ranked[:-1])]
     entries = (
         Entry(
             file=name,
@@ -176,11 +176,11 @@ def _board(results: Sequence[tuple[str, Result]]) -> Board:
             figures=result.figures,
             journal_hash=result.journal_hash,
             hash=result.hash,
-            behind=None if result is first else _difference(result, first),
+            behind=None if better is None else _difference(result, better),
         )
-        for name, result in ranked
+        for (name, result), better in zip(ranked, above, strict=True)
     )
-    return Board(manifest, first.manifest_hash, tuple(entries))
+    return Board(manifest, results[0][1].manifest_hash, tuple(entries))
 
 
 def _rank(result: Result) -> float:
@@ -188,10 +188,10 @@ def _rank(result: Result) -> float:
     return -1e18 if mean is None else mean
 
 
-def _difference(result: Result, first: Result) -> Difference | None:
+def _difference(result: Result, better: Result) -> Difference | None:
     """Compare a result with another one, dialogue by dialogue."""
     mine, counts = _sums(result)
-    theirs, other_counts = _sums(first)
+    theirs, other_counts = _sums(better)
     if not np.array_equal(counts, other_counts):
         return None
     rng = np.random.default_rng(0)
@@ -228,7 +228,7 @@ class BoardTable(NamedTuple):
 
 
 def tables(board: Board) -> list[BoardTable]:
-    """Return the tables of a board: its figures, pass^k, and differences from the first."""
+    """Return the tables of a board: its figures, pass^k, and differences between neighbours."""
     found = [_figures_table(board)]
     ks = range(1, board.manifest.trials + 1) if board.manifest.is_simulated else ()
     if len(ks) > 1:
@@ -244,8 +244,8 @@ def tables(board: Board) -> list[BoardTable]:
     if len(board.entries) > 1:
         found.append(
             BoardTable(
-                f"Difference in {board.manifest.headline} from {_cell(board.entries[0].label)}, on "
-                "the same dialogues",
+                f"Difference in {board.manifest.headline} from the policy above, on the same "
+                "dialogues",
                 ("policy", "difference", "95 % interval", "p", "verdict"),
                 [_difference_row(entry) for entry in board.entries[1:]],
             )
@@ -365,9 +365,13 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(map(_plain, cells))} |"
 
 
+_ENTITIES = {ord(each): f"&#{ord(each)};" for each in "&|~`"} | {ord("<"): "&lt;", ord(">"): "&gt;"}
+"""Characters that not every Markdown escapes by a backslash."""
+
+
 def _plain(text: str) -> str:
     """Return a text for Markdown: whatever has a meaning there is escaped."""
-    return re.sub(r"([\\`*_{}\[\]()<>#|!~&])", r"\\\1", _cell(text))
+    return re.sub(r"([\\*_{}\[\]#])", r"\\\1", _cell(text)).translate(_ENTITIES)
 
 
 _STYLE = """
@@ -375,6 +379,7 @@ h3 { margin: 26px 0 10px; }
 details.card { margin-bottom: 8px; padding: 12px 20px; overflow-wrap: anywhere; }
 summary { color: var(--ink); font-size: 15px; cursor: pointer; }
 summary .note { margin-left: 8px; }
+dl div { max-width: 100%; overflow-wrap: anywhere; }
 """
 """Style of what the report does not have."""
 

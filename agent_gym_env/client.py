@@ -212,10 +212,7 @@ class Client:
                 _raise(_failure(response.status, response.read()))
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            place = self._place.netloc
-            raise ServerError(
-                f"cannot reach the server at {place}: {error}", "connection"
-            ) from error
+            raise self._unreachable(error) from error
         except BaseException:
             connection.close()
             raise
@@ -248,10 +245,7 @@ class Client:
                 )
             )
         except (OSError, exceptions.WebSocketException) as error:
-            place = self._place.netloc
-            raise ServerError(
-                f"cannot reach the server at {place}: {error}", "connection"
-            ) from error
+            raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> ServerError:
         problem = f"cannot reach the server at {self._place.netloc}: {error}"
@@ -378,12 +372,18 @@ class RemoteEnv(gym.Env[dict[str, Any], Any]):
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         exceptions: Any = require("websockets.exceptions", extra="serve")
+        text = json.dumps(request)
         try:
-            self._socket.send(json.dumps(request))
+            self._socket.send(text)
             answer = json.loads(self._socket.recv(timeout=self._client.timeout_s))
-        except (OSError, TimeoutError, exceptions.WebSocketException) as error:
+        except BaseException as error:
+            # The answer may still come: it is not to be taken for that of another request.
+            self._socket.close()
+            if not isinstance(error, (OSError, exceptions.WebSocketException)):
+                raise
+            what = str(error) or f"no answer within {self._client.timeout_s:g} s"
             raise ServerError(
-                f"the connection to the server broke off: {error}", "connection"
+                f"the connection to the server broke off: {what}", "connection"
             ) from error
         if answer["type"] == "error":
             _raise(answer["error"])

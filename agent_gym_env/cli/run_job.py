@@ -10,6 +10,7 @@ import msgspec
 from agent_gym_env.cli.events import events_to
 from agent_gym_env.cli.exit_codes import ExitCode
 from agent_gym_env.cli.settings import RunJob
+from agent_gym_env.errors import DataError
 from agent_gym_env.extras import require_installed
 from agent_gym_env.storage.files import locked
 
@@ -22,17 +23,19 @@ def run_job(settings: RunJob) -> ExitCode:
 
     Raises:
         LockError: another process runs the job.
-        DataError: the folder holds no job.
+        DataError: the folder holds no job, or one whose last attempt has begun already.
     """
     require_installed("fastapi", extra="serve")
 
     from agent_gym_env.cli.main import main
-    from agent_gym_env.server.run_jobs import read_job
+    from agent_gym_env.server.run_jobs import last_events, read_job
 
     folder = settings.job.resolve()
     with locked(folder / "lock", wait_s=_LOCK_WAIT_S):
         (folder / "pid").write_text(str(os.getpid()))
         job = read_job(folder)
+        if last_events(folder, job):  # two servers have started it
+            raise DataError("this attempt of the job has begun already", file=str(folder))
         with (folder / "events.jsonl").open("ab", buffering=0) as file:
             if file.tell():
                 file.write(b"\n")  # ends a line that a killed attempt has left unfinished
@@ -42,14 +45,20 @@ def run_job(settings: RunJob) -> ExitCode:
 
             with events_to(write) as events:
                 events.emit("command", {"command": job.command, "settings": job.settings})
-                if job.stop_wanted:
-                    code = int(ExitCode.STOPPED)
-                else:
-                    os.chdir(folder.parents[2])
-                    config = msgspec.json.encode(job.settings).decode()
-                    code = main([*job.command.split(), "--config", config])
-                error = _last_line(folder / "errors.txt") if code else None
-                events.emit("ended", {"exit_code": code, "error": error})
+                code, error = int(ExitCode.STOPPED), None
+                try:
+                    if not job.stop_wanted:
+                        os.chdir(folder.parents[2])
+                        config = msgspec.json.encode(job.settings).decode()
+                        code = main([*job.command.split(), "--config", config])
+                        error = _last_line(folder / "errors.txt") if code else None
+                except KeyboardInterrupt:
+                    pass  # it was stopped before the command had begun
+                except BaseException as fault:
+                    code, error = int(ExitCode.FAILED), f"{type(fault).__name__}: {fault}"
+                    raise
+                finally:
+                    events.emit("ended", {"exit_code": code, "error": error})
     return ExitCode(code)
 
 

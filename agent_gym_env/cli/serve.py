@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -27,7 +28,7 @@ def serve(settings: Serve) -> None:
         **{name: getattr(settings, name) for name in names},
         origins=settings.allow_origin,
         permissions=Permissions(
-            corpora=("sample", "sgd", *settings.corpus), is_trusted=settings.trusted
+            corpora=("sample", "sgd", *map(_placed, settings.corpus)), is_trusted=settings.trusted
         ),
         limits=SessionLimits(
             number=settings.max_sessions,
@@ -44,6 +45,11 @@ def serve(settings: Serve) -> None:
 
     with suppress(KeyboardInterrupt):  # how a server is ended; its runs go on
         serve_app(config, check_settings=check_settings, on_ready=show)
+
+
+def _placed(corpus: str) -> str:
+    """Return the absolute path of a corpus that is here: runs have another current folder."""
+    return os.path.abspath(corpus) if os.path.exists(corpus) else corpus
 
 
 def check_settings(command: str, settings: Mapping[str, Any]) -> None:

@@ -749,7 +749,8 @@ class Serve(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
             machines can connect.
         allow_origin: origin of a web page of your own that may use the server from a browser, such
             as http://localhost:3000.
-        corpus: corpus that clients may name besides sample and sgd: a path, for example.
+        corpus: corpus that clients may name besides sample and sgd: a path, for example, which
+            clients write as an absolute one.
         trusted: let clients name any file, module and address, as on the command line; whoever can
             connect can then run code here.
         max_sessions: number of environments that may be open at once.

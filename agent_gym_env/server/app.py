@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -22,8 +24,8 @@ from agent_gym_env.server.browse.pages import PREFIX, add_pages
 from agent_gym_env.server.event_stream import all_events, run_events
 from agent_gym_env.server.guard import COOKIE, Access, Guard, failure
 from agent_gym_env.server.http_server import run_app
-from agent_gym_env.server.permissions import Permissions
-from agent_gym_env.server.run_jobs import OWN_FOLDER, RunJobs, RunStatus, StartBody
+from agent_gym_env.server.permissions import OWN_FOLDER, Permissions
+from agent_gym_env.server.run_jobs import RunJobs, RunStatus, StartBody
 from agent_gym_env.server.sessions import OpenSession, SessionLimits, Sessions
 from agent_gym_env.server.wire import (
     ClientMessage,
@@ -90,6 +92,9 @@ def serve(
 ) -> None:
     """Serve until the process is asked to end. Runs go on without the server.
 
+    The folder of the runs becomes the current folder, unless clients are trusted: relative paths in
+    a client's request are to mean the same for a session as for a run, and nothing outside of it.
+
     Args:
         config: configuration of the server.
         check_settings: function that raises `ValueError` if settings do not fit a command.
@@ -99,8 +104,11 @@ def serve(
         ValueError: other machines can reach the address but no key is set; or it is in use.
         StorageError: the folder cannot be made.
     """
+    config = msgspec.structs.replace(config, folder=config.folder.resolve())
     with listener(config.host, config.port, api_key=config.api_key) as listening:
         app = make_app(config, check_settings=check_settings)
+        if not config.permissions.is_trusted:
+            os.chdir(config.folder)
         on_ready(address_of(listening, config.host))
         run_app(app, listening)
 
@@ -200,7 +208,7 @@ def _tending(sessions: Sessions, runs: RunJobs) -> Any:
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         tasks = [
-            asyncio.ensure_future(_repeat(_TEND_S, runs.tend)),
+            asyncio.ensure_future(_repeat(_TEND_S, partial(_anyio.to_thread.run_sync, runs.tend))),
             asyncio.ensure_future(_repeat(_DROP_IDLE_S, sessions.drop_idle)),
         ]
         try:
@@ -214,12 +222,12 @@ def _tending(sessions: Sessions, runs: RunJobs) -> Any:
     return lifespan
 
 
-async def _repeat(distance_s: float, work: Callable[[], None]) -> None:
+async def _repeat(distance_s: float, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
-            await _anyio.to_thread.run_sync(work)
+            await work()
         except (AgentGymError, OSError, Refused):  # of a full disk, which may have room later
-            _log.exception("%s failed", work.__qualname__)
+            _log.exception("%s failed", work)
         await asyncio.sleep(distance_s)
 
 

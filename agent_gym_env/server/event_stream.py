@@ -2,7 +2,8 @@
 
 The id of an event is the place after it in the run's file of events. A client that sends the last
 id that it has seen (``Last-Event-ID``) receives each later event once. In the stream of all runs
-the id holds a place for each run that has not ended.
+the id holds a place for each run that has not ended, and the time up to which requests to start or
+resume a run are known.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from agent_gym_env.server.run_jobs import RunJobs, read_event
+from agent_gym_env.server.run_jobs import RunJobs, RunStatus, read_event
 from agent_gym_env.server.wire import Refused
 
 POLL_S = 0.25
@@ -46,7 +47,7 @@ async def run_events(runs: RunJobs, name: str, last_id: str | None) -> AsyncIter
         place = begin
         quiet = 0.0
         while True:
-            is_over = runs.find(name).state not in ("queued", "running")
+            is_over = not _is_open(await asyncio.to_thread(runs.find, name))
             sent = 0
             for after, event in read_events(path, place):
                 place = after
@@ -66,7 +67,7 @@ async def run_events(runs: RunJobs, name: str, last_id: str | None) -> AsyncIter
 
 
 async def all_events(runs: RunJobs, last_id: str | None) -> AsyncIterator[bytes]:
-    """Yield the events of all runs, those that start later too, until the client goes.
+    """Yield the events of all runs, those that begin later too, until the client goes.
 
     Each event has the field ``run``. A new client receives the events of the runs that have not
     ended, and of later ones.
@@ -81,19 +82,20 @@ async def all_events(runs: RunJobs, last_id: str | None) -> AsyncIterator[bytes]
         quiet = 0.0
         while True:
             sent = 0
-            for run in reversed(runs.all()):
-                if run.created > since:
-                    since = run.created
-                    places.setdefault(run.name, 0)
+            for run in sorted(await asyncio.to_thread(runs.all), key=lambda run: run.asked):
+                if run.asked > since:
+                    if run.name not in places:
+                        unseen = 1 if run.created > since else run.attempts
+                        places[run.name] = _place_of_attempt(runs.events_file(run.name), unseen)
+                    since = run.asked
                 if run.name not in places:
                     continue
-                is_over = run.state not in ("queued", "running")
                 read = 0
                 for place, event in read_events(runs.events_file(run.name), places[run.name]):
                     places[run.name] = place
                     yield _framed({**event, "run": run.name}, _written(since, places))
                     read += 1
-                if is_over and not read:
+                if not read and not _is_open(run):
                     del places[run.name]
                 sent += read
             quiet = 0.0 if sent else quiet + POLL_S
@@ -123,6 +125,21 @@ def read_events(path: Path, place: int) -> Iterator[tuple[int, dict[str, Any]]]:
             yield place, event
 
 
+def _place_of_attempt(path: Path, attempt: int) -> int:
+    """Return the place before the first event of an attempt; the last place before it begins."""
+    place = 0
+    while events := [*read_events(path, place)]:
+        for after, event in events:
+            if event.get("attempt", attempt) >= attempt:
+                return place
+            place = after
+    return place
+
+
+def _is_open(run: RunStatus) -> bool:
+    return run.state in ("queued", "running")
+
+
 def _framed(event: dict[str, Any], id_: str) -> bytes:
     return b"id: %s\ndata: %s\n\n" % (id_.encode(), msgspec.json.encode(event))
 
@@ -138,8 +155,9 @@ def _place(last_id: str | None) -> int:
 def _read_places(runs: RunJobs, last_id: str | None) -> tuple[dict[str, int], float]:
     if last_id is None:
         every = runs.all()
-        open_runs = {run.name: 0 for run in every if run.state in ("queued", "running")}
-        return open_runs, max((run.created for run in every), default=0.0)
+        return {run.name: 0 for run in every if _is_open(run)}, max(
+            (run.asked for run in every), default=0.0
+        )
     found = _PLACES.fullmatch(last_id)
     if found is None:
         raise _not_an_id(last_id)
@@ -148,7 +166,7 @@ def _read_places(runs: RunJobs, last_id: str | None) -> tuple[dict[str, int], fl
 
 
 def _written(since: float, places: dict[str, int]) -> str:
-    return ";".join([f"{since:.6f}", *(f"{name}:{place}" for name, place in places.items())])
+    return ";".join([repr(since), *(f"{name}:{place}" for name, place in places.items())])
 
 
 def _not_an_id(last_id: str) -> Refused:

@@ -15,6 +15,9 @@ import msgspec
 from agent_gym_env.registry import is_importable
 from agent_gym_env.server.wire import Refused
 
+OWN_FOLDER = ".agent-gym"
+"""Folder for the server's own files, below the folder of the runs."""
+
 _OPERATORS = frozenset({"address", "api_base", "api_key", "base_url", "command", "url"})
 """Settings that name a server, a key or a program: only the operator sets them."""
 
@@ -26,7 +29,7 @@ class Permissions(msgspec.Struct, frozen=True):
     """Permissions of the clients of a server.
 
     Attributes:
-        corpora: names and paths of corpora that a client may name, as the operator wrote them.
+        corpora: names and absolute paths of corpora that a client may name.
         is_trusted: whether clients may name everything, as on the command line.
     """
 
@@ -78,8 +81,11 @@ def _named_values(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def _check_text(name: str, value: str) -> None:
     if is_importable(value):
         raise _forbidden(f"{name} names the module {value!r:.80}")
+    if "://" in value:  # some clients of language models take an address as the model's name
+        raise _forbidden(f"{name} names an address: {value!r:.80}")
     parts = value.replace("\\", "/").split("/")
-    if value.startswith(("/", "~", "\\")) or ".." in parts or "\0" in value:
+    is_outside = value.startswith(("/", "~", "\\")) or ".." in parts or "\0" in value
+    if is_outside or OWN_FOLDER in parts:
         raise _forbidden(f"{name} names a path outside of the server's folder: {value!r:.80}")
 
 

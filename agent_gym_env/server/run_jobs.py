@@ -16,11 +16,13 @@ of a job follows from files alone: a server that was killed finds all jobs again
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -29,13 +31,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from agent_gym_env.errors import DataError, LockError
-from agent_gym_env.server.permissions import Permissions
+from agent_gym_env.errors import DataError
+from agent_gym_env.server.permissions import OWN_FOLDER, Permissions
 from agent_gym_env.server.wire import Refused, told_to_client
-from agent_gym_env.storage.files import locked, read_file, written_whole
-
-OWN_FOLDER = ".agent-gym"
-"""Folder for the server's own files, below the folder of the runs."""
+from agent_gym_env.storage.files import is_locked, read_file, written_whole
 
 COMMANDS = (
     "rollout", "evaluate", "optimize", "train ppo", "train ppo-acts", "train sft", "train dpo",
@@ -51,6 +50,7 @@ _STOPPED = 3
 """Exit code of a command that was stopped and can be resumed."""
 _TAIL_BYTES = 1 << 16
 """Size of the end of a file of events that tells the state of a run."""
+_log = logging.getLogger(__name__)
 
 
 class StartBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,6 +74,7 @@ class Job(msgspec.Struct, frozen=True):
         command: command of ``agent-gym``.
         settings: settings of the command.
         created: time of its start request, in seconds since 1970.
+        asked: time of the last request to start or resume it, in seconds since 1970.
         attempts: number of times that it was started or is to be started.
         stop_wanted: whether it is to be stopped or, if it has not begun, left.
     """
@@ -81,6 +82,7 @@ class Job(msgspec.Struct, frozen=True):
     command: str
     settings: dict[str, Any]
     created: float
+    asked: float
     attempts: int = 1
     stop_wanted: bool = False
 
@@ -93,6 +95,8 @@ class RunStatus(msgspec.Struct, frozen=True):
         command: command of ``agent-gym``.
         settings: settings of the command.
         created: time of its start request, in seconds since 1970.
+        asked: time of the last request to start or resume it, in seconds since 1970.
+        attempts: number of times that it was started or is to be started.
         state: state of the run.
         exit_code: exit code of the command; ``None`` until it has ended.
         error: last line of the standard error output of a run that failed.
@@ -103,6 +107,8 @@ class RunStatus(msgspec.Struct, frozen=True):
     command: str
     settings: dict[str, Any]
     created: float
+    asked: float
+    attempts: int
     state: RunState
     exit_code: int | None = None
     error: str | None = None
@@ -110,7 +116,7 @@ class RunStatus(msgspec.Struct, frozen=True):
 
 
 class RunJobs:
-    """The runs in a folder.
+    """The runs in a folder. Its methods may be called from several threads.
 
     Args:
         folder: folder of the runs.
@@ -134,6 +140,10 @@ class RunJobs:
         self._at_once = at_once
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._ended: dict[tuple[str, int], RunStatus] = {}
+        self._unreadable: set[str] = set()
+        self._changing = threading.RLock()
+        """Held while a job is written or begun, so that none is begun twice."""
+        self._started_in = Path.cwd()
         self._jobs_folder.mkdir(parents=True, exist_ok=True)
 
     def start(self, body: StartBody) -> RunStatus:
@@ -147,23 +157,25 @@ class RunJobs:
             known = ", ".join(COMMANDS)
             raise Refused(f"command must be one of {known}, not {body.command!r:.80}")
         self._permissions.check(body.settings)
-        name = self._free_name(body.command) if body.name is None else body.name
-        if not _NAME.fullmatch(name):
+        if not (body.name is None or _NAME.fullmatch(body.name)):
             raise Refused(
                 "name must be up to 80 letters, digits, '_', '-' and '.', and begin with a letter "
-                f"or digit, not {name!r:.90}"
+                f"or digit, not {body.name!r:.90}"
             )
-        if self._is_taken(name):
-            problem = f"there is already a run {name!r}; resume it, or choose another name"
-            raise Refused(problem, status=409, code="exists")
         for setting in ("out", "resume", "events", "json"):
             if setting in body.settings:
                 raise Refused(f"the server sets {setting!r} itself: leave it out")
-        settings = {**body.settings, **_own_settings(body.command, name)}
         with told_to_client():
-            self._check_settings(body.command, settings)
-        job = Job(body.command, settings, time.time())
-        self._write(name, job)
+            any_name = _own_settings(body.command, "name")
+            self._check_settings(body.command, {**body.settings, **any_name})
+        with self._changing:
+            name = self._free_name(body.command) if body.name is None else body.name
+            if self._is_taken(name):
+                problem = f"there is already a run {name!r}; resume it, or choose another name"
+                raise Refused(problem, status=409, code="exists")
+            settings = {**body.settings, **_own_settings(body.command, name)}
+            now = time.time()
+            self._write(name, Job(body.command, settings, created=now, asked=now))
         self.tend()
         return self.find(name)
 
@@ -179,18 +191,25 @@ class RunJobs:
         """Queue a run again that was stopped, interrupted or has failed.
 
         Raises:
-            Refused: there is no such run, or it is queued, running or done.
+            Refused: there is no such run, it is queued, running or done, or the client may not
+                name what its settings name.
         """
-        run = self.find(name)
-        if run.state not in ("stopped", "interrupted", "failed"):
-            problem = f"run {name!r} is {run.state}: only one that has ended early can be resumed"
-            raise Refused(problem, status=409, code="not_resumable")
-        job = self._read(name)
-        self._write(
-            name, msgspec.structs.replace(job, attempts=job.attempts + 1, stop_wanted=False)
-        )
+        self.find(name)
+        self._permissions.check(self._read(name).settings)
+        self._queue_again(name)
         self.tend()
         return self.find(name)
+
+    def _queue_again(self, name: str) -> None:
+        with self._changing:
+            run, job = self.find(name), self._read(name)
+            if run.state not in ("stopped", "interrupted", "failed"):
+                problem = (
+                    f"run {name!r} is {run.state}: only one that has ended early can be resumed"
+                )
+                raise Refused(problem, status=409, code="not_resumable")
+            changes = {"asked": time.time(), "attempts": job.attempts + 1, "stop_wanted": False}
+            self._write(name, msgspec.structs.replace(job, **changes))
 
     def stop(self, name: str) -> RunStatus:
         """Stop a run, as Ctrl-C does; what is finished is kept, and it can be resumed.
@@ -198,19 +217,21 @@ class RunJobs:
         Raises:
             Refused: there is no such run, or it has ended.
         """
-        run = self.find(name)
-        if run.state not in ("queued", "running"):
-            raise Refused(f"run {name!r} is {run.state} already", status=409, code="has_ended")
-        self._write(name, msgspec.structs.replace(self._read(name), stop_wanted=True))
-        if run.state == "running":
-            self._signal(name)
+        with self._changing:
+            run = self.find(name)
+            if run.state not in ("queued", "running"):
+                raise Refused(f"run {name!r} is {run.state} already", status=409, code="has_ended")
+            self._write(name, msgspec.structs.replace(self._read(name), stop_wanted=True))
+            if run.state == "running":
+                self._signal(name)
         return self.find(name)
 
     def resume_interrupted(self) -> None:
         """Queue every run again whose process was killed."""
         for run in self.all():
             if run.state == "interrupted":
-                self.resume(run.name)
+                self._queue_again(run.name)
+        self.tend()
 
     def find(self, name: str) -> RunStatus:
         """Return a run.
@@ -230,23 +251,33 @@ class RunJobs:
         return run
 
     def all(self) -> list[RunStatus]:
-        """Return all runs, the newest first."""
-        names = [path.parent.name for path in self._jobs_folder.glob("*/job.json")]
-        return sorted(map(self.find, names), key=lambda run: run.created, reverse=True)
+        """Return all runs, the newest first. One that cannot be read is left out and logged."""
+        found = []
+        for path in self._jobs_folder.glob("*/job.json"):
+            name = path.parent.name
+            try:
+                found.append(self.find(name))
+            except Refused as refused:
+                if name not in self._unreadable:
+                    self._unreadable.add(name)
+                    _log.warning("the run %r is left out: %s", name, refused)
+        return sorted(found, key=lambda run: run.created, reverse=True)
 
     def tend(self) -> None:
         """Start queued jobs while there is room, and take note of children that have ended."""
-        self._note_ended()
-        runs = self.all()
-        room = self._at_once - sum(run.state == "running" for run in runs)
-        waiting = [run for run in reversed(runs) if run.state == "queued"]
-        for run in waiting[: max(room, 0)]:
-            self._begin(run.name)
+        with self._changing:
+            self._note_ended()
+            runs = self.all()
+            room = self._at_once - sum(run.state == "running" for run in runs)
+            waiting = [run for run in reversed(runs) if run.state == "queued"]
+            for run in waiting[: max(room, 0)]:
+                self._begin(run.name)
 
     def close(self) -> None:
         """Leave the jobs to themselves: they outlive the server."""
-        self._note_ended()
-        self._children.clear()
+        with self._changing:
+            self._note_ended()
+            self._children.clear()
 
     def _note_ended(self) -> None:
         for name, child in [*self._children.items()]:
@@ -263,30 +294,31 @@ class RunJobs:
         return self._jobs_folder / name / "events.jsonl"
 
     def _observed(self, name: str, job: Job) -> RunStatus:
-        events = [
-            event
-            for event in _last_events(self._jobs_folder / name / "events.jsonl")
-            if event.get("attempt") == job.attempts
-        ]
-        last = {event["kind"]: event for event in events}
-        ended = last.get("ended", {})
-        exit_code = ended.get("exit_code")
-        state = self._state(name, job, bool(events), exit_code)
-        return RunStatus(
-            name, job.command, job.settings, job.created, state, exit_code, ended.get("error"),
-            last.get("progress"),
-        )  # fmt: skip
+        # Between the two looks, at the process and at its events, a job may begin or end. One that
+        # was not there but has events is looked at again before it is called interrupted.
+        run = self._observed_once(name, job)
+        return self._observed_once(name, job) if run.state == "interrupted" else run
 
-    def _state(self, name: str, job: Job, has_begun: bool, exit_code: int | None) -> RunState:
+    def _observed_once(self, name: str, job: Job) -> RunStatus:
         child = self._children.get(name)
         is_alive = child is not None and child.poll() is None
-        if is_alive or _is_held(self._jobs_folder / name / "lock"):
-            return "running"
-        if exit_code is not None:
-            return {0: "done", _STOPPED: "stopped"}.get(exit_code, "failed")  # type: ignore[return-value]
-        if has_begun:
-            return "interrupted"
-        return "stopped" if job.stop_wanted else "queued"
+        is_alive = is_alive or is_locked(self._jobs_folder / name / "lock")
+        last = {event["kind"]: event for event in last_events(self._jobs_folder / name, job)}
+        ended = last.get("ended", {})
+        exit_code = ended.get("exit_code")
+        state: RunState
+        if is_alive:
+            state = "running"
+        elif exit_code is not None:
+            state = "done" if exit_code == 0 else "stopped" if exit_code == _STOPPED else "failed"
+        elif last:
+            state = "interrupted"
+        else:
+            state = "stopped" if job.stop_wanted else "queued"
+        return RunStatus(
+            name, job.command, job.settings, job.created, job.asked, job.attempts, state,
+            exit_code, ended.get("error"), last.get("progress"),
+        )  # fmt: skip
 
     def _begin(self, name: str) -> None:
         folder = (self._jobs_folder / name).resolve()
@@ -296,13 +328,14 @@ class RunJobs:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
+                cwd=self._started_in,
                 start_new_session=True,  # it outlives the server
             )
 
     def _signal(self, name: str) -> None:
         folder = self._jobs_folder / name
         with suppress(OSError, ValueError):  # it has ended meanwhile
-            if _is_held(folder / "lock"):
+            if is_locked(folder / "lock"):
                 os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
 
     def _job_file(self, name: str) -> Path:
@@ -339,15 +372,21 @@ def _own_settings(command: str, name: str) -> dict[str, Any]:
     return {"out": name}
 
 
-def _last_events(path: Path) -> list[dict[str, Any]]:
-    """Return the events at the end of a file; what is not an event is left out."""
+def last_events(folder: Path, job: Job) -> list[dict[str, Any]]:
+    """Return the last events of a job's last attempt; what is not an event is left out.
+
+    Args:
+        folder: folder of the job.
+        job: the job.
+    """
     try:
-        with path.open("rb") as file:
+        with (folder / "events.jsonl").open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             lines = file.read().split(b"\n")
     except FileNotFoundError:
         return []
-    return [event for line in lines if (event := read_event(line)) is not None]
+    events = (event for line in lines if (event := read_event(line)) is not None)
+    return [event for event in events if event.get("attempt") == job.attempts]
 
 
 def read_event(line: bytes) -> dict[str, Any] | None:
@@ -357,14 +396,3 @@ def read_event(line: bytes) -> dict[str, Any] | None:
     except msgspec.DecodeError:
         return None
     return event if isinstance(event.get("kind"), str) else None
-
-
-def _is_held(lock: Path) -> bool:
-    """Return whether a process holds a lock file."""
-    if not lock.exists():
-        return False
-    try:
-        with locked(lock, wait_s=0):
-            return False
-    except LockError:
-        return True

@@ -7,7 +7,7 @@ that the same seed and actions give the same replies everywhere.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from gymnasium.error import ResetNeeded
@@ -17,6 +17,7 @@ from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.envs.sgd_sim import SGDSimEnv
 
 STATE_VERSION = 1
+_Steps = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -53,7 +54,7 @@ class SessionState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     environment: dict[str, Any]
-    steps: int
+    steps: _Steps
     reply: Reply
     version: int = STATE_VERSION
 

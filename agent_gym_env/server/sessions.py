@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -177,6 +178,18 @@ class OpenSession:
                 result: _T = await _anyio.to_thread.run_sync(call, limiter=limiter)
                 return result
 
+    async def end(self) -> None:
+        """Close the session as soon as no request is under way."""
+        async with self._lock:
+            self.end_now()
+
+    def end_now(self) -> None:
+        """Close the session, whatever is under way."""
+        self.is_closed = True
+        self.session.close()
+        if self.kept is not None:
+            self.kept.close()
+
     def is_idle(self, since: float) -> bool:
         """Return whether no request is under way and none has come since a time."""
         return not self._lock.locked() and self.used_at < since
@@ -216,19 +229,26 @@ class Sessions:
     async def restore(self, id_: str) -> OpenSession:
         """Open a session again from its last snapshot; a connection that has it open loses it.
 
+        A step that is under way is finished first, so that the snapshot has it.
+
         Raises:
-            Refused: no session of this id was kept.
+            Refused: no session of this id was kept, or a client may not name what it names.
         """
+        self._permissions.check(self._read(id_)[0].arguments)
+        held = self._open.pop(id_, None)
+        if held is not None:
+            await held.end()
+        return await self._opened(id_, *self._read(id_))
+
+    def _read(self, id_: str) -> tuple[OpenBody, SessionState | None]:
         path = self._path(id_)
         if not _ID.fullmatch(id_) or not path.is_file():
             raise _unknown(id_)
         try:
-            body, state = read_kept(path)
+            return read_kept(path)
         except (DataError, StorageError) as error:
             problem = f"session {id_} cannot be restored: {error}"
             raise Refused(problem, status=500, code="damaged") from error
-        self._forget(id_)
-        return await self._opened(id_, body, state)
 
     async def _opened(self, id_: str, body: OpenBody, state: SessionState | None) -> OpenSession:
         if len(self) >= self.limits.number:
@@ -247,6 +267,7 @@ class Sessions:
         opened = OpenSession(id_, session, body)
         if body.keep:
             opened.kept = KeptSession(self._path(id_), body)
+        self._forget(id_)  # somebody else has restored it meanwhile
         self._open[id_] = opened
         return opened
 
@@ -280,15 +301,19 @@ class Sessions:
         if self._open.get(opened.id) is opened:
             self._forget(opened.id)
 
-    def drop_idle(self) -> None:
+    async def drop_idle(self) -> None:
         """Close the sessions that are idle for too long, and delete old snapshots."""
         since = time.monotonic() - self.limits.idle_s
         for opened in [each for each in self._open.values() if each.is_idle(since)]:
             self._forget(opened.id)
+        await _anyio.to_thread.run_sync(self._delete_old)
+
+    def _delete_old(self) -> None:
         oldest = time.time() - self.limits.kept_s
         for path in self._folder.glob("*.jsonl"):
-            if path.stem not in self._open and path.stat().st_mtime < oldest:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # its session was closed meanwhile
+                if path.stem not in self._open and path.stat().st_mtime < oldest:
+                    path.unlink()
 
     def close_all(self) -> None:
         """Close every session, as the server ends; kept ones can be restored."""
@@ -298,10 +323,7 @@ class Sessions:
     def _forget(self, id_: str) -> None:
         opened = self._open.pop(id_, None)
         if opened is not None:
-            opened.is_closed = True
-            opened.session.close()
-            if opened.kept is not None:
-                opened.kept.close()
+            opened.end_now()
 
     def _path(self, id_: str) -> Path:
         return self._folder / f"{id_}.jsonl"

@@ -301,6 +301,29 @@ def locked(path: Path, *, wait_s: float) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds a lock file. Several may ask at the same time.
+
+    Args:
+        path: the lock file, which may be missing.
+    """
+    if sys.platform == "win32":
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # of a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _lock(descriptor: int, path: Path, give_up_at: float) -> bool:
     while (is_held := _try_to_lock(descriptor)) is None:
         if time.monotonic() >= give_up_at:

@@ -7,6 +7,7 @@ import json
 import resource
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,43 @@ def test_a_kept_session_is_restored_and_the_first_connection_loses_it(server: Ru
         client.restore(first.session)
 
 
+def test_a_session_that_several_restore_at_once_is_open_once(server: Running) -> None:
+    env = server.client().make(split="dev", keep=True)
+    env.reset(seed=4)
+    open_before = len(server.app.state.sessions)
+    body = {"session": env.session}
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(server.ask, "POST", "/v1/sessions", body) for _ in range(8)]
+        assert {each.result()[0] for each in asked} == {200}
+    assert len(server.app.state.sessions) == open_before
+    env.reconnect()
+    env.close()
+
+
+def test_a_late_answer_is_not_taken_for_that_of_another_request(server: Running) -> None:
+    client = server.client()
+    env = client.make(split="dev", keep=True)
+    env.reset(seed=4)
+    client._timeout_s = 0.0
+    with pytest.raises(ServerError, match="broke off"):
+        env.step("Which city?")
+    client._timeout_s = LONGEST_WAIT_S
+    with pytest.raises(ServerError, match="broke off"):
+        env.reset(seed=5)
+    assert env.reconnect() in (0, 1)
+    env.close()
+
+
+@pytest.mark.parametrize("steps", [-1, 2**70])
+def test_a_state_that_nobody_can_have_is_refused(server: Running, steps: int) -> None:
+    path = f"/v1/sessions/{_opened(server)}"
+    server.ask("POST", f"{path}/reset", {"seed": 1})
+    state = server.ask("GET", f"{path}/state")[1]["state"]
+    body = json.dumps({"state": {**state, "steps": steps}}).encode()
+    status, answer, _ = server.ask("PUT", f"{path}/state", body)
+    assert (status, answer["error"]["code"]) == (422, "invalid")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -137,6 +175,8 @@ def test_a_kept_session_is_restored_and_the_first_connection_loses_it(server: Ru
         {"tool_backend": {"name": "mcp", "command": ["sh"]}},
         {"user": {"name": "llm", "model": {"cache": "~/x"}}},
         {"services": ["..\\up"]},
+        {"reward": {"name": "llm_judge", "model": "huggingface/http://127.0.0.1:9/x"}},
+        {"user": {"name": "llm", "model": {"cache": ".agent-gym/jobs"}}},
     ],
 )
 def test_what_only_the_operator_may_name_is_refused(

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from agent_gym_env.cli.exit_codes import ExitCode
+from agent_gym_env.cli.main import main
 from agent_gym_env.cli.serve import check_settings
 from agent_gym_env.client import Client, ServerError
+from agent_gym_env.corpus.locations import sample_path
+from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.journal.reading import read_episodes
 from agent_gym_env.rollout.journal.recovery import check_journal
+from agent_gym_env.server.event_stream import all_events
 from agent_gym_env.server.permissions import Permissions
-from agent_gym_env.server.run_jobs import RunJobs, StartBody
+from agent_gym_env.server.run_jobs import Job, RunJobs, StartBody
 from agent_gym_env.server.wire import Refused
 from tests.server.running import Running, wait_for
 
@@ -142,10 +150,13 @@ def test_a_run_is_stopped_and_resumed(server: Running) -> None:
     assert kinds.count("command") == kinds.count("ended") == 2
 
 
-def _serving(folder: Path) -> tuple[subprocess.Popen[str], Client]:
+def _serving(
+    folder: Path, *options: str, cwd: Path | None = None
+) -> tuple[subprocess.Popen[str], Client]:
     words = ["serve", str(folder), "--port", "0", "--at-once", "3", "--resume-interrupted"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "agent_gym_env", *words, "--json"],
+        [sys.executable, "-m", "agent_gym_env", *words, *options, "--json"],
+        cwd=cwd,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -187,6 +198,126 @@ def test_a_server_that_is_killed_loses_and_doubles_no_episode(tmp_path: Path) ->
     for name in names:
         ids = [episode.dialogue_id for episode in read_episodes(tmp_path / name)]
         assert len(ids) == len(set(ids)) == 6
+
+
+def test_a_relative_path_is_one_below_the_folder_of_the_runs(tmp_path: Path) -> None:
+    started_in, folder = tmp_path / "started", tmp_path / "runs"
+    for place in (started_in, folder):
+        place.mkdir()
+    (started_in / "secret.json").write_text("[")
+    (folder / "own.json").write_text("[")
+    corpus = sample_path()
+    options = ["--corpus", os.path.relpath(corpus, started_in)]
+    process, client = _serving(folder, *options, cwd=started_in)
+    try:
+        with pytest.raises(DataError, match="cannot read"):
+            client.make(reward={"name": "rubric", "file": "secret.json"})
+        with pytest.raises(DataError, match="own") as caught:
+            client.make(reward={"name": "rubric", "file": "own.json"})
+        assert "cannot read" not in str(caught.value)
+        settings = {**ROLLOUT, "corpus": str(corpus)}
+        run = client.start("rollout", **settings)
+        client.make(corpus=str(corpus), split="dev").close()
+        wait_for(lambda: client.run(run["name"])["state"] == "done")
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def test_requests_at_the_same_time_begin_no_run_twice(tmp_path: Path) -> None:
+    waiting = RunJobs(tmp_path, Permissions(), check_settings, at_once=0)
+    bodies = [StartBody("rollout", ROLLOUT, name) for name in ("same", None)] * 8
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(waiting.start, body) for body in bodies]
+    started = [each.result().name for each in asked if each.exception() is None]
+    refused = [each.exception() for each in asked if each.exception() is not None]
+    assert {*started} == {"same", *(f"rollout-{number}" for number in range(1, 9))}
+    assert len(started) == 9
+    assert {str(error)[:26] for error in refused} == {"there is already a run 'sa"}
+    assert len(refused) == 7
+
+
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
+    runs = RunJobs(tmp_path, Permissions(), check_settings, at_once=0)
+    for name, content in (("damaged", "{"), ("-", "{}")):
+        folder = tmp_path / ".agent-gym" / "jobs" / name
+        folder.mkdir()
+        (folder / "job.json").write_text(content)
+    assert runs.start(StartBody("rollout", ROLLOUT, "good")).state == "queued"
+    assert [run.name for run in runs.all()] == ["good"]
+
+
+def test_an_attempt_is_begun_once_and_a_fault_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a job changes the current folder
+    runs = RunJobs(tmp_path, Permissions(), check_settings, at_once=0)
+    folder = tmp_path / ".agent-gym" / "jobs" / "bad"
+    folder.mkdir()
+    job = Job("rollout", {"policy": 5}, created=1.0, asked=1.0)
+    (folder / "job.json").write_bytes(msgspec.json.encode(job))
+    (folder / "errors.txt").touch()
+    assert main(["run-job", str(folder)]) == ExitCode.USAGE
+    run = runs.find("bad")
+    assert (run.state, run.exit_code) == ("failed", ExitCode.USAGE)
+    events = (folder / "events.jsonl").read_bytes()
+    assert main(["run-job", str(folder)]) == ExitCode.DATA
+    assert (folder / "events.jsonl").read_bytes() == events
+
+    fault = msgspec.structs.replace(job, command="dance", attempts=2)
+    (folder / "job.json").write_bytes(msgspec.json.encode(fault))
+    with pytest.raises(SystemExit):
+        main(["run-job", str(folder)])
+    run = runs.find("bad")
+    assert (run.state, run.exit_code, run.error) == ("failed", ExitCode.FAILED, "SystemExit: 2")
+
+
+def test_a_client_resumes_only_what_it_may_start(tmp_path: Path) -> None:
+    trusted = RunJobs(tmp_path, Permissions(is_trusted=True), check_settings, at_once=0)
+    trusted.start(StartBody("rollout", {**ROLLOUT, "policy": "my_module:Policy"}, "mine"))
+    assert trusted.stop("mine").state == "stopped"
+    runs = RunJobs(tmp_path, Permissions(), check_settings, at_once=0)
+    with pytest.raises(Refused, match="names the module"):
+        runs.resume("mine")
+    assert trusted.resume("mine").state == "queued"
+
+
+def test_the_stream_of_all_runs_has_a_run_that_is_resumed(tmp_path: Path) -> None:
+    runs = RunJobs(tmp_path, Permissions(), check_settings, at_once=0)
+    folder = tmp_path / ".agent-gym" / "jobs" / "a"
+    folder.mkdir()
+    # A time with more digits than microseconds have.
+    job = Job("rollout", ROLLOUT, created=1700000000.1234564, asked=1700000000.1234564)
+
+    def write(job: Job, exit_code: int) -> None:
+        (folder / "job.json").write_bytes(msgspec.json.encode(job))
+        with (folder / "events.jsonl").open("ab") as file:
+            for event in ({"kind": "command"}, {"kind": "ended", "exit_code": exit_code}):
+                file.write(msgspec.json.encode({**event, "attempt": job.attempts}) + b"\n")
+
+    async def received(last_id: str | None, until: int) -> tuple[list[tuple[str, int]], str]:
+        found = []
+        async for framed in await all_events(runs, last_id):
+            id_, data = framed.decode().split("\ndata: ")
+            event = json.loads(data)
+            found.append((event["kind"], event["attempt"]))
+            if len(found) == until:
+                return found, id_.removeprefix("id: ")
+            if found == [("ended", 1)]:
+                write(msgspec.structs.replace(job, attempts=2, asked=job.asked + 1), 0)
+        raise AssertionError("the stream has no end")
+
+    write(job, 3)
+    first = f"{job.asked - 1!r};a:0"
+    found, after_first = asyncio.run(received(first, 1))
+    assert found == [("command", 1)]
+    found, last = asyncio.run(received(after_first, 3))
+    assert found == [("ended", 1), ("command", 2), ("ended", 2)]
+    # A client that has the last event receives only what comes later.
+    write(msgspec.structs.replace(job, attempts=3, asked=job.asked + 2), 0)
+    assert asyncio.run(received(last, 2))[0] == [("command", 3), ("ended", 3)]
+    # So does one that knew that the run had ended.
+    assert asyncio.run(received(repr(job.asked + 1), 2))[0] == [("command", 3), ("ended", 3)]
 
 
 def test_jobs_wait_for_room_and_a_waiting_one_is_stopped(tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ async def run_events(runs: RunJobs, name: str, last_id: str | None) -> AsyncIter
     """
     path = runs.events_file(name)
     begin = _place(last_id)
+    if begin > _size(path):
+        raise _not_an_id(str(last_id))
 
     async def stream() -> AsyncIterator[bytes]:
         place = begin
@@ -162,7 +164,15 @@ def _read_places(runs: RunJobs, last_id: str | None) -> tuple[dict[str, int], fl
     if found is None:
         raise _not_an_id(last_id)
     pairs = (pair.rpartition(":") for pair in found["places"].split(";")[1:])
-    return {name: int(place) for name, _, place in pairs}, float(found["since"])
+    places = {name: int(place) for name, _, place in pairs}
+    known = {run.name for run in runs.all()} & places.keys()  # the others were deleted
+    if any(places[name] > _size(runs.events_file(name)) for name in known):
+        raise _not_an_id(last_id)
+    return {name: places[name] for name in known}, float(found["since"])
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _written(since: float, places: dict[str, int]) -> str:

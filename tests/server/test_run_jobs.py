@@ -215,13 +215,24 @@ def test_a_relative_path_is_one_below_the_folder_of_the_runs(tmp_path: Path) -> 
         with pytest.raises(DataError, match="own") as caught:
             client.make(reward={"name": "rubric", "file": "own.json"})
         assert "cannot read" not in str(caught.value)
-        settings = {**ROLLOUT, "corpus": str(corpus)}
+        settings: dict[str, Any] = {**ROLLOUT, "corpus": str(corpus)}
         run = client.start("rollout", **settings)
         client.make(corpus=str(corpus), split="dev").close()
         wait_for(lambda: client.run(run["name"])["state"] == "done")
     finally:
         process.terminate()
         process.communicate()
+
+
+@pytest.mark.parametrize("place", ["-1", "x", "9" * 15, "9" * 16, "1;quick:999999999999999"])
+def test_an_id_that_is_none_of_the_stream_s_is_refused(server: Running, place: str) -> None:
+    client = server.client()
+    if not any(run["name"] == "quick" for run in client.runs()):
+        client.start("rollout", name="quick", **ROLLOUT)
+    name = None if ";" in place else "quick"
+    with pytest.raises(ServerError, match="not an id of this stream") as caught:
+        next(client.events(name, after=place))
+    assert caught.value.code == "event_id"
 
 
 def test_requests_at_the_same_time_begin_no_run_twice(tmp_path: Path) -> None:

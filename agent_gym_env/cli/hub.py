@@ -35,7 +35,9 @@ def pull(settings: HubPull) -> None:
     print(f"{pulled.path}: {pulled.kind}, commit {pulled.revision}")
     for name in pulled.left_out:
         print(f"left out, since it may run code when it is loaded: {name}")
-    if pulled.policy is None:
+    if pulled.path.endswith(".parquet"):
+        print(f"use it: agent-gym export {pulled.path} --format sft --out rows.jsonl")
+    elif pulled.policy is None:
         print(f'use it: --corpus \'{{"name": "episodes", "path": "{pulled.path}"}}\'')
     else:
         print(f'use it: --policy \'{{"name": "{pulled.policy}", "path": "{pulled.path}"}}\'')

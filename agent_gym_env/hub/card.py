@@ -114,7 +114,9 @@ def _use(contents: Contents, repo: str) -> str:
     name = repo.rpartition("/")[2]
     is_folder = contents.path.is_dir()
     path = f"out/{name}" if is_folder else f"out/{name}/{next(iter(contents.files))}"
-    if contents.kind == "episodes":
+    if contents.path.suffix == ".parquet":
+        line = f"agent-gym export {path} --format sft --out rows.jsonl"
+    elif contents.kind == "episodes":
         line = f"agent-gym report {path}"
     else:
         line = f'agent-gym evaluate --policy \'{{"name": "{contents.policy}", "path": "{path}"}}\''

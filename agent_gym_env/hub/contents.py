@@ -23,8 +23,15 @@ _EPISODES, _TABLE, _POLICY, _PROGRAM = (
     "policy.npz",
     "program.json",
 )
-_OF_A_RUN = ("config.json", "curve.jsonl", "curve.svg")
-"""Files of a PPO run that say how its policy was made."""
+_OF_A_RUN = (
+    "config.json",
+    "curve.jsonl",
+    "curve.svg",
+    "initial.npz",
+    "cloned.npz",
+    "checkpoint.npz",
+)
+"""Files of a PPO run that say how its policy was made, and from which it goes on."""
 
 
 class Contents(msgspec.Struct, frozen=True):

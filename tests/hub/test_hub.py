@@ -28,6 +28,7 @@ from agent_gym_env.rollout.journal.reading import read_episodes, write_episodes
 from agent_gym_env.storage.array_file import write_arrays
 from tests.evaluation.episode_factory import episode, turn
 from tests.hub.hub_server import TOKEN, HubServer
+from tests.training.small_run import SMALL
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,6 +113,8 @@ def test_a_table_goes_through_lfs_and_is_compared_with_its_record(
     assert main(["export", str(journal), "--format", "parquet", "--out", str(table)]) == 0
     run(hub, "push", table, "ada/table", "--json")
     assert len(hub.stored) == 1
+    card = hub.repositories["datasets/ada/table"].files["README.md"].decode()
+    assert "agent-gym export out/table/episodes.parquet --format sft" in card
     pulled = run(hub, "pull", "ada/table", "--out", tmp_path / "back", "--json")
     assert Path(pulled["path"]).read_bytes() == table.read_bytes()
     hub.stated["episodes.parquet"] = "0" * 64
@@ -153,6 +156,21 @@ def test_a_policy_is_pushed_with_its_settings_and_without_what_may_run_code(
     first = run(hub, "pull", "ada/ppo", "--out", tmp_path / "old", "--revision",
                 pushed["revision"], "--json")  # fmt: skip
     assert first["left_out"] == []
+
+
+def test_a_trained_policy_plays_and_its_run_goes_on_after_the_way_there_and_back(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
+    out, back = tmp_path / "ppo", tmp_path / "back"
+    config = json.dumps({**SMALL, "total_timesteps": 64})
+    assert main(["train", "ppo", "--out", str(out), "--config", config]) == 0
+    run(hub, "push", out, "ada/trained", "--json")
+    pulled = run(hub, "pull", "ada/trained", "--out", back, "--json")
+    policy = json.dumps({"name": pulled["policy"], "path": pulled["path"]})
+    assert main(["evaluate", "--policy", policy, "--episodes", "2"]) == 0
+    assert main(["train", "ppo", "--out", str(back), "--config", config, "--resume"]) == 0
+    assert (back / "policy.npz").read_bytes() == (out / "policy.npz").read_bytes()
 
 
 def test_personal_data_is_a_warning_and_nothing_public(

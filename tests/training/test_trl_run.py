@@ -25,8 +25,10 @@ from agent_gym_env.training.config import DPOConfig, GRPOConfig, TinyConfig
 from agent_gym_env.training.dpo import train_dpo
 from agent_gym_env.training.grpo import train_grpo
 from agent_gym_env.training.tiny import make_tiny
+from agent_gym_env.training.trackers import GuardedTracker
 from agent_gym_env.training.trl_run import TRLRun, load_model, load_tokenizer
 from tests.training.first_turns import conversations, pairs, prompts, write
+from tests.training.test_trackers import Remember
 
 pytestmark = pytest.mark.usefixtures("datasets_cache")
 
@@ -288,6 +290,19 @@ def test_measurements_go_to_tensorboard_where_they_are_wanted(tmp_path: Path, fo
     pytest.importorskip("tensorboard", reason="needs the extra 'sb3'")
     train_dpo(dpo(folder, max_steps=1), out=tmp_path, tensorboard=True)
     assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_measurements_go_to_a_tracker_which_cannot_end_the_run(
+    tmp_path: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, broken = Remember({}), Remember({}, fails=("log",))
+    both = GuardedTracker({"good": good, "broken": broken})
+    train_dpo(dpo(folder, max_steps=1), out=tmp_path, tracker=both)
+    steps = {step: figures for step, figures in good.logged if "loss" in figures}
+    lines = map(msgspec.json.decode, (tmp_path / "metrics.jsonl").read_bytes().splitlines())
+    written = {line["step"]: line["loss"] for line in lines if "loss" in line}
+    assert {step: figures["loss"] for step, figures in steps.items()} == written != {}
+    assert [each.name for each in caplog.records] == ["agent_gym_env.training.trackers"]
 
 
 def test_a_run_is_written_down_without_the_credentials_of_its_judge(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from agent_gym_env.benchmark import Result, check_result, new_manifest, read_result, run_benchmark
@@ -240,6 +241,22 @@ def test_every_value_of_a_result_is_checked_but_those_that_nothing_else_tells(
             continue
     assert missed
     assert [place for place in missed if not place.startswith(NOT_CHECKED)] == []
+
+
+def test_every_flipped_bit_of_a_file_is_found(recorded: Path, tmp_path: Path) -> None:
+    content = (recorded / RESULT).read_bytes()
+    result = read_result(recorded / RESULT)
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        (tmp_path / RESULT).write_bytes(damaged)
+        try:
+            found = read_result(tmp_path / RESULT)
+        except DataError:
+            continue
+        # The last digit of a number may change without a change of the number.
+        assert found == result or check_result(found).problems
 
 
 def _reward(record: Plain) -> None:

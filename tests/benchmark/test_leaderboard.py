@@ -26,6 +26,8 @@ from agent_gym_env.benchmark.result import write_result
 from agent_gym_env.benchmark.run import RESULT
 from agent_gym_env.cli.main import main
 from agent_gym_env.errors import DataError
+from agent_gym_env.rollout.journal.reading import read_episodes
+from agent_gym_env.types import Action, Observation
 from tests.timing import PROCESS_S
 
 HOSTILE = (
@@ -236,3 +238,32 @@ def test_the_command_plays_and_says_how_it_ended(
     other = ["benchmark", "run", str(manifest), "--out", str(tmp_path / "failing")]
     assert main([*other, "--policy", failing]) == 1
     assert "2 episodes broke off, and count as failures" in capsys.readouterr().out
+
+
+class Stopping:
+    """Policy that behaves as if Ctrl-C was pressed in its second dialogue."""
+
+    name = "stopping"
+
+    def __init__(self) -> None:
+        self._dialogues = 0
+
+    def reset(self, *, seed: int | None = None) -> None:
+        self._dialogues += 1
+        if self._dialogues == 2:
+            raise KeyboardInterrupt
+
+    def act(self, observation: Observation) -> Action:
+        return Action("Hello.")
+
+
+def test_a_run_that_is_stopped_says_how_to_resume_it_and_writes_no_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = "tests.benchmark.test_leaderboard:Stopping"
+    run = ["benchmark", "run", "sgd-sample", "--policy", policy, "--out", str(tmp_path)]
+    assert main(run) == 3
+    assert "to resume, run the same command again" in capsys.readouterr().err
+    assert not (tmp_path / RESULT).exists()
+    assert main(run) == 3
+    assert len(list(read_episodes(tmp_path / "journal"))) == 2

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent_gym_env.assembly import collect
+from agent_gym_env.corpus.corpus import open_corpus
+from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.jobs import Collection
+from agent_gym_env.rollout.journal.reading import read_played
 from agent_gym_env.rollout.play import episode_seed
 
 IDS = ["1_00000", "1_00001"]
@@ -88,3 +93,21 @@ def test_a_collection_is_written_down_without_credentials() -> None:
     assert config["policies"][0]["api_base"] == "http://host/v1"
     assert config["world"]["reward"]["model"]["api_base"] == "http://host/v1"
     assert "PW-secret" not in str(config)
+
+
+def test_named_dialogues_are_written_down_and_drawn_ones_are_not() -> None:
+    assert "dialogue_ids" not in collection().as_json()
+    assert collection(dialogue_ids=("b", "a")).as_json()["dialogue_ids"] == ["b", "a"]
+
+
+def test_named_dialogues_are_played_in_their_order(tmp_path: Path) -> None:
+    every = open_corpus("sample").split("dev").dialogue_ids()
+    ids = [every[9], every[2], every[5]]
+    collect("silent", tmp_path, dialogue_ids=ids, split="dev")
+    assert [each.dialogue_id for each in read_played(tmp_path)] == ids
+    with pytest.raises(ValueError, match="names a dialogue twice"):
+        collect("silent", tmp_path / "a", dialogue_ids=ids[:1] * 2, split="dev")
+    with pytest.raises(ValueError, match="so leave episodes away"):
+        collect("silent", tmp_path / "a", dialogue_ids=ids, episodes=3, split="dev")
+    with pytest.raises(DataError, match="has no dialogue '9_9'"):
+        collect("silent", tmp_path / "a", dialogue_ids=["9_9"], split="dev")

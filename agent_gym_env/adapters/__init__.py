@@ -1,0 +1,1 @@
+"""A session as an environment of other libraries."""

@@ -85,7 +85,7 @@ def measure(folder: Path) -> None:
         _, seconds = timed(lambda address=address: client.get(address))  # type: ignore[misc]
         print(f"{name}: {run.size_bytes / 1e6:.0f} MB; the page came after {seconds:.2f} s")
         while "Reading the run" in client.get(address).text:
-            time.sleep(0.5)
+            time.sleep(5)
         wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
         print(f"{name}: read after {wall:.1f} s, {cpu:.1f} s of CPU")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

@@ -232,5 +232,5 @@ const conversation = (() => {
     return [...failure, ...turns.map(turnOf)];
   }
 
-  return { make, button, tint, written, entryOf, headOf, bodyOf };
+  return { make, button, tint, written, said, callOf, entryOf, headOf, bodyOf };
 })();

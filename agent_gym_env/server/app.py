@@ -137,7 +137,7 @@ def make_app(config: ServerConfig, *, check_settings: CheckSettings) -> Any:
     _add_sessions(app, sessions)
     _add_runs(app, runs)
     _add_api_page(app)
-    add_pages(app, config.folder, corpora=config.permissions.corpora)
+    add_pages(app, config.folder, corpora=config.permissions.corpora, plays=True)
     access = Access(api_key=config.api_key, host=config.host, origins=config.origins)
     guard(app, access)
     app.state.sessions = sessions

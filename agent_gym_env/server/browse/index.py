@@ -38,8 +38,8 @@ FORMAT = 1
 
 PAGE_SIZE = 50
 ORDERS = {
-    "worst": "reward IS NOT NULL, reward, job, part",
-    "best": "reward DESC, job, part",
+    "worst": "reward, job, part",
+    "best": "reward DESC, job DESC, part DESC",
     "order": "job, part",
     "dialogue": "dialogue_id, seed, job, part",
     "long": "turns DESC, job, part",
@@ -61,17 +61,18 @@ CREATE TABLE episodes (
     n INTEGER PRIMARY KEY, job INTEGER, part INTEGER, source TEXT, offset INTEGER, length INTEGER,
     dialogue_id TEXT, split TEXT, policy TEXT, seed TEXT, services TEXT, reward REAL, turns INTEGER,
     error_class TEXT, outcome TEXT, kinds INTEGER, completions INTEGER, prompt_tokens INTEGER,
-    completion_tokens INTEGER, cost_usd REAL, unpriced INTEGER, summary BLOB
+    completion_tokens INTEGER, cost_usd REAL, unpriced INTEGER
 );
+CREATE TABLE summaries (n INTEGER PRIMARY KEY, summary BLOB);
 CREATE UNIQUE INDEX by_place ON episodes (job, part);
-CREATE INDEX by_reward ON episodes (reward);
+CREATE INDEX by_reward ON episodes (reward, job, part);
 CREATE INDEX by_dialogue ON episodes (dialogue_id, seed);
 CREATE TABLE problems (source TEXT, line INTEGER, problem TEXT, job INTEGER);
 CREATE TABLE choices (field TEXT, value TEXT, PRIMARY KEY (field, value)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE words USING fts5 (text, content = '', tokenize = 'unicode61');
 """
 
-_INSERT = f"INSERT OR REPLACE INTO episodes VALUES (NULL{', ?' * 21})"
+_INSERT = f"INSERT OR REPLACE INTO episodes VALUES (NULL{', ?' * 20})"
 
 
 class Key(msgspec.Struct, frozen=True, order=True):
@@ -377,8 +378,10 @@ class Index:
                 spending.completion_tokens,
                 spending.cost_usd,
                 spending.unpriced,
-                self._encode(summary),
             ],
+        )
+        database.execute(
+            "INSERT INTO summaries VALUES (?, ?)", [row.lastrowid, self._encode(summary)]
         )
         words = " ".join(_WORD.findall(" ".join(words_of(episode))))
         database.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", [row.lastrowid, words])
@@ -421,12 +424,18 @@ class Index:
         """
         where, values = _where(filters)
         with self.database(chosen) as database:
-            found = database.execute(
-                f"SELECT job, part, summary FROM {_source(chosen)} WHERE {where} "
+            # The summaries are read for one page only: they are most of the database.
+            places = database.execute(
+                f"SELECT n, job, part FROM {_source(chosen)} WHERE {where} "
                 f"ORDER BY {ORDERS[filters.order]} LIMIT {PAGE_SIZE} OFFSET ?",
                 [*values, (page - 1) * PAGE_SIZE],
-            )
-            return [Listed(Key(job, part), self._decode(each)) for job, part, each in found]
+            ).fetchall()
+            find = "SELECT summary FROM summaries WHERE n = ?"
+            found = [database.execute(find, [n]).fetchone()[0] for n, _, _ in places]
+        return [
+            Listed(Key(job, part), self._decode(each))
+            for (_, job, part), each in zip(places, found, strict=True)
+        ]
 
     def choices(self, field: str) -> list[str]:
         """Return the values of a field that occur: policy, service, outcome, error or kind."""

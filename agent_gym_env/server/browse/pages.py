@@ -30,6 +30,7 @@ from agent_gym_env.evaluation.report import (
 )
 from agent_gym_env.evaluation.showcase import shown_episode
 from agent_gym_env.extras import require
+from agent_gym_env.registry import POLICIES
 from agent_gym_env.server.browse.background import Background
 from agent_gym_env.server.browse.exports import EXPORTS
 from agent_gym_env.server.browse.goals import Goals
@@ -73,6 +74,8 @@ _STATIC = {
     "conversation.js": ("agent_gym_env.evaluation", "conversation.js", "text/javascript"),
     "browse.css": (__package__, "static/browse.css", "text/css"),
     "browse.js": (__package__, "static/browse.js", "text/javascript"),
+    "play.js": (__package__, "static/play.js", "text/javascript"),
+    "jobs.js": (__package__, "static/jobs.js", "text/javascript"),
     "htmx.min.js": (__package__, "static/htmx-4.0.1.min.js", "text/javascript"),
 }
 """Package, path and media type of each file that pages load, by its name in addresses."""
@@ -103,6 +106,7 @@ def add_pages(
     folder: Path,
     *,
     corpora: Sequence[str] = ("sample", "sgd"),
+    plays: bool = False,
     prefix: str = PREFIX,
 ) -> None:
     """Add the pages to an application.
@@ -113,13 +117,15 @@ def add_pages(
         app: a FastAPI or Starlette application.
         folder: folder with runs, or one run.
         corpora: names and paths of corpora whose goals are shown with simulated dialogues.
+        plays: whether to add the pages to play by hand and to start runs, which need the sessions
+            and runs of `agent_gym_env.server.app`.
         prefix: beginning of the addresses of all pages.
 
     Raises:
         DataError: the folder does not exist.
         MissingDependency: FastAPI is not installed.
     """
-    pages = Pages(folder, corpora, prefix)
+    pages = Pages(folder, corpora, prefix, plays=plays)
 
     def add(path: str, answer: Callable[[Asked], Any], *methods: str) -> None:
         handler = pages.handler(answer)
@@ -133,19 +139,25 @@ def add_pages(
     add("/runs/{run}", pages.run)
     add("/runs/{run}/export", pages.export)
     add(one, pages.episode)
+    if plays:
+        add("/play", pages.play)
+        add("/jobs", pages.jobs)
     add(f"{one}/remarks", pages.remark, "POST")
 
 
 class Pages:
-    """Answers requests for the pages of one folder.
+    """Answers requests for the pages of one folder; for the arguments see `add_pages`.
 
     Args:
         folder: folder with runs, or one run.
         corpora: names and paths of corpora whose goals are shown with simulated dialogues.
         prefix: beginning of the addresses of all pages.
+        plays: whether the pages link to those that play and start runs.
     """
 
-    def __init__(self, folder: Path, corpora: Sequence[str], prefix: str) -> None:
+    def __init__(
+        self, folder: Path, corpora: Sequence[str], prefix: str, *, plays: bool = False
+    ) -> None:
         self._folder = RunFolder(folder)
         self._goals = Goals(corpora)
         self._prefix = prefix
@@ -156,7 +168,10 @@ class Pages:
         self._templates = page_templates(jinja2.ChoiceLoader([own, shared]))
         self._templates.filters.update(size=_size, tone=_tone, day=_day)
         self._templates.globals.update(
-            prefix=prefix, folder=_encodable(self._folder.root.name or str(self._folder.root))
+            prefix=prefix,
+            folder=_encodable(self._folder.root.name or str(self._folder.root)),
+            corpora=list(corpora),
+            plays=plays,
         )
 
     def handler(self, answer: Callable[[Asked], Any]) -> Callable[[Any], Any]:
@@ -278,6 +293,14 @@ class Pages:
             media_type="application/x-ndjson",
             headers={**_HEADERS, "Content-Disposition": disposition},
         )
+
+    def play(self, _: Asked) -> Any:
+        """Show the page to play by hand."""
+        return self._page("play.html")
+
+    def jobs(self, _: Asked) -> Any:
+        """Show the page to start runs and to watch them."""
+        return self._page("jobs.html", policies=POLICIES.names())
 
     def compare(self, asked: Asked) -> Any:
         """Show two runs side by side: their statistics, and the dialogues that both played."""

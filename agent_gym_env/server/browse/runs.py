@@ -114,7 +114,9 @@ class RunFolder:
             shards = [FAILED, *shards]
         for name in names:
             path = folder / name
-            is_other = name.endswith(".jsonl") and name not in shards
+            # `evaluate --out` writes the episodes of its journals into files, too.
+            is_copy = (folder / "journal" / path.stem / MANIFEST).exists()
+            is_other = name.endswith(".jsonl") and name not in shards and not is_copy
             if is_other and self._is_inside(path) and _has_episodes(path):
                 yield self._run(path, None, None)
 

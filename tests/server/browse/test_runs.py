@@ -35,6 +35,13 @@ def test_other_files_are_not_runs(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_the_files_that_evaluate_writes_beside_its_journals_are_not_listed(tmp_path: Path) -> None:
+    write_run(tmp_path / "out" / "journal" / "oracle", episodes([0.5]))
+    write_file(tmp_path / "out" / "oracle.jsonl", episodes([0.5]))
+    write_file(tmp_path / "out" / "other.jsonl", episodes([0.5]))
+    assert names(tmp_path) == ["out/journal/oracle", "out/other.jsonl"]
+
+
 def test_a_journal_or_a_file_alone_is_one_run(tmp_path: Path) -> None:
     write_run(tmp_path / "run", episodes([0.5]))
     write_file(tmp_path / "played.jsonl", episodes([0.5]))

@@ -410,9 +410,13 @@ async def _play(socket: Any, sessions: Sessions) -> None:
     opened: OpenSession | None = None
     try:
         while True:
-            text = await socket.receive_text()
+            received = await socket.receive()
+            if received["type"] == "websocket.disconnect":
+                return
             try:
-                message = read(text, ClientMessage)
+                if received.get("text") is None:
+                    raise Refused("a message is text, not bytes", status=400, code="not_json")
+                message = read(received["text"], ClientMessage)
                 if isinstance(message, OpenBody | RestoreBody):
                     if opened is not None:
                         await sessions.close(opened)
@@ -429,6 +433,7 @@ async def _play(socket: Any, sessions: Sessions) -> None:
             except Refused as refused:
                 answer = {"type": "error", **refused.body()}
             await socket.send_text(msgspec.json.encode(answer).decode())
+            await asyncio.sleep(0)  # many messages may have come at once: the others have turns
     finally:
         if opened is not None:
             sessions.drop(opened)

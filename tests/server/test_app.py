@@ -6,6 +6,7 @@ import html
 import json
 import resource
 import socket
+import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -383,6 +384,32 @@ def test_a_connection_that_misbehaves_is_answered_or_closed(server: Running) -> 
         with pytest.raises(Exception, match="1009"):
             client.recv(timeout=60)
     wait_for(lambda: server.ask("GET", "/health")[0] == 200)
+
+
+def test_bytes_are_answered_and_the_session_goes_on(server: Running) -> None:
+    with connect(f"ws://127.0.0.1:{server.port}/v1/sessions/ws") as client:
+        client.send(json.dumps({"type": "open", **DEV}))
+        client.recv(timeout=60)
+        client.send(b'{"type": "reset"}')
+        assert json.loads(client.recv(timeout=60))["error"]["code"] == "not_json"
+        client.send('{"type": "reset"}')
+        assert json.loads(client.recv(timeout=60))["type"] == "reply"
+
+
+def test_messages_that_came_at_once_do_not_keep_others_waiting(
+    server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_before = len(server.app.state.sessions)
+    client = connect(f"ws://127.0.0.1:{server.port}/v1/sessions/ws").__enter__()
+    client.send(json.dumps({"type": "open", **DEV}))
+    client.recv(timeout=60)
+    for _ in range(3000):
+        client.send('{"type": "reset", "seed": 1}')
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.socket.close()  # without a word
+    wait_for(lambda: len(server.app.state.sessions) == open_before)
+    # The server heard of it between two messages, not after all of them.
+    assert len([each for each in caplog.records if each.name == "asyncio"]) < 100
 
 
 def test_the_api_is_described(server: Running) -> None:

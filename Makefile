@@ -54,7 +54,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-latest test-lowest test-long test-hubs constraints lint check docs format bench clean
+.PHONY: help demo install test test-latest test-lowest test-long test-hubs constraints lint check docs format bench clean test-browser
 
 help: ## list the targets
 	@sed -n -e '/^[a-z-]*%:/s/%/NAME/' -e 's/^\([a-zA-Z-]*\):.*## /  make \1:/p' Makefile | awk -F: '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -104,6 +104,10 @@ docs: $(VENV)/.installed-docs ## build the documentation site in out/site; a war
 
 format: install ## format the code
 	@$(BIN)/python -m ruff check --quiet --fix . ; $(BIN)/python -m ruff format --quiet .
+
+test-browser: install ## the pages in Chromium; with AGENT_GYM_AXE=axe.min.js also axe-core
+	@$(BIN)/python -m pip install --quiet "playwright>=1.50,<2"
+	@$(BIN)/python -m pytest tests/server/browse/test_browser.py tests/evaluation/test_report.py $(ARGS)
 
 bench: install ## measure every promised speed and size
 	@$(BIN)/python -m benchmarks $(if $(AGENT_GYM_TEST_SGD),--corpus "$(AGENT_GYM_TEST_SGD)") $(ARGS)

@@ -33,7 +33,7 @@ from agent_gym_env.server.browse.summary import KINDS, Summary, summarize_episod
 from agent_gym_env.storage.cache_folder import home
 from agent_gym_env.storage.files import MAX_LINE_BYTES, open_file
 
-FORMAT = 1
+FORMAT = 2
 """Version of the database; another one is built again."""
 
 PAGE_SIZE = 50

@@ -16,13 +16,15 @@ from tests.evaluation.episode_factory import call, due, episode, episodes, turn
 from tests.server.browse.recorded_runs import CONFIG, write_run
 
 playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+    "playwright.sync_api", reason="playwright is not installed: make test-browser"
 )
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 CHROMIUM = shutil.which("chromium")
 AXE = os.environ.get("AGENT_GYM_AXE", "")
 pytestmark = [
-    pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine"),
+    pytest.mark.skipif(
+        not CHROMIUM, reason="no chromium on this machine: make test-browser needs one"
+    ),
 ]
 
 from agent_gym_env.server.browse.index import Key  # noqa: E402

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import pytest
 
 from agent_gym_env import assembly
 from agent_gym_env.cli.main import main
-from agent_gym_env.errors import AgentGymError, DataError
+from agent_gym_env.errors import AgentGymError, DataError, LMError
+from agent_gym_env.lm.base import Request, Response
 from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.jobs import Collection, JobPlayer
 from agent_gym_env.rollout.ray_runner import RayRunner
 from agent_gym_env.rollout.runners import SerialRunner
 from tests.rollout.collecting import collection, open_player, records
+from tests.training.first_turns import small_model
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
@@ -97,6 +100,95 @@ def test_what_a_lost_node_had_begun_another_one_plays(
     )
     assert lost
     assert records(tmp_path / "ray") == records(tmp_path / "serial")
+
+
+class Counted:
+    """A model that counts its requests, and those that wait at once."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._counting = threading.Lock()
+        self._waiting = 0
+        self.name = model.name
+        self.requests = self.most_at_once = 0
+
+    def complete(self, request: Request) -> Response:
+        """Pass a request on."""
+        with self._counting:
+            self.requests += 1
+            self._waiting += 1
+            self.most_at_once = max(self.most_at_once, self._waiting)
+        try:
+            response: Response = self._model.complete(request)
+        finally:
+            with self._counting:
+                self._waiting -= 1
+        return response
+
+    def complete_many(self, requests: Sequence[Request]) -> list[Response | LMError]:
+        """Pass requests on one by one."""
+        return [self.complete(request) for request in requests]
+
+    def close(self) -> None:
+        """Release nothing: the model is the test's."""
+
+
+def without_costs(folder: Path) -> dict[tuple[int, int], dict[str, Any]]:
+    """Read the records of a journal, without what its answers cost.
+
+    Each actor's client asks once whether the server takes tools, and counts that as a cost.
+    """
+    found = records(folder)
+    for record in found.values():
+        record.pop("spending", None)
+        for turn in record["turns"]:
+            for step in turn["steps"]:
+                for cost in ("latency_s", "usage"):
+                    step["action"]["completion"].pop(cost, None)
+    return found
+
+
+def test_actors_on_several_nodes_share_one_model_and_outlive_their_nodes(
+    cluster: Any, address: str, tmp_path: Path
+) -> None:
+    for library in ("torch", "fastapi", "uvicorn", "aiohttp"):
+        pytest.importorskip(library)
+    from agent_gym_env.lm.transformers_client import TransformersClient
+    from tests.lm.test_openai_server import Running
+
+    path = small_model(tmp_path / "model")
+    model = Counted(TransformersClient(path, max_new_tokens=6, guided=False))
+    cluster.add_node(**NODE, num_cpus=2)
+    cluster.wait_for_nodes(WAIT_S)
+    old = list(cluster.worker_nodes)
+    lost = False
+
+    def exchange_the_nodes(progress: Progress) -> None:
+        nonlocal lost
+        if progress.played >= 4 and not lost:
+            lost = True
+            cluster.add_node(**NODE, num_cpus=2)
+            for node in old:
+                cluster.remove_node(node, allow_graceful=False)
+
+    with Running(model) as server:
+        policy = {"name": "llm", "client": "local", "model": "model", "api_base": server.base}
+        what: dict[str, Any] = {"split": "dev", "reward": "balanced", "episodes": 16}
+        assembly.collect(policy, tmp_path / "serial", **what)
+        asked_alone = model.requests
+        assert model.most_at_once == 1
+        runner = RayRunner(5, address=address)
+        assembly.collect(
+            policy, tmp_path / "ray", runner=runner, on_progress=exchange_the_nodes, **what
+        )
+    assert lost
+    assert without_costs(tmp_path / "ray") == without_costs(tmp_path / "serial")
+    asked_together = model.requests - asked_alone
+    print(f"{asked_alone} calls, then {asked_together} with up to {model.most_at_once} at once")
+    # What the lost nodes had begun is asked again.
+    assert len(old) > 1
+    assert asked_together > asked_alone
+    assert model.most_at_once > 1
 
 
 def test_the_function_and_the_command_take_a_cluster(

@@ -41,8 +41,8 @@ class WandbTracker:
             config=settings,
             mode=mode,
             reinit="create_new",  # beside a run that the user has begun
-            # What the run prints stays here.
-            settings=wandb.Settings(console="off"),
+            # What the run prints stays here. Nobody may be there to answer a question.
+            settings=wandb.Settings(console="off", login_timeout=60, init_timeout=60),
         )
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:

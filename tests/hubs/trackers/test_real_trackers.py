@@ -40,6 +40,18 @@ def test_wandb_keeps_a_run_for_later(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert wandb.run is None
 
 
+def test_wandb_without_a_key_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    send({"name": "wandb", "mode": "online"}, tmp_path)
+    (record,) = [each for each in caplog.records if each.name.startswith("agent_gym_env")]
+    assert "the tracker wandb failed" in record.getMessage()
+
+
 def test_mlflow_keeps_steps_and_settings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from mlflow import MlflowClient
 

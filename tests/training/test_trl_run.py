@@ -20,7 +20,7 @@ from agent_gym_env.envs.replay import ReplaySettings
 from agent_gym_env.errors import AgentGymError, DataError, ResumeMismatchError, StorageError
 from agent_gym_env.lm.chat_templates import read_template
 from agent_gym_env.rewards.base import ClosedTurn, Score
-from agent_gym_env.training import grpo as grpo_module
+from agent_gym_env.training import model_player
 from agent_gym_env.training.config import DPOConfig, GRPOConfig, TinyConfig
 from agent_gym_env.training.dpo import train_dpo
 from agent_gym_env.training.grpo import train_grpo
@@ -125,7 +125,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
 ) -> None:
     env: Any = make_env(split="train")
     world = ReplaySettings(env.unwrapped.split, PaysByLength())
-    monkeypatch.setattr(grpo_module, "_world", lambda *_: world)
+    monkeypatch.setattr(model_player, "open_world", lambda *_: world)
     config = configure(folder)
     undisturbed = train(config, out=tmp_path / "a")
     with pytest.raises(StoppedError):

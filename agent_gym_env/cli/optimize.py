@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from agent_gym_env.cli.console import Advance, print_json, print_table, progress
 from agent_gym_env.cli.events import wanted_events
@@ -13,6 +16,7 @@ from agent_gym_env.evaluation.table import interval, number, probability, signed
 from agent_gym_env.optimization.monitor import Event, PhaseBegan, TurnScored
 from agent_gym_env.optimization.result import OptimizationResult
 from agent_gym_env.optimization.runner import CACHE_FOLDER, OptimizationRunner
+from agent_gym_env.training.trackers import open_trackers
 
 
 def optimize(settings: Optimize) -> ExitCode:
@@ -25,7 +29,8 @@ def optimize(settings: Optimize) -> ExitCode:
     arguments = {name: getattr(settings, name) for name in names}
     _print_what_was_there(settings.out.parent / CACHE_FOLDER)
     events = wanted_events()
-    with progress("baseline") as advance:
+    tracked = open_trackers(settings.track, out=settings.out.parent, settings=_shown(arguments))
+    with tracked as tracker, progress("baseline") as advance:
         callback = events.emit_struct if events else _Progress(advance)
         runner = OptimizationRunner(
             settings.corpus,
@@ -38,11 +43,29 @@ def optimize(settings: Optimize) -> ExitCode:
             result = runner.run()
         except KeyboardInterrupt:
             return stopped("the same command again: the answers so far are kept")
+        tracker.log(0, _figures(result))
     if settings.json:
         print_json(result)
     elif not events:
         _print_result(result)
     return ExitCode.DONE
+
+
+def _shown(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run for a tracker; what is not JSON is shown as a text."""
+    shown: dict[str, Any] = msgspec.to_builtins(arguments, enc_hook=str)
+    return shown
+
+
+def _figures(result: OptimizationResult) -> dict[str, float]:
+    """Return the figures of a result for a tracker."""
+    figures = {
+        "baseline/reward": result.baseline.reward.mean,
+        "optimized/reward": result.optimized.reward.mean,
+        "completions": result.counts.calls,
+        "cost_usd": result.counts.cost_usd,
+    }
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _print_what_was_there(cache: Path) -> None:

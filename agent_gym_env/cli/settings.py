@@ -509,6 +509,8 @@ class Optimize(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
         threads: number of examples that are played at the same time.
         temperature: temperature of the program's model; the provider's default by default.
         max_errors: number of failures after which the run ends.
+        track: trackers that the rewards are sent to at the end: tensorboard, wandb, mlflow, trackio
+            or one of your own; for each a name, or a JSON object with a name and options.
         events: print each event of the run as one line of JSON.
     """
 
@@ -529,6 +531,7 @@ class Optimize(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     threads: int = 8
     temperature: float | None = None
     max_errors: int = 10
+    track: tuple[Named, ...] = ()
     events: bool = False
 
 

@@ -18,8 +18,9 @@ from agent_gym_env.server.wire import Refused
 OWN_FOLDER = ".agent-gym"
 """Folder for the server's own files, below the folder of the runs."""
 
-_OPERATORS = frozenset({"address", "api_base", "api_key", "base_url", "command", "url"})
-"""Settings that name a server, a key or a program: only the operator sets them."""
+_OPERATORS = frozenset({"address", "api_base", "api_key", "base_url", "command", "track", "url"})
+"""Settings that name a server, a key, a program or a receiver of data: only the operator sets
+them."""
 
 _TOOL_BACKENDS = frozenset({"replay", "nearest", "simulated"})
 """Back ends that run no code of a user."""
@@ -49,7 +50,7 @@ class Permissions(msgspec.Struct, frozen=True):
             self._check_value(name, value)
 
     def _check_value(self, name: str, value: Any) -> None:
-        if name in _OPERATORS and value is not None:
+        if name in _OPERATORS and value not in (None, (), []):
             raise _forbidden(f"a client may not set {name!r}")
         if name == "corpus":
             if value is not None and value not in self.corpora:

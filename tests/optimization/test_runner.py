@@ -40,6 +40,7 @@ from tests.lm.server import LMServer
 from tests.optimization.conftest import Client
 from tests.optimization.pupil import CARE
 from tests.rewards import judge_stubs
+from tests.training.test_trackers import KEPT, Remember
 
 QUICK: dict[str, dict[str, Any]] = {
     "bootstrap": {},
@@ -476,6 +477,16 @@ def test_the_command_prints_the_result(
     assert main(command(server, tmp_path, "--json")) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["counts"]["cached"] == result["counts"]["calls"]
+
+
+def test_the_command_sends_both_rewards_to_a_tracker(server: LMServer, tmp_path: Path) -> None:
+    KEPT.clear()
+    assert main(command(server, tmp_path, "--track", f"{Remember.__module__}:Remember")) == 0
+    (kept,) = KEPT
+    ((step, figures),) = kept.logged
+    assert step == 0
+    assert figures["optimized/reward"] > figures["baseline/reward"]
+    assert (kept.settings["num_train"], kept.finished) == (12, 1)
 
 
 def test_the_command_prints_events_a_line_each(

@@ -108,6 +108,7 @@ def test_a_run_that_fails_says_why(server: Running) -> None:
         ({"command": "rollout", "settings": {**ROLLOUT, "epsiodes": 3}}, 422),
         ({"command": "rollout", "settings": {**ROLLOUT, "out": "elsewhere"}}, 422),
         ({"command": "rollout", "settings": {**ROLLOUT, "policy": ["os:system"]}}, 403),
+        ({"command": "evaluate", "settings": {**ROLLOUT, "track": ["wandb"]}}, 403),
         ({"command": "optimize", "settings": {"program": "/etc/passwd"}}, 403),
         ({"command": "train sft", "settings": {"rows": ["../rows.jsonl"]}}, 403),
     ],

@@ -113,8 +113,10 @@ class EnvironmentSettings(ModelSettings, frozen=True, kw_only=True, forbid_unkno
             value = getattr(self, option)
             if value is not None:
                 options[option] = value
-        if name in ("SGD-v0", "Traces-v0"):
+        if name == "SGD-v0":
             return {**chosen, "tools_offered": "dialogue", **options}
+        if name == "Traces-v0":
+            return {**chosen, "env": name, "tools_offered": "dialogue", **options}
         return {**chosen, "env": name, **options}
 
 

@@ -12,6 +12,7 @@ pytest.importorskip("aiohttp", reason="aiohttp comes with the extra 'local'")
 
 from agent_gym_env.assembly import collect
 from agent_gym_env.cli.main import main
+from agent_gym_env.rollout.journal.format import read_begun
 from agent_gym_env.rollout.journal.reading import read_episodes, read_played
 from tests.lm.server import LMServer
 from tests.reliability.commands import llm
@@ -185,3 +186,12 @@ def test_a_file_without_episodes_is_a_data_error(
     }
     assert main([command, str(empty), *more[command]]) == 4
     assert "expected episodes, found none" in capsys.readouterr().err
+
+
+def test_a_journal_names_the_environment_that_was_asked_for(tmp_path: Path) -> None:
+    log = Path(__file__).parents[2] / "examples/logs/chat.jsonl"
+    words = ["evaluate", "--policy", "oracle", "--env", "Traces-v0", "--corpus", str(log)]
+    assert main([*words, "--split", "train", "--out", str(tmp_path / "out")]) == 0
+    begun = read_begun(tmp_path / "out/journal/oracle")
+    assert begun is not None
+    assert begun.config["world"]["env"] == "Traces-v0"

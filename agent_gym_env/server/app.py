@@ -432,6 +432,9 @@ async def _play(socket: Any, sessions: Sessions) -> None:
                     answer = await _answered(sessions, opened, message)
             except Refused as refused:
                 answer = {"type": "error", **refused.body()}
+            except Exception:  # noqa: BLE001  (told in the log; the client may go on)
+                _log.exception("a message over WebSocket failed")
+                answer = {"type": "error", **_INSIDE.body()}
             await socket.send_text(msgspec.json.encode(answer).decode())
             await asyncio.sleep(0)  # many messages may have come at once: the others have turns
     finally:
@@ -485,6 +488,10 @@ def _stream(events: AsyncIterator[bytes]) -> Any:
     )
 
 
+_INSIDE = Refused("an error inside the server", status=500, code="broken")
+"""Answer to a fault of the server: without details, which go to its log."""
+
+
 async def _refused(_: Any, refused: Refused) -> Any:
     return failure(refused)
 
@@ -495,5 +502,4 @@ async def _unknown(_: Any, error: Any) -> Any:
 
 
 async def _broken(_: Any, __: Exception) -> Any:
-    """Answer without details; the exception goes to the server's log."""
-    return failure(Refused("an error inside the server", status=500, code="broken"))
+    return failure(_INSIDE)

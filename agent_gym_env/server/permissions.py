@@ -59,7 +59,7 @@ class Permissions(msgspec.Struct, frozen=True):
             return
         if name == "tool_backend":
             chosen = value.get("name") if isinstance(value, Mapping) else value
-            if chosen not in _TOOL_BACKENDS:
+            if not isinstance(chosen, str) or chosen not in _TOOL_BACKENDS:
                 allowed = ", ".join(sorted(_TOOL_BACKENDS))
                 raise _forbidden(f"the tool backend must be one of {allowed}, not {chosen!r:.80}")
         if isinstance(value, str):

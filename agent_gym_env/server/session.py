@@ -88,7 +88,11 @@ class Session:
             raise ValueError(
                 f"max_episode_steps must be a whole number from 1 on, not {self._max_steps!r}"
             )
-        options.pop("env", None)
+        if options.pop("env", env_id) != env_id:
+            raise ValueError(f"env is {env_id!r} already: leave it out of the arguments")
+        mode = options.get("render_mode")
+        if not (mode is None or isinstance(mode, str)):  # Gymnasium looks at it before we do
+            raise ValueError(f"render_mode must be one of ansi, html, not {mode!r}")
         env: SGDEnv | SGDSimEnv = make_env(env=env_id, **options).unwrapped  # type: ignore[assignment]
         self.env_id = env_id
         self.env = env

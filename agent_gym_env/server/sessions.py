@@ -223,7 +223,11 @@ class Sessions:
         """
         self._permissions.check(body.arguments)
         opened = await self._opened(secrets.token_urlsafe(16), body, None)
-        self.keep(opened)
+        try:
+            self.keep(opened)
+        except Refused:  # the disk is full: nobody hears of the session
+            self._forget(opened.id)
+            raise
         return opened
 
     async def restore(self, id_: str) -> OpenSession:

@@ -173,6 +173,8 @@ def test_a_state_that_nobody_can_have_is_refused(server: Running, steps: int) ->
         {"reward": {"name": "rubric", "criteria": "/etc/passwd"}},
         {"reward": {"name": "llm_judge", "model": {"api_base": "http://example.org"}}},
         {"tool_backend": "python"},
+        {"tool_backend": ["python"]},
+        {"tool_backend": {"name": ["mcp"]}},
         {"tool_backend": {"name": "mcp", "command": ["sh"]}},
         {"user": {"name": "llm", "model": {"cache": "~/x"}}},
         {"services": ["..\\up"]},
@@ -198,6 +200,9 @@ def test_what_only_the_operator_may_name_is_refused(
         (b'{"enf": "SGD-v0"}', 422),
         (b'{"env": 5}', 422),
         (b'{"env": "SGD-v9"}', 422),
+        (b'{"env": "antigravity:SGD-v0"}', 422),
+        (b'{"env": "SGD-v0", "arguments": {"env": "SGDSim-v0"}}', 422),
+        (b'{"arguments": {"render_mode": 5}}', 422),
         (b'{"arguments": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", 422),
         (b'{"arguments": {"services": ' + b"[" * 70 + b"]" * 70 + b"}}", 422),
         (b'{"session": "../../etc/passwd"}', 404),
@@ -356,6 +361,14 @@ def test_the_number_of_sessions_and_their_rate_are_limited(tmp_path: Path) -> No
         assert 429 in statuses
         server.ask("DELETE", path)
         _opened(server)
+
+
+def test_a_session_that_cannot_be_kept_is_not_left_open(tmp_path: Path) -> None:
+    with Running(tmp_path) as server:
+        (tmp_path / ".agent-gym" / "sessions").write_text("not a folder")
+        status, answer, _ = server.ask("POST", "/v1/sessions", {**DEV, "keep": True})
+        assert (status, answer["error"]["code"]) == (507, "storage")
+        assert len(server.app.state.sessions) == 0
 
 
 def test_an_idle_session_is_closed_and_a_kept_one_can_be_restored(tmp_path: Path) -> None:

@@ -214,10 +214,23 @@ class Index:
 
     def progress(self) -> Progress:
         """Return how much of the run is in the index."""
-        total = sum(path.stat().st_size for path in self.run.files())
         with self.database() as database:
-            (done,) = database.execute("SELECT total(offset) FROM sources").fetchone()
-        return Progress(int(done), total)
+            read = dict(database.execute("SELECT name, offset FROM sources"))
+        files = self.run.files()
+        sizes = {path: path.stat().st_size for path in files}
+        # An unfinished last line is not to be read, however long it stays unfinished.
+        unfinished = sum(
+            size - read.get(path.name, 0)
+            for path, size in sizes.items()
+            if size > read.get(path.name, 0)
+            and self._grows(path, files)
+            and not _has_line(path, read.get(path.name, 0))
+        )
+        return Progress(sum(read.values()), sum(sizes.values()) - unfinished)
+
+    def _grows(self, path: Path, files: Sequence[Path]) -> bool:
+        """Return whether a run that is being recorded appends to a file."""
+        return self.run.is_journal and path.name in (FAILED, _last_shard(files))
 
     def _discard_another(self) -> None:
         """Delete the database if it is of another version, damaged, or of another journal."""
@@ -264,9 +277,8 @@ class Index:
                     "SELECT offset, lines FROM sources WHERE name = ?", [path.name]
                 ).fetchone()
                 offset, lines = known or (0, 0)
-                # Only the last shard grows, and the file of failures; any file may lack its end.
-                grows = self.run.is_journal and path.name in (FAILED, _last_shard(files))
                 if path.stat().st_size > offset:
+                    grows = self._grows(path, files)
                     read = self._read_lines(database, path, offset, lines, grows=grows)
                     if read > offset:
                         database.execute("COMMIT")
@@ -601,6 +613,13 @@ def _listed(names: Sequence[str]) -> str:
 
 def _last_shard(files: Sequence[Path]) -> str:
     return max((path.name for path in files if path.name != FAILED), default="")
+
+
+def _has_line(path: Path, offset: int) -> bool:
+    """Return whether a line ends behind an offset."""
+    with open_file(path) as file:
+        file.seek(offset)
+        return any(b"\n" in part for part in iter(lambda: file.read(1 << 20), b""))
 
 
 def _marks(file: BinaryIO, offset: int) -> tuple[int, int]:

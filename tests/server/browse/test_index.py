@@ -134,12 +134,13 @@ def test_an_unfinished_last_line_is_read_when_it_is_finished(tmp_path: Path) -> 
     line = frame(Entry(1), msgspec.json.encode(later))
     with shard.open("ab") as file:
         file.write(line[:50])
-    index.update()
+    assert index.update().is_complete
     assert index.figures(Filters()).episodes == 1
     assert index.problems() == []
     with shard.open("ab") as file:
         file.write(line[50:])
-    index.update()
+    assert not index.progress().is_complete
+    assert index.update().is_complete
     assert index.figures(Filters()).episodes == 2
 
 

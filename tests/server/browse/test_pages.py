@@ -439,3 +439,17 @@ def test_a_selection_is_exported(tmp_path: Path, browse: Open) -> None:
         "1_00001", "1_00002",
     ]  # fmt: skip
     assert client.get(f"{run}/export", params={"format": "exe"}).status_code == 400
+
+
+def test_only_a_server_that_plays_has_the_pages_to_play(tmp_path: Path, browse: Open) -> None:
+    write_run(tmp_path / "run", episodes([0.5]))
+    app = fastapi.FastAPI()
+    pages.add_pages(app, tmp_path, corpora=["sample", "<b>own</b>"], plays=True)
+    plays = testclient.TestClient(app)
+    for path in ("/view/play", "/view/jobs"):
+        shown = plays.get(path)
+        assert shown.status_code == 200
+        assert "<b>" not in shown.text
+        assert path in plays.get("/view").text
+        assert browse(tmp_path).get(path).status_code == 404
+        assert path not in browse(tmp_path).get("/view").text

@@ -78,11 +78,11 @@ test-hubs: $(HUBS:%=test-hub-%) ## run the tests of every hub, one after the oth
 
 test-hub-%: constraints/%.txt ## run the tests of a hub with its library: openenv, verifiers, nemo, skyrl, harbor or trackers
 	@$(if $(HUB_PYTHON),,echo "$* needs Python $(OLDEST_PYTHON) or later; name one: make $@ PYTHON=python$(OLDEST_PYTHON)" >&2; exit 1)
-	@$(MAKE) test VENV=.venv-hub-$* CONSTRAINTS=$< EXTRAS=test,$* PYTHON=$(HUB_PYTHON) JOBS=0 \
+	@$(MAKE) test VENV=.venv-hub-$* CONSTRAINTS=$< EXTRAS=test,serve,$* PYTHON=$(HUB_PYTHON) JOBS=0 \
 		ARGS="tests/hubs/$* $(wildcard tests/hubs/test_*.py) $(ARGS)"
 
 constraints/%.txt: | $(TOOLS)/.made
-	@mkdir -p $(@D) && $(UV_RESOLVE) --extra test --extra $* --python-version $(OLDEST_PYTHON) --upgrade --output-file $@
+	@mkdir -p $(@D) && $(UV_RESOLVE) --extra test --extra serve --extra $* --python-version $(OLDEST_PYTHON) --upgrade --output-file $@
 
 constraints: $(TOOLS)/.made $(TOOLS)/torch.txt ## pin the newest libraries in constraints.txt, for every supported Python
 	@$(UV_COMPILE) --upgrade --output-file constraints.txt

@@ -62,9 +62,11 @@ class KeptSession:
     Args:
         path: path of the file.
         opened: request that opened the session.
+        last: last snapshot; ``None`` before the first reset.
     """
 
-    def __init__(self, path: Path, opened: OpenBody) -> None:
+    def __init__(self, path: Path, opened: OpenBody, last: SessionState | None) -> None:
+        self.last = last
         self._path = path
         self._opened = opened
         self._size = 0
@@ -270,7 +272,7 @@ class Sessions:
             self._opening -= 1
         opened = OpenSession(id_, session, body)
         if body.keep:
-            opened.kept = KeptSession(self._path(id_), body)
+            opened.kept = KeptSession(self._path(id_), body, state)
         self._forget(id_)  # somebody else has restored it meanwhile
         self._open[id_] = opened
         return opened
@@ -287,11 +289,24 @@ class Sessions:
         return found
 
     def keep(self, opened: OpenSession) -> None:
-        """Write a snapshot of a session that was opened with ``keep``."""
-        if opened.kept is not None:
-            session = opened.session
-            with told_to_client():
-                opened.kept.write(None if session.last is None else session.state())
+        """Write a snapshot of a session that was opened with ``keep``.
+
+        Raises:
+            Refused: the disk does not take it. The session is back at its last snapshot, so that
+                the same step can be asked again.
+        """
+        kept, session = opened.kept, opened.session
+        if kept is None:
+            return
+        with told_to_client():
+            try:
+                state = None if session.last is None else session.state()
+                kept.write(state)
+            except StorageError:
+                if kept.last is not None:
+                    session.set_state(kept.last)
+                raise
+            kept.last = state
 
     async def close(self, opened: OpenSession) -> None:
         """Close a session for good and delete its snapshot."""

@@ -21,7 +21,7 @@ from gymnasium.error import ResetNeeded
 from websockets.sync.client import connect
 
 from agent_gym_env.client import ServerError
-from agent_gym_env.errors import DataError
+from agent_gym_env.errors import DataError, StorageError
 from agent_gym_env.server import sessions
 from agent_gym_env.server.guard import MAX_BODY_BYTES
 from agent_gym_env.server.http_server import ImpatientHTTP
@@ -369,6 +369,26 @@ def test_a_session_that_cannot_be_kept_is_not_left_open(tmp_path: Path) -> None:
         status, answer, _ = server.ask("POST", "/v1/sessions", {**DEV, "keep": True})
         assert (status, answer["error"]["code"]) == (507, "storage")
         assert len(server.app.state.sessions) == 0
+
+
+def test_a_step_that_cannot_be_kept_was_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_gym_env.server.sessions._MAX_KEPT_BYTES", 0)  # a new file each time
+    with Running(tmp_path) as server:
+        env = server.client().make("SGDSim-v0", split="dev", keep=True)
+        env.reset(seed=4)
+        state = env.get_state()
+        folder, away = tmp_path / ".agent-gym" / "sessions", tmp_path / "away"
+        folder.rename(away)
+        folder.write_text("not a folder")
+        with pytest.raises(StorageError):
+            env.step(ACTIONS[0])
+        assert env.get_state() == state
+        folder.unlink()
+        away.rename(folder)
+        found = env.step(ACTIONS[0])
+        assert server.client().restore(env.session).last == found
 
 
 def test_an_idle_session_is_closed_and_a_kept_one_can_be_restored(tmp_path: Path) -> None:

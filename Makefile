@@ -107,7 +107,7 @@ format: install ## format the code
 
 test-browser: install ## the pages in Chromium; with AGENT_GYM_AXE=axe.min.js also axe-core
 	@$(BIN)/python -m pip install --quiet "playwright>=1.50,<2"
-	@$(BIN)/python -m pytest tests/server/browse/test_browser.py tests/evaluation/test_report.py $(ARGS)
+	@$(BIN)/python -m pytest tests/server/browse/test_browser.py tests/server/test_frontend.py tests/evaluation/test_report.py $(ARGS)
 
 bench: install ## measure every promised speed and size
 	@$(BIN)/python -m benchmarks $(if $(AGENT_GYM_TEST_SGD),--corpus "$(AGENT_GYM_TEST_SGD)") $(ARGS)

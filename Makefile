@@ -137,13 +137,13 @@ $(VENV)/constraints.txt: $(CONSTRAINTS) | $(VENV)/.made
 
 $(VENV)/.installed-core: pyproject.toml $(VENV)/constraints.txt
 	@echo "installing agent-gym-env into $(VENV)"
-	@$(PIP_INSTALL) setuptools
+	@$(PIP_INSTALL) "setuptools>=77"
 	@$(PIP_INSTALL) --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.installed-%: pyproject.toml $(VENV)/constraints.txt
 	@echo "installing agent-gym-env[$*] into $(VENV)"
 	@$(if $(NEEDS_TORCH),$(PIP_INSTALL) torch)
-	@$(PIP_INSTALL) setuptools
+	@$(PIP_INSTALL) "setuptools>=77"
 	@$(PIP_INSTALL) --no-build-isolation --editable ".[$*]"
 	@touch $(VENV)/.installed-core $@

@@ -126,7 +126,9 @@ class McpServer:
     that asks for tools. Where another one has other tools, the client is notified.
 
     Each result has the step's reward and whether the episode has ended in its ``_meta``, under
-    `REPLY_KEY`. A client does not show ``_meta`` to its model.
+    `REPLY_KEY`. The reward of a call that was no step is ``None``. A client does not show ``_meta``
+    to its model. Arguments that one of the three cannot take give a result with ``isError``, which
+    it does show, so that the model can call again.
     """
 
     def __init__(
@@ -256,18 +258,25 @@ class McpServer:
 
     def _call_tool(self, params: dict[str, Any]) -> dict[str, Any]:
         call = _converted(params, _Call)
-        arguments = call.arguments or {}
         reply = self._in_play()
-        if call.name == START_EPISODE:
+        try:
+            return self._called_with(call.name, call.arguments or {}, reply)
+        except _Refused as refused:
+            if refused.code != _INVALID_PARAMS:
+                raise
+            return self._not_done(f"{call.name} was not done: {refused}", reply)
+
+    def _called_with(self, name: str, arguments: dict[str, Any], reply: Reply) -> dict[str, Any]:
+        if name == START_EPISODE:
             return self._opened(self._begin(_converted(arguments, _Start)))
-        if call.name == READ_CONVERSATION:
+        if name == READ_CONVERSATION:
             _converted(arguments, _Nothing)
             return self._conversation(reply)
         if reply.over:
-            return self._result(OVER, {"error": OVER, "over": True}, is_error=True)
-        if call.name == REPLY_TO_USER:
+            return self._not_done(OVER, reply)
+        if name == REPLY_TO_USER:
             return self._said(self._step(Action(_converted(arguments, _Words).text)))
-        calls = (ToolCall(call.name, arguments),)
+        calls = (ToolCall(name, arguments),)
         return self._called(self._step(Action(tool_calls=calls)))
 
     def _step(self, action: Action) -> Reply:
@@ -287,7 +296,11 @@ class McpServer:
     def _conversation(self, reply: Reply) -> dict[str, Any]:
         messages = reply.observation["messages"]
         content = {"messages": msgspec.Raw(messages.encode()), "over": reply.over}
-        return self._result(messages, content)
+        return self._result(messages, content, stepped=False)
+
+    def _not_done(self, problem: str, reply: Reply) -> dict[str, Any]:
+        content = {"error": problem, "over": reply.over}
+        return self._result(problem, content, is_error=True, stepped=False)
 
     def _said(self, reply: Reply) -> dict[str, Any]:
         words = reply.observation["user"]
@@ -309,17 +322,24 @@ class McpServer:
         return self._result("\n\n".join(texts), content, is_error=result["status"] == "error")
 
     def _result(
-        self, text: str, content: Mapping[str, Any], *, is_error: bool = False
+        self,
+        text: str,
+        content: Mapping[str, Any],
+        *,
+        is_error: bool = False,
+        stepped: bool = True,
     ) -> dict[str, Any]:
         return {
             "content": [{"type": "text", "text": text}],
             "structuredContent": content,
             "isError": is_error,
-            "_meta": {REPLY_KEY: self._revealed()},
+            "_meta": {REPLY_KEY: self._revealed(stepped)},
         }
 
-    def _revealed(self) -> object:
+    def _revealed(self, stepped: bool) -> object:
         reply = self._in_play()
+        if not stepped:
+            reply = msgspec.structs.replace(reply, reward=None)
         if self._reveal_info:
             return reply
         return {

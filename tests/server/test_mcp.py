@@ -179,6 +179,41 @@ def test_the_conversation_can_be_read_again() -> None:
     assert [each["role"] for each in json.loads(text(result))] == ["user", "assistant", "user"]
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "part"),
+    [
+        ("reply_to_user", {}, "missing required field `text`"),
+        ("reply_to_user", {"text": 5}, "Expected `str`, got `int`"),
+        ("read_conversation", {"turn": 1}, "`turn`"),
+        ("start_episode", {"dialogue_id": "no"}, "no dialogue 'no'"),
+        ("start_episode", {"seed": -1}, ">= 0"),
+        ("start_episode", {"sed": 1}, "`sed`"),
+    ],
+)
+def test_the_model_reads_what_is_wrong_with_its_arguments(
+    name: str, arguments: dict[str, Any], part: str
+) -> None:
+    player = client()
+    before = player.call("read_conversation")
+    result = player.call(name, **arguments)
+    assert (result["isError"], part in text(result)) == (True, True), text(result)
+    assert text(result).startswith(f"{name} was not done: ")
+    assert player.call("read_conversation") == before
+
+
+def test_only_a_step_has_a_reward() -> None:
+    player = client(arguments={"max_episode_steps": 1})
+    step = player.call("reply_to_user", text="Hello?")
+    others = [
+        player.call("read_conversation"),
+        player.call("reply_to_user", text="Hello?"),  # refused: the conversation is over
+        player.call("start_episode", dialogue_id="no"),
+        player.call("start_episode"),
+    ]
+    assert isinstance(step["_meta"][REPLY_KEY]["reward"], float)
+    assert [each["_meta"][REPLY_KEY]["reward"] for each in others] == [None] * 4
+
+
 def test_a_listener_hears_each_step() -> None:
     heard: list[tuple[Action, Reply]] = []
     player = client(on_step=lambda action, reply: heard.append((action, reply)))
@@ -203,16 +238,7 @@ def test_a_tool_with_a_name_of_the_servers_own_is_refused(tmp_path: Path) -> Non
     [
         ("prompts/list", {}, -32601, "unknown method 'prompts/list'"),
         ("tools/call", {}, -32602, "missing required field `name`"),
-        ("tools/call", {"name": "reply_to_user"}, -32602, "missing required field `text`"),
         ("tools/call", {"name": "x", "arguments": [1]}, -32602, "Expected `object"),
-        (
-            "tools/call",
-            {"name": "start_episode", "arguments": {"dialogue_id": "no"}},
-            -32602,
-            "no dialogue 'no'",
-        ),
-        ("tools/call", {"name": "start_episode", "arguments": {"seed": -1}}, -32602, ">= 0"),
-        ("tools/call", {"name": "start_episode", "arguments": {"sed": 1}}, -32602, "`sed`"),
     ],
 )
 def test_what_a_client_gets_wrong_is_explained(

@@ -98,7 +98,7 @@ def push_to_hub(
         AgentGymError: the hub refused, or cannot be reached.
         MissingDependency: huggingface_hub is not installed.
     """
-    hub: Any = require("huggingface_hub", extra="hub")
+    hub = _library()
     if public and licence is None:
         raise ValueError("a public repository needs the licence of its content, such as cc-by-4.0")
     contents = contents_of(Path(path))
@@ -160,7 +160,7 @@ def pull_from_hub(
         AgentGymError: the hub refused, or cannot be reached.
         MissingDependency: huggingface_hub is not installed.
     """
-    hub: Any = require("huggingface_hub", extra="hub")
+    hub = _library()
     kinds: tuple[RepositoryKind, ...] = ("model", "dataset") if kind is None else (kind,)
     with _hub_errors(hub, repo):
         found_kind, info = _repository(hub, repo, kinds, revision)
@@ -256,6 +256,13 @@ def _sorted_out(names: Iterable[str]) -> tuple[list[str], tuple[str, ...]]:
             raise DataError(f"the repository has a file with a forbidden name: {name!r:.80}")
         (wanted if path.suffix in PLAIN else others).append(name)
     return wanted, tuple(name for name in others if not name.startswith(".git"))
+
+
+def _library() -> Any:
+    """Return the library with its modules that are no attributes of it until they are imported."""
+    for module in ("errors", "constants"):
+        require(f"huggingface_hub.{module}", extra="hub")
+    return require("huggingface_hub", extra="hub")
 
 
 @contextmanager

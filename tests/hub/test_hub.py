@@ -84,6 +84,21 @@ def test_the_library_finds_the_hub_by_its_own_variables(
     assert "datasets/ada/by-name" in hub.repositories
 
 
+def test_a_hub_that_cannot_be_reached_is_said_by_a_fresh_process(tmp_path: Path) -> None:
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "agent_gym_env", "hub", "pull", "ada/x", "--out"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "pulled")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("agent-gym: ada/x: http://127.0.0.1:9 "), done.stderr
+
+
 def test_a_journal_comes_back_as_it_was_and_is_a_corpus(
     hub: HubServer, journal: Path, tmp_path: Path
 ) -> None:

@@ -116,6 +116,8 @@ def read_leaderboard(folder: str | Path) -> Leaderboard:
         DataError: there is no such folder, it has no such file, or too many.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError("expected a folder of results, found none", file=str(folder))
     paths = [*sorted(folder.glob("*.json")), *sorted(folder.glob(f"*/{RESULT}"))]
     if not paths or len(paths) > _MOST_FILES:
         raise DataError(

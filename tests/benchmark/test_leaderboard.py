@@ -104,9 +104,10 @@ def test_a_file_that_is_not_right_is_left_out_and_named(copy: Path) -> None:
 
 
 def test_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(DataError, match="expected 1 to 10,000 results"):
-            read_leaderboard(folder)
+    with pytest.raises(DataError, match="expected 1 to 10,000 results"):
+        read_leaderboard(tmp_path)
+    with pytest.raises(DataError, match="expected a folder of results, found none"):
+        read_leaderboard(tmp_path / "none")
 
 
 @pytest.fixture

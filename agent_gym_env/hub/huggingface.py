@@ -259,7 +259,7 @@ def _sorted_out(names: Iterable[str]) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _library() -> Any:
-    """Return the library with its modules that are no attributes of it until they are imported."""
+    """Return the library, with two of its modules that it does not import itself."""
     for module in ("errors", "constants"):
         require(f"huggingface_hub.{module}", extra="hub")
     return require("huggingface_hub", extra="hub")

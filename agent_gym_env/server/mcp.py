@@ -126,7 +126,7 @@ class McpServer:
     that asks for tools. Where another one has other tools, the client is notified.
 
     Each result has the step's reward and whether the episode has ended in its ``_meta``, under
-    `REPLY_KEY`. The reward of a call that was no step is ``None``. A client does not show ``_meta``
+    `REPLY_KEY`. A call that is not a step has the reward ``None``. A client does not show ``_meta``
     to its model. Arguments that one of the three cannot take give a result with ``isError``, which
     it does show, so that the model can call again.
     """

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from agent_gym_env.evaluation.report import write_report as write_report
     from agent_gym_env.evaluation.rescore import rescore as rescore
     from agent_gym_env.extras import require_or_exit as require_or_exit
-    from agent_gym_env.hub.huggingface import pull_from_hub as pull_from_hub
-    from agent_gym_env.hub.huggingface import push_to_hub as push_to_hub
+    from agent_gym_env.hf_hub.transfer import pull_from_hub as pull_from_hub
+    from agent_gym_env.hf_hub.transfer import push_to_hub as push_to_hub
     from agent_gym_env.lm.base import LanguageModel as LanguageModel
     from agent_gym_env.lm.base import Request as Request
     from agent_gym_env.lm.base import Response as Response
@@ -144,7 +144,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "evaluation.report": "write_report",
         "evaluation.rescore": "rescore",
         "extras": "require_or_exit",
-        "hub.huggingface": "pull_from_hub push_to_hub",
+        "hf_hub.transfer": "pull_from_hub push_to_hub",
         "lm.base": "LanguageModel Request Response",
         "lm.open_model": "open_model",
         "optimization.runner": "OptimizationRunner",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent_gym_env.cli.console import print_json
 from agent_gym_env.cli.settings import HubPull, HubPush
-from agent_gym_env.hub.huggingface import pull_from_hub, push_to_hub
+from agent_gym_env.hf_hub.transfer import pull_from_hub, push_to_hub
 
 
 def push(settings: HubPush) -> None:

@@ -21,13 +21,13 @@ pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed:
 from agent_gym_env.assembly import collect
 from agent_gym_env.cli.main import main
 from agent_gym_env.corpus.corpus import open_corpus
-from agent_gym_env.hub.card import make_card
-from agent_gym_env.hub.contents import contents_of
+from agent_gym_env.hf_hub.card import make_card
+from agent_gym_env.hf_hub.contents import contents_of
 from agent_gym_env.policies.sb3_file import FORMAT, Header, Shape
 from agent_gym_env.rollout.journal.reading import read_episodes, write_episodes
 from agent_gym_env.storage.array_file import write_arrays
 from tests.evaluation.episode_factory import episode, turn
-from tests.hub.hub_server import TOKEN, HubServer
+from tests.hf_hub.hub_server import TOKEN, HubServer
 from tests.training.small_run import SMALL
 
 ROOT = Path(__file__).parents[2]

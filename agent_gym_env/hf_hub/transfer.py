@@ -19,8 +19,8 @@ from agent_gym_env.corpus.logs.redaction import RedactionCount, Redactor
 from agent_gym_env.errors import AgentGymError, DataError
 from agent_gym_env.evaluation.evaluate import Evaluation, summarize
 from agent_gym_env.extras import require, tolerate_library_warnings
-from agent_gym_env.hub.card import make_card
-from agent_gym_env.hub.contents import PLAIN, ContentKind, Contents, contents_of
+from agent_gym_env.hf_hub.card import make_card
+from agent_gym_env.hf_hub.contents import PLAIN, ContentKind, Contents, contents_of
 from agent_gym_env.lm.credentials import Scrubber, environment_secrets
 from agent_gym_env.lm.fetch_model import check_sha256
 from agent_gym_env.rollout.episode import Episode
@@ -85,7 +85,7 @@ def push_to_hub(
 
     Args:
         path: folder of a journal, file of episodes, model, training run, saved policy or program;
-            see `agent_gym_env.hub.contents.contents_of`.
+            see `agent_gym_env.hf_hub.contents.contents_of`.
         repo: repository, ``owner/name``; it is made where there is none.
         public: whether everybody may see it; without it, a public repository is refused.
         licence: licence as the hub names it, such as ``cc-by-sa-4.0``; required if ``public``.

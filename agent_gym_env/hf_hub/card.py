@@ -14,7 +14,7 @@ from agent_gym_env.corpus.logs.redaction import RedactionCount
 from agent_gym_env.evaluation.evaluate import Evaluation
 from agent_gym_env.evaluation.table import interval, number
 from agent_gym_env.extras import require
-from agent_gym_env.hub.contents import Contents
+from agent_gym_env.hf_hub.contents import Contents
 from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.storage.files import read_file
 

@@ -56,6 +56,7 @@ from agent_gym_env.training.model_player import (
     read_situation,
 )
 from agent_gym_env.training.played_dialogues import evenly_spread
+from agent_gym_env.wrappers.checks import require_positive
 
 __all__ = [
     "TOOL_RULES",
@@ -263,7 +264,8 @@ def rollout_prompts(
         ``turn`` and ``seed``. All generations of a row have its dialogue and seed.
 
     Raises:
-        ValueError: an argument of the environment is unknown or not among its values.
+        ValueError: an argument of the environment is unknown or not among its values, or
+            ``dialogues`` or ``trials`` is below 1.
         DataError: the corpus is missing or damaged.
         MissingDependency: the extra ``train`` is not installed.
     """
@@ -315,10 +317,14 @@ def _rows(
     config: RolloutConfig, split: str, dialogues: int | None, trials: int, seed: int, rules: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each beginning as JSON, and its other columns."""
+    require_positive("trials", trials)
+    if dialogues is not None:
+        require_positive("dialogues", dialogues)
     # Walking to a turn asks no judge and no live tool.
     env = open_env(config, split) if config.is_simulated else open_recorded(config, split)
     selected = list(env.selected)
-    for index in evenly_spread(selected, dialogues or len(selected)):
+    most = len(selected) if dialogues is None else dialogues
+    for index in evenly_spread(selected, most):
         task = env.split.task(index)
         for trial in range(trials):
             of_row = episode_seed(seed, task.dialogue_id, trial)

@@ -436,3 +436,10 @@ def test_recorded_dialogues_have_a_row_for_each_turn_and_simulated_ones_for_each
     assert len(rollout_prompts(RolloutConfig(env="SGD-v0", turns=None), dialogues=2)) == 2
     simulated = rollout_prompts(RolloutConfig(env=NOISY), dialogues=2, trials=3)
     assert (len(simulated), len(set(simulated["seed"]))) == (6, 6)
+
+
+@pytest.mark.parametrize("prompts", [rollout_prompts, environment_prompts])
+@pytest.mark.parametrize("name", ["dialogues", "trials"])
+def test_no_dialogues_are_refused_and_do_not_mean_all(prompts: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
+        prompts(RolloutConfig(env="SGDSim-v0"), **{name: 0})

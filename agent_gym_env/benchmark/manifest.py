@@ -200,8 +200,11 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
     """Write a manifest as JSON.
 
     Raises:
+        ValueError: the file does not end in ``.json``, so `read_manifest` would refuse it.
         StorageError: the disk does not take it.
     """
+    if Path(path).suffix != ".json":
+        raise ValueError(f"expected a file that ends in .json, not {str(path)!r}")
     with written_whole(Path(path)) as file:
         file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 

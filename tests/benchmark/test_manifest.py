@@ -138,3 +138,13 @@ def test_the_command_writes_a_manifest(tmp_path: Path) -> None:
     found = read_manifest(out)
     assert (found.env, found.options["user"], found.trials) == ("SGDSim-v0", USER, 2)
     assert main(["benchmark", "new", "--name", "", "--out", str(out)]) == 2
+
+
+@pytest.mark.parametrize("name", ["mine.toml", "mine.yaml", "mine"])
+def test_a_manifest_goes_to_a_file_that_can_be_read_back(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / name
+    assert main(["benchmark", "new", "--name", "m", "--split", "dev", "--out", str(out)]) == 2
+    assert "expected a file that ends in .json" in capsys.readouterr().err
+    assert not out.exists()

@@ -21,6 +21,7 @@ from agent_gym_env.extras import require
 from agent_gym_env.lm.http_access import address_of, listener
 from agent_gym_env.server.api_page import api_page
 from agent_gym_env.server.browse.pages import PREFIX, add_pages
+from agent_gym_env.server.chats import BeginChat, ChatAnswer, ChatBegun, Chats, SayBody
 from agent_gym_env.server.event_stream import all_events, run_events
 from agent_gym_env.server.guard import COOKIE, Access, Guard, failure
 from agent_gym_env.server.http_server import run_app
@@ -135,6 +136,7 @@ def make_app(config: ServerConfig, *, check_settings: CheckSettings) -> Any:
     )
     _add_health(app)
     _add_sessions(app, sessions)
+    _add_chats(app, Chats(config.permissions))
     _add_runs(app, runs)
     _add_api_page(app)
     add_pages(app, config.folder, corpora=config.permissions.corpora, plays=True)
@@ -446,6 +448,24 @@ async def _answered(sessions: Sessions, opened: OpenSession, message: Any) -> An
     if isinstance(message, ResetBody | StepBody | SetStateBody | StateBody):
         return await _played(sessions, opened, message)
     return Rendered(await opened.perform(opened.session.render))
+
+
+def _add_chats(app: Any, chats: Chats) -> None:
+    async def begin(request: fastapi.Request) -> Any:
+        return _json(await chats.begin(read(await request.body(), BeginChat)), 201)
+
+    async def say(chat: str, request: fastapi.Request) -> Any:
+        body = read(await request.body(), SayBody)
+        return _json(await chats.say(chat, body.text))
+
+    async def close(chat: str) -> Any:
+        chats.close(chat)
+        return _json(Closed())
+
+    said = "Say something as the user, and return the agent's turn"
+    _route(app, "POST /v1/chats", begin, "Talk to a policy", body=BeginChat, answer=ChatBegun)
+    _route(app, "POST /v1/chats/{chat}/say", say, said, body=SayBody, answer=ChatAnswer)
+    _route(app, "DELETE /v1/chats/{chat}", close, "End a chat", answer=Closed)
 
 
 def _add_runs(app: Any, runs: RunJobs) -> None:

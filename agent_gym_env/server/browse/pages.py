@@ -74,6 +74,7 @@ _STATIC = {
     "conversation.js": ("agent_gym_env.evaluation", "conversation.js", "text/javascript"),
     "browse.css": (__package__, "static/browse.css", "text/css"),
     "browse.js": (__package__, "static/browse.js", "text/javascript"),
+    "chat.js": (__package__, "static/chat.js", "text/javascript"),
     "play.js": (__package__, "static/play.js", "text/javascript"),
     "jobs.js": (__package__, "static/jobs.js", "text/javascript"),
     "htmx.min.js": (__package__, "static/htmx-4.0.1.min.js", "text/javascript"),
@@ -141,6 +142,7 @@ def add_pages(
     add(one, pages.episode)
     if plays:
         add("/play", pages.play)
+        add("/chat", pages.chat)
         add("/jobs", pages.jobs)
     add(f"{one}/remarks", pages.remark, "POST")
 
@@ -295,8 +297,12 @@ class Pages:
         )
 
     def play(self, _: Asked) -> Any:
-        """Show the page to play by hand."""
+        """Show the page to play the agent by hand."""
         return self._page("play.html")
+
+    def chat(self, _: Asked) -> Any:
+        """Show the page to play the user against a policy."""
+        return self._page("chat.html")
 
     def jobs(self, _: Asked) -> Any:
         """Show the page to start runs and to watch them."""

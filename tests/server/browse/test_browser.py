@@ -151,7 +151,7 @@ def test_a_newcomer_plays_starts_an_evaluation_and_compares(
     tmp_path: Path, serve: OpenPage
 ) -> None:
     page = serve()
-    page.click("text=Play by hand")
+    page.click("text=Play the agent")
     page.click("#begin button")
     page.wait_for_selector(".turn")
     for number in (2, 3, 4):
@@ -190,6 +190,22 @@ CANARIES = (
     "' autofocus onfocus=hacked() x='",
     "{{ 7 * 7 }} {% raw %}",
 )
+
+
+def test_a_person_plays_the_user_against_a_policy(serve: OpenPage) -> None:
+    page = serve()
+    page.click("text=Play the user")
+    page.click("text=Begin")
+    expect(page.locator("#about")).to_contain_text("Services: ")
+    page.fill("#text", "I want <b>a hotel</b>, please.")
+    page.click("#say button")
+    expect(page.locator("article.turn")).to_have_count(1)
+    assert page.locator("p.said.user").inner_text() == "I want <b>a hotel</b>, please."
+    expect(page.locator(".side p.said")).not_to_be_empty()
+    page.fill("#begin input[name=policy]", "oracle")
+    page.click("text=Begin")
+    expect(page.locator("#trouble")).to_contain_text("looks at the environment")
+    assert [each for each in page.problems if "422" not in each] == []
 
 
 def test_nothing_runs_that_stands_in_any_field(tmp_path: Path, serve: OpenPage) -> None:
@@ -280,6 +296,7 @@ def test_axe_finds_nothing(tmp_path: Path, serve: OpenPage, width: int, scheme: 
         (f"/runs/{runs[0].id}/episodes/0", "agent-episode .turn"),
         (f"/compare?{both}&first=0&second=0", "#statistics .verdict"),
         ("/play", "#begin"),
+        ("/chat", "#begin"),
         ("/jobs", "#start"),
         ("/runs/none", ".failure"),
     ]:
@@ -287,6 +304,11 @@ def test_axe_finds_nothing(tmp_path: Path, serve: OpenPage, width: int, scheme: 
         page.wait_for_selector(shown)
         if address == "/play":
             page.click("#begin button")
+            page.wait_for_selector(".turn")
+        if address == "/chat":
+            page.click("#begin button")
+            page.wait_for_selector("#played:not([hidden])")
+            page.click("#say button")
             page.wait_for_selector(".turn")
         page.add_script_tag(path=AXE)
         found = page.evaluate("axe.run().then((result) => result.violations)")
@@ -305,7 +327,14 @@ def test_no_page_scrolls_sideways_on_a_small_screen(
     page = serve(viewport={"width": width, "height": 800})
     base = page.url
     both = f"run={runs[0].id}&run={runs[1].id}&first=0&second=0"
-    for address in ("", f"/runs/{runs[0].id}/episodes/0", f"/compare?{both}", "/play", "/jobs"):
+    for address in (
+        "",
+        f"/runs/{runs[0].id}/episodes/0",
+        f"/compare?{both}",
+        "/play",
+        "/chat",
+        "/jobs",
+    ):
         page.goto(base + address)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, address

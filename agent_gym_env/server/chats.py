@@ -139,7 +139,7 @@ class PolicyChat:
         self._turns = 0
 
     def say(self, text: str) -> ChatAnswer:
-        """Say something to the agent, and return its turn.
+        """Pass words of the user to the agent, and return its turn.
 
         Raises:
             ValueError: the text is empty or too long, or the chat is too long.
@@ -226,7 +226,7 @@ class Chats:
         )
 
     async def say(self, id_: str, text: str) -> ChatAnswer:
-        """Say something in a chat, and return the agent's turn.
+        """Pass words of the user to the agent of a chat, and return its turn.
 
         Raises:
             Refused: there is no such chat, or the policy failed.

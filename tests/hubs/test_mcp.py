@@ -31,7 +31,7 @@ async def connected(*options: str) -> AsyncIterator[Any]:
     env = {name: os.environ[name] for name in named if name in os.environ}
     server = mcp.StdioServerParameters(command=sys.executable, args=[*COMMAND, *options], env=env)
     if hasattr(mcp, "Client"):
-        async with mcp.Client(server) as client:
+        async with mcp.Client(mcp.stdio_client(server)) as client:
             yield client
         return
     async with mcp.stdio_client(server) as streams, mcp.ClientSession(*streams) as session:

@@ -9,11 +9,10 @@ import socket
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import httpx
 import msgspec
 import pytest
@@ -25,7 +24,9 @@ from agent_gym_env.errors import DataError, StorageError
 from agent_gym_env.server import sessions
 from agent_gym_env.server.guard import MAX_BODY_BYTES
 from agent_gym_env.server.http_server import ImpatientHTTP
+from agent_gym_env.server.session import Reply
 from agent_gym_env.server.sessions import SessionLimits
+from tests.hubs.ways import Player, action_of, in_process, played
 from tests.server.running import LONGEST_WAIT_S, Running, wait_for
 
 DEV = {"arguments": {"split": "dev"}}
@@ -49,44 +50,58 @@ def _opened(server: Running, **body: Any) -> str:
     return str(answer["session"])
 
 
-def _in_process(env_id: str, seed: int) -> list[Any]:
-    env = gym.make(f"agent_gym_env:{env_id}", split="dev")
-    observation, info = env.reset(seed=seed)
-    replies: list[Any] = [(observation, 0.0, False, False, info)]
-    replies += [env.step(action) for action in ACTIONS]
-    return replies
+@contextmanager
+def _over_rest(server: Running, env_id: str) -> Iterator[Player]:
+    path = f"/v1/sessions/{_opened(server, env=env_id)}"
+
+    def ask(method: str, body: dict[str, Any]) -> Reply:
+        status, answer, _ = server.ask("POST", f"{path}/{method}", body)
+        assert status == 200, answer
+        return msgspec.convert(answer["reply"], Reply)
+
+    yield Player(
+        lambda seed: ask("reset", {"seed": seed}), lambda s: ask("step", {"action": action_of(s)})
+    )
+    assert server.ask("DELETE", path)[1] == {"type": "closed"}
+    assert server.ask("POST", f"{path}/step", {"action": "Hello."})[0] == 404
+
+
+@contextmanager
+def _over_websocket(server: Running, env_id: str) -> Iterator[Player]:
+    env = server.client().make(env_id, split="dev")
+
+    def reset(seed: int) -> Reply:
+        observation, info = env.reset(seed=seed)
+        return Reply(observation, None, False, False, info)
+
+    yield Player(reset, lambda step: Reply(*env.step(action_of(step))))
+    env.close()
+
+
+@pytest.mark.parametrize("way", [_over_rest, _over_websocket])
+@pytest.mark.parametrize("env_id", ["SGD-v0", "SGDSim-v0"])
+def test_every_way_to_the_server_gives_the_bytes_of_a_session(
+    server: Running, env_id: str, way: Any
+) -> None:
+    with in_process(env_id, DEV["arguments"]) as player:
+        expected = played(player, 3)
+    with way(server, env_id) as player:
+        assert played(player, 3) == expected
 
 
 @pytest.mark.parametrize("env_id", ["SGD-v0", "SGDSim-v0"])
-def test_the_client_plays_what_the_environment_plays(server: Running, env_id: str) -> None:
+def test_a_snapshot_is_returned_to(server: Running, env_id: str) -> None:
     env = server.client().make(env_id, split="dev")
-    observation, info = env.reset(seed=3)
-    replies: list[Any] = [(observation, 0.0, False, False, info)]
-    replies += [env.step(action) for action in ACTIONS]
-    assert msgspec.json.encode(replies) == msgspec.json.encode(_in_process(env_id, 3))
+    env.reset(seed=3)
     state = env.get_state()
     ahead = env.step("Goodbye.")
     env.set_state(state)
     assert env.step("Goodbye.") == ahead
+    path = f"/v1/sessions/{_opened(server, env=env_id)}"
+    again = server.ask("PUT", f"{path}/state", {"state": state})[1]
+    assert again["reply"] == state["reply"]
+    assert server.ask("GET", f"{path}/state")[1]["state"] == state
     env.close()
-
-
-@pytest.mark.parametrize("env_id", ["SGD-v0", "SGDSim-v0"])
-def test_rest_plays_what_the_environment_plays(server: Running, env_id: str) -> None:
-    session = _opened(server, env=env_id)
-    path = f"/v1/sessions/{session}"
-    replies = [server.ask("POST", f"{path}/reset", {"seed": 3})[1]["reply"]]
-    replies += [
-        server.ask("POST", f"{path}/step", {"action": each})[1]["reply"] for each in ACTIONS
-    ]
-    found = [[each[key] for key in each] for each in replies]
-    found[0][1] = 0.0
-    assert msgspec.json.encode(found) == msgspec.json.encode(_in_process(env_id, 3))
-    state = server.ask("GET", f"{path}/state")[1]
-    again = server.ask("PUT", f"{path}/state", {"state": state["state"]})[1]
-    assert again["reply"] == replies[-1]
-    assert server.ask("DELETE", path)[1] == {"type": "closed"}
-    assert server.ask("POST", f"{path}/step", {"action": "Hello."})[0] == 404
 
 
 def test_errors_arrive_as_the_errors_of_the_environment(server: Running) -> None:

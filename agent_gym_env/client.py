@@ -292,7 +292,6 @@ class RemoteEnv(gym.Env[dict[str, Any], Any]):
     def __init__(self, client: Client, request: Mapping[str, Any]) -> None:
         self.observation_space = observation_space()
         self.action_space = action_space()
-        self.render_mode = request.get("arguments", {}).get("render_mode")
         self._client = client
         self._begin(request)
 
@@ -302,6 +301,7 @@ class RemoteEnv(gym.Env[dict[str, Any], Any]):
             opened = self._ask(request)
             self._connection = until.pop_all()
         self.session: str = opened["session"]
+        self.render_mode = opened["arguments"].get("render_mode")
         self.steps: int = opened["steps"]
         self.last = None if opened["reply"] is None else _step(opened["reply"])
 

@@ -383,7 +383,8 @@ async def _open(sessions: Sessions, body: OpenBody | RestoreBody) -> Opened:
         opened = await sessions.open(body)
     else:
         opened = await sessions.restore(body.session)
-    return Opened(opened.id, opened.session.last, opened.session.steps)
+    session, asked = opened.session, opened.opened
+    return Opened(opened.id, asked.env, asked.arguments, session.last, session.steps)
 
 
 async def _played(sessions: Sessions, opened: OpenSession, body: Any) -> Replied | Snapshot:

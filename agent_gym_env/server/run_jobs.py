@@ -45,6 +45,9 @@ COMMANDS = (
 RunState = Literal["queued", "running", "done", "failed", "stopped", "interrupted"]
 """``stopped`` and ``interrupted`` jobs can be resumed; an interrupted one was killed."""
 
+MAX_QUEUED = 1000
+"""Runs that may wait."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 _STOPPED = 3
 """Exit code of a command that was stopped and can be resumed."""
@@ -169,6 +172,9 @@ class RunJobs:
             any_name = _own_settings(body.command, "name")
             self._check_settings(body.command, {**body.settings, **any_name})
         with self._changing:
+            if sum(run.state == "queued" for run in self.all()) >= MAX_QUEUED:
+                problem = f"{MAX_QUEUED} runs wait already"
+                raise Refused(problem, status=503, code="too_many_runs", retry_after_s=60.0)
             name = self._free_name(body.command) if body.name is None else body.name
             if self._is_taken(name):
                 problem = f"there is already a run {name!r}; resume it, or choose another name"

@@ -165,11 +165,15 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
 
     Attributes:
         session: id of the session.
+        env: id of the environment.
+        arguments: arguments with which it was opened.
         reply: last reply of a restored session; ``None`` before the first reset.
         steps: number of steps since the reset.
     """
 
     session: str
+    env: str
+    arguments: dict[str, Any]
     reply: Reply | None = None
     steps: int = 0
 

@@ -127,11 +127,12 @@ def test_errors_arrive_as_the_errors_of_the_environment(server: Running) -> None
 
 def test_a_kept_session_is_restored_and_the_first_connection_loses_it(server: Running) -> None:
     client = server.client()
-    first = client.make("SGDSim-v0", split="dev", keep=True)
+    first = client.make("SGDSim-v0", split="dev", render_mode="ansi", keep=True)
     first.reset(seed=4)
     last = first.step(ACTIONS[0])
     second = client.restore(first.session)
     assert (second.last, second.steps) == (last, 1)
+    assert "Which city" in str(second.render())
     with pytest.raises(ServerError, match="another client has restored it"):
         first.step(ACTIONS[1])
     ahead = second.step(ACTIONS[1])

@@ -25,6 +25,7 @@ from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.journal.reading import read_episodes
 from agent_gym_env.rollout.journal.recovery import check_journal
+from agent_gym_env.server import run_jobs
 from agent_gym_env.server.event_stream import all_events
 from agent_gym_env.server.permissions import Permissions
 from agent_gym_env.server.run_jobs import Job, RunJobs, StartBody
@@ -332,11 +333,16 @@ def test_the_stream_of_all_runs_has_a_run_that_is_resumed(tmp_path: Path) -> Non
     assert asyncio.run(received(repr(job.asked + 1), 2))[0] == [("command", 3), ("ended", 3)]
 
 
-def test_jobs_wait_for_room_and_a_waiting_one_is_stopped(tmp_path: Path) -> None:
+def test_jobs_wait_for_room_and_a_waiting_one_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = RunJobs(tmp_path, Permissions(), check_settings, at_once=1)
     first = runs.start(StartBody("rollout", {**ROLLOUT, "episodes": 20_000}))
     second = runs.start(StartBody("rollout", ROLLOUT))
     assert (first.state, second.state) == ("running", "queued")
+    monkeypatch.setattr(run_jobs, "MAX_QUEUED", 1)
+    with pytest.raises(Refused, match="1 runs wait already"):
+        runs.start(StartBody("rollout", ROLLOUT))
     assert runs.stop(second.name).state == "stopped"
     wait_for(lambda: runs.find(first.name).progress)
     runs.stop(first.name)

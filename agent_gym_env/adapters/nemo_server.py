@@ -14,7 +14,7 @@ import msgspec
 from agent_gym_env.chat import call_message, call_object, functions_of, read_tools
 from agent_gym_env.extras import require
 from agent_gym_env.lm.prompt import RULES, system_message
-from agent_gym_env.server.session import Reply, Session
+from agent_gym_env.server.session import Reply, Session, first_replies
 
 require("nemo_gym", extra="nemo")
 
@@ -78,10 +78,7 @@ def rows(
         ValueError: as in `Session`.
         DataError: as in `Session`.
     """
-    session = Session(env_id, arguments)
-    ids = session.env.split.dialogue_ids()
-    for index in session.env.selected:
-        reply = session.reset(seed=seed, options={"dialogue_id": ids[index]})
+    for dialogue_id, reply in first_replies(env_id, arguments, seed=seed):
         day = reply.info["date"]
         tools = read_tools(reply.observation["tools"])
         offered = zip(tools, functions_of(tools), strict=True)
@@ -95,7 +92,7 @@ def rows(
             "agent_ref": {"type": "responses_api_agents", "name": AGENT},
             "env_id": env_id,
             "arguments": dict(arguments or {}),
-            "dialogue_id": ids[index],
+            "dialogue_id": dialogue_id,
             "seed": seed,
         }
 

@@ -15,7 +15,7 @@ import msgspec
 from agent_gym_env.chat import Message, read_messages, read_tools
 from agent_gym_env.extras import require
 from agent_gym_env.lm.prompt import RULES, as_text, system_message
-from agent_gym_env.server.session import Reply, Session
+from agent_gym_env.server.session import Reply, Session, first_replies
 
 require("skyrl_gym", extra="skyrl")
 
@@ -123,20 +123,17 @@ def rows(
         ValueError: as in `Session`.
         DataError: as in `Session`.
     """
-    session = Session(env_id, arguments)
-    ids = session.env.split.dialogue_ids()
-    for index in session.env.selected:
-        reply = session.reset(seed=seed, options={"dialogue_id": ids[index]})
+    for dialogue_id, reply in first_replies(env_id, arguments, seed=seed):
         yield {
             "data_source": ENV_CLASS,
             "prompt": _prompt(reply, read_messages(reply.observation["messages"])),
             "env_class": ENV_CLASS,
-            "reward_spec": {"method": "rule", "ground_truth": ids[index]},
+            "reward_spec": {"method": "rule", "ground_truth": dialogue_id},
             "extra_info": {
                 "env_id": env_id,
                 # As text: columns of a table need one type for all rows.
                 "arguments": msgspec.json.encode(dict(arguments or {})).decode(),
-                "dialogue_id": ids[index],
+                "dialogue_id": dialogue_id,
                 "seed": seed,
             },
         }

@@ -20,7 +20,7 @@ from agent_gym_env.errors import AgentGymError
 from agent_gym_env.extras import require
 from agent_gym_env.lm.http_access import address_of, listener
 from agent_gym_env.server.api_page import api_page
-from agent_gym_env.server.browse.pages import PREFIX, add_pages
+from agent_gym_env.server.browse.pages import PREFIX, add_pages, plain_page
 from agent_gym_env.server.chats import BeginChat, ChatAnswer, ChatBegun, Chats, SayBody
 from agent_gym_env.server.event_stream import all_events, run_events
 from agent_gym_env.server.guard import COOKIE, Access, Guard, failure
@@ -159,12 +159,12 @@ def guard(app: Any, access: Access) -> None:
         return _responses.RedirectResponse(PREFIX, 303)
 
     async def login_page() -> Any:
-        return _responses.HTMLResponse(_LOGIN)
+        return _responses.HTMLResponse(plain_page("login.html", is_wrong=False))
 
     async def login(request: fastapi.Request) -> Any:
         sent = parse_qs((await request.body()).decode(errors="replace")).get("key", [""])[0]
         if not access.accepts(sent):
-            return _responses.HTMLResponse(_LOGIN.replace("<!-- wrong -->", _WRONG), 401)
+            return _responses.HTMLResponse(plain_page("login.html", is_wrong=True), 401)
         answer = _responses.RedirectResponse(PREFIX, 303)
         answer.set_cookie(COOKIE, access.cookie_value(), httponly=True, samesite="strict")
         return answer
@@ -176,32 +176,6 @@ def guard(app: Any, access: Access) -> None:
     app.add_exception_handler(_exceptions.HTTPException, _unknown)
     app.add_exception_handler(Exception, _broken)
     app.add_middleware(Guard, access=access)
-
-
-_WRONG = '<p class="problem" role="alert">This is not the key of this server.</p>'
-_LOGIN = f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Key · Agent Gym</title>
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="{PREFIX}/static/report.css">
-<link rel="stylesheet" href="{PREFIX}/static/browse.css">
-</head>
-<body>
-<main>
-<h1>Agent Gym</h1>
-<!-- wrong -->
-<form method="post" action="/login">
-<label>Key of this server <input type="password" name="key" autofocus required></label>
-<button>Open</button>
-</form>
-</main>
-</body>
-</html>
-"""
 
 
 def _tending(sessions: Sessions, runs: RunJobs) -> Any:
@@ -279,7 +253,7 @@ def _add_health(app: Any) -> None:
 
 def _add_api_page(app: Any) -> None:
     async def show() -> Any:
-        return _responses.HTMLResponse(api_page(app.openapi(), PREFIX))
+        return _responses.HTMLResponse(api_page(app.openapi()))
 
     app.add_api_route("/api", show, methods=["GET"], include_in_schema=False)
 

@@ -6,7 +6,7 @@ that the same seed and actions give the same replies everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -184,6 +184,26 @@ class Session:
     def close(self) -> None:
         """Close the environment."""
         self.env.close()
+
+
+def first_replies(
+    env_id: str, arguments: Mapping[str, Any] | None, *, seed: int
+) -> Iterator[tuple[str, Reply]]:
+    """Yield the id and the first reply of each dialogue that an environment selects.
+
+    Args:
+        env_id: as in `Session`.
+        arguments: as in `Session`.
+        seed: seed of every reset.
+
+    Raises:
+        ValueError: as in `Session`.
+        DataError: as in `Session`.
+    """
+    session = Session(env_id, arguments)
+    ids = session.env.split.dialogue_ids()
+    for index in session.env.selected:
+        yield ids[index], session.reset(seed=seed, options={"dialogue_id": ids[index]})
 
 
 def _is_positive(value: object) -> bool:

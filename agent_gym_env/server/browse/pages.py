@@ -74,6 +74,7 @@ _STATIC = {
     "conversation.js": ("agent_gym_env.evaluation", "conversation.js", "text/javascript"),
     "browse.css": (__package__, "static/browse.css", "text/css"),
     "browse.js": (__package__, "static/browse.js", "text/javascript"),
+    "asking.js": (__package__, "static/asking.js", "text/javascript"),
     "chat.js": (__package__, "static/chat.js", "text/javascript"),
     "play.js": (__package__, "static/play.js", "text/javascript"),
     "jobs.js": (__package__, "static/jobs.js", "text/javascript"),
@@ -145,6 +146,17 @@ def add_pages(
         add("/chat", pages.chat)
         add("/jobs", pages.jobs)
     add(f"{one}/remarks", pages.remark, "POST")
+
+
+def plain_page(name: str, **context: Any) -> str:
+    """Return a page that shows nothing of the folder.
+
+    Args:
+        name: name of the template.
+        **context: values that it shows.
+    """
+    templates = page_templates(jinja2.PackageLoader(str(__package__)))
+    return templates.get_template(name).render(prefix=PREFIX, **context)
 
 
 class Pages:

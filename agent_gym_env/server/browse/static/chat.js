@@ -2,36 +2,12 @@
 // A person plays the user against a policy of the server. Everything shown is set as text.
 (() => {
   const { make, said, callOf } = conversation;
+  const { below, onSubmit } = asking;
+  const ask = below("/v1/chats");
   const byId = (id) => document.getElementById(id);
   let chat = null;
 
-  async function ask(method, path, body) {
-    const answer = await fetch(`/v1/chats${path}`, {
-      method, body: body === undefined ? undefined : JSON.stringify(body),
-    });
-    const content = await answer.json();
-    if (!answer.ok) throw new Error(content.error?.message ?? `the server answered ${answer.status}`);
-    return content;
-  }
-
-  function attempt(work) {
-    return async (event) => {
-      event.preventDefault();
-      const buttons = document.querySelectorAll("form button");
-      for (const button of buttons) button.disabled = true;
-      byId("trouble").hidden = true;
-      try {
-        await work(new FormData(event.target));
-      } catch (error) {
-        byId("trouble").textContent = error.message;
-        byId("trouble").hidden = false;
-      } finally {
-        for (const button of buttons) button.disabled = false;
-      }
-    };
-  }
-
-  byId("begin").addEventListener("submit", attempt(async (chosen) => {
+  onSubmit("begin", async (chosen) => {
     leave();
     const policy = chosen.get("policy").trim();
     const begun = await ask("POST", "", {
@@ -48,9 +24,9 @@
     byId("played").hidden = false;
     byId("text").value = begun.example;
     byId("text").focus();
-  }));
+  });
 
-  byId("say").addEventListener("submit", attempt(async (chosen) => {
+  onSubmit("say", async (chosen) => {
     const text = chosen.get("text");
     const { text: reply, calls } = await ask("POST", `/${chat}/say`, { text });
     const agent = make("div", "side", make("h4", "", "agent"),
@@ -63,7 +39,7 @@
     article.scrollIntoView({ block: "nearest" });
     byId("say").reset();
     byId("text").focus();
-  }));
+  });
 
   function leave() {
     if (chat !== null) fetch(`/v1/chats/${chat}`, { method: "DELETE", keepalive: true });

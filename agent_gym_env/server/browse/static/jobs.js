@@ -2,39 +2,20 @@
 // Starts runs of the server and watches them by its stream of events. Everything shown is set as text.
 (() => {
   const { make, button, written } = conversation;
+  const { below, attempt, onSubmit } = asking;
+  const ask = below("/v1/runs");
   const byId = (id) => document.getElementById(id);
   const cards = new Map();
   const MOST_LINES = 200;
 
-  async function ask(method, path, body) {
-    const answer = await fetch(`/v1/runs${path}`, { method, body: body === undefined ? undefined : JSON.stringify(body) });
-    const content = await answer.json();
-    if (!answer.ok) throw new Error(content.error?.message ?? `the server answered ${answer.status}`);
-    return content;
-  }
-
-  async function attempt(work) {
-    byId("trouble").hidden = true;
-    try {
-      await work();
-    } catch (error) {
-      byId("trouble").textContent = error.message;
-      byId("trouble").hidden = false;
-    }
-  }
-
-  byId("start").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const chosen = new FormData(event.target);
-    attempt(async () => {
-      const policy = chosen.get("policy");
-      const settings = {
-        policy: [policy], env: chosen.get("env"), corpus: chosen.get("corpus"), split: chosen.get("split"),
-        episodes: Number(chosen.get("episodes")), ...JSON.parse(chosen.get("more").trim() || "{}"),
-      };
-      const name = chosen.get("name").trim() || null;
-      show(await ask("POST", "", { command: chosen.get("command"), settings, name }));
-    });
+  onSubmit("start", async (chosen) => {
+    const policy = chosen.get("policy");
+    const settings = {
+      policy: [policy], env: chosen.get("env"), corpus: chosen.get("corpus"), split: chosen.get("split"),
+      episodes: Number(chosen.get("episodes")), ...JSON.parse(chosen.get("more").trim() || "{}"),
+    };
+    const name = chosen.get("name").trim() || null;
+    show(await ask("POST", "", { command: chosen.get("command"), settings, name }));
   });
 
   function show(run) {

@@ -2,38 +2,14 @@
 // Plays a session of the server by hand. Everything shown is set as text.
 (() => {
   const { make, said, callOf, written, tint } = conversation;
+  const { below, onSubmit } = asking;
+  const ask = below("/v1/sessions");
   const byId = (id) => document.getElementById(id);
   let session = null;
   let functions = [];
   let turn = null; // the elements of the open turn
 
-  async function ask(method, path, body) {
-    const answer = await fetch(`/v1/sessions${path}`, {
-      method, body: body === undefined ? undefined : JSON.stringify(body),
-    });
-    const content = await answer.json();
-    if (!answer.ok) throw new Error(content.error?.message ?? `the server answered ${answer.status}`);
-    return content;
-  }
-
-  function attempt(work) {
-    return async (event) => {
-      event.preventDefault();
-      const buttons = document.querySelectorAll("form button");
-      for (const button of buttons) button.disabled = true;
-      byId("trouble").hidden = true;
-      try {
-        await work(new FormData(event.target));
-      } catch (error) {
-        byId("trouble").textContent = error.message;
-        byId("trouble").hidden = false;
-      } finally {
-        for (const button of buttons) button.disabled = false;
-      }
-    };
-  }
-
-  byId("begin").addEventListener("submit", attempt(async (chosen) => {
+  onSubmit("begin", async (chosen) => {
     await leave();
     const settings = { corpus: chosen.get("corpus"), split: chosen.get("split") };
     session = (await ask("POST", "", { env: chosen.get("env"), arguments: settings })).session;
@@ -46,9 +22,9 @@
     openTurn(reply);
     enable(true);
     byId("text").focus();
-  }));
+  });
 
-  byId("say").addEventListener("submit", attempt(async (chosen) => {
+  onSubmit("say", async (chosen) => {
     const text = chosen.get("text");
     const { reply } = await ask("POST", `/${session}/step`, { action: { text } });
     turn.agent.append(said(text, ""));
@@ -57,16 +33,16 @@
     if (reply.terminated || reply.truncated) end(reply);
     else openTurn(reply);
     byId("text").focus();
-  }));
+  });
 
-  byId("call").addEventListener("submit", attempt(async () => {
+  onSubmit("call", async () => {
     const call = { name: byId("tool").value, arguments: filledIn() };
     const { reply } = await ask("POST", `/${session}/step`, { action: { tool_calls: [call] } });
     const [result] = JSON.parse(reply.observation.tool_result || "[]");
     turn.agent.append(callOf(call, null, result ?? null));
     if (reply.terminated || reply.truncated) end(reply);
     turn.agent.lastElementChild.scrollIntoView({ block: "nearest" });
-  }));
+  });
 
   function openTurn({ observation, info }) {
     const agent = make("div", "side", make("h4", "", "you"));

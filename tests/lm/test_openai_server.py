@@ -522,4 +522,5 @@ def test_requests_of_many_clients_are_answered_in_batches(tmp_path: Path) -> Non
     with Running(model) as running:
         outcomes = local_client("tiny", running.base).complete_many(requests)
     assert [o.text for o in outcomes if isinstance(o, Response)] == expected
-    assert model.counts.batches - before < 12
+    # On an idle machine there are about five; on a busy one few requests wait at the same time.
+    assert model.counts.batches - before < 24

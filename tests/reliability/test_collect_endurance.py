@@ -32,4 +32,6 @@ def test_memory_files_and_threads_stay_as_they_are(
     warm, end = held
     print(f"{(end.memory - warm.memory) / 1e6:+.2f} MB over {jobs - jobs // 3} episodes")
     assert end.memory - warm.memory < 5e6
-    assert (end.files, end.threads) == (warm.files, warm.threads)
+    # An earlier test's file may be closed meanwhile, when garbage is collected.
+    assert end.files <= warm.files
+    assert end.threads <= warm.threads

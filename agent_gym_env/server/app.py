@@ -276,9 +276,9 @@ def _add_sessions(app: Any, sessions: Sessions) -> None:
         return read(await request.body(), kind)
 
     async def open_session(request: fastapi.Request) -> Any:
-        body = read(await request.body(), dict[str, Any])
-        kind = RestoreBody if "session" in body else OpenBody
-        return _json(await _open(sessions, read(msgspec.json.encode(body), kind)))
+        is_restored = "session" in await body_of(request, dict[str, Any])
+        body = await body_of(request, RestoreBody if is_restored else OpenBody)
+        return _json(await _open(sessions, body))
 
     async def reset(session: str, request: fastapi.Request) -> Any:
         body = await body_of(request, ResetBody)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -19,16 +18,13 @@ from agent_gym_env.envs.actions import parse_action
 from agent_gym_env.envs.conversation import Conversation
 from agent_gym_env.envs.dialogue import unwrap_sgd
 from agent_gym_env.envs.replay import OfferedTools
-from agent_gym_env.extras import require
 from agent_gym_env.registry import POLICIES
 from agent_gym_env.server.permissions import Permissions
+from agent_gym_env.server.sessions import in_thread
 from agent_gym_env.server.wire import Refused, told_to_client
 from agent_gym_env.tools.stateful import StatefulServices
 from agent_gym_env.types import ToolCall
 
-_anyio: Any = require("anyio", extra="serve")
-
-_T = TypeVar("_T")
 MAX_CHATS = 32
 MAX_TURNS = 200
 MAX_CALLS_PER_TURN = 8
@@ -214,7 +210,8 @@ class Chats:
             )
         self._opening += 1
         try:
-            chat = await _in_thread(lambda: PolicyChat(body))
+            with told_to_client():
+                chat = await in_thread(lambda: PolicyChat(body))
         finally:
             self._opening -= 1
         id_ = secrets.token_urlsafe(16)
@@ -233,7 +230,8 @@ class Chats:
         """
         found = self._find(id_)
         async with found.lock:
-            answer = await _in_thread(lambda: found.chat.say(text))
+            with told_to_client():
+                answer = await in_thread(lambda: found.chat.say(text))
             found.used_at = time.monotonic()
             return answer
 
@@ -258,10 +256,3 @@ class Chats:
         for id_, each in [*self._open.items()]:
             if each.used_at < since and not each.lock.locked():
                 del self._open[id_]
-
-
-async def _in_thread(call: Callable[[], _T]) -> _T:
-    with told_to_client():
-        limiter = _anyio.CapacityLimiter(1)
-        result: _T = await _anyio.to_thread.run_sync(call, limiter=limiter)
-        return result

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,29 +41,22 @@ async def run_events(runs: RunJobs, name: str, last_id: str | None) -> AsyncIter
         Refused: there is no such run, or the id is not one of its ids.
     """
     path = runs.events_file(name)
-    begin = _place(last_id)
-    if begin > _size(path):
+    place = _place(last_id)
+    if place > _size(path):
         raise _not_an_id(str(last_id))
 
+    async def read_new() -> list[bytes] | None:
+        nonlocal place
+        is_over = not _is_open(await asyncio.to_thread(runs.find, name))
+        found = []
+        for place, event in read_events(path, place):  # noqa: B020  (the place after the event)
+            found.append(_framed(event, str(place)))
+        return found or (None if is_over else [])
+
     async def stream() -> AsyncIterator[bytes]:
-        place = begin
-        quiet = 0.0
-        while True:
-            is_over = not _is_open(await asyncio.to_thread(runs.find, name))
-            sent = 0
-            for after, event in read_events(path, place):
-                place = after
-                yield _framed(event, str(place))
-                sent += 1
-            if not sent and is_over:
-                yield _framed({"kind": "end"}, str(place))
-                return
-            quiet = 0.0 if sent else quiet + POLL_S
-            if quiet >= _KEEP_ALIVE_S:
-                quiet = 0.0
-                yield b": waiting\n\n"
-            if not sent:
-                await asyncio.sleep(POLL_S)
+        async for frame in _polled(read_new):
+            yield frame
+        yield _framed({"kind": "end"}, str(place))
 
     return stream()
 
@@ -79,34 +72,45 @@ async def all_events(runs: RunJobs, last_id: str | None) -> AsyncIterator[bytes]
     """
     places, since = _read_places(runs, last_id)
 
-    async def stream() -> AsyncIterator[bytes]:
+    async def read_new() -> list[bytes]:
         nonlocal since
-        quiet = 0.0
-        while True:
-            sent = 0
-            for run in sorted(await asyncio.to_thread(runs.all), key=lambda run: run.asked):
-                if run.asked > since:
-                    if run.name not in places:
-                        unseen = 1 if run.created > since else run.attempts
-                        places[run.name] = _place_of_attempt(runs.events_file(run.name), unseen)
-                    since = run.asked
+        found: list[bytes] = []
+        for run in sorted(await asyncio.to_thread(runs.all), key=lambda run: run.asked):
+            if run.asked > since:
                 if run.name not in places:
-                    continue
-                read = 0
-                for place, event in read_events(runs.events_file(run.name), places[run.name]):
-                    places[run.name] = place
-                    yield _framed({**event, "run": run.name}, _written(since, places))
-                    read += 1
-                if not read and not _is_open(run):
-                    del places[run.name]
-                sent += read
-            quiet = 0.0 if sent else quiet + POLL_S
-            if quiet >= _KEEP_ALIVE_S:
-                quiet = 0.0
-                yield b": waiting\n\n"
-            await asyncio.sleep(POLL_S)
+                    unseen = 1 if run.created > since else run.attempts
+                    places[run.name] = _place_of_attempt(runs.events_file(run.name), unseen)
+                since = run.asked
+            if run.name not in places:
+                continue
+            before = len(found)
+            for place, event in read_events(runs.events_file(run.name), places[run.name]):
+                places[run.name] = place
+                found.append(_framed({**event, "run": run.name}, _written(since, places)))
+            if len(found) == before and not _is_open(run):
+                del places[run.name]
+        return found
 
-    return stream()
+    return _polled(read_new)
+
+
+async def _polled(read_new: Callable[[], Awaitable[list[bytes] | None]]) -> AsyncIterator[bytes]:
+    """Yield what a function reads, as it comes, until it returns ``None``.
+
+    While there is nothing, a comment is sent now and then.
+    """
+    quiet = 0.0
+    while (found := await read_new()) is not None:
+        for frame in found:
+            yield frame
+        if found:
+            quiet = 0.0
+            continue
+        quiet += POLL_S
+        if quiet >= _KEEP_ALIVE_S:
+            quiet = 0.0
+            yield b": waiting\n\n"
+        await asyncio.sleep(POLL_S)
 
 
 def read_events(path: Path, place: int) -> Iterator[tuple[int, dict[str, Any]]]:

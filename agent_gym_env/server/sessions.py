@@ -174,11 +174,7 @@ class OpenSession:
                 raise _unknown(self.id)
             self.used_at = time.monotonic()
             with told_to_client():
-                if self._is_quick:
-                    return call()
-                limiter = _anyio.CapacityLimiter(1)
-                result: _T = await _anyio.to_thread.run_sync(call, limiter=limiter)
-                return result
+                return call() if self._is_quick else await in_thread(call)
 
     async def end(self) -> None:
         """Close the session as soon as no request is under way."""
@@ -346,6 +342,12 @@ class Sessions:
 
     def _path(self, id_: str) -> Path:
         return self._folder / f"{id_}.jsonl"
+
+
+async def in_thread(call: Callable[[], _T]) -> _T:
+    """Call a function in a separate thread, which no limit shared with others holds back."""
+    result: _T = await _anyio.to_thread.run_sync(call, limiter=_anyio.CapacityLimiter(1))
+    return result
 
 
 def _open(body: OpenBody, state: SessionState | None) -> Session:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tests.evaluation.episode_factory import call, due, episode, episodes, turn
-from tests.server.browse.recorded_runs import CONFIG, write_run
+from tests.server.browse.recorded_runs import CONFIG, hostile_episode, write_run
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: make test-browser"
@@ -212,7 +212,10 @@ def test_nothing_runs_that_stands_in_any_field(tmp_path: Path, serve: OpenPage) 
     fields = 0
     for number, text in enumerate(CANARIES):
         name = text.replace("/", "_")
-        recorded = [_hostile(text, str(place)) for place in range(2)]
+        recorded = [
+            msgspec.structs.replace(hostile_episode(text), dialogue_id=f"{text}{place}", error=None)
+            for place in range(2)
+        ]
         fields += sum(_texts(msgspec.to_builtins(each), text) for each in recorded)
         config = {**CONFIG, text: text, "policies": [{"name": text, text: text}]}
         write_run(tmp_path / "runs" / f"{number}{name}", recorded, config=config)
@@ -241,30 +244,6 @@ def test_nothing_runs_that_stands_in_any_field(tmp_path: Path, serve: OpenPage) 
             page.click("summary >> nth=0")
         assert page.evaluate("window.ran") == 0, address
         assert page.locator("iframe, img").count() == 0, address
-
-
-def _hostile(text: str, number: str) -> Any:
-    record = turn(
-        0.5,
-        due=due(text, **{text: text}),
-        made=[call(text, **{text: [text, {text: text}]})],
-        components={text: 0.5},
-        reason=text,
-        says=text,
-        recorded=text,
-        user=text,
-        service=text,
-        action_error=text,
-    )
-    return episode(
-        record,
-        dialogue_id=text + number,
-        policy=text,
-        reward=text,
-        split=text,
-        seen_services=(text,),
-        system=text,
-    )
 
 
 def _texts(value: Any, text: str) -> int:

@@ -12,7 +12,7 @@ import pytest
 from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.episode import Episode
 from tests.evaluation.episode_factory import call, due, episode, episodes, turn
-from tests.server.browse.recorded_runs import CONFIG, write_run
+from tests.server.browse.recorded_runs import CONFIG, hostile_episode, write_run
 
 fastapi = pytest.importorskip("fastapi")
 testclient = pytest.importorskip("fastapi.testclient")
@@ -246,36 +246,6 @@ HOSTILE = (
     "javascript:document.title='hacked'",
     "\u2028\u202e\x00\ud7ff<!-- ]]> --!>",
 )
-
-
-def hostile_episode(text: str) -> Episode:
-    """Return an episode with a text in each of its fields that can hold one."""
-    plain = msgspec.to_builtins(
-        episode(
-            turn(
-                0.5,
-                due=due(text, **{text: text}),
-                made=[call(text, **{text: [text, {text: text}]})],
-                components={text: 0.5},
-                reason=text,
-                says=text,
-                recorded=text,
-                user=text,
-                service=text,
-                action_error=text,
-            ),
-            dialogue_id=text,
-            split=text,
-            corpus=text,
-            policy=text,
-            reward=text,
-            error=f"{text}: {text}",
-            schema_variant=text,
-            seen_services=(text,),
-            system=text,
-        )
-    )
-    return msgspec.convert(plain, Episode)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

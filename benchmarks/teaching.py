@@ -31,6 +31,10 @@ RESAMPLES = 2000
 _NOISE = {"acts": 0.1, "values": 0.05}
 _ACTS: dict[str, Any] = {"understanding": "acts"}
 _FEW = {"dialogues": 20, "epochs": 300}
+_WORDS_NOISE: dict[str, Any] = {
+    "world": {"env": {"noise": _NOISE}, "hears": "words"},
+    "total_timesteps": 250_000,
+}
 
 CONDITIONS: Mapping[str, dict[str, Any]] = {
     "acts": {"world": {"env": _ACTS, "hears": "acts"}},
@@ -46,9 +50,10 @@ CONDITIONS: Mapping[str, dict[str, Any]] = {
         "total_timesteps": 600_000,
     },
     "words": {"world": {"hears": "words"}, "total_timesteps": 250_000},
-    "words, noise": {
-        "world": {"env": {"noise": _NOISE}, "hears": "words"},
-        "total_timesteps": 250_000,
+    "words, noise": _WORDS_NOISE,
+    "words, noise, taught by rules": {
+        **_WORDS_NOISE,
+        "cloning": {"dialogues": 1500, "teacher": "rules"},
     },
 }
 """Settings of `ActPPOConfig` by condition. ``acts``: user and agent exchange acts, a privilege;

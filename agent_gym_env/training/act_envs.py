@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import gymnasium as gym
@@ -18,14 +19,20 @@ from agent_gym_env.corpus.tool_specs import tool_name
 from agent_gym_env.envs.sgd_sim import SGDSimEnv, unwrap_simulation
 from agent_gym_env.policies.act_choices import ActChoices
 from agent_gym_env.policies.act_policy import Hears
-from agent_gym_env.policies.acts_oracle import ToldActs
+from agent_gym_env.policies.acts_oracle import ActsOraclePolicy, ToldActs
+from agent_gym_env.policies.base import Policy
+from agent_gym_env.policies.rule import RulePolicy
 from agent_gym_env.policies.user_words import WordModels, WordsListener
 from agent_gym_env.retrieval.training import held_out
 from agent_gym_env.training.demonstrations import Demonstrations
 from agent_gym_env.training.played_dialogues import evenly_spread, refuse_taken
-from agent_gym_env.types import Action, DialogueAct, ToolCall
+from agent_gym_env.types import Action, DialogueAct, Observation, ToolCall
 from agent_gym_env.wrappers.act_action import ActAction, ActObservation
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
+
+Teacher = Literal["recorded", "rules"]
+_Step = tuple["int | None", NDArray[np.float32], NDArray[np.bool_]]
+"""The number of what was done, or ``None``; the features and the mask before it."""
 
 
 class ActEnvsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,47 +136,81 @@ class ActEnvs:
         return ActObservation(ActAction(env, self.choices(env)))
 
     def demonstrate(
-        self, count: int, seed: int, on_progress: Callable[[int, int], None]
+        self,
+        count: int,
+        seed: int,
+        on_progress: Callable[[int, int], None],
+        teacher: Teacher = "recorded",
     ) -> Demonstrations:
-        """Show what the recorded agent did in some dialogues to train on.
+        """Show what a teacher does in some dialogues to train on.
 
-        The recorded agent is played in the simulation, without noise. Each step is labelled with
-        the choice that does the same.
+        Each step is labelled with the choice that does the same; steps without one are left out.
 
         Args:
             count: number of dialogues; all if there are fewer.
-            seed: seed of the draw of dialogues.
+            seed: seed of the draw of dialogues, and of the noise.
             on_progress: called with how many dialogues are done and in total.
+            teacher: ``recorded``: the recorded agent, without noise; ``rules``: the rule-based
+                agent, in the environment that is trained in.
         """
-        env = self._make_sim_env("train", understanding="acts", user="agenda", noise=None)
-        bare, choices = unwrap_simulation(env), self.choices(env)
-        drawn = set(np.random.default_rng(seed).permutation(self.dialogues)[:count].tolist())
-        every = bare.corpus.annotated_dialogues("train")
-        recorded = (each for each in every if each.dialogue_id in drawn)
+        drawn = np.random.default_rng(seed).permutation(self.dialogues)[:count].tolist()
+        played = self._recorded(drawn) if teacher == "recorded" else self._by_rules(drawn, seed)
         rows: list[tuple[NDArray[np.float32], NDArray[np.bool_], int]] = []
-        for done, dialogue in enumerate(itertools.islice(recorded, len(drawn)), start=1):
-            for number, features, mask in _shown(bare, choices, dialogue):
+        for done, steps in enumerate(played, start=1):
+            for number, features, mask in steps:
                 if number is not None:
                     rows.append((features, mask, number))
             on_progress(done, len(drawn))
         vectors, masks, labels = zip(*rows, strict=True)
         return Demonstrations(np.stack(vectors), np.stack(masks), np.array(labels))
 
+    def _recorded(self, dialogues: Sequence[str]) -> Iterator[Iterator[_Step]]:
+        """Play the recorded agent, which knows neither noise nor a user who misunderstands."""
+        env = self._make_sim_env("train", understanding="acts", user="agenda", noise=None)
+        bare, choices, drawn = unwrap_simulation(env), self.choices(env), set(dialogues)
+        every = bare.corpus.annotated_dialogues("train")
+        recorded = (each for each in every if each.dialogue_id in drawn)
+        for dialogue in itertools.islice(recorded, len(drawn)):
+            observation, _ = bare.reset(options={"dialogue_id": dialogue.dialogue_id})
+            actions = _recorded(dialogue)
+            yield _shown(bare, choices, observation, partial(_next_of, actions))
+
+    def _by_rules(self, dialogues: Sequence[str], seed: int) -> Iterator[Iterator[_Step]]:
+        """Play the rule-based agent with the same ears as the agent that learns from it."""
+        bare, wording = self.sim_env("train"), self._config.wording
+        choices, count = self.choices(bare), self.training_dialogues
+        policy: Policy = (
+            ActsOraclePolicy(bare, wording=wording)
+            if self._models is None
+            else RulePolicy(bare.split, training_dialogues=count, indexed=0, wording=wording)
+        )
+        for number, dialogue_id in enumerate(dialogues):
+            observation, _ = bare.reset(seed=seed + number, options={"dialogue_id": dialogue_id})
+            policy.reset()
+            yield _shown(bare, choices, observation, policy.act)
+
+
+def _next_of(actions: Iterator[Action], _: Observation) -> Action | None:
+    return next(actions, None)
+
 
 def _shown(
-    env: SGDSimEnv, choices: ActChoices, dialogue: Dialogue
-) -> Iterator[tuple[int | None, NDArray[np.float32], NDArray[np.bool_]]]:
-    """Play the recorded agent of a dialogue; yield each step's choice, features and mask."""
-    observation, _ = env.reset(options={"dialogue_id": dialogue.dialogue_id})
+    env: SGDSimEnv,
+    choices: ActChoices,
+    observation: Observation,
+    act: Callable[[Observation], Action | None],
+) -> Iterator[_Step]:
+    """Play a dialogue that has begun, until it ends or nothing is left to do."""
     choices.reset()
-    choices.observe(observation)
-    for action in _recorded(dialogue):
+    over = False
+    while not over:
+        choices.observe(observation)
+        action = act(observation)
+        if action is None:
+            return
         yield choices.number_of(action), choices.features(), choices.mask()
         choices.note(action)
         observation, _, over, _, _ = env.step(action)
-        if over:
-            return
-        choices.observe(observation)
 
 
 def _recorded(dialogue: Dialogue) -> Iterator[Action]:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 def train_act_ppo(config: ActPPOConfig, **options: Unpack[PPOOptions]) -> ActPolicy:
     """Train a policy to choose dialogue acts and calls, for the success of whole dialogues.
 
-    It begins as a clone of the recorded agent, if the settings name demonstrations, and is then
+    It begins as a clone of its teacher, if the settings name demonstrations, and is then
     improved by MaskablePPO on dialogues of train. At each checkpoint, every run begins new
     dialogues.
 
@@ -105,10 +105,10 @@ class _ActTask:
             weights.requires_grad_(not is_frozen)
 
     def clone(self, model: OnPolicyAlgorithm) -> None:
-        """Let the model imitate the recorded agent."""
+        """Let the model imitate its teacher."""
         cloning, seed = self.config.cloning, self.config.seed
         advance = partial(self._on_progress, "cloning")
-        shown = self._envs.demonstrate(cloning.dialogues, seed, advance)
+        shown = self._envs.demonstrate(cloning.dialogues, seed, advance, cloning.teacher)
         clone(
             _Actor(model),
             shown,

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from agent_gym_env.policies.sb3_file import Shape
-from agent_gym_env.training.act_envs import ActEnvsConfig
+from agent_gym_env.training.act_envs import ActEnvsConfig, Teacher
 from agent_gym_env.training.candidate_envs import CandidateEnvsConfig
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -122,6 +122,23 @@ class PPOConfig(PPOSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("shape.ngrams must not be null: a run encodes texts by hashed n-grams")
 
 
+class ActCloningConfig(CloningConfig, frozen=True, forbid_unknown_fields=True):
+    """Settings of cloning a policy that chooses dialogue acts.
+
+    Attributes:
+        dialogues: number of demonstrated dialogues; 0 for no cloning.
+        epochs: passes over the demonstrations.
+        learning_rate: learning rate of Adam.
+        teacher: who is imitated. ``recorded``: the recorded agent, without noise; ``rules``: the
+            rule-based agent, in the run's own environment and with its noise. With ``hears`` of
+            ``acts`` that is the policy ``acts-oracle``, with ``words`` the policy ``rule``.
+    """
+
+    dialogues: NotNegative = 400
+    epochs: AtLeastOne = 30
+    teacher: Teacher = "recorded"
+
+
 class ActPPOConfig(PPOSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a PPO run over dialogue acts in ``SGDSim-v0``.
 
@@ -130,15 +147,14 @@ class ActPPOConfig(PPOSettings, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         world: settings of the environments, and of what the agent hears.
         hidden: number of units of each of the two hidden layers.
-        cloning: settings of behaviour cloning: the policy imitates the recorded agent of so many
-            dialogues of train.
+        cloning: settings of behaviour cloning, on dialogues of train.
         critic_updates: number of first updates in which only the estimate of the value is learned.
             A policy that was cloned would be spoiled by an estimate that knows nothing yet.
     """
 
     world: ActEnvsConfig = ActEnvsConfig()
     hidden: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 128
-    cloning: CloningConfig = CloningConfig(dialogues=400, epochs=30)
+    cloning: ActCloningConfig = ActCloningConfig()
     evaluation: EvaluationConfig = EvaluationConfig(dialogues=300, every=100_000)
     critic_updates: NotNegative = 5
     total_timesteps: NotNegative = 400_000

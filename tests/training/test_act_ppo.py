@@ -88,6 +88,42 @@ def test_demonstrations_are_what_the_recorded_agent_did(hears: str) -> None:
     assert shown.masks[range(len(shown.labels)), shown.labels].all()
 
 
+@pytest.mark.parametrize("noise", [None, {"acts": 0.2, "values": 0.1}])
+def test_demonstrations_by_rules_are_what_solves_the_dialogue(
+    noise: dict[str, float] | None,
+) -> None:
+    world: dict[str, Any] = {"env": {"understanding": "acts", "noise": noise}, "hears": "acts"}
+    envs = ActEnvs(msgspec.convert(world, ActEnvsConfig))
+    env = envs.make_env()
+    solved = 0
+    for seed in range(8):
+        shown = envs.demonstrate(1, seed, lambda done, total: None, "rules")
+        [drawn] = np.random.default_rng(seed).permutation(envs.dialogues)[:1]
+        features, info = env.reset(seed=seed, options={"dialogue_id": str(drawn)})
+        assert features.tolist() == shown.vectors[0].tolist()
+        assert info["action_mask"].tolist() == shown.masks[0].tolist()
+        for label in shown.labels:
+            *_, info = env.step(np.int64(label))
+        solved += info["task"]["strict"]
+    assert solved == 8 if noise is None else solved >= 6
+
+
+def test_a_clone_of_the_rules_acts_like_them(tmp_path: Path) -> None:
+    points: list[CurvePoint] = []
+    train_act_ppo(
+        small(
+            cloning={"dialogues": 100, "epochs": 60, "teacher": "rules"},
+            evaluation={"dialogues": 52},
+            hidden=64,
+            total_timesteps=0,
+        ),
+        on_point=points.append,
+    )
+    assert points[-1].stage == "cloned"
+    assert points[-1].strict is not None
+    assert (points[-1].strict.mean or 0.0) >= 0.9
+
+
 def test_an_agent_that_hears_words_trains_on_other_dialogues_than_its_ears() -> None:
     told = ActEnvs(msgspec.convert({"hears": "acts"}, ActEnvsConfig))
     reads = ActEnvs(msgspec.convert({"hears": "words"}, ActEnvsConfig))

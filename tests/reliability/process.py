@@ -23,6 +23,14 @@ class Holdings(NamedTuple):
     threads: int
 
 
+def holds_no_more(after: Holdings, before: Holdings) -> bool:
+    """Return whether there are no more files and threads than before.
+
+    There may be fewer: what an earlier test left open is closed when garbage is collected.
+    """
+    return after.files <= before.files and after.threads <= before.threads
+
+
 def holdings() -> Holdings:
     """Collect garbage, give free memory back to the system, and look."""
     gc.collect()

@@ -10,7 +10,7 @@ import pytest
 from agent_gym_env.rollout.collect import Progress, run_collection
 from agent_gym_env.rollout.runners import LockstepRunner, Runner, SerialRunner, ThreadRunner
 from tests.reliability.playing import sized
-from tests.reliability.process import Holdings, holdings, needs_proc
+from tests.reliability.process import Holdings, holdings, holds_no_more, needs_proc
 from tests.rollout.collecting import collection, open_player
 
 pytestmark = needs_proc
@@ -32,6 +32,4 @@ def test_memory_files_and_threads_stay_as_they_are(
     warm, end = held
     print(f"{(end.memory - warm.memory) / 1e6:+.2f} MB over {jobs - jobs // 3} episodes")
     assert end.memory - warm.memory < 5e6
-    # An earlier test's file may be closed meanwhile, when garbage is collected.
-    assert end.files <= warm.files
-    assert end.threads <= warm.threads
+    assert holds_no_more(end, warm)

@@ -99,13 +99,18 @@ class ActPolicy:
         write_arrays(Path(path), self._header, self._weights)
 
     @classmethod
-    def load(cls, env: HasUnwrapped, corpus: Corpus, *, path: str) -> ActPolicy:
+    def load(
+        cls, env: HasUnwrapped, corpus: Corpus, *, path: str, hears: Hears | None = None
+    ) -> ActPolicy:
         """Read a policy. Nothing in the file is executed, so it need not be trusted.
 
         Args:
             env: environment to be played.
             corpus: its corpus, from whose train split understanding words is learned.
             path: file that `save` wrote.
+            hears: what the policy hears, if not what it heard in training. With ``words`` a policy
+                that was told acts plays where nobody tells them; it understands users as
+                `RulePolicy` does.
 
         Raises:
             DataError: the file is not a saved policy.
@@ -116,14 +121,17 @@ class ActPolicy:
             raise DataError(
                 f"the policy's format is {header.format}, this version reads {FORMAT}", file=path
             )
-        choices = make_choices(
-            env,
-            corpus,
-            hears=header.hears,
-            training_dialogues=header.training_dialogues,
-            indexed=header.indexed,
-            wording=header.wording,
-        )
+        if hears in (None, header.hears):
+            choices = make_choices(
+                env,
+                corpus,
+                hears=header.hears,
+                training_dialogues=header.training_dialogues,
+                indexed=header.indexed,
+                wording=header.wording,
+            )
+        else:
+            choices = make_choices(env, corpus, hears=hears, wording=header.wording)
         try:
             return cls(choices, weights, header)
         except ValueError as error:

@@ -75,3 +75,15 @@ def test_a_policy_that_is_told_acts_needs_a_user_who_tells_them(tmp_path: Path) 
     policy(weights()).save(tmp_path / "policy.npz")
     with pytest.raises(TypeError, match="SGDEnv does not tell them"):
         make_policy({"name": "acts", "path": str(tmp_path / "policy.npz")}, make_env())
+
+
+def test_a_policy_that_was_told_acts_can_listen_to_words(tmp_path: Path) -> None:
+    policy(weights()).save(tmp_path / "policy.npz")
+    config = {"name": "acts", "path": str(tmp_path / "policy.npz"), "hears": "words"}
+    env = make_env(env="SGDSim-v0", split="dev")
+    reads = ActPolicy(make_act_choices(env, hears="words"), weights(), HEADER)
+    one, other = (play(env, each, seed=5) for each in (make_policy(config, env), reads))
+    assert [turn.steps for turn in one.turns] == [turn.steps for turn in other.turns]
+    assert play(make_env(), make_policy(config, make_env()), seed=5).error is None
+    with pytest.raises(ValueError, match="hears: expected one of acts, words, found 'all'"):
+        make_policy(config | {"hears": "all"}, ENV)

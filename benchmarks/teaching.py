@@ -31,10 +31,9 @@ RESAMPLES = 2000
 _NOISE = {"acts": 0.1, "values": 0.05}
 _ACTS: dict[str, Any] = {"understanding": "acts"}
 _FEW = {"dialogues": 20, "epochs": 300}
-_WORDS_NOISE: dict[str, Any] = {
-    "world": {"env": {"noise": _NOISE}, "hears": "words"},
-    "total_timesteps": 250_000,
-}
+_WORDS: dict[str, Any] = {"world": {"hears": "words"}, "total_timesteps": 250_000}
+_WORDS_NOISE = _WORDS | {"world": {"env": {"noise": _NOISE}, "hears": "words"}}
+_RULES = {"dialogues": 1500, "teacher": "rules"}
 
 CONDITIONS: Mapping[str, dict[str, Any]] = {
     "acts": {"world": {"env": _ACTS, "hears": "acts"}},
@@ -49,15 +48,14 @@ CONDITIONS: Mapping[str, dict[str, Any]] = {
         "learning_rate": 1e-3,
         "total_timesteps": 600_000,
     },
-    "words": {"world": {"hears": "words"}, "total_timesteps": 250_000},
+    "words": _WORDS,
     "words, noise": _WORDS_NOISE,
-    "words, noise, taught by rules": {
-        **_WORDS_NOISE,
-        "cloning": {"dialogues": 1500, "teacher": "rules"},
-    },
+    "words, taught by rules": _WORDS | {"cloning": _RULES},
+    "words, noise, taught by rules": _WORDS_NOISE | {"cloning": _RULES},
 }
 """Settings of `ActPPOConfig` by condition. ``acts``: user and agent exchange acts, a privilege;
-``words``: both read the other's words."""
+``words``: both read the other's words. The teacher is the recorded agent if nothing else is said.
+"""
 
 
 class Played(msgspec.Struct, frozen=True):

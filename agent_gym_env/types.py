@@ -72,6 +72,8 @@ class DialogueAct(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tr
     value: str = ""
 
 
+# Tuples of records with `omit_defaults` are built from lists: on Python 3.10, an empty generator
+# gives another empty tuple than ``()``, and msgspec would write it.
 class Action(msgspec.Struct, frozen=True, omit_defaults=True):
     """The agent's part of one step.
 

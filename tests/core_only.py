@@ -39,14 +39,25 @@ class CoreFinder:
 def hide_all_but_the_core() -> None:
     """Hide the packages of every distribution that the core does not need."""
     core = set(_needed(DISTRIBUTION))
-    hidden = {
-        package
-        for package, distributions in metadata.packages_distributions().items()
-        if not core & set(map(_normal, distributions))
-    }
+    kept: set[str] = set()
+    others: set[str] = set()
+    for distribution in metadata.distributions():
+        (kept if _normal(distribution.name) in core else others).update(_packages(distribution))
+    hidden = others - kept
     sys.meta_path[sys.meta_path.index(PathFinder)] = CoreFinder(hidden)
     for name in [name for name in sys.modules if name.partition(".")[0] in hidden]:
         del sys.modules[name]  # a .pth file has imported it
+
+
+def _packages(distribution: metadata.Distribution) -> Iterator[str]:
+    """Yield the packages and modules of a distribution, by its files.
+
+    `importlib.metadata.packages_distributions` of Python 3.10 knows only those that a file names.
+    """
+    yield from (distribution.read_text("top_level.txt") or "").split()
+    for file in distribution.files or ():
+        if file.suffix in (".py", ".so", ".pyd"):
+            yield file.parts[0].partition(".")[0]
 
 
 def _needed(distribution: str) -> Iterator[str]:

@@ -248,7 +248,7 @@ def outcome_of(episode: Episode, task: Task | None) -> EpisodeOutcome:
         dialogue_id=episode.dialogue_id,
         seed=episode.seed or 0,
         turns=len(episode.turns) + len(lost),
-        rewards=tuple(turn.reward for turn in episode.turns),
+        rewards=tuple([turn.reward for turn in episode.turns]),
         group=group_of(episode),
         success=bool(found and found.success) if is_simulated else None,
         strict=bool(found and found.strict) if is_simulated else None,

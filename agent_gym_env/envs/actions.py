@@ -149,7 +149,7 @@ def parse_action_with_acts(action: Any) -> ActionWithActs:
     if given is None or (isinstance(given, (tuple, list)) and not given):
         return parsed, ()
     read = _read_acts(given)
-    acts = tuple(act for act in read if act.act in AGENT_ACTS)
+    acts = tuple([act for act in read if act.act in AGENT_ACTS])
     text, calls, error = parsed
     whole = acts and len(acts) == len(read) <= MAX_ACTS
     return (text, calls, error if whole else error or UNREAD), acts[:MAX_ACTS]

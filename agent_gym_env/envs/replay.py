@@ -375,7 +375,7 @@ def recorded_action(turn: Turn, made: int = 0) -> Action:
         left = calls[made:]
         calls = tuple(call for call in left if call.round == left[0].round)
     text = "" if takes_several and calls else turn.text
-    return Action(text, tuple(ToolCall(call.name, dict(call.arguments)) for call in calls))
+    return Action(text, tuple([ToolCall(call.name, dict(call.arguments)) for call in calls]))
 
 
 def target_messages(turn: Turn) -> list[dict[str, Any]]:

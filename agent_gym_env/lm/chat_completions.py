@@ -121,11 +121,13 @@ def read_completion(body: bytes | str, model: str, price: Price | None) -> Respo
     return Response(
         text="\n".join(filter(None, (text, *unread))),
         tool_calls=tuple(
-            ToolCall(call.function.name, arguments)
-            for call, arguments in read
-            if arguments is not None
+            [
+                ToolCall(call.function.name, arguments)
+                for call, arguments in read
+                if arguments is not None
+            ]
         ),
-        tool_call_ids=tuple(call.id or "" for call, arguments in read if arguments is not None),
+        tool_call_ids=tuple([call.id or "" for call, arguments in read if arguments is not None]),
         model=completion.model or model,
         finish_reason=finish_reason or "stop",
         usage=usage,

@@ -284,9 +284,11 @@ class _Record:
             recorded=state.turn is not None,
             answer=state.acts,
             events=tuple(
-                name
-                for name, count in state.counters.items()
-                for _ in range(count - self._counted.get(name, 0))
+                [
+                    name
+                    for name, count in state.counters.items()
+                    for _ in range(count - self._counted.get(name, 0))
+                ]
             ),
         )
         return {"simulated": simulated}

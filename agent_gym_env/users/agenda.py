@@ -377,7 +377,7 @@ class AgendaUser:
         before, patience = self._progress(), self.state.patience
         states = turn.informed or turn.confirmed or turn.reports
         is_false = states and self._states_a_falsehood(turn)
-        acts = tuple(_ANSWERS[turn.kind](self, turn))
+        acts = (*_ANSWERS[turn.kind](self, turn),)
         if is_false and self.understood:
             self.state.faults.append("false_statement")
         self.state.outcome = ""

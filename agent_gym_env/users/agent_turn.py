@@ -72,7 +72,7 @@ def read_acts(
 def _reports(acts: Collection[str], kind: Kind) -> tuple[str, ...]:
     """Return the results that are reported in a turn of another kind."""
     main = "failure" if kind == "counter" else kind
-    return tuple(each for act, each in _REPORTS.items() if act in acts and each != main)
+    return tuple([each for act, each in _REPORTS.items() if act in acts and each != main])
 
 
 def _stated(

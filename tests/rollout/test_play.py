@@ -265,3 +265,14 @@ def test_a_policy_that_cannot_begin_is_a_failed_episode() -> None:
 
     (episode,) = rollout(Broken(), split="dev", episodes=1)
     assert episode.error == "RuntimeError: no"
+
+
+@pytest.mark.parametrize("policy", ["silent", "rule", UniformPolicy(seed=3)])
+@pytest.mark.parametrize(
+    "world",
+    [{"env": "SGD-v0"}, {"env": "SGDSim-v0"}, {"env": "SGDSim-v0", "understanding": "acts"}],
+)
+def test_a_record_has_the_same_bytes_after_it_was_read(world: dict[str, Any], policy: Any) -> None:
+    for episode in rollout(policy, **world, episodes=5):
+        written = msgspec.json.encode(episode)
+        assert msgspec.json.encode(msgspec.json.decode(written, type=Episode)) == written

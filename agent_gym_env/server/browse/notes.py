@@ -109,7 +109,7 @@ class NoteBook:
             StorageError: the file cannot be written.
         """
         return self._change(
-            place, lambda old: replace(old, tags=tuple(each for each in old.tags if each != tag))
+            place, lambda old: replace(old, tags=tuple([each for each in old.tags if each != tag]))
         )
 
     def add_note(self, place: str, text: str) -> Remarks:
@@ -138,7 +138,7 @@ class NoteBook:
         """
         return self._change(
             place,
-            lambda old: replace(old, notes=tuple(n for n in old.notes if n.id != note_id)),
+            lambda old: replace(old, notes=tuple([n for n in old.notes if n.id != note_id])),
         )
 
     def _change(self, place: str, change: Callable[[Remarks], Remarks]) -> Remarks:

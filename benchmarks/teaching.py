@@ -102,6 +102,7 @@ class Row(msgspec.Struct, frozen=True):
         low: lower end of the 95 % interval of ``all``, over dialogues.
         high: upper end.
         gain: what was gained on the clone, with its paired interval; ``None`` for other policies.
+        lead: the same on the rule-based agent.
         success: success.
         turns: turns.
         seconds: CPU seconds of a training.
@@ -116,6 +117,7 @@ class Row(msgspec.Struct, frozen=True):
     low: float
     high: float
     gain: tuple[float, float, float] | None
+    lead: tuple[float, float, float] | None
     success: float
     turns: float
     seconds: float
@@ -240,8 +242,12 @@ def rows(found: Iterable[Played]) -> Iterator[Row]:
         groups.setdefault((each.condition, each.policy, each.split), []).append(each)
     for (condition, policy, split), runs in groups.items():
         strict = _means(runs)
-        clones = groups.get((condition, "clone", split))
-        gain = _compared(strict, _means(clones)) if policy == "trained" and clones else None
+        gain, lead = (
+            _compared(strict, _means(groups[condition, other, split]))
+            if policy == "trained" and (condition, other, split) in groups
+            else None
+            for other in ("clone", "rule")
+        )
         _, low, high = _compared(strict, np.zeros_like(strict))
         first = runs[0]
         in_group = {
@@ -251,7 +257,7 @@ def rows(found: Iterable[Played]) -> Iterator[Row]:
             condition, policy, split, len(runs),
             {group: round(float(strict[chosen].mean()), 4)
              for group, chosen in in_group.items() if any(chosen)},
-            low, high, gain,
+            low, high, gain, lead,
             round(float(np.mean([run.success for run in runs])), 4),
             round(float(np.mean([run.turns for run in runs])), 2),
             round(float(np.mean([run.seconds for run in runs])), 0),
@@ -277,15 +283,21 @@ def _compared(first: Floats, second: Floats) -> tuple[float, float, float]:
 
 def table(found: Iterable[Row]) -> Iterator[str]:
     """Yield the lines of a table in Markdown."""
-    yield "| condition | policy | split | seeds | strict | unseen | gain on clone | turns | CPU s |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield (
+        "| condition | policy | split | seeds | strict | unseen | gain on clone | lead on rule "
+        "| turns | CPU s |"
+    )
+    yield "|---" * 10 + "|"
     for row in found:
         strict = f"{row.strict['all']:.3f} [{row.low:.3f}, {row.high:.3f}]"
-        gain = "" if row.gain is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*row.gain)
+        gain, lead = (
+            "" if each is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*each)
+            for each in (row.gain, row.lead)
+        )
         unseen = f"{row.strict['unseen']:.3f}" if "unseen" in row.strict else ""
         yield (
             f"| {row.condition} | {row.policy} | {row.split} | {row.seeds} | {strict} | {unseen} "
-            f"| {gain} | {row.turns:.1f} | {row.seconds:.0f} |"
+            f"| {gain} | {lead} | {row.turns:.1f} | {row.seconds:.0f} |"
         )
 
 

@@ -59,13 +59,17 @@ def test_seeds_are_averaged_and_the_gain_is_paired() -> None:
                 played("clone", 1, [True, True, False, False]),
                 played("trained", 0, [True, True, True, False]),
                 played("trained", 1, [True, True, False, True]),
+                played("rule", 0, [True, True, True, True]),
             ]
         )
     )
-    clone, trained = found
+    clone, trained, rule = found
     assert (clone.strict["all"], clone.strict["unseen"], clone.gain) == (0.375, 0.0, None)
     assert (trained.strict["all"], trained.strict["unseen"], trained.seeds) == (0.75, 0.5, 2)
     assert trained.gain is not None
     assert trained.gain[0] == 0.375
     assert trained.gain[1] <= 0.375 <= trained.gain[2]
-    assert len(list(table(found))) == 4
+    assert trained.lead is not None
+    assert trained.lead[0] == -0.25
+    assert rule.gain is rule.lead is clone.lead is None
+    assert len(list(table(found))) == 5

@@ -21,6 +21,7 @@ from agent_gym_env.evaluation.simulated import groups_of, outcome
 from agent_gym_env.evaluation.statistics import Floats, paired_difference
 from agent_gym_env.rollout.play import play
 from agent_gym_env.storage.files import written_whole
+from agent_gym_env.training.act_envs import ActEnvs
 from agent_gym_env.training.act_ppo import train_act_ppo
 from agent_gym_env.training.curve import read_curve
 from agent_gym_env.training.ppo_config import ActPPOConfig
@@ -33,7 +34,7 @@ _ACTS: dict[str, Any] = {"understanding": "acts"}
 _FEW = {"dialogues": 20, "epochs": 300}
 _WORDS: dict[str, Any] = {"world": {"hears": "words"}, "total_timesteps": 250_000}
 _WORDS_NOISE = _WORDS | {"world": {"env": {"noise": _NOISE}, "hears": "words"}}
-_RULES = {"dialogues": 1500, "teacher": "rules"}
+_RULES = {"cloning": {"dialogues": 1500, "epochs": 30}, "teacher": "rules"}
 
 CONDITIONS: Mapping[str, dict[str, Any]] = {
     "acts": {"world": {"env": _ACTS, "hears": "acts"}},
@@ -50,8 +51,8 @@ CONDITIONS: Mapping[str, dict[str, Any]] = {
     },
     "words": _WORDS,
     "words, noise": _WORDS_NOISE,
-    "words, taught by rules": _WORDS | {"cloning": _RULES},
-    "words, noise, taught by rules": _WORDS_NOISE | {"cloning": _RULES},
+    "words, taught by rules": _WORDS | _RULES,
+    "words, noise, taught by rules": _WORDS_NOISE | _RULES,
 }
 """Settings of `ActPPOConfig` by condition. ``acts``: user and agent exchange acts, a privilege;
 ``words``: both read the other's words. The teacher is the recorded agent if nothing else is said.
@@ -180,12 +181,11 @@ class Study:
 
     def played(self, dialogues: int | None) -> Iterator[Played]:
         """Yield the outcomes of every policy on dev and test."""
-        baseline = "rule" if self._config.world.hears == "words" else "acts-oracle"
         policies: dict[str, Any] = {"trained": {"name": "acts", "path": self._trained("policy")}}
         if self._config.cloning.dialogues:
             policies["clone"] = {"name": "acts", "path": self._trained("cloned")}
         if self._names[1] == 0:
-            policies["rule"] = baseline
+            policies["rule"] = self._rule_agent()
         for policy, config in policies.items():
             for split in ("dev", "test"):
                 path = self._out / f"{split}-{policy}.json"
@@ -195,6 +195,13 @@ class Study:
                             msgspec.json.encode(self._play(policy, config, split, dialogues))
                         )
                 yield msgspec.json.decode(path.read_bytes(), type=Played)
+
+    def _rule_agent(self) -> Any:
+        """Return the configuration of the rule-based agent with the ears of the trained policy."""
+        if self._config.world.hears == "acts":
+            return "acts-oracle"
+        count = ActEnvs(self._config.world).training_dialogues
+        return {"name": "rule", "training_dialogues": count, "indexed": 0}
 
     def _trained(self, stage: str) -> str:
         """Return the path of a policy; train it if it is not there."""

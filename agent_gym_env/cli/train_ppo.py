@@ -83,7 +83,9 @@ class PPOActs(ActPPOConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         json: print the learning curve as JSON.
         events: print each event of the run as one line of JSON.
         world: object with the environment, the reward, and what the agent hears.
-        cloning: object with the settings of the warm start: dialogues, epochs, and the teacher.
+        cloning: object with the settings of the warm start.
+        teacher: who is imitated in the warm start: the recorded agent, or the rule-based agent, in
+            the run's own environment and with its noise.
         evaluation: object with the split, the dialogues and the distance of measurements.
     """
 

@@ -373,7 +373,7 @@ def recorded_action(turn: Turn, made: int = 0) -> Action:
     takes_several = bool(calls) and (calls[-1].round > 0 or not turn.text)
     if takes_several:
         left = calls[made:]
-        calls = tuple(call for call in left if call.round == left[0].round)
+        calls = tuple([call for call in left if call.round == left[0].round])
     text = "" if takes_several and calls else turn.text
     return Action(text, tuple([ToolCall(call.name, dict(call.arguments)) for call in calls]))
 

@@ -109,8 +109,7 @@ class ActPolicy:
             corpus: its corpus, from whose train split understanding words is learned.
             path: file that `save` wrote.
             hears: what the policy hears, if not what it heard in training. With ``words`` a policy
-                that was told acts plays where nobody tells them; it understands users as
-                `RulePolicy` does.
+                that was told acts plays where nobody tells them.
 
         Raises:
             DataError: the file is not a saved policy.
@@ -121,17 +120,15 @@ class ActPolicy:
             raise DataError(
                 f"the policy's format is {header.format}, this version reads {FORMAT}", file=path
             )
-        if hears in (None, header.hears):
-            choices = make_choices(
-                env,
-                corpus,
-                hears=header.hears,
-                training_dialogues=header.training_dialogues,
-                indexed=header.indexed,
-                wording=header.wording,
-            )
-        else:
-            choices = make_choices(env, corpus, hears=hears, wording=header.wording)
+        header = msgspec.structs.replace(header, hears=hears or header.hears)
+        choices = make_choices(
+            env,
+            corpus,
+            hears=header.hears,
+            training_dialogues=header.training_dialogues,
+            indexed=header.indexed,
+            wording=header.wording,
+        )
         try:
             return cls(choices, weights, header)
         except ValueError as error:

@@ -374,7 +374,7 @@ def _service(tool: Tool) -> str:
 
 def acts_of(kind: str, values: Mapping[str, str]) -> tuple[DialogueAct, ...]:
     """Return an act of one kind for each slot and its value."""
-    return tuple(DialogueAct(kind, slot, value) for slot, value in values.items())
+    return tuple([DialogueAct(kind, slot, value) for slot, value in values.items()])
 
 
 def call_arguments(tool: Tool, said: Mapping[str, str], chosen: Mapping[str, str]) -> Row:

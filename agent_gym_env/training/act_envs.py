@@ -31,7 +31,7 @@ from agent_gym_env.wrappers.act_action import ActAction, ActObservation
 from agent_gym_env.wrappers.dialogue_subset import DialogueSubset
 
 Teacher = Literal["recorded", "rules"]
-_Step = tuple["int | None", NDArray[np.float32], NDArray[np.bool_]]
+_Step = tuple[int | None, NDArray[np.float32], NDArray[np.bool_]]
 """The number of what was done, or ``None``; the features and the mask before it."""
 
 
@@ -152,27 +152,32 @@ class ActEnvs:
             on_progress: called with how many dialogues are done and in total.
             teacher: ``recorded``: the recorded agent, without noise; ``rules``: the rule-based
                 agent, in the environment that is trained in.
+
+        Raises:
+            ValueError: no step can be shown.
         """
         drawn = np.random.default_rng(seed).permutation(self.dialogues)[:count].tolist()
-        played = self._recorded(drawn) if teacher == "recorded" else self._by_rules(drawn, seed)
+        played = self._by_rules(drawn, seed) if teacher == "rules" else self._by_record(drawn)
         rows: list[tuple[NDArray[np.float32], NDArray[np.bool_], int]] = []
         for done, steps in enumerate(played, start=1):
             for number, features, mask in steps:
                 if number is not None:
                     rows.append((features, mask, number))
             on_progress(done, len(drawn))
+        if not rows:
+            raise ValueError(f"no step of the {len(drawn)} dialogues is one of the twenty choices")
         vectors, masks, labels = zip(*rows, strict=True)
         return Demonstrations(np.stack(vectors), np.stack(masks), np.array(labels))
 
-    def _recorded(self, dialogues: Sequence[str]) -> Iterator[Iterator[_Step]]:
-        """Play the recorded agent, which knows neither noise nor a user who misunderstands."""
+    def _by_record(self, dialogues: Sequence[str]) -> Iterator[Iterator[_Step]]:
+        """Play the recorded agent: a user who reads acts, and no noise, whatever is trained in."""
         env = self._make_sim_env("train", understanding="acts", user="agenda", noise=None)
         bare, choices, drawn = unwrap_simulation(env), self.choices(env), set(dialogues)
         every = bare.corpus.annotated_dialogues("train")
         recorded = (each for each in every if each.dialogue_id in drawn)
         for dialogue in itertools.islice(recorded, len(drawn)):
             observation, _ = bare.reset(options={"dialogue_id": dialogue.dialogue_id})
-            actions = _recorded(dialogue)
+            actions = _recorded_actions(dialogue)
             yield _shown(bare, choices, observation, partial(_next_of, actions))
 
     def _by_rules(self, dialogues: Sequence[str], seed: int) -> Iterator[Iterator[_Step]]:
@@ -213,7 +218,7 @@ def _shown(
         observation, _, over, _, _ = env.step(action)
 
 
-def _recorded(dialogue: Dialogue) -> Iterator[Action]:
+def _recorded_actions(dialogue: Dialogue) -> Iterator[Action]:
     """Yield the recorded agent's actions, calls before words."""
     for turn in dialogue.turns:
         if not isinstance(turn, SystemTurn):
@@ -224,5 +229,5 @@ def _recorded(dialogue: Dialogue) -> Iterator[Action]:
         if call is not None:
             name = tool_name(frame.service, call.method)
             yield Action(tool_calls=(ToolCall(name, dict(call.parameters)),))
-        acts = tuple(DialogueAct(each.act, each.slot, action_value(each)) for each in frame.actions)
-        yield Action(turn.utterance, acts=acts)
+        acts = [DialogueAct(each.act, each.slot, action_value(each)) for each in frame.actions]
+        yield Action(turn.utterance, acts=tuple(acts))

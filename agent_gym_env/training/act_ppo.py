@@ -108,7 +108,7 @@ class _ActTask:
         """Let the model imitate its teacher."""
         cloning, seed = self.config.cloning, self.config.seed
         advance = partial(self._on_progress, "cloning")
-        shown = self._envs.demonstrate(cloning.dialogues, seed, advance, cloning.teacher)
+        shown = self._envs.demonstrate(cloning.dialogues, seed, advance, self.config.teacher)
         clone(
             _Actor(model),
             shown,

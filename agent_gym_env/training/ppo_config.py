@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 
@@ -122,23 +122,6 @@ class PPOConfig(PPOSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("shape.ngrams must not be null: a run encodes texts by hashed n-grams")
 
 
-class ActCloningConfig(CloningConfig, frozen=True, forbid_unknown_fields=True):
-    """Settings of cloning a policy that chooses dialogue acts.
-
-    Attributes:
-        dialogues: number of demonstrated dialogues; 0 for no cloning.
-        epochs: passes over the demonstrations.
-        learning_rate: learning rate of Adam.
-        teacher: who is imitated. ``recorded``: the recorded agent, without noise; ``rules``: the
-            rule-based agent, in the run's own environment and with its noise. With ``hears`` of
-            ``acts`` that is the policy ``acts-oracle``, with ``words`` the policy ``rule``.
-    """
-
-    dialogues: NotNegative = 400
-    epochs: AtLeastOne = 30
-    teacher: Teacher = "recorded"
-
-
 class ActPPOConfig(PPOSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a PPO run over dialogue acts in ``SGDSim-v0``.
 
@@ -147,14 +130,20 @@ class ActPPOConfig(PPOSettings, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         world: settings of the environments, and of what the agent hears.
         hidden: number of units of each of the two hidden layers.
-        cloning: settings of behaviour cloning, on dialogues of train.
+        cloning: settings of behaviour cloning: the policy imitates its teacher in so many dialogues
+            of train, or in all if there are fewer.
+        teacher: who is imitated. ``recorded``: the recorded agent, without noise. ``rules``: the
+            rule-based agent, in the run's own environment and with its noise; it hears what the
+            policy hears, so it is ``acts-oracle`` or ``rule``. Dialogues that it does not solve are
+            imitated, too.
         critic_updates: number of first updates in which only the estimate of the value is learned.
             A policy that was cloned would be spoiled by an estimate that knows nothing yet.
     """
 
     world: ActEnvsConfig = ActEnvsConfig()
     hidden: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 128
-    cloning: ActCloningConfig = ActCloningConfig()
+    cloning: CloningConfig = CloningConfig(dialogues=400, epochs=30)
+    teacher: Teacher = "recorded"
     evaluation: EvaluationConfig = EvaluationConfig(dialogues=300, every=100_000)
     critic_updates: NotNegative = 5
     total_timesteps: NotNegative = 400_000
@@ -168,9 +157,12 @@ class ActPPOConfig(PPOSettings, frozen=True, kw_only=True, forbid_unknown_fields
         """Check settings that depend on each other.
 
         Raises:
-            ValueError: a rollout has one step, or the policy would never be improved.
+            ValueError: a rollout has one step, the policy would never be improved, or the teacher
+                is unknown.
         """
         super().__post_init__()
+        if self.teacher not in get_args(Teacher):
+            raise ValueError(f"teacher must be one of {get_args(Teacher)}, not {self.teacher!r}")
         alone = self.critic_updates * self.n_envs * self.n_steps
         if self.cloning.dialogues and 0 < self.total_timesteps <= alone:
             raise ValueError(

@@ -280,9 +280,15 @@ class _Run(Generic[_Learned]):
             ResumeMismatchError: it has other settings.
         """
         notes = load_checkpoint(path, self._model, _Notes, dialogues=self._task.keeps_dialogues)
-        if notes.config != as_written(self._config):
+        config = as_written(self._config)
+        if notes.config != config:
+            changed = {
+                name: notes.config.get(name)
+                for name in sorted(config.keys() | notes.config.keys())
+                if notes.config.get(name) != config.get(name)
+            }
             raise ResumeMismatchError(
-                f"{path} was made with other settings: {msgspec.json.encode(notes.config).decode()}"
+                f"{path} was made with other settings: {msgspec.json.encode(changed).decode()}"
             )
         self._curve, self._cpu_s = notes.curve, notes.cpu_s
 

@@ -35,7 +35,7 @@ class NoisyChannel:
             draws: generator of this turn.
         """
         reached = (act for act in acts if draws.random() >= self._noise.acts)
-        return tuple(self._misheard(act, today, draws) for act in reached)
+        return tuple([self._misheard(act, today, draws) for act in reached])
 
     def _misheard(self, act: UserAct, today: str | None, draws: random.Random) -> UserAct:
         if act.act != "INFORM" or act.value == DONTCARE or draws.random() >= self._noise.values:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -78,12 +79,19 @@ def test_a_policy_that_is_told_acts_needs_a_user_who_tells_them(tmp_path: Path) 
 
 
 def test_a_policy_that_was_told_acts_can_listen_to_words(tmp_path: Path) -> None:
-    policy(weights()).save(tmp_path / "policy.npz")
+    header = msgspec.structs.replace(HEADER, training_dialogues=120)
+    policy(weights(), header).save(tmp_path / "policy.npz")
     config = {"name": "acts", "path": str(tmp_path / "policy.npz"), "hears": "words"}
     env = make_env(env="SGDSim-v0", split="dev")
-    reads = ActPolicy(make_act_choices(env, hears="words"), weights(), HEADER)
+    choices = make_act_choices(env, hears="words", training_dialogues=120, indexed=0)
+    reads = ActPolicy(choices, weights(), HEADER)
     one, other = (play(env, each, seed=5) for each in (make_policy(config, env), reads))
     assert [turn.steps for turn in one.turns] == [turn.steps for turn in other.turns]
-    assert play(make_env(), make_policy(config, make_env()), seed=5).error is None
+    listening = make_policy(config, make_env())
+    assert play(make_env(), listening, seed=5).error is None
+    assert isinstance(listening, ActPolicy)
+    listening.save(tmp_path / "policy.npz")
+    del config["hears"]
+    assert make_policy(config, make_env()).name == "mine"
     with pytest.raises(ValueError, match="hears: expected one of acts, words, found 'all'"):
         make_policy(config | {"hears": "all"}, ENV)

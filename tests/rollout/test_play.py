@@ -270,7 +270,11 @@ def test_a_policy_that_cannot_begin_is_a_failed_episode() -> None:
 @pytest.mark.parametrize("policy", ["silent", "rule", UniformPolicy(seed=3)])
 @pytest.mark.parametrize(
     "world",
-    [{"env": "SGD-v0"}, {"env": "SGDSim-v0"}, {"env": "SGDSim-v0", "understanding": "acts"}],
+    [
+        {"env": "SGD-v0"},
+        {"env": "SGDSim-v0", "noise": {"acts": 0.5}},
+        {"env": "SGDSim-v0", "understanding": "acts"},
+    ],
 )
 def test_a_record_has_the_same_bytes_after_it_was_read(world: dict[str, Any], policy: Any) -> None:
     for episode in rollout(policy, **world, episodes=5):

@@ -112,7 +112,8 @@ def test_a_clone_of_the_rules_acts_like_them(tmp_path: Path) -> None:
     points: list[CurvePoint] = []
     train_act_ppo(
         small(
-            cloning={"dialogues": 100, "epochs": 60, "teacher": "rules"},
+            cloning={"dialogues": 100, "epochs": 60},
+            teacher="rules",
             evaluation={"dialogues": 52},
             hidden=64,
             total_timesteps=0,
@@ -122,6 +123,13 @@ def test_a_clone_of_the_rules_acts_like_them(tmp_path: Path) -> None:
     assert points[-1].stage == "cloned"
     assert points[-1].strict is not None
     assert (points[-1].strict.mean or 0.0) >= 0.9
+
+
+def test_an_unknown_teacher_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"one of \('recorded', 'rules'\), not 'rule'"):
+        ActPPOConfig(teacher="rule")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no step of the 0 dialogues is one of the twenty choices"):
+        ActEnvs(ActEnvsConfig(hears="acts")).demonstrate(0, 0, lambda done, total: None, "rules")
 
 
 def test_an_agent_that_hears_words_trains_on_other_dialogues_than_its_ears() -> None:

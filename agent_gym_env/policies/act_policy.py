@@ -34,7 +34,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         format: format of the file.
-        name: name of the policy in reports.
+        name: name of the policy in reports, which add "(told acts)" if it is told the user's acts.
         hears: what the policy hears of the user, as in `make_act_choices`.
         training_dialogues: as in `make_act_choices`.
         indexed: as in `make_act_choices`.
@@ -65,7 +65,8 @@ class ActPolicy:
 
     def __init__(self, choices: ActChoices, weights: Arrays, header: Header) -> None:
         _check_weights(weights, len(choices.features()))
-        self.name = header.name
+        # Tables keep apart what was told the user's acts, which no agent can know.
+        self.name = header.name if header.hears == "words" else f"{header.name} (told acts)"
         self._choices = choices
         self._weights = weights
         self._header = header

@@ -38,7 +38,7 @@ def test_a_saved_policy_plays_as_before(tmp_path: Path) -> None:
     before = policy(weights())
     before.save(tmp_path / "policy.npz")
     after = make_policy({"name": "acts", "path": str(tmp_path / "policy.npz")}, ENV)
-    assert after.name == "mine"
+    assert after.name == "mine (told acts)"
     one, other = (play(ENV, each, seed=5) for each in (before, after))
     assert [turn.steps for turn in one.turns] == [turn.steps for turn in other.turns]
 

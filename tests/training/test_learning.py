@@ -73,13 +73,14 @@ def played(policy: Any, corpus: str, split: str, episodes: int | None = None) ->
 
 
 def played_on_dev(model: Path, corpus: str) -> list[Episode]:
-    return played({"name": "transformers", "path": str(model)}, corpus, "dev", 16)
+    """All 23 dialogues: with 16 of them, gains below 0.03 are inconclusive."""
+    return played({"name": "transformers", "path": str(model)}, corpus, "dev")
 
 
 def test_imitation_earns_more_than_a_constant_on_held_out_dialogues(
     imitator: Path, corpus: str
 ) -> None:
-    constant = played("constant", corpus, "dev", 16)
+    constant = played("constant", corpus, "dev")
     assert compare(played_on_dev(imitator, corpus), constant).reward.verdict == "better"
 
 

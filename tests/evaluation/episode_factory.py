@@ -70,3 +70,33 @@ def episodes(*rewards: Sequence[float | None], **fields: Any) -> list[Episode]:
         episode(*map(turn, given), dialogue_id=f"1_{number:05d}", **fields)
         for number, given in enumerate(rewards)
     ]
+
+
+def hostile_episode(text: str) -> Episode:
+    """Return an episode with a text in each of its fields that can hold one."""
+    plain = msgspec.to_builtins(
+        episode(
+            turn(
+                0.5,
+                due=due(text, **{text: text}),
+                made=[call(text, **{text: [text, {text: text}]})],
+                components={text: 0.5},
+                reason=text,
+                says=text,
+                recorded=text,
+                user=text,
+                service=text,
+                action_error=text,
+            ),
+            dialogue_id=text,
+            split=text,
+            corpus=text,
+            policy=text,
+            reward=text,
+            error=f"{text}: {text}",
+            schema_variant=text,
+            seen_services=(text,),
+            system=text,
+        )
+    )
+    return msgspec.convert(plain, Episode)

@@ -22,7 +22,7 @@ from agent_gym_env.evaluation.report import (
 )
 from agent_gym_env.rollout.episode import Episode, Spending, StepRecord
 from agent_gym_env.types import Action, Completion, Usage
-from tests.evaluation.episode_factory import call, due, episode, episodes, turn
+from tests.evaluation.episode_factory import call, due, episode, episodes, hostile_episode, turn
 from tests.timing import PROCESS_S
 
 HOSTILE = (
@@ -58,26 +58,6 @@ class Page(HTMLParser):
 
     def named(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for each, attributes in self.tags if each == tag]
-
-
-def hostile_episode(text: str) -> Episode:
-    return episode(
-        turn(
-            0.3,
-            user=text,
-            says=text,
-            recorded=text,
-            due=due(**{text: text}),
-            made=[call(text, **{text: [text]})],
-            components={text: 0.5},
-            reason=text,
-            service=text,
-            action_error=text,
-        ),
-        policy=text,
-        error=text,
-        dialogue_id=text,
-    )
 
 
 def hostile_page() -> str:

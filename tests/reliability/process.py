@@ -24,9 +24,9 @@ class Holdings(NamedTuple):
 
 
 def holds_no_more(after: Holdings, before: Holdings) -> bool:
-    """Return whether there are no more files and threads than before.
+    """Return whether as many files are open and threads run as before, or fewer.
 
-    There may be fewer: what an earlier test left open is closed when garbage is collected.
+    Fewer: what an earlier test left open is closed when garbage is collected.
     """
     return after.files <= before.files and after.threads <= before.threads
 

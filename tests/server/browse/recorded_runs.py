@@ -11,7 +11,6 @@ import msgspec
 from agent_gym_env.rollout.episode import Episode
 from agent_gym_env.rollout.journal.format import Entry
 from agent_gym_env.rollout.journal.writing import open_journal
-from tests.evaluation.episode_factory import call, due, episode, turn
 
 CONFIG: dict[str, Any] = {
     "policies": [{"name": "agent"}],
@@ -36,33 +35,3 @@ def write_run(
             failed = None if episode.error is None else episode.error.partition(":")[0]
             journal.append(Entry(job, error_class=failed), [msgspec.json.encode(episode)])
     return folder
-
-
-def hostile_episode(text: str) -> Episode:
-    """Return an episode with a text in each of its fields that can hold one."""
-    plain = msgspec.to_builtins(
-        episode(
-            turn(
-                0.5,
-                due=due(text, **{text: text}),
-                made=[call(text, **{text: [text, {text: text}]})],
-                components={text: 0.5},
-                reason=text,
-                says=text,
-                recorded=text,
-                user=text,
-                service=text,
-                action_error=text,
-            ),
-            dialogue_id=text,
-            split=text,
-            corpus=text,
-            policy=text,
-            reward=text,
-            error=f"{text}: {text}",
-            schema_variant=text,
-            seen_services=(text,),
-            system=text,
-        )
-    )
-    return msgspec.convert(plain, Episode)

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.evaluation.episode_factory import call, due, episode, episodes, turn
-from tests.server.browse.recorded_runs import CONFIG, hostile_episode, write_run
+from tests.evaluation.episode_factory import call, due, episode, episodes, hostile_episode, turn
+from tests.server.browse.recorded_runs import CONFIG, write_run
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: make test-browser"

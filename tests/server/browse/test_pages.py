@@ -11,8 +11,8 @@ import pytest
 
 from agent_gym_env.errors import DataError
 from agent_gym_env.rollout.episode import Episode
-from tests.evaluation.episode_factory import call, due, episode, episodes, turn
-from tests.server.browse.recorded_runs import CONFIG, hostile_episode, write_run
+from tests.evaluation.episode_factory import call, due, episode, episodes, hostile_episode, turn
+from tests.server.browse.recorded_runs import CONFIG, write_run
 
 fastapi = pytest.importorskip("fastapi")
 testclient = pytest.importorskip("fastapi.testclient")

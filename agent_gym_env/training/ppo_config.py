@@ -7,6 +7,7 @@ from typing import Annotated, get_args
 import msgspec
 
 from agent_gym_env.policies.sb3_file import Shape
+from agent_gym_env.suggestions import unknown_name
 from agent_gym_env.training.act_envs import ActEnvsConfig, Teacher
 from agent_gym_env.training.candidate_envs import CandidateEnvsConfig
 
@@ -162,7 +163,7 @@ class ActPPOConfig(PPOSettings, frozen=True, kw_only=True, forbid_unknown_fields
         """
         super().__post_init__()
         if self.teacher not in get_args(Teacher):
-            raise ValueError(f"teacher must be one of {get_args(Teacher)}, not {self.teacher!r}")
+            raise ValueError(unknown_name("teacher", self.teacher, get_args(Teacher)))
         alone = self.critic_updates * self.n_envs * self.n_steps
         if self.cloning.dialogues and 0 < self.total_timesteps <= alone:
             raise ValueError(

@@ -17,6 +17,7 @@ from agent_gym_env.evaluation.evaluate import summarize
 from agent_gym_env.extras import require
 from agent_gym_env.lm.credentials import without_credentials
 from agent_gym_env.policies.base import Policy
+from agent_gym_env.rollout.journal.format import differences
 from agent_gym_env.rollout.play import play_all
 from agent_gym_env.storage.files import written_whole
 from agent_gym_env.training.checkpoint import load_checkpoint, save_checkpoint
@@ -282,14 +283,8 @@ class _Run(Generic[_Learned]):
         notes = load_checkpoint(path, self._model, _Notes, dialogues=self._task.keeps_dialogues)
         config = as_written(self._config)
         if notes.config != config:
-            changed = {
-                name: notes.config.get(name)
-                for name in sorted(config.keys() | notes.config.keys())
-                if notes.config.get(name) != config.get(name)
-            }
-            raise ResumeMismatchError(
-                f"{path} was made with other settings: {msgspec.json.encode(changed).decode()}"
-            )
+            found = "; ".join(differences(notes.config, config))
+            raise ResumeMismatchError(f"{path} was made with other settings: {found}")
         self._curve, self._cpu_s = notes.curve, notes.cpu_s
 
     def update(self) -> None:

@@ -126,7 +126,7 @@ def test_a_clone_of_the_rules_acts_like_them(tmp_path: Path) -> None:
 
 
 def test_an_unknown_teacher_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"one of \('recorded', 'rules'\), not 'rule'"):
+    with pytest.raises(ValueError, match="teacher must be one of recorded, rules, not 'rule'"):
         ActPPOConfig(teacher="rule")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no step of the 0 dialogues is one of the twenty choices"):
         ActEnvs(ActEnvsConfig(hears="acts")).demonstrate(0, 0, lambda done, total: None, "rules")

@@ -279,9 +279,9 @@ def check_same_run(manifest: Manifest, config: Mapping[str, Any], folder: Path) 
     """
     if manifest.fingerprint == fingerprint(config):
         return
-    differences = "; ".join(_differences(manifest.config, config))
+    found = "; ".join(differences(manifest.config, config))
     raise ResumeMismatchError(
-        f"{folder} was begun with another configuration: {differences}. Use the same "
+        f"{folder} was begun with another configuration: {found}. Use the same "
         "configuration to resume, or another folder"
     )
 
@@ -296,11 +296,12 @@ def free_folder(folder: Path, config: Mapping[str, Any]) -> Path:
     return candidate
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any], at: str = "") -> Iterator[str]:
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    """Yield each setting that differs, with both values; ``at`` is the place of both mappings."""
     for key in sorted(there.keys() | here.keys()):
         old, new = there.get(key), here.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new, f"{at}{key}.")
+            yield from differences(old, new, f"{at}{key}.")
         elif old != new:
             yield f"{at}{key} is {_shown(old)} there and {_shown(new)} here"
 

@@ -181,20 +181,25 @@ class Study:
 
     def played(self, dialogues: int | None) -> Iterator[Played]:
         """Yield the outcomes of every policy on dev and test."""
-        policies: dict[str, Any] = {"trained": {"name": "acts", "path": self._trained("policy")}}
+        policies = ["trained"]
         if self._config.cloning.dialogues:
-            policies["clone"] = {"name": "acts", "path": self._trained("cloned")}
+            policies.append("clone")
         if self._names[1] == 0:
-            policies["rule"] = self._rule_agent()
-        for policy, config in policies.items():
+            policies.append("rule")
+        for policy in policies:
             for split in ("dev", "test"):
                 path = self._out / f"{split}-{policy}.json"
                 if not path.exists():
                     with written_whole(path) as file:
-                        file.write(
-                            msgspec.json.encode(self._play(policy, config, split, dialogues))
-                        )
+                        file.write(msgspec.json.encode(self._play(policy, split, dialogues)))
                 yield msgspec.json.decode(path.read_bytes(), type=Played)
+
+    def _configuration(self, policy: str) -> Any:
+        """Return the configuration of a policy; train it if it is not there."""
+        if policy == "rule":
+            return self._rule_agent()
+        stage = {"trained": "policy", "clone": "cloned"}[policy]
+        return {"name": "acts", "path": self._trained(stage)}
 
     def _rule_agent(self) -> Any:
         """Return the configuration of the rule-based agent with the ears of the trained policy."""
@@ -213,7 +218,8 @@ class Study:
         path = self._out / "curve.jsonl"
         return path.exists() and read_curve(path)[-1].steps >= self._config.total_timesteps
 
-    def _play(self, policy: str, config: Any, split: str, dialogues: int | None) -> Played:
+    def _play(self, policy: str, split: str, dialogues: int | None) -> Played:
+        config = self._configuration(policy)
         env = make_env(env="SGDSim-v0", split=split, **self._env)
         agent, bare = make_policy(config, env), unwrap_simulation(env)
         ids = choose_dialogues(env, dialogues, 0)

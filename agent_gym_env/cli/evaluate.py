@@ -296,8 +296,8 @@ def _play_into_journal(
 
 
 def _renamed(episode: Episode, policy: Mapping[str, Any], name: str) -> str:
-    """Return the name of a policy in its records: its own, unless `_names` has numbered it."""
-    return episode.policy if name == policy["name"] else name
+    """Return the name of a policy in its records: its own, with its number from `_names`."""
+    return episode.policy + name.removeprefix(policy["name"])
 
 
 def _print_what_was_there(name: str, last: Progress) -> None:

@@ -50,6 +50,14 @@ def test_one_policy_with_two_options_keeps_both_files(tmp_path: Path) -> None:
     assert second["policy"] == "constant-2"
 
 
+def test_a_numbered_policy_keeps_its_own_name(capsys: pytest.CaptureFixture[str]) -> None:
+    named = '{"name": "constant", "text": ""}'
+    command = ["evaluate", "--policy", "constant", "--policy", named, "--episodes", "2", "--json"]
+    assert main(command) == 0
+    names = [each["policy"] for each in output(capsys)["evaluations"]]
+    assert names == ["constant", "silent-2"]
+
+
 def test_the_json_of_two_policies_compares_them(capsys: pytest.CaptureFixture[str]) -> None:
     policies = ["--policy", "oracle", "--policy", "silent"]
     assert main(["evaluate", *policies, "--episodes", "6", "--json"]) == 0

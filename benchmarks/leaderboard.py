@@ -93,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     play.add_argument("--split", default="test", help="split to play")
     play.add_argument("--dialogues", type=int, default=200, help="number of dialogues")
     play.add_argument("--seed", type=int, default=0, help="seed")
+    play.add_argument("--batch", type=int, default=1, help="dialogues that a model plays in step")
     play.add_argument("--env", type=msgspec.json.decode, default={}, help="more of SGDSim-v0")
     play.add_argument("--simulated-only", action="store_true", help="leave SGD-v0 out")
     play.add_argument("--parameters", type=int, default=0, help="number of trained weights")
@@ -123,7 +124,7 @@ def read_rows(path: Path) -> list[Row]:
 def play_row(chosen: argparse.Namespace, command: str) -> Row:
     """Play a policy in both environments."""
     shared = {"corpus": chosen.corpus, "split": chosen.split}
-    options = {"episodes": chosen.dialogues, "seed": chosen.seed}
+    options = {"episodes": chosen.dialogues, "seed": chosen.seed, "batch": chosen.batch}
     begin = time.process_time()
     played = list(play_episodes(chosen.policy, env="SGDSim-v0", **shared, **chosen.env, **options))
     seconds = time.process_time() - begin

@@ -212,10 +212,11 @@ class _CPUTrainer(trl.SFTTrainer):  # type: ignore[misc]  # it has no types
         plain = self.accelerator.unwrap_model(model)
         if hasattr(plain, "get_base_model"):  # a model with adapters
             plain = plain.get_base_model()
-        hidden = plain.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
         labels = inputs["labels"][:, 1:]
         kept = labels != IGNORED
-        logits = plain.get_output_embeddings()(hidden[:, :-1][kept]).float()
+        with self.accelerator.autocast():  # otherwise only the call of the whole model has it
+            read = plain.base_model(input_ids=inputs["input_ids"], use_cache=False)
+            logits = plain.get_output_embeddings()(read.last_hidden_state[:, :-1][kept]).float()
         total = torch.nn.functional.cross_entropy(logits, labels[kept], reduction="sum")
         loss = total / (kept.sum() if num_items_in_batch is None else num_items_in_batch)
         return (loss, {"loss": loss}) if return_outputs else loss

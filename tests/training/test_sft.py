@@ -17,7 +17,7 @@ from agent_gym_env.errors import DataError, ResumeMismatchError, StorageError
 from agent_gym_env.lm.chat_templates import knows_tools, read_template
 from agent_gym_env.training import sft
 from agent_gym_env.training.chat_dataset import chat_dataset
-from agent_gym_env.training.config import SFTConfig
+from agent_gym_env.training.config import LoRA, SFTConfig
 from agent_gym_env.training.sft import train_sft
 from agent_gym_env.training.trl_run import TRLRun
 from tests.training.chat_rows import read, write_sft_rows
@@ -119,6 +119,29 @@ def test_on_a_processor_the_loss_is_that_of_trl(
         trainer = sft._trainer(config, TRLRun("sft", config, tmp_path / str(number)), learned)
         found.append(trainer.evaluate()["eval_loss"])
     assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("lora", [None, LoRA(rank=2)])
+def test_on_a_processor_bf16_multiplies_matrices_in_bfloat16(
+    tmp_path: Path,
+    trained: Path,
+    rows: dict[str, str],
+    lora: LoRA | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for bf16, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        config = configured(rows, model=str(trained / "model"), bf16=bf16, lora=lora)
+        run = TRLRun("sft", config, tmp_path / str(bf16))
+        trainer = sft._trainer(config, run, chat_dataset(config.rows, "sft"))
+        found = set()
+        layers = [part for part in trainer.model.modules() if isinstance(part, torch.nn.Linear)]
+        for layer in layers:
+            layer.register_forward_hook(lambda _, __, output: found.add(output.dtype))
+        batch = next(iter(trainer.get_train_dataloader()))
+        loss = trainer.compute_loss(trainer.model, batch)
+        assert found == {expected}
+        assert loss.dtype == torch.float32
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(

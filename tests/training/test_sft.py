@@ -121,6 +121,15 @@ def test_on_a_processor_the_loss_is_that_of_trl(
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
+def _types_of_products(model: torch.nn.Module) -> set[torch.dtype]:
+    """Return a set that the types of all matrix products of the model are added to."""
+    found = set()
+    for part in model.modules():
+        if isinstance(part, torch.nn.Linear):
+            part.register_forward_hook(lambda _, __, output: found.add(output.dtype))
+    return found
+
+
 @pytest.mark.parametrize("lora", [None, LoRA(rank=2)])
 def test_on_a_processor_bf16_multiplies_matrices_in_bfloat16(
     tmp_path: Path,
@@ -134,10 +143,7 @@ def test_on_a_processor_bf16_multiplies_matrices_in_bfloat16(
         config = configured(rows, model=str(trained / "model"), bf16=bf16, lora=lora)
         run = TRLRun("sft", config, tmp_path / str(bf16))
         trainer = sft._trainer(config, run, chat_dataset(config.rows, "sft"))
-        found = set()
-        layers = [part for part in trainer.model.modules() if isinstance(part, torch.nn.Linear)]
-        for layer in layers:
-            layer.register_forward_hook(lambda _, __, output: found.add(output.dtype))
+        found = _types_of_products(trainer.model)
         batch = next(iter(trainer.get_train_dataloader()))
         loss = trainer.compute_loss(trainer.model, batch)
         assert found == {expected}

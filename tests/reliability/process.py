@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import multiprocessing
 import os
 import sys
 import threading
-from typing import NamedTuple
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import pytest
 
-_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+Result = TypeVar("Result")
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 class Holdings(NamedTuple):
-    """Resident memory in bytes, and numbers of open files and threads."""
+    """Resident memory in bytes, and numbers of open files and threads.
+
+    Pages of files do not count: the system drops them and reads them again as it likes.
+    """
 
     memory: int
     files: int
@@ -35,6 +42,12 @@ def holdings() -> Holdings:
     """Collect garbage, give free memory back to the system, and look."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    with open("/proc/self/statm") as file:
-        resident = int(file.read().split()[1])
-    return Holdings(resident * _PAGE, len(os.listdir("/proc/self/fd")), threading.active_count())
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    resident = 1024 * int(status["RssAnon"].removesuffix(" kB"))
+    return Holdings(resident, len(os.listdir("/proc/self/fd")), threading.active_count())
+
+
+def in_new_process(function: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function in a new Python process, which holds nothing of earlier tests."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()

@@ -23,7 +23,7 @@ from agent_gym_env.types import Action
 from tests.corpora import write_tiny_corpus
 from tests.reliability.damage import damaged
 from tests.reliability.playing import sized
-from tests.reliability.process import holdings, holds_no_more, needs_proc
+from tests.reliability.process import holdings, holds_no_more, in_new_process, needs_proc
 from tests.timing import SOON_S
 
 FILES = ("schema.json", "dialogues_001.json", "dialogues_002.json")
@@ -88,12 +88,16 @@ def refusal(corpus: Path, split: str, store: Path) -> DataError | None:
 
 @needs_proc
 def test_a_damaged_file_is_refused_with_its_place_or_played(tmp_path: Path) -> None:
-    corpus = write_tiny_corpus(tmp_path / "corpus")
+    in_new_process(attack_tiny, tmp_path)
+
+
+def attack_tiny(folder: Path) -> None:
+    corpus = write_tiny_corpus(folder / "corpus")
     files = [corpus / "train" / name for name in FILES]
-    attack(corpus, "train", files, tmp_path / "store", sized(100, 500))
+    attack(corpus, "train", files, folder / "store", sized(100, 500))
     before = holdings()
     attempts = sized(700, 10_000)
-    outcomes = attack(corpus, "train", files, tmp_path / "store", attempts)
+    outcomes = attack(corpus, "train", files, folder / "store", attempts)
     after = holdings()
     print(f"{dict(outcomes)}, memory {(after.memory - before.memory) / 1e6:+.1f} MB")
     assert outcomes["played"] + outcomes["refused"] == attempts

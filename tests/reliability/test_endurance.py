@@ -12,7 +12,7 @@ import pytest
 from agent_gym_env.envs.dialogue import SGDEnv
 from agent_gym_env.envs.vector import SGDVectorEnv
 from tests.reliability.playing import Mischief, sized
-from tests.reliability.process import holdings, holds_no_more, needs_proc
+from tests.reliability.process import holdings, holds_no_more, in_new_process, needs_proc
 
 pytestmark = needs_proc
 STEPS = sized(20_000, 1_000_000)
@@ -39,23 +39,25 @@ def play_vector(envs: SGDVectorEnv, steps: int) -> None:
         envs.step({"text": texts if step % 3 else silence, "tool_calls": calls})
 
 
-def make_environments(_: Any, steps: int) -> None:
+def make_environments(_: None, steps: int) -> None:
     for seed in range(steps // 100):
         SGDEnv(split=("train", "dev", "test")[seed % 3]).reset(seed=seed)
 
 
-@pytest.mark.parametrize(
-    ("make", "play"),
-    [
-        (lambda: SGDEnv(reward="balanced"), play_single),
-        (lambda: SGDVectorEnv(16), play_vector),
-        (lambda: None, make_environments),
-    ],
-    ids=["single", "vector", "recreated"],
-)
-def test_memory_files_and_threads_stay_as_they_were(
-    make: Callable[[], Any], play: Callable[[Any, int], None]
-) -> None:
+CASES: dict[str, tuple[Callable[[], Any], Callable[[Any, int], None]]] = {
+    "single": (lambda: SGDEnv(reward="balanced"), play_single),
+    "vector": (lambda: SGDVectorEnv(16), play_vector),
+    "recreated": (lambda: None, make_environments),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_memory_files_and_threads_stay_as_they_were(case: str) -> None:
+    in_new_process(endure, case)
+
+
+def endure(case: str) -> None:
+    make, play = CASES[case]
     env = make()
     play(env, STEPS // 5)
     before = holdings()

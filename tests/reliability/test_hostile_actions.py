@@ -17,7 +17,7 @@ from gymnasium import Env
 from agent_gym_env.envs.dialogue import SGDEnv
 from tests.reliability.hostile import NAMES, TEXTS, VALUES, Hostile
 from tests.reliability.playing import sized
-from tests.reliability.process import holdings, holds_no_more, needs_proc
+from tests.reliability.process import holdings, holds_no_more, in_new_process, needs_proc
 
 STEPS = sized(10_000, 500_000)
 CODES = {
@@ -96,10 +96,14 @@ class Fuzzed:
 @needs_proc
 @pytest.mark.parametrize("reward", ["ground_truth", "balanced"])
 def test_hostile_actions_are_answered_in_the_world(reward: str) -> None:
+    in_new_process(attack_recorded, reward)
+
+
+def attack_recorded(reward: str) -> None:
     attack(Fuzzed(SGDEnv(reward=reward)), STEPS)
 
 
-def attack(fuzzed: Fuzzed, steps: int) -> None:
+def attack(fuzzed: Fuzzed, steps: int, most_growth_mb: float = 5) -> None:
     """Attack an environment, and check its errors, its time and what it holds after a fifth."""
     fuzzed.attack(steps // 5)
     fuzzed.reset()
@@ -116,7 +120,7 @@ def attack(fuzzed: Fuzzed, steps: int) -> None:
     )
     assert set(fuzzed.codes) <= {None, *CODES}
     assert len(fuzzed.codes) > 10
-    assert growth_mb < 5
+    assert growth_mb < most_growth_mb
     assert holds_no_more(after, before)
     assert p99_ms < 20
 

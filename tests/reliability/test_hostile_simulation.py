@@ -10,7 +10,7 @@ from agent_gym_env.envs.sgd_sim import SGDSimEnv
 from agent_gym_env.envs.simulation import Understanding
 from tests.reliability.hostile import HostileToUser
 from tests.reliability.playing import sized
-from tests.reliability.process import needs_proc
+from tests.reliability.process import in_new_process, needs_proc
 from tests.reliability.simulated import NOISY
 from tests.reliability.test_hostile_actions import Fuzzed, attack
 
@@ -22,6 +22,11 @@ from tests.reliability.test_hostile_actions import Fuzzed, attack
 def test_hostile_actions_are_answered_in_the_simulation(
     arguments: dict[str, Any], understanding: Understanding
 ) -> None:
+    in_new_process(attack_simulated, arguments, understanding)
+
+
+def attack_simulated(arguments: dict[str, Any], understanding: Understanding) -> None:
     env = SGDSimEnv(understanding=understanding, **arguments)
     fuzzed = Fuzzed(env, HostileToUser(7, env), least=-1)
-    attack(fuzzed, sized(5_000, 500_000))
+    # The reader keeps what it has read, up to a limit that a short run does not reach.
+    attack(fuzzed, sized(5_000, 500_000), most_growth_mb=10)

@@ -429,7 +429,8 @@ def test_a_connection_that_misbehaves_is_answered_or_closed(server: Running) -> 
             assert (answer["type"], answer["error"]["code"]) == ("error", code)
         client.send(json.dumps({"type": "open", **DEV}))
         assert json.loads(client.recv(timeout=60))["type"] == "opened"
-        client.send("x" * (2 << 20))
+        # The head of a frame of 2 MiB, alone: the server answers before a client could send all.
+        client.socket.sendall(b"\x81\xff" + (2 << 20).to_bytes(8, "big") + b"mask")
         with pytest.raises(Exception, match="1009"):
             client.recv(timeout=60)
     wait_for(lambda: server.ask("GET", "/health")[0] == 200)

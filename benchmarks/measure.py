@@ -99,13 +99,16 @@ def _process_cpu_seconds(command: Sequence[str]) -> float:
 
 def read(work: Callable[[], object]) -> Reading:
     """Take a reading of this process; meant for one that does nothing else."""
-    before_mb = _resident_mb("VmRSS")
+    before_mb = resident_mb("VmRSS")
     cpu_s = cpu_seconds(work)
-    return Reading(cpu_s, before_mb, _resident_mb("VmHWM"))
+    return Reading(cpu_s, before_mb, resident_mb("VmHWM"))
 
 
-def _resident_mb(field: str) -> float:
-    """Read Linux's own account: `resource` reports a parent's peak for a forked child."""
+def resident_mb(field: str) -> float:
+    """Return a size of this process in /proc/self/status, such as VmRSS, in millions of bytes.
+
+    This is Linux's own account: `resource` reports a parent's peak for a forked child.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024 / 1e6

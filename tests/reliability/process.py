@@ -10,22 +10,22 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import pytest
 
-Result = TypeVar("Result")
+from benchmarks.measure import resident_mb
+
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 class Holdings(NamedTuple):
-    """Resident memory in bytes, and numbers of open files and threads.
+    """Resident memory in millions of bytes, and numbers of open files and threads.
 
     Pages of files do not count: the system drops them and reads them again as it likes.
     """
 
-    memory: int
+    memory_mb: float
     files: int
     threads: int
 
@@ -42,12 +42,11 @@ def holdings() -> Holdings:
     """Collect garbage, give free memory back to the system, and look."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    resident = 1024 * int(status["RssAnon"].removesuffix(" kB"))
-    return Holdings(resident, len(os.listdir("/proc/self/fd")), threading.active_count())
+    files = len(os.listdir("/proc/self/fd"))
+    return Holdings(resident_mb("RssAnon"), files, threading.active_count())
 
 
-def in_new_process(function: Callable[..., Result], *arguments: object) -> Result:
+def in_new_process(function: Callable[..., None], *arguments: object) -> None:
     """Call a function in a new Python process, which holds nothing of earlier tests."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+        pool.submit(function, *arguments).result()

@@ -34,6 +34,6 @@ def endure(corpus: Path, out: Path, runner: Runner) -> None:
 
     run_collection(what, out, partial(open_player, what), runner, on_progress=look)
     warm, end = held
-    print(f"{(end.memory - warm.memory) / 1e6:+.2f} MB over {jobs - jobs // 3} episodes")
-    assert end.memory - warm.memory < 5e6
+    print(f"{end.memory_mb - warm.memory_mb:+.2f} MB over {jobs - jobs // 3} episodes")
+    assert end.memory_mb - warm.memory_mb < 5
     assert holds_no_more(end, warm)

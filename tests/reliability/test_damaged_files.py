@@ -99,11 +99,11 @@ def attack_tiny(folder: Path) -> None:
     attempts = sized(700, 10_000)
     outcomes = attack(corpus, "train", files, folder / "store", attempts)
     after = holdings()
-    print(f"{dict(outcomes)}, memory {(after.memory - before.memory) / 1e6:+.1f} MB")
+    print(f"{dict(outcomes)}, memory {after.memory_mb - before.memory_mb:+.1f} MB")
     assert outcomes["played"] + outcomes["refused"] == attempts
     assert outcomes["played"] > attempts / 20
     assert outcomes["with its turn"] > attempts / 20
-    assert after.memory - before.memory < 10e6
+    assert after.memory_mb - before.memory_mb < 10
     assert holds_no_more(after, before)
 
 

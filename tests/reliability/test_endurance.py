@@ -63,7 +63,7 @@ def endure(case: str) -> None:
     before = holdings()
     play(env, STEPS)
     after = holdings()
-    growth_mb = (after.memory - before.memory) / 1e6
+    growth_mb = after.memory_mb - before.memory_mb
     print(f"{STEPS} steps: memory {growth_mb:+.2f} MB")
     assert growth_mb < 5
     assert holds_no_more(after, before)

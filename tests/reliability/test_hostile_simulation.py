@@ -28,5 +28,4 @@ def test_hostile_actions_are_answered_in_the_simulation(
 def attack_simulated(arguments: dict[str, Any], understanding: Understanding) -> None:
     env = SGDSimEnv(understanding=understanding, **arguments)
     fuzzed = Fuzzed(env, HostileToUser(7, env), least=-1)
-    # The reader keeps what it has read, up to a limit that a short run does not reach.
-    attack(fuzzed, sized(5_000, 500_000), most_growth_mb=10)
+    attack(fuzzed, sized(5_000, 500_000))
